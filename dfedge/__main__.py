@@ -1,0 +1,5 @@
+"""``python -m dfedge``: the command line."""
+
+from dfedge.cli.app import main
+
+main()

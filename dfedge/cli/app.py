@@ -1,0 +1,74 @@
+"""The application ``dfedge``: its commands in the order of the route, and its exit codes.
+
+0 done, 1 data or files that cannot be used, 2 a name or option that does not exist.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import dfedge
+from dfedge.cli import (
+    calibrate,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    predict,
+    profile,
+    targets,
+    train,
+)
+from dfedge.cli.console import fail
+from dfedge.errors import DfedgeError
+
+app = typer.Typer(
+    help="Train with Distance-Forward learning, export, and go on learning on the device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (
+    train,
+    calibrate,
+    export,
+    predict,
+    evaluate,
+    finetune,
+    profile,
+    targets,
+    doctor,
+    demo,
+):
+    app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dfedge {dfedge.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run, with one clear line instead of a traceback where the input is at fault."""
+    try:
+        app()
+    except DfedgeError as error:
+        sys.exit(fail(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(fail("interrupted; repeat the command to go on", 130))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,67 @@
+"""What all commands print through: results on stdout, progress and errors on stderr."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout, for machines."""
+    print(json.dumps(value, indent=2))
+
+
+def fail(message: str, code: int) -> int:
+    """One line on stderr; the exit code."""
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    return code
+
+
+def say(text: str, *, next_command: str | None = None) -> None:
+    """A result line, and the command that a user would type next."""
+    out.print(text, soft_wrap=True)
+    if next_command:
+        out.print(f"[dim]next:[/] {escape(next_command)}", soft_wrap=True)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table; every column after the first is for numbers."""
+    view = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        view.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        view.add_row(*(escape(cell) for cell in row))
+    out.print(view)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, drawn only on a terminal: call it with (what, steps done, steps in all)."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def watch(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield watch
+
+
+def percent(fraction: float) -> str:
+    """98.89 %."""
+    return f"{100 * fraction:.2f} %"
+
+
+def kib(count: int) -> str:
+    """Bytes in KiB with one decimal."""
+    return f"{count / 1024:,.1f} KiB"

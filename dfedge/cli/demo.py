@@ -1,0 +1,34 @@
+"""``dfedge demo``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, progress, say, table
+from dfedge.cli.options import Json
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("out/demo"),
+    seed: Annotated[int, typer.Option(help="Of training and of the stream's order.")] = 0,
+    json: Json = False,
+) -> None:
+    """Run the whole route on embedded digits: train, export, turn the images, learn on.
+
+    [bold]Example:[/] dfedge demo --out out/demo
+    """
+    from dfedge.demo.report import rows, write_report
+    from dfedge.demo.route import run_demo
+
+    with progress() as watch:
+        demo = run_demo(out, seed, watch)
+    write_report(demo, out / "report.html")
+    if json:
+        print_json(demo.summary)
+        return
+    table("dfedge demo", ["what", "found"], [[what, value] for what, value in rows(demo.summary)])
+    for name, path in demo.summary["paths"].items():
+        say(f"{name}: {path}")
+    bundle = demo.summary["paths"]["bundle"]
+    say("", next_command=f"dfedge profile {bundle}")

@@ -1,0 +1,44 @@
+"""``dfedge doctor``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, say, table
+from dfedge.cli.options import Json
+
+
+def run(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A bundle whose golden batches are tried as well.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which runtimes are here, what is missing, and how to get it.
+
+    With a bundle, train its golden batches in every runtime and compare every integer.
+
+    [bold]Example:[/] dfedge doctor out/bundle
+    """
+    from dfedge.device.doctor import examine, try_bundle
+
+    parts = examine()
+    tried = try_bundle(bundle) if bundle else []
+    if json:
+        print_json(
+            {
+                "parts": [vars(part) for part in parts],
+                "bundle": [vars(trial) for trial in tried],
+            }
+        )
+    else:
+        table(
+            "what dfedge can use here",
+            ["part", "version", "for"],
+            [[p.name, p.version or f"missing: {p.remedy}", p.purpose] for p in parts],
+        )
+        for trial in tried:
+            say(f"{trial.runtime}: {trial.result}")
+    if any(not trial.good for trial in tried):
+        raise typer.Exit(1)

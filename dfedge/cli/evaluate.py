@@ -1,0 +1,61 @@
+"""``dfedge evaluate``."""
+
+from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.options import (
+    BundleArg,
+    Data,
+    DataDir,
+    Initial,
+    Json,
+    Runtime,
+    Shift,
+    SplitName,
+    State,
+)
+
+
+def run(
+    bundle: BundleArg,
+    data: Data,
+    data_dir: DataDir = None,
+    split: SplitName = None,
+    shift: Shift = None,
+    runtime: Runtime = None,
+    state: State = None,
+    initial: Initial = False,
+    json: Json = False,
+) -> None:
+    """Measure accuracy on labelled data, without learning from it.
+
+    [bold]Example:[/] dfedge evaluate out/bundle --data digits --shift rotate:90
+    """
+    from dfedge.data.sources import load_split
+    from dfedge.device.evaluate import evaluate
+    from dfedge.device.session import Session
+
+    session = Session.open(bundle, runtime, state, initial)
+    manifest = session.bundle.manifest
+    wanted = (split,) if split else ("test", "all")
+    name, samples = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift)
+    with progress() as watch:
+        result = evaluate(session, samples, lambda done, of: watch("evaluate", done, of))
+    if json:
+        print_json(
+            {
+                "runtime": session.runtime,
+                "state": session.state_name,
+                "split": name,
+                "shift": shift,
+                "samples": result.samples,
+                "accuracy": result.accuracy,
+                "per_class": result.per_class,
+            }
+        )
+        return
+    table(
+        f"{data}, split {name}" + (f", {shift}" if shift else ""),
+        ["class", "recognised"],
+        [[label, percent(value)] for label, value in result.per_class.items()]
+        + [[f"all {result.samples:,}", percent(result.accuracy)]],
+    )
+    say(f"state: {session.state_name}; runtime: {session.runtime}")

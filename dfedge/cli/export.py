@@ -1,0 +1,60 @@
+"""``dfedge export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import kib, print_json, progress, say, table
+from dfedge.cli.options import Json, RunArg
+
+
+def run(
+    run_folder: RunArg,
+    out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
+    format: Annotated[
+        list[str], typer.Option("--format", help="onnx or executorch; repeat it for both.")
+    ] = ["onnx"],  # noqa: B006  Typer wants the list itself
+    target: Annotated[
+        str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")
+    ] = "host",
+    batch: Annotated[
+        int, typer.Option(min=1, max=1024, help="The larger batch size; 1 is always there.")
+    ] = 16,
+    json: Json = False,
+) -> None:
+    """Make the bundle that learns on the device, in one or several formats.
+
+    Every format must give the golden integers in its own runtime before the bundle appears.
+
+    [bold]Example:[/] dfedge export out/digits --format onnx --format executorch --out out/bundle
+    """
+    import msgspec
+
+    from dfedge.export.write import ExportOptions, export
+    from dfedge.learn.run import Run
+
+    options = ExportOptions(tuple(dict.fromkeys(format)), target, batch)
+    with progress() as watch:
+        bundle = export(Run.open(run_folder), options, out, watch)
+    manifest = bundle.manifest
+    if json:
+        formats = msgspec.to_builtins(manifest.formats)
+        print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": formats})
+        return
+    table(
+        f"planned memory, target {target}",
+        ["method", "arena", "state"],
+        [
+            [f"{name} {method}", kib(plan.arena_bytes), kib(plan.state_bytes)]
+            for name, record in manifest.formats.items()
+            for method, plan in record.memory.items()
+        ],
+    )
+    steps = {record.parity_steps for record in manifest.formats.values()}
+    say(f"parity: {min(steps)} training steps, byte-identical with PyTorch in every format")
+    size = sum(record.bytes for record in manifest.files.values())
+    say(
+        f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]})",
+        next_command=f"dfedge finetune {out} --data {manifest.data} --shift rotate:90",
+    )

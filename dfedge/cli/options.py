@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
+RunArg = Annotated[Path, typer.Argument(help="The folder made by dfedge train.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, a file .npz with x and y, or a "
+        "folder of images by class."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where downloaded sets lie; else $DFEDGE_DATA, else the user's cache."),
+]
+Runtime = Annotated[
+    str | None,
+    typer.Option(help="onnx or executorch; default: the first that is installed."),
+]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", help="Where learning lives; default: the bundle's name with .state."),
+]
+Initial = Annotated[
+    bool, typer.Option("--initial", help="Ignore what was learned: the bundle's own state.")
+]
+Shift = Annotated[
+    str | None,
+    typer.Option(help="Turn the images first: rotate:90, invert, or both joined by '+'."),
+]
+SplitName = Annotated[str | None, typer.Option("--split", help="Which split of the data.")]

@@ -1,0 +1,46 @@
+"""``dfedge predict``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, say, table
+from dfedge.cli.options import BundleArg, Initial, Json, Runtime, State
+
+
+def run(
+    bundle: BundleArg,
+    files: Annotated[list[Path], typer.Argument(help="Images, or files .npz with x.")],
+    runtime: Runtime = None,
+    state: State = None,
+    initial: Initial = False,
+    json: Json = False,
+) -> None:
+    """Say each input's class, its score and its lead over the runner-up.
+
+    Scores are integers, larger is nearer; only scores of one input can be compared.
+
+    [bold]Example:[/] dfedge predict out/bundle photo.png
+    """
+    from dfedge.data.files import read_inputs
+    from dfedge.device.session import Session
+
+    session = Session.open(bundle, runtime, state, initial)
+    rule = session.bundle.manifest.image
+    inputs = [item for file in files for item in read_inputs(file, rule)]
+    answers = [(name, session.predict(image)) for name, image in inputs]
+    if json:
+        rows = [
+            {"file": name, "class": a.name, "label": a.label, "score": a.score, "margin": a.margin}
+            for name, a in answers
+        ]
+        used = session.state_name
+        print_json({"runtime": session.runtime, "state": used, "predictions": rows})
+        return
+    table(
+        "",
+        ["input", "class", "score", "lead over runner-up"],
+        [[name, a.name, f"{a.score:,}", f"{a.margin:,}"] for name, a in answers],
+    )
+    say(f"state: {session.state_name}; runtime: {session.runtime}")

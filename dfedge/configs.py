@@ -1,0 +1,54 @@
+"""The folders of data that a user extends without touching Python: targets/ and calibrate/.
+
+They lie at the top of the checkout and inside the package of a built wheel; a path to a .toml file
+may stand wherever a shipped name may.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from dfedge.errors import DfedgeError, unknown_name
+
+PACKAGE = Path(__file__).parent
+T = TypeVar("T")
+
+
+def folder(room: str) -> Path:
+    """``targets`` or ``calibrate``: the wheel's copy, else the checkout's."""
+    packaged = PACKAGE / "shipped" / room
+    return packaged if packaged.is_dir() else PACKAGE.parent / room
+
+
+def names(room: str) -> list[str]:
+    """The shipped names of a room."""
+    return sorted(path.stem for path in folder(room).glob("*.toml"))
+
+
+def find(home: Path, kind: str, name: str) -> Path:
+    """The file of a name in ``home``, or the path that was given instead (it ends in .toml).
+
+    Raises:
+        UsageError: no such name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    path = home / f"{name}.toml"
+    if not path.is_file():
+        known = [file.stem for file in home.glob("*.toml")]
+        raise unknown_name(kind, name, known, "or give the path of a .toml file")
+    return path
+
+
+def read(path: Path, kind: type[T], noun: str) -> T:
+    """Read a TOML file into a msgspec struct.
+
+    Raises:
+        DfedgeError: not readable, no TOML, or fields that do not fit.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), kind)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise DfedgeError(f"{path}: not a {noun}: {error}") from error

@@ -1,0 +1,97 @@
+"""What a data set is here: images, labels and class names, in named splits."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.errors import DfedgeError, unknown_name
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 [N, H, W, C] and their labels int64 [N]."""
+
+    x: Images
+    y: Labels
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 4 or self.x.dtype != np.uint8 or len(self.x) != len(self.y):
+            raise ValueError(
+                f"not a split: {self.x.dtype} {self.x.shape} with {len(self.y)} labels"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: NDArray[np.int64]) -> "Split":
+        """The samples at ``index``."""
+        return Split(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Splits that share their image shape and their class names.
+
+    Attributes:
+        name: as given on the command line, a name or a path.
+        classes: the name of each label.
+        splits: by name; ``all`` stands for data that came in one piece.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: dict[str, Split]
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            check_labels(split.y, len(self.classes), f"{self.name}, split {name}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of one image."""
+        height, width, channels = next(iter(self.splits.values())).x.shape[1:]
+        return height, width, channels
+
+    def split(self, *wanted: str) -> tuple[str, Split]:
+        """The first of the wanted splits that is there, with its name.
+
+        Raises:
+            UsageError: none of them is.
+        """
+        for name in wanted:
+            if name in self.splits:
+                return name, self.splits[name]
+        raise unknown_name(f"split of {self.name}", wanted[0], list(self.splits))
+
+    def cut(self, seed: int, test_fraction: float = 0.2) -> "Dataset":
+        """Data in one piece, cut at random into train and test; any other as it is."""
+        if "train" in self.splits:
+            return self
+        whole = self.splits["all"]
+        held_out = max(1, round(len(whole) * test_fraction))
+        if held_out >= len(whole):
+            raise DfedgeError(f"{self.name}: {len(whole)} samples cannot be cut in train and test")
+        order = np.random.default_rng(seed).permutation(len(whole))
+        parts = {"train": whole.take(order[held_out:]), "test": whole.take(order[:held_out])}
+        return replace(self, splits=self.splits | parts)
+
+
+def check_labels(y: Labels, classes: int, where: str) -> None:
+    """Refuse labels outside ``0..classes-1`` and a split without samples.
+
+    Raises:
+        DfedgeError: with the first offending position.
+    """
+    if not len(y):
+        raise DfedgeError(f"{where}: no samples")
+    outside = np.flatnonzero((y < 0) | (y >= classes))
+    if len(outside):
+        first = int(outside[0])
+        raise DfedgeError(
+            f"{where}: label {int(y[first])} at sample {first}; allowed: 0 to {classes - 1} "
+            f"({len(outside)} of {len(y)} labels are out of range)"
+        )

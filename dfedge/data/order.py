@@ -1,0 +1,19 @@
+"""The order in which a stream shows its samples: a function of (seed, position) alone.
+
+So training that was interrupted goes on with the very samples that would have come next.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def shuffled(count: int, seed: int, start: int, size: int) -> NDArray[np.int64]:
+    """Indices of the presentations ``start .. start + size - 1`` over ``count`` samples.
+
+    Every pass over the data is a new permutation.
+    """
+    passes = range(start // count, -(-(start + size) // count))
+    order = [np.random.default_rng([seed, number]).permutation(count) for number in passes]
+    first = start - (start // count) * count
+    flat = np.concatenate(order) if order else np.empty(0, np.int64)
+    return flat[first : first + size].astype(np.int64)

@@ -1,0 +1,1 @@
+"""The whole route on embedded data, and its report."""

@@ -1,0 +1,149 @@
+"""report.html: one self-contained file; its plots are SVG inside it."""
+
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dfedge.atomic import write_file
+from dfedge.demo.route import Demo, Shown
+from dfedge.profile.chart import memory_figure
+
+WINDOW = 8
+"""Steps over which the learning curve is averaged."""
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>dfedge demo</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
+padding: 0 1rem }}
+table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd;
+text-align: left }} td + td {{ text-align: right }} svg {{ max-width: 100%; height: auto }}
+</style>
+<h1>Learning went on after export</h1>
+<p>A net trained upright, exported in int8, met the same digits turned ({shift}). It learned them
+inside the exported program: {samples:,} presentations of {images} images it had never seen, in
+{steps} steps, with no stored activation and no torch.</p>
+{table}
+<h2>While it learned</h2>{curve}
+<h2>Twelve turned test images, before and after</h2>{gallery}
+<h2>Planned memory</h2>{memory}
+<p>{note}</p>
+</html>
+"""
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The findings as (what, value), for the terminal and the page."""
+    accuracy, shifted, memory = summary["accuracy"], summary["shifted"], summary["memory"]
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.2f} %"
+
+    changed = ", ".join(f"{100 * v:.0f} %" for v in summary["weights_changed"].values())
+    return [
+        ("test accuracy, float", percent(accuracy["float"])),
+        ("test accuracy, fake-quantised", percent(accuracy["qat"])),
+        ("test accuracy, int8 program", percent(accuracy["int8"])),
+        ("int8 scores equal the fake-quantised net's", _yes(summary["int8_scores_equal_qat"])),
+        (f"turned ({shifted['kind']}), before learning", percent(shifted["before"])),
+        ("turned, only anchors set to class means", percent(shifted["anchors_only"])),
+        *(
+            (f"turned, after {shifted['samples']:,} presentations, {name}", percent(value))
+            for name, value in shifted["after"].items()
+        ),
+        ("upright, after learning the turned ones", percent(shifted["upright_after"])),
+        (
+            f"same state bytes in both runtimes after each of {summary['steps']} steps",
+            _yes(summary["state_identical"]),
+        ),
+        ("int8 weights changed, per layer", changed),
+        *(
+            (
+                f"planned {kind} memory, {memory['format']}, batch {memory['batch']}",
+                f"{memory[kind]['arena_bytes']:,} B + state {memory[kind]['state_bytes']:,} B",
+            )
+            for kind in ("train", "infer")
+        ),
+        *(
+            (f"measured beyond imports, {name} {method}", f"{value:,} B")
+            for name, methods in summary["measured"].items()
+            for method, value in methods.items()
+        ),
+        ("seconds", str(summary["seconds"])),
+    ]
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"
+
+
+def write_report(demo: Demo, path: Path) -> None:
+    """Write the page."""
+    shifted = demo.summary["shifted"]
+    cells = "".join(
+        f"<tr><td>{html.escape(what)}</td><td>{html.escape(value)}</td></tr>"
+        for what, value in rows(demo.summary)
+    )
+    sources = "; ".join(
+        f"{name}: {record.memory_source}" for name, record in demo.bundle.manifest.formats.items()
+    )
+    page = PAGE.format(
+        shift=shifted["kind"],
+        samples=shifted["samples"],
+        images=shifted["images"],
+        steps=demo.summary["steps"],
+        table=f"<table>{cells}</table>",
+        curve=_svg(_curve(demo)),
+        gallery=_svg(_gallery(demo.gallery)),
+        memory=_svg(memory_figure(demo.bundle.manifest)),
+        note=html.escape(f"Plans by {sources}."),
+    )
+    write_file(path, page.encode())
+
+
+def _curve(demo: Demo) -> Figure:
+    """Accuracy just before each batch was learned, and how many samples moved each layer."""
+    shifted = demo.summary["shifted"]
+    done = [step.done for step in demo.steps]
+    kernel = np.ones(WINDOW) / WINDOW
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    right = np.array([step.right / step.size for step in demo.steps])
+    top.plot(done[WINDOW - 1 :], 100 * np.convolve(right, kernel, "valid"), color="#4c72b0")
+    top.axhline(100 * shifted["anchors_only"], color="#888", linestyle="--", linewidth=1)
+    top.annotate("anchors only (test)", (done[-1], 100 * shifted["anchors_only"]), ha="right",
+                 va="top", color="#666", fontsize=9)  # fmt: skip
+    top.plot(done[-1], 100 * shifted["after"]["onnx"], "o", color="#c44e52", label="test, after")
+    top.set_ylabel(f"recognised before learning, %\n(mean of {WINDOW} steps)")
+    top.legend(frameon=False, loc="lower right")
+    for layer in range(len(demo.steps[0].active)):
+        active = np.array([step.active[layer] / step.size for step in demo.steps])
+        smooth = 100 * np.convolve(active, kernel, "valid")
+        bottom.plot(done[WINDOW - 1 :], smooth, label=f"layer{layer}")
+    bottom.set_ylabel("samples that\nmoved the layer, %")
+    bottom.set_xlabel("presentations")
+    bottom.legend(frameon=False)
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _gallery(gallery: list[Shown]) -> Figure:
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    for axes, shown in zip(figure.subplots(2, len(gallery) // 2).flat, gallery, strict=True):
+        axes.imshow(shown.image.squeeze(), cmap="gray")
+        good = shown.after == shown.label
+        axes.set_title(f"{shown.before} → {shown.after}", color="#2a7f3f" if good else "#c44e52")
+        axes.set_axis_off()
+    return figure
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue().split("?>", 1)[1].split(">", 1)[1]

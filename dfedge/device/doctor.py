@@ -1,0 +1,74 @@
+"""What is installed, what is missing, how to get it; and whether a bundle's integers are right."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from dfedge.bundle import Bundle
+from dfedge.device.parity import check_parity
+from dfedge.device.runners import installed, open_runner
+from dfedge.errors import DfedgeError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One package: its version here, or None and what would bring it."""
+
+    name: str
+    purpose: str
+    remedy: str
+    version: str | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A bundle's golden batches in one runtime."""
+
+    runtime: str
+    good: bool
+    result: str
+
+
+PARTS = {
+    "onnxruntime": ("run bundles: --runtime onnx", "pip install 'dfedge[onnx]'"),
+    "executorch": ("run and export bundles: executorch", "pip install 'dfedge[executorch]'"),
+    "pillow": ("read image files", "pip install 'dfedge[images]'"),
+    "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
+    "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
+    "onnxscript": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
+    "scikit-learn": ("the embedded data set digits", "pip install 'dfedge[train]'"),
+    "matplotlib": ("plots of the demo's report", "pip install 'dfedge[train]'"),
+}
+"""Package -> (what it is for, how to get it)."""
+
+
+def examine() -> list[Part]:
+    """Every optional part, installed or not."""
+    return [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def try_bundle(folder: Path) -> list[Trial]:
+    """Train a bundle's golden batches in each of its runtimes.
+
+    Raises:
+        DfedgeError: no bundle there, or one whose files were changed.
+    """
+    bundle = Bundle.open(folder)
+    return [_try(bundle, name) for name in bundle.manifest.formats]
+
+
+def _try(bundle: Bundle, runtime: str) -> Trial:
+    if not installed(runtime):
+        return Trial(runtime, True, f"not tried: not installed; pip install 'dfedge[{runtime}]'")
+    try:
+        steps = check_parity(bundle, open_runner(bundle, runtime), runtime)
+    except DfedgeError as error:
+        return Trial(runtime, False, str(error))
+    return Trial(runtime, True, f"{steps} golden training steps gave the exact integers")

@@ -1,0 +1,61 @@
+"""ExecuTorch: one program whose methods share one mutable state.
+
+Loading a method resets the shared state to its stored value, so all are loaded before the state is
+set.  ExecuTorch's Python package brings torch with it, for tensors only: nothing here computes.
+"""
+
+from typing import Any
+
+import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
+import numpy as np
+import torch
+from executorch.runtime import Runtime, Verification
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+from dfedge.errors import DfedgeError
+from dfedge.state import State
+
+
+class ExecuTorchRunner:
+    """See `dfedge.device.runners.Runner`."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        files = set(bundle.format("executorch").files.values())
+        path = bundle.folder / files.pop()
+        try:
+            self.program = Runtime.get().load_program(path, verification=Verification.Minimal)
+            methods = {name: self.program.load_method(name) for name in self.program.method_names}
+        except RuntimeError as error:
+            raise DfedgeError(f"{path}: executorch refuses it: {error}") from error
+        self.methods = methods
+        self.calls = {(m.kind, m.batch): methods[m.name] for m in bundle.manifest.methods}
+        initial = bundle.initial_state()
+        self.names = bundle.manifest.state_names
+        self.set_state(initial)
+
+    def set_state(self, state: State) -> None:
+        """Overwrite the whole state."""
+        self.methods["set_state"].execute([_tensor(state[name]) for name in self.names])
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state."""
+        values = self.methods["get_state"].execute([])
+        return {name: v.numpy().copy() for name, v in zip(self.names, values, strict=True)}
+
+    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K]."""
+        (scores,) = self.calls["infer", len(x)].execute([_tensor(x)])
+        copy: NDArray[np.int32] = scores.numpy().copy()
+        return copy
+
+    def train(
+        self, x: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch."""
+        scores, active = self.calls["train", len(x)].execute([_tensor(x), _tensor(y)])
+        return scores.numpy().copy(), active.numpy().copy()
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, order="C"))  # a copy: torch wants it writable

@@ -1,0 +1,132 @@
+"""Fine-tuning on the device: a stream of labelled images, learned inside the exported program.
+
+Cooling: the shift of an update is its learning rate, and shifts are state.  Over a job of known
+length the weights' and the anchors' shifts grow by one after each quarter, so the rate falls to an
+eighth; a constant rate leaves the last few samples' noise in the state (measured in
+benchmarks/adaptation.py).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Split
+from dfedge.data.order import shuffled
+from dfedge.device import store
+from dfedge.device.session import Session
+
+COOLED = ("weight_shift", "anchor_shift")
+STAGES = 4
+MAX_SHIFT = 24
+"""The largest shift of the integer step (`dfedge.int8.rounding.MAX_UPDATE_SHIFT`)."""
+SAVE_EVERY = 512
+"""Presentations between two writes of the state folder."""
+
+Watch = Callable[[int, int], None]
+"""Called with (presentations done, presentations in all)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fine-tuning run did.
+
+    Attributes:
+        samples: presentations learned by this call.
+        steps: update steps of this call.
+        accuracy: fraction recognised just before being learned, over this call.
+        active: mean fraction of samples that moved each layer.
+        resumed: presentations of the same job that an earlier, interrupted call had learned.
+    """
+
+    samples: int
+    steps: int
+    accuracy: float
+    active: list[float]
+    resumed: int
+
+
+def cool(session: Session, stage: int) -> None:
+    """Set the cooled shifts to the bundle's own plus ``stage``."""
+    state, initial = session.runner.get_state(), session.bundle.initial_state()
+    for name in COOLED:
+        state[name] = np.minimum(initial[name] + stage, MAX_SHIFT).astype(np.int32)
+    session.runner.set_state(state)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update step: how far the job is, and what the step saw.
+
+    Attributes:
+        done: presentations of the job so far, with those of an interrupted call.
+        size: presentations of this step.
+        right: how many of them were recognised before they were learned.
+        active: samples that moved each layer, int64 [L].
+    """
+
+    done: int
+    size: int
+    right: int
+    active: NDArray[np.int64]
+
+
+def steps(session: Session, split: Split, job: store.Job) -> Iterator[Step]:
+    """Learn ``job.samples`` presentations of the split, step by step, keeping the state as it goes.
+
+    The order is a function of the job's seed and of how much the state has learned before, so an
+    interrupted job, called again, ends in the same bytes as one that never stopped.
+    """
+    job = continued(session.record, job)
+    stage, saved = -1, job.done
+    while job.done < job.samples:
+        size = min(job.batch, job.samples - job.done)
+        wanted = STAGES * job.done // job.samples if job.cooling else 0
+        if wanted != stage:
+            stage = wanted
+            cool(session, stage)
+        index = shuffled(len(split), job.seed, job.start + job.done, size)
+        lesson = session.learn_batch(split.x[index], split.y[index])
+        right = int((lesson.scores.argmax(1) == split.y[index]).sum())
+        job = msgspec.structs.replace(job, done=job.done + size)
+        session.record = msgspec.structs.replace(session.record, job=job)
+        if job.done - saved >= SAVE_EVERY:
+            session.save()
+            saved = job.done
+        yield Step(job.done, size, right, lesson.active)
+    cool(session, 0)
+    session.save()
+
+
+def finetune(
+    session: Session, split: Split, job: store.Job, watch: Watch = lambda *_: None
+) -> Outcome:
+    """Run `steps` to the end."""
+    taken, resumed = [], continued(session.record, job).done
+    for step in steps(session, split, job):
+        taken.append(step)
+        watch(step.done, job.samples)
+    samples = sum(step.size for step in taken)
+    active = sum((step.active for step in taken), np.zeros(len(session.bundle.manifest.layers)))
+    return Outcome(
+        samples=samples,
+        steps=len(taken),
+        accuracy=sum(step.right for step in taken) / samples,
+        active=[round(float(a) / samples, 4) for a in active],
+        resumed=resumed,
+    )
+
+
+def continued(record: store.Record, job: store.Job) -> store.Job:
+    """The job as it was left, if it is the last that the state learned and unfinished; else new."""
+    last = record.job
+    if (
+        last is not None
+        and last.done < last.samples
+        and last.start + last.done == record.samples
+        and msgspec.structs.replace(last, done=0, start=0) == job
+    ):
+        return last
+    return msgspec.structs.replace(job, start=record.samples)

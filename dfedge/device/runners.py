@@ -1,0 +1,77 @@
+"""The table of runtimes, and what a session asks of each."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+from dfedge.errors import DfedgeError, unknown_name
+from dfedge.state import State
+
+RUNTIMES = {
+    "onnx": "dfedge.device.onnx:OnnxRunner",
+    "executorch": "dfedge.device.executorch:ExecuTorchRunner",
+}
+"""Name -> module:class; reading the table imports no runtime."""
+
+PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch"}
+"""Runtime -> the Python package that it is."""
+
+
+class Runner(Protocol):
+    """A bundle's programs opened in one runtime, with the state inside."""
+
+    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K] of x [B, H, W, C]; B is an infer method's batch size."""
+
+    def train(
+        self, x: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch: scores [B, K] before learning, active samples [L]."""
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state."""
+
+    def set_state(self, state: State) -> None:
+        """Overwrite the whole state."""
+
+
+def installed(runtime: str) -> bool:
+    """Whether the runtime's package can be imported here."""
+    return find_spec(PACKAGES[runtime]) is not None
+
+
+def open_runner(bundle: Bundle, runtime: str) -> Runner:
+    """Open a bundle's programs, at its first state.
+
+    Raises:
+        UsageError: no such runtime, or the bundle was not exported to its format.
+        DfedgeError: the runtime is not installed, or refuses the program.
+    """
+    if runtime not in RUNTIMES:
+        raise unknown_name("runtime", runtime, list(RUNTIMES))
+    bundle.format(runtime)
+    if not installed(runtime):
+        raise DfedgeError(f"runtime '{runtime}' is not installed; pip install 'dfedge[{runtime}]'")
+    module, name = RUNTIMES[runtime].split(":")
+    runner: Runner = getattr(import_module(module), name)(bundle)
+    return runner
+
+
+def choose_runtime(bundle: Bundle) -> str:
+    """The first runtime of the table that is installed and that the bundle has programs for.
+
+    Raises:
+        DfedgeError: none.
+    """
+    formats = bundle.manifest.formats
+    for name in RUNTIMES:
+        if name in formats and installed(name):
+            return name
+    wanted = " or ".join(f"pip install 'dfedge[{name}]'" for name in formats)
+    raise DfedgeError(
+        f"{bundle.folder}: no runtime for {', '.join(formats)} is installed; {wanted}"
+    )

@@ -1,0 +1,23 @@
+"""The one kind of error that dfedge raises for bad input.
+
+A message tells what is wrong, where, what was found, what is allowed and what to do next, in
+one or two sentences.  The command line prints it without a traceback and exits with its code.
+"""
+
+
+class DfedgeError(Exception):
+    """Data, a file or a program that cannot be used as it is (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(DfedgeError):
+    """A name, an option or a combination of options that does not exist (exit code 2)."""
+
+    exit_code = 2
+
+
+def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> UsageError:
+    """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``."""
+    hint = f"; {remedy}" if remedy else ""
+    return UsageError(f"unknown {kind} '{name}'; known: {', '.join(sorted(allowed))}{hint}")

@@ -1,0 +1,1 @@
+"""One file a format, the parity check, and the writer of bundles."""

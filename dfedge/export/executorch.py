@@ -1,0 +1,109 @@
+"""ExecuTorch: one .pte with every method over one shared, mutable state, and get_state, set_state.
+
+The two primitives of the stock rendering become float32 matrix products of integers, exact because
+they are cut so that no partial sum reaches 2^24, and `bitwise_right_shift`.  The shared state of a
+loaded program starts undefined for a caller who loads methods one by one: a session loads them all
+and then calls set_state with the bundle's state file.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfedge.bundle import MemoryPlan
+from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
+from dfedge.int8 import stock
+from dfedge.int8.bounds import PEAK
+
+PROGRAM = "program.pte"
+EXACT_DEPTH = (1 << 24) // PEAK
+"""1,040: the inner length up to which a float32 sum of products of two int8 values is exact."""
+
+
+def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:
+    """int8 [M, K] x int8 [K, N] -> int32 [M, N], K cut into exact stretches."""
+    total: Tensor | None = None
+    for start in range(0, a.shape[1], EXACT_DEPTH):
+        left, right = a[:, start : start + EXACT_DEPTH], b[start : start + EXACT_DEPTH]
+        part = torch.mm(left.to(torch.float32), right.to(torch.float32)).to(torch.int32)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _shift_right(v: Tensor, shift: Tensor) -> Tensor:
+    return torch.bitwise_right_shift(v, shift)
+
+
+PRIMITIVES: dict[Any, Any] = {
+    torch.ops.dfedge.matmul_i32.default: _matmul_i32,
+    torch.ops.dfedge.shift_right.default: _shift_right,
+}
+
+
+def write(source: Source, folder: Path, progress: Progress) -> Written:
+    """Write program.pte with all methods."""
+    inner = StatefulModule(source.plan, source.state)
+    modules: dict[str, tuple[torch.nn.Module, tuple[Tensor, ...]]] = {
+        method.name: (StatefulProgram(inner, method), method.example(source.plan))
+        for method in source.methods
+    }
+    modules["get_state"] = (GetState(inner), ())
+    modules["set_state"] = (SetState(inner), tuple(source.state.values()))
+    steps = len(modules) + 1
+    exported = {}
+    with _quiet():
+        for i, (name, (module, args)) in enumerate(modules.items()):
+            progress(f"executorch {name}", i, steps)
+            program = torch.export.export(module, args, strict=False)
+            program = program.run_decompositions(stock.decompositions())
+            exported[name] = program.run_decompositions(PRIMITIVES)
+        progress("executorch memory plan", steps - 1, steps)
+        buffers = [name.replace(".", "_") for name in source.state]
+        manager = _lower(exported, buffers)
+        (folder / PROGRAM).write_bytes(manager.buffer)
+    progress("executorch", steps, steps)
+    memory = {
+        plan.name: MemoryPlan(*plan.non_const_buffer_sizes[1:3])
+        for plan in manager.executorch_program.execution_plan
+        if plan.name not in ("get_state", "set_state")
+    }
+    versions = {name: version(name) for name in ("torch", "executorch")}
+    files = dict.fromkeys(memory, PROGRAM)
+    return Written(files, memory, "ExecuTorch's memory planner", versions)
+
+
+def _lower(exported: dict[str, Any], buffers: list[str]) -> Any:
+    import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
+    from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge
+    from executorch.exir.passes import MemoryPlanningPass
+    from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
+
+    edge = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
+    return edge.to_executorch(
+        ExecutorchBackendConfig(
+            memory_planning_pass=MemoryPlanningPass(share_mutable_buffers=True),
+            passes=[InitializedMutableBufferPass(buffers)],
+            emit_mutable_buffer_names=True,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

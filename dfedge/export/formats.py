@@ -1,0 +1,52 @@
+"""The table of formats, and what every exporter is given and gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from dfedge.bundle import MemoryPlan
+from dfedge.errors import unknown_name
+from dfedge.export.program import Method
+from dfedge.lower.plan import State, StepPlan
+
+FORMATS = {"onnx": "dfedge.export.onnx:write", "executorch": "dfedge.export.executorch:write"}
+"""Name -> module:function; reading the table imports no exporter."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is going on, steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the plan of the step, its first state, and the methods wanted."""
+
+    plan: StepPlan
+    state: State
+    methods: tuple[Method, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an exporter wrote: method -> file name in its folder, and the memory plan of each."""
+
+    files: dict[str, str]
+    memory: dict[str, MemoryPlan]
+    memory_source: str
+    versions: dict[str, str]
+
+
+Writer = Callable[[Source, Path, Progress], Written]
+
+
+def load_writer(name: str) -> Writer:
+    """The exporter of a format.
+
+    Raises:
+        UsageError: no such format.
+    """
+    if name not in FORMATS:
+        raise unknown_name("format", name, list(FORMATS))
+    module, function = FORMATS[name].split(":")
+    writer: Writer = getattr(import_module(module), function)
+    return writer

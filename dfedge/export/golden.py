@@ -1,0 +1,48 @@
+"""Golden batches: real inputs and the exact integers that every runtime must give for them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Split
+from dfedge.data.image import to_input
+from dfedge.lower.plan import State, StepPlan
+from dfedge.lower.step import infer, train
+from dfedge.state import digest
+
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Arrays as `dfedge.bundle.Bundle.golden` describes them, and the digest of the final state."""
+
+    arrays: dict[str, NDArray[Any]]
+    state_sha256: str
+
+
+def to_arrays(state: State) -> dict[str, NDArray[Any]]:
+    """Torch's state as NumPy's."""
+    return {name: value.numpy() for name, value in state.items()}
+
+
+def make_golden(plan: StepPlan, state: State, split: Split, batch: int) -> Golden:
+    """Train `STEPS` batches in PyTorch and write down what came out.
+
+    Every other batch carries labels moved by one class, so that the margin is violated and every
+    kind of update is exercised even by a net that knows its training data.
+    """
+    index = np.random.default_rng(0).choice(len(split), STEPS * batch)
+    x = to_input(split.x[index]).reshape(STEPS, batch, *split.x.shape[1:])
+    y = split.y[index].astype(np.int32).reshape(STEPS, batch)
+    y[1::2] = (y[1::2] + 1) % plan.classes
+    scores = []
+    for one_x, one_y in zip(x, y, strict=True):
+        state, seen, _ = train(plan, state, torch.from_numpy(one_x), torch.from_numpy(one_y))
+        scores.append(seen.numpy())
+    after = infer(plan, state, torch.from_numpy(x[-1])).numpy()
+    arrays: dict[str, NDArray[Any]] = {"x": x, "y": y, "scores": np.stack(scores), "infer": after}
+    return Golden(arrays, digest(to_arrays(state)))

@@ -1,0 +1,96 @@
+"""ONNX: a functional program a method, ``(*state, x[, y]) -> (*changed state, scores[, active])``.
+
+The two primitives of the stock rendering become MatMulInteger (activations as uint8, which runtimes
+multiply several times faster than int8 x int8) and BitShift (on uint32; there is none on int32).
+Inputs carry the state's names; the new value of a tensor NAME leaves as ``NAME.next``.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxscript import opset20 as op
+
+from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.liveness import plan_memory
+from dfedge.export.program import FunctionalProgram, Method, changed_names
+from dfedge.int8 import stock
+
+OPSET = 20
+TENSOR = onnx.TensorProto
+
+
+def _matmul_i32(a: Any, b: Any) -> Any:
+    return op.MatMulInteger(op.Cast(a, to=TENSOR.UINT8), b)
+
+
+def _shift_right(v: Any, shift: Any) -> Any:
+    unsigned = op.BitShift(
+        op.Cast(v, to=TENSOR.UINT32), op.Cast(shift, to=TENSOR.UINT32), direction="RIGHT"
+    )
+    return op.Cast(unsigned, to=TENSOR.INT32)
+
+
+TRANSLATIONS: dict[Any, Any] = {
+    torch.ops.dfedge.matmul_i32.default: _matmul_i32,
+    torch.ops.dfedge.shift_right.default: _shift_right,
+}
+
+
+def write(source: Source, folder: Path, progress: Progress) -> Written:
+    """Write METHOD.onnx for every method."""
+    files, memory = {}, {}
+    for i, method in enumerate(source.methods):
+        progress(f"onnx {method.name}", i, len(source.methods))
+        model = _translate(source, method)
+        onnx.checker.check_model(model, full_check=True)
+        name = f"{method.name}.onnx"
+        (folder / name).write_bytes(model.SerializeToString())
+        files[method.name] = name
+        memory[method.name] = plan_memory(model, set(source.state))
+    progress("onnx", len(source.methods), len(source.methods))
+    versions = {name: version(name) for name in ("torch", "onnx", "onnxscript")}
+    return Written(files, memory, "dfedge's own liveness plan of the ONNX graph", versions)
+
+
+def _translate(source: Source, method: Method) -> onnx.ModelProto:
+    names = list(source.state)
+    wrapper = FunctionalProgram(source.plan, names, method)
+    args = (*source.state.values(), *method.example(source.plan))
+    results = ["scores"]
+    if method.kind == "train":
+        results = [f"{name}.next" for name in changed_names(names)] + ["scores", "active"]
+    with _quiet():
+        exported = torch.export.export(wrapper, args, strict=False)
+        exported = exported.run_decompositions(stock.decompositions())
+        program = torch.onnx.export(
+            exported,
+            dynamo=True,
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            input_names=names + ["x", "y"][: len(args) - len(names)],
+            output_names=results,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """The exporter tells its progress and what it lacks (torchvision) on several channels."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,1 @@
+"""Float and fake-quantised training on the host."""

@@ -1,0 +1,211 @@
+"""A RUN folder: one training run on the host, resumable at every epoch.
+
+run.json                what is trained: data, net, rule, settings, seed; never changes
+checkpoint.safetensors  parameters, statistics and optimiser after the last whole epoch
+metrics.jsonl           one object an epoch, and one for each evaluation on the test split
+calibration.json        power-of-two scales, once calibrated
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dfedge.atomic import write_file
+from dfedge.data.image import ImageRule
+from dfedge.errors import DfedgeError
+from dfedge.int8.scales import Scales
+from dfedge.learn.net import Net
+from dfedge.learn.recipe import Recipe
+from dfedge.learn.spec import NetSpec, Settings
+
+VERSION = 1
+
+
+class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run trains: run.json."""
+
+    data: str
+    data_dir: str | None
+    classes: tuple[str, ...]
+    image: ImageRule
+    net_name: str
+    net: NetSpec
+    rule: str
+    settings: Settings
+    qat: bool
+    seed: int
+    version: int = VERSION
+
+    def make_net(self) -> Net:
+        """The untrained net, initialised from the seed."""
+        torch.manual_seed(self.seed)
+        return Net(self.net, self.image.channels, len(self.classes))
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """calibration.json: the recipe that was followed and the exponents that came of it."""
+
+    recipe_name: str
+    recipe: Recipe
+    weight_exponents: list[int]
+    activation_exponents: list[int]
+
+    @staticmethod
+    def of(recipe_name: str, recipe: Recipe, scales: tuple[Scales, ...]) -> "Calibration":
+        """From a recipe and the scales that it gave."""
+        weights, activations = [s.weight for s in scales], [s.activation for s in scales]
+        return Calibration(recipe_name, recipe, weights, activations)
+
+    def scales(self) -> tuple[Scales, ...]:
+        """Layer by layer."""
+        pairs = zip(self.weight_exponents, self.activation_exponents, strict=True)
+        return tuple(Scales(weight, activation) for weight, activation in pairs)
+
+
+class Run:
+    """An open RUN folder."""
+
+    def __init__(self, folder: Path, plan: RunPlan) -> None:
+        self.folder, self.plan = folder, plan
+
+    @staticmethod
+    def create(folder: Path, plan: RunPlan) -> "Run":
+        """Open the folder for this plan, new or as it was left.
+
+        Raises:
+            DfedgeError: the folder holds something else, or a run of another plan.
+        """
+        if (folder / "run.json").exists():
+            run = Run.open(folder)
+            differing = [
+                name
+                for name in RunPlan.__struct_fields__
+                if getattr(run.plan, name) != getattr(plan, name)
+            ]
+            if differing:
+                raise DfedgeError(
+                    f"{folder} holds another run (it differs in {', '.join(differing)}); "
+                    "choose another --out, or repeat its options to resume it"
+                )
+            return run
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DfedgeError(f"{folder} exists and is no run; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "run.json", msgspec.json.format(msgspec.json.encode(plan)))
+        return Run(folder, plan)
+
+    @staticmethod
+    def open(folder: Path) -> "Run":
+        """Open an existing run.
+
+        Raises:
+            DfedgeError: no run there, or one of another version.
+        """
+        path = folder / "run.json"
+        try:
+            return Run(folder, msgspec.json.decode(path.read_bytes(), type=RunPlan))
+        except OSError as error:
+            raise DfedgeError(
+                f"{folder} is no run folder (no run.json); "
+                f"make one with: dfedge train --out {folder}"
+            ) from error
+        except msgspec.DecodeError as error:
+            raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
+
+    # -- metrics ---------------------------------------------------------------------------------
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every line of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def log(self, row: dict[str, Any], keep: int) -> None:
+        """Append a line after the first ``keep``: what a crash left beyond them is dropped."""
+        rows = [*self.metrics()[:keep], row]
+        text = "".join(json.dumps(one) + "\n" for one in rows)
+        write_file(self.folder / "metrics.jsonl", text.encode())
+
+    # -- calibration -----------------------------------------------------------------------------
+
+    def calibration(self) -> Calibration:
+        """The run's scales.
+
+        Raises:
+            DfedgeError: never calibrated.
+        """
+        path = self.folder / "calibration.json"
+        if not path.exists():
+            raise DfedgeError(
+                f"{self.folder} was never calibrated; run: dfedge calibrate {self.folder}"
+            )
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Calibration)
+        except msgspec.DecodeError as error:
+            raise DfedgeError(f"{path}: cannot be read: {error}; calibrate again") from error
+
+    def write_calibration(self, calibration: Calibration) -> None:
+        """Keep the scales."""
+        text = msgspec.json.format(msgspec.json.encode(calibration))
+        write_file(self.folder / "calibration.json", text)
+
+    # -- checkpoint ------------------------------------------------------------------------------
+
+    def save_checkpoint(
+        self, net: Net, optimiser: torch.optim.Optimizer | None, progress: dict[str, int]
+    ) -> None:
+        """Keep the net, the optimiser and how far the run is, in one file, whole or absent."""
+        tensors = {f"net.{name}": value.contiguous() for name, value in net.state_dict().items()}
+        if optimiser is not None:
+            for index, slots in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
+        cpu = {name: value.detach().cpu() for name, value in tensors.items()}
+        meta = {key: str(value) for key, value in progress.items()}
+        write_file(self.folder / "checkpoint.safetensors", save(cpu, meta))
+
+    def load_checkpoint(
+        self, net: Net
+    ) -> tuple[dict[str, int], dict[int, dict[str, Tensor]]] | None:
+        """Fill the net; what `save_checkpoint` was told of progress, and the optimiser's slots.
+
+        Raises:
+            DfedgeError: a damaged file.
+        """
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(os.fspath(path), "pt") as file:
+                meta = {key: int(value) for key, value in file.metadata().items()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            weights = {n.removeprefix("net."): t for n, t in tensors.items() if n[:4] == "net."}
+            net.load_state_dict(weights)
+        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+            raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, slot = name.split(".")
+                slots.setdefault(int(index), {})[slot] = tensor
+        return meta, slots
+
+    def load_net(self) -> Net:
+        """The trained net in evaluation mode, in float, on the CPU.
+
+        Raises:
+            DfedgeError: nothing trained yet.
+        """
+        net = self.plan.make_net()
+        loaded = self.load_checkpoint(net)
+        if loaded is None or not loaded[0]["finished"]:
+            raise DfedgeError(
+                f"{self.folder} is not trained to its end; resume it with: "
+                f"dfedge train (with the same options) --out {self.folder}"
+            )
+        return net.eval()

@@ -1,0 +1,1 @@
+"""From a trained net to the integer local-update step: folding, plan, and the step itself."""

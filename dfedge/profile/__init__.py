@@ -1,0 +1,1 @@
+"""How much memory: planned, measured, and against a target."""

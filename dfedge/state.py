@@ -1,0 +1,65 @@
+"""Learned state as every room sees it: a plain, ordered set of named integer arrays."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from dfedge.errors import DfedgeError
+
+State = Mapping[str, NDArray[Any]]
+
+
+def digest(state: State) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, in name order."""
+    sha = hashlib.sha256()
+    for name in sorted(state):
+        value = np.asarray(state[name], order="C")
+        sha.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+        sha.update(value.tobytes())
+    return sha.hexdigest()
+
+
+def size_bytes(state: State) -> int:
+    """Bytes of all tensors together."""
+    return sum(value.nbytes for value in state.values())
+
+
+def to_bytes(state: State, meta: dict[str, str] | None = None) -> bytes:
+    """As a safetensors file."""
+    return save({name: np.asarray(value, order="C") for name, value in state.items()}, meta)
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    """From a safetensors file.
+
+    Raises:
+        DfedgeError: missing or damaged.
+    """
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise DfedgeError(f"{path}: cannot be read as a state ({error})") from error
+
+
+def check_same_layout(state: State, expected: State, where: Path) -> None:
+    """Refuse a state whose names, types or shapes are not the bundle's.
+
+    Raises:
+        DfedgeError: naming the first difference.
+    """
+    for name in sorted(state.keys() | expected.keys()):
+        got, want = state.get(name), expected.get(name)
+        if got is None or want is None:
+            found = "is missing" if got is None else "is unknown to the bundle"
+            raise DfedgeError(f"{where}: tensor '{name}' {found}; delete the state to start anew")
+        if got.dtype != want.dtype or got.shape != want.shape:
+            raise DfedgeError(
+                f"{where}: tensor '{name}' is {got.dtype} {got.shape}, the bundle's is "
+                f"{want.dtype} {want.shape}; delete the state to start anew"
+            )
