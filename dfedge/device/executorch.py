@@ -6,15 +6,18 @@ set.  ExecuTorch's Python package brings torch with it, for tensors only: nothin
 
 from typing import Any
 
-import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
 import numpy as np
 import torch
-from executorch.runtime import Runtime, Verification
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
+from dfedge.quiet import quiet
 from dfedge.state import State
+
+with quiet():  # its import tells of torchao's missing GPU libraries
+    import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
+    from executorch.runtime import Runtime, Verification
 
 
 class ExecuTorchRunner:

@@ -3,7 +3,7 @@
 Cooling: the shift of an update is its learning rate, and shifts are state.  Over a job of known
 length the weights' and the anchors' shifts grow by one after each quarter, so the rate falls to an
 eighth; a constant rate leaves the last few samples' noise in the state (measured in
-benchmarks/adaptation.py).
+examples/experiments/adaptation.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -49,10 +49,11 @@ class Outcome:
 
 
 def cool(session: Session, stage: int) -> None:
-    """Set the cooled shifts to the bundle's own plus ``stage``."""
-    state, initial = session.runner.get_state(), session.bundle.initial_state()
-    for name in COOLED:
-        state[name] = np.minimum(initial[name] + stage, MAX_SHIFT).astype(np.int32)
+    """Set the state's shifts to the session's rates, the cooled ones grown by ``stage``."""
+    state = session.runner.get_state()
+    for name, shift in session.rates.items():
+        grown = shift + (stage if name in COOLED else 0)
+        state[name] = np.minimum(grown, MAX_SHIFT).astype(np.int32)
     session.runner.set_state(state)
 
 

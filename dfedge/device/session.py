@@ -22,6 +22,9 @@ from dfedge.device.runners import Runner, choose_runtime, open_runner
 from dfedge.errors import UsageError, unknown_name
 from dfedge.state import digest
 
+RATES = ("weight_shift", "bias_shift", "anchor_shift")
+"""The state that steers how fast each layer learns: one more is half as fast."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -49,13 +52,22 @@ class Lesson:
 
 
 class Session:
-    """A bundle open in one runtime, at its learned state."""
+    """A bundle open in one runtime, at its learned state.
+
+    Attributes:
+        bundle, runner, runtime: what is open, and where.
+        folder, record: of the state.
+        rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
+            bundle's.
+    """
 
     def __init__(
         self, bundle: Bundle, runner: Runner, runtime: str, folder: Path, record: store.Record
     ) -> None:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.folder, self.record = folder, record
+        initial = bundle.initial_state()
+        self.rates = {name: initial[name] for name in RATES}
 
     @staticmethod
     def open(

@@ -6,10 +6,6 @@ loaded program starts undefined for a caller who loads methods one by one: a ses
 and then calls set_state with the bundle's state file.
 """
 
-import contextlib
-import io
-import logging
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
 from dfedge.int8 import stock
 from dfedge.int8.bounds import PEAK
+from dfedge.quiet import quiet
 
 PROGRAM = "program.pte"
 EXACT_DEPTH = (1 << 24) // PEAK
@@ -60,7 +57,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     modules["set_state"] = (SetState(inner), tuple(source.state.values()))
     steps = len(modules) + 1
     exported = {}
-    with _quiet():
+    with quiet():
         for i, (name, (module, args)) in enumerate(modules.items()):
             progress(f"executorch {name}", i, steps)
             program = torch.export.export(module, args, strict=False)
@@ -95,15 +92,3 @@ def _lower(exported: dict[str, Any], buffers: list[str]) -> Any:
             emit_mutable_buffer_names=True,
         )
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -5,10 +5,6 @@ multiply several times faster than int8 x int8) and BitShift (on uint32; there i
 Inputs carry the state's names; the new value of a tensor NAME leaves as ``NAME.next``.
 """
 
-import contextlib
-import io
-import logging
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.liveness import plan_memory
 from dfedge.export.program import FunctionalProgram, Method, changed_names
 from dfedge.int8 import stock
+from dfedge.quiet import quiet
 
 OPSET = 20
 TENSOR = onnx.TensorProto
@@ -66,7 +63,7 @@ def _translate(source: Source, method: Method) -> onnx.ModelProto:
     results = ["scores"]
     if method.kind == "train":
         results = [f"{name}.next" for name in changed_names(names)] + ["scores", "active"]
-    with _quiet():
+    with quiet():
         exported = torch.export.export(wrapper, args, strict=False)
         exported = exported.run_decompositions(stock.decompositions())
         program = torch.onnx.export(
@@ -81,16 +78,3 @@ def _translate(source: Source, method: Method) -> onnx.ModelProto:
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """The exporter tells its progress and what it lacks (torchvision) on several channels."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -118,11 +118,13 @@ class Net(nn.Module):
             h = layer(x)
             yield layer, h
             x = layer.hand_on(h)
+            del h  # with its graph, before the next layer computes
 
     def _float_outputs(self, x: Tensor) -> Iterator[LayerOutput]:
         for layer, h in self.activations(x):
             p = pool_cells(h, layer.cells)
             yield LayerOutput(p, layer.anchors, distances(p, layer.anchors))
+            del h, p
 
     def _quantised_outputs(self, x: Tensor, scales: tuple[Scales, ...]) -> Iterator[LayerOutput]:
         for _, scale, _, p, anchors in self._integers(x, scales):

@@ -166,7 +166,7 @@ class Run:
             for index, slots in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
         cpu = {name: value.detach().cpu() for name, value in tensors.items()}
-        meta = {key: str(value) for key, value in progress.items()}
+        meta = {"progress": json.dumps(progress)}  # one entry: the file keeps no order of several
         write_file(self.folder / "checkpoint.safetensors", save(cpu, meta))
 
     def load_checkpoint(
@@ -182,11 +182,11 @@ class Run:
             return None
         try:
             with safe_open(os.fspath(path), "pt") as file:
-                meta = {key: int(value) for key, value in file.metadata().items()}
+                meta: dict[str, int] = json.loads(file.metadata()["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             weights = {n.removeprefix("net."): t for n, t in tensors.items() if n[:4] == "net."}
             net.load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():

@@ -1,0 +1,95 @@
+"""What the rates of learning on the device are worth.
+
+    python examples/experiments/adaptation.py
+
+Digits turned by 90 degrees, 2,000 presentations of 437 images, three nets times three orders.  Each
+row changes one thing of the default.  Writes results/adaptation.json (about four minutes).
+"""
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dfedge.bundle import Bundle
+from dfedge.data.sources import load_split
+from dfedge.device.evaluate import evaluate
+from dfedge.device.finetune import finetune
+from dfedge.device.session import Session
+from dfedge.device.store import Job
+from dfedge.export.write import ExportOptions, export
+from dfedge.learn.train import TrainOptions, train
+
+HERE, OUT = Path(__file__).parent, Path("out/adaptation")
+SHIFT = "rotate:90"
+Rates = dict[str, np.ndarray]
+
+
+def add(**changes: int) -> Callable[[Rates], None]:
+    """Add to shifts: one more is half the learning rate."""
+
+    def change(rates: Rates) -> None:
+        for name, amount in changes.items():
+            rates[f"{name}_shift"] = np.clip(rates[f"{name}_shift"] + amount, 0, 24).astype(
+                np.int32
+            )
+
+    return change
+
+
+def level(value: int) -> Callable[[Rates], None]:
+    """The same weight shift in every layer."""
+
+    def change(rates: Rates) -> None:
+        rates["weight_shift"] = np.full_like(rates["weight_shift"], value)
+
+    return change
+
+
+VARIANTS: dict[str, tuple[bool, Callable[[Rates], None]]] = {
+    "default": (True, add()),
+    "constant rate": (False, add()),
+    "constant rate, half": (False, add(weight=1, anchor=1)),
+    "weights' rate doubled": (True, add(weight=-1)),
+    "weights' rate halved": (True, add(weight=1)),
+    "anchors' rate doubled": (True, add(anchor=-1)),
+    "anchors' rate halved": (True, add(anchor=1)),
+    "weight shift 13 in every layer": (True, level(13)),
+    "weights kept, anchors learn": (True, add(weight=24)),
+    "biases move (shift 8)": (True, add(bias=-16)),
+    "biases move (shift 4)": (True, add(bias=-20)),
+}
+
+
+def bundle_of(seed: int) -> Bundle:
+    run = train(TrainOptions(qat=True, seed=seed), OUT / f"run{seed}")
+    return export(run, ExportOptions(("onnx",)), OUT / f"bundle{seed}")
+
+
+def adapt(bundle: Bundle, order: int, cooling: bool, change: Callable[[Rates], None]) -> float:
+    manifest = bundle.manifest
+    stream, test = (
+        load_split("digits", None, manifest.image, manifest.classes, (name,), SHIFT)[1]
+        for name in ("stream", "test")
+    )
+    session = Session.open(bundle, "onnx", OUT / "state", initial=True)
+    change(session.rates)
+    finetune(session, stream, Job("digits", "stream", SHIFT, order, 16, cooling, 2000))
+    return evaluate(session, test).accuracy
+
+
+def main() -> None:
+    bundles = [bundle_of(seed) for seed in (0, 1, 2)]
+    rows = {}
+    for name, (cooling, change) in VARIANTS.items():
+        found = [adapt(b, order, cooling, change) for b in bundles for order in (0, 1, 2)]
+        rows[name] = {"mean": statistics.mean(found), "worst": min(found), "all": found}
+        print(f"{name:32} mean {statistics.mean(found):.3f}  worst {min(found):.3f}", flush=True)
+    text = json.dumps(rows, indent=1)
+    (HERE / "results" / "adaptation.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfedge.bundle import Bundle
+from dfedge.cli.app import app, main
+
+COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
+            "targets", "doctor", "demo"]  # fmt: skip
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def dfedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*args: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dfedge", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capfd.readouterr()
+        return Result(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def test_commands_are_the_route_in_its_order() -> None:
+    assert [command.name for command in app.registered_commands] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_an_example_and_a_place_in_the_readme(command: str, dfedge) -> None:
+    result = dfedge(command, "--help")
+    assert result.code == 0
+    assert "Example:" in result.out
+    assert f"dfedge {command}" in result.out
+    assert f"dfedge {command}" in README
+
+
+def test_help_needs_no_torch_and_no_runtime() -> None:
+    code = (
+        "import sys; sys.argv = ['dfedge', 'predict', '--help']\n"
+        "import dfedge.cli.app as a\n"
+        "try: a.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'onnxruntime', 'executorch', 'onnx', 'sklearn', 'matplotlib', 'PIL'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_targets_and_doctor_speak_json(dfedge, bundle: Bundle) -> None:
+    assert dfedge("targets", "--json").json["rp2350"]["ram_bytes"] == 520 * 1024
+    answer = dfedge("doctor", bundle.folder, "--json").json
+    assert {p["name"] for p in answer["parts"]} >= {"onnxruntime", "executorch", "torch"}
+    assert all(trial["good"] for trial in answer["bundle"])
+    assert all("8 golden training steps" in trial["result"] for trial in answer["bundle"])
+
+
+def test_predict_reads_images_and_arrays(dfedge, bundle: Bundle, tmp_path: Path) -> None:
+    from dfedge.data.sources import load
+
+    test = load("digits").splits["test"]
+    Image.fromarray(test.x[0, ..., 0]).save(tmp_path / "a.png")
+    np.savez(tmp_path / "b.npz", x=test.x[1:3])
+    result = dfedge("predict", bundle.folder, tmp_path / "a.png", tmp_path / "b.npz", "--json",
+                    "--state", tmp_path / "none")  # fmt: skip
+    rows = result.json["predictions"]
+    assert [row["label"] for row in rows] == test.y[:3].tolist()
+    assert rows[2]["file"].endswith("b.npz[1]")
+    assert result.json["state"] == "the bundle's own"
+    plain = dfedge("predict", bundle.folder, tmp_path / "a.png", "--initial")
+    assert "a.png" in plain.out
+    assert "state: the bundle's own" in plain.out
+
+
+def test_finetune_then_evaluate_uses_and_names_the_learned_state(
+    dfedge, bundle: Bundle, tmp_path: Path
+) -> None:
+    copy = tmp_path / "b"
+    shutil.copytree(bundle.folder, copy)
+    turned = ("--data", "digits", "--shift", "rotate:90")
+    before = dfedge("evaluate", copy, *turned, "--json").json
+    learned = dfedge("finetune", copy, *turned, "--samples", 640, "--runtime", "executorch").out
+    assert "learned 640 presentations of 437 images in 40 steps on executorch" in learned
+    after = dfedge("evaluate", copy, *turned, "--json").json
+    assert (before["state"], after["samples"]) == ("the bundle's own", 360)
+    assert "640 presentations" in after["state"]
+    assert after["accuracy"] > before["accuracy"] + 0.5
+    ignored = dfedge("evaluate", copy, *turned, "--json", "--initial").json
+    assert ignored["accuracy"] == before["accuracy"]
+    again = dfedge("finetune", copy, *turned, "--samples", 16).out
+    assert "656 presentations in all" in again
+
+
+def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_path: Path) -> None:
+    svg = tmp_path / "memory.svg"
+    report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
+                    "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
+    planned = {(row["format"], row["method"]): row for row in report["planned"]}
+    assert len(planned) == 8
+    state = sum(value.nbytes for value in bundle.initial_state().values())
+    assert planned["onnx", "train_b1"]["state_bytes"] == state
+    assert report["target_ram_bytes"] == 512 * 1024 * 1024
+    assert all(row["peak_bytes"] > row["before_bytes"] > 0 for row in report["measured"])
+    assert svg.read_text().lstrip().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["train", "--data", "digit", "--out", "{new}"], 2, "unknown data set 'digit'"),
+        (["train", "--rule", "x", "--out", "{new}"], 2, "unknown rule 'x'"),
+        (["train", "--net", "x", "--out", "{new}"], 2, "unknown net 'x'"),
+        (["train", "--batch", "0", "--out", "{new}"], 2, "training settings"),
+        (["train", "--device", "cuda", "--out", "{new}"], 2, "--device cuda"),
+        (["train", "--data", "mnist", "--data-dir", "{tmp}", "--out", "{new}"], 1, "not found"),
+        (["calibrate", "{run}", "--recipe", "x"], 2, "unknown recipe 'x'"),
+        (["calibrate", "{tmp}"], 1, "is no run folder"),
+        (["export", "{run}", "--format", "x", "--out", "{new}"], 2, "unknown format 'x'"),
+        (["export", "{run}", "--target", "x", "--out", "{new}"], 2, "unknown target 'x'"),
+        (["export", "{run}", "--out", "{run}"], 1, "is no bundle"),
+        (["predict", "{bundle}", "{new}"], 1, "no such file"),
+        (["predict", "{tmp}", "{new}"], 1, "is no bundle"),
+        (["evaluate", "{bundle}", "--data", "{new}.npz"], 2, "no such data"),
+        (["evaluate", "{bundle}", "--data", "digits", "--split", "x"], 2, "known: stream, test"),
+        (["evaluate", "{bundle}", "--data", "digits", "--shift", "x"], 2, "unknown shift"),
+        (["finetune", "{bundle}", "--data", "digits", "--runtime", "x"], 2, "unknown runtime"),
+        (["finetune", "{bundle}", "--data", "{labels}", "--state", "{new}"], 1, "label 12"),
+        (["finetune", "{bundle}", "--data", "digits", "--state", "{labels}"], 1, "no state folder"),
+        (["profile", "{bundle}", "--target", "x"], 2, "unknown target"),
+        (["profile", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),
+        (["nonsense"], 2, "No such command"),
+        (["finetune", "{bundle}", "--data", "digits", "--samples", "0"], 2, "--samples"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_writes_nothing(
+    dfedge, bundle: Bundle, run_folder: Path, tmp_path: Path, args, code: int, message: str
+) -> None:
+    labels = tmp_path / "labels.npz"
+    np.savez(labels, x=np.zeros((2, 8, 8), np.uint8), y=np.array([1, 12]))
+    places = {"{new}": tmp_path / "new", "{tmp}": tmp_path, "{run}": run_folder,
+              "{bundle}": bundle.folder, "{labels}": labels}  # fmt: skip
+    before = sorted(run_folder.rglob("*"))
+    for mark, place in places.items():
+        args = [arg.replace(mark, str(place)) for arg in args]
+    result = dfedge(*args)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.npz"]
+    assert sorted(run_folder.rglob("*")) == before

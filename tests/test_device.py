@@ -1,0 +1,213 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfedge.bundle import MANIFEST, Bundle
+from dfedge.data.dataset import Split
+from dfedge.data.sources import load_split
+from dfedge.device import store
+from dfedge.device.evaluate import evaluate
+from dfedge.device.finetune import finetune, steps
+from dfedge.device.runners import RUNTIMES
+from dfedge.device.session import Session
+from dfedge.errors import DfedgeError, UsageError
+
+
+def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split:
+    manifest = bundle.manifest
+    return load_split("digits", None, manifest.image, manifest.classes, (split,), shift)[1]
+
+
+def job(samples: int, *, cooling: bool = True, seed: int = 0) -> store.Job:
+    return store.Job("digits", "stream", "rotate:90", seed, 16, cooling, samples)
+
+
+@pytest.fixture
+def session(bundle: Bundle, tmp_path: Path) -> Session:
+    return Session.open(bundle, "onnx", tmp_path / "state")
+
+
+def test_predict_names_the_class_and_its_lead(session: Session) -> None:
+    test = digits(session.bundle, "test", None)
+    answers = [session.predict(image) for image in test.x[:50]]
+    right = sum(a.label == y for a, y in zip(answers, test.y[:50], strict=True))
+    assert right >= 45
+    for image, answer in zip(test.x[:50], answers, strict=True):
+        scores = session.scores(image[None])[0]
+        first, second = sorted(scores.tolist(), reverse=True)[:2]
+        assert (answer.score, answer.margin) == (first, first - second)
+        assert answer.name == str(answer.label)
+
+
+def test_predict_takes_any_size_by_the_bundles_rule(session: Session) -> None:
+    image = digits(session.bundle, "test", None).x[0]
+    large = np.kron(image[..., 0], np.ones((4, 4), np.uint8))
+    colour = np.repeat(image, 3, axis=2)
+    assert session.predict(colour) == session.predict(image[..., 0])
+    assert session.predict(large).label == session.predict(image).label
+    with pytest.raises(DfedgeError, match="allowed: 0 to 1"):
+        session.predict(image * 1.0)
+
+
+def test_learn_one_image_moves_it_towards_its_class(session: Session) -> None:
+    turned = digits(session.bundle, "stream")
+    image, label = turned.x[0], int(turned.y[0])
+    for _ in range(30):
+        session.learn(image, str(label))
+    assert session.predict(image).label == label
+    assert session.record.samples == 30
+
+
+def test_unknown_class_is_refused(session: Session) -> None:
+    image = np.zeros((8, 8), np.uint8)
+    with pytest.raises(UsageError, match="unknown class 'ten'; known: 0, 1"):
+        session.learn(image, "ten")
+    with pytest.raises(UsageError, match="label 10: allowed: 0 to 9"):
+        session.learn(image, 10)
+
+
+def test_bundle_never_changes_and_learning_is_found_again(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    before = {p: p.read_bytes() for p in bundle.folder.rglob("*") if p.is_file()}
+    first = Session.open(bundle, "onnx", folder)
+    finetune(first, digits(bundle, "stream"), job(64))
+    assert {p: p.read_bytes() for p in bundle.folder.rglob("*") if p.is_file()} == before
+    again = Session.open(bundle, "onnx", folder)
+    assert again.digest() == first.digest()
+    assert again.state_name == f"{folder} (64 presentations learned)"
+    ignoring = Session.open(bundle, "onnx", folder, initial=True)
+    assert ignoring.digest() == bundle.manifest.state_sha256
+    assert ignoring.state_name == "the bundle's own"
+
+
+def test_state_moves_between_runtimes(bundle: Bundle, tmp_path: Path) -> None:
+    finetune(Session.open(bundle, "onnx", tmp_path), digits(bundle, "stream"), job(64))
+    test = digits(bundle, "test")
+    a, b = (Session.open(bundle, name, tmp_path) for name in RUNTIMES)
+    assert a.digest() == b.digest() != bundle.manifest.state_sha256
+    assert np.array_equal(a.scores(test.x), b.scores(test.x))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_turned_digits_are_learned_on_the_device(
+    runtime: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    session = Session.open(bundle, runtime, tmp_path)
+    turned = digits(bundle, "test")
+    assert evaluate(session, turned).accuracy < 0.3
+    outcome = finetune(session, digits(bundle, "stream"), job(2000))
+    assert (outcome.samples, outcome.steps) == (2000, 125)
+    assert evaluate(session, turned).accuracy > 0.93
+    initial, now = bundle.initial_state(), session.runner.get_state()
+    for i in range(3):
+        assert (now[f"layer{i}.weight"] != initial[f"layer{i}.weight"]).mean() > 0.5
+
+
+def test_both_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: Path) -> None:
+    sessions = [Session.open(bundle, name, tmp_path / name) for name in RUNTIMES]
+    stream = digits(bundle, "stream")
+    count = 0
+    for _ in zip(*(steps(s, stream, job(330)) for s in sessions), strict=True):
+        count += 1
+        assert len({s.digest() for s in sessions}) == 1
+    assert count == 21  # 20 batches of 16, and one step for the last 10
+    assert (tmp_path / "onnx" / store.FILE).exists()
+
+
+def test_cooling_ends_with_the_bundles_own_rates(session: Session) -> None:
+    stream = digits(session.bundle, "stream")
+    initial = session.bundle.initial_state()
+    seen = []
+    for _ in steps(session, stream, job(128)):
+        shift = session.runner.get_state()["weight_shift"] - initial["weight_shift"]
+        seen.append(int(shift[0]))
+    assert seen == [0, 0, 1, 1, 2, 2, 3, 3]
+    end = session.runner.get_state()
+    for name in ("weight_shift", "anchor_shift"):
+        assert np.array_equal(end[name], initial[name])
+
+
+def test_without_cooling_the_rates_stay(session: Session) -> None:
+    initial = session.bundle.initial_state()["weight_shift"]
+    for _ in steps(session, digits(session.bundle, "stream"), job(64, cooling=False)):
+        assert np.array_equal(session.runner.get_state()["weight_shift"], initial)
+
+
+def test_second_job_goes_on_with_the_stream(bundle: Bundle, tmp_path: Path) -> None:
+    stream, whole = digits(bundle, "stream"), Session.open(bundle, "onnx", tmp_path / "a")
+    finetune(whole, stream, job(192, cooling=False))
+    for samples in (64, 128):
+        finetune(Session.open(bundle, "onnx", tmp_path / "b"), stream, job(samples, cooling=False))
+    assert Session.open(bundle, "onnx", tmp_path / "b").digest() == whole.digest()
+
+
+def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    whole = Session.open(bundle, "onnx", tmp_path / "whole")
+    finetune(whole, digits(bundle, "stream"), job(8000))
+    command = [sys.executable, "-m", "dfedge", "finetune", str(bundle.folder), "--data", "digits",
+               "--shift", "rotate:90", "--samples", "8000", "--runtime", "onnx", "--json",
+               "--state", str(tmp_path / "killed")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (tmp_path / "killed" / store.FILE).exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert 0 < answer["resumed"] < 8000
+    assert answer["resumed"] + answer["samples"] == 8000
+    assert answer["state_sha256"] == whole.digest()
+    assert answer["samples_in_all"] == 8000
+
+
+def test_state_of_another_bundle_is_refused_and_left_alone(bundle: Bundle, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(bundle.folder, other)
+    manifest = json.loads((other / MANIFEST).read_text())
+    (other / MANIFEST).write_text(json.dumps(manifest | {"data": "elsewhere"}))
+    finetune(Session.open(other, "onnx", tmp_path / "state"), digits(bundle, "stream"), job(16))
+    raw = (tmp_path / "state" / store.FILE).read_bytes()
+    with pytest.raises(DfedgeError, match=r"belongs to another bundle .*choose another --state"):
+        Session.open(bundle, "onnx", tmp_path / "state")
+    assert (tmp_path / "state" / store.FILE).read_bytes() == raw
+
+
+@pytest.mark.parametrize("keep", [0, 7, 300, -1])
+def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
+    session.save()
+    path = session.folder / store.FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DfedgeError, match="cannot be read as a state"):
+        Session.open(session.bundle, "onnx", session.folder)
+
+
+def test_unknown_or_absent_runtime_says_what_to_do(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="unknown runtime 'tvm'; known: executorch, onnx"):
+        Session.open(bundle, "tvm", tmp_path)
+    monkeypatch.setattr("dfedge.device.runners.installed", lambda _: False)
+    with pytest.raises(DfedgeError, match=r"not installed; pip install 'dfedge\[onnx\]'"):
+        Session.open(bundle, "onnx", tmp_path)
+    with pytest.raises(DfedgeError, match=r"no runtime for executorch, onnx|onnx, executorch"):
+        Session.open(bundle, None, tmp_path)
+
+
+def test_default_state_folder_lies_beside_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "mine"
+    shutil.copytree(bundle.folder, copy)
+    session = Session.open(copy, "onnx")
+    session.learn(np.zeros((8, 8), np.uint8), 3)
+    session.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.state"]
+    assert Session.open(copy, "onnx").record.samples == 1

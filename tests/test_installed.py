@@ -1,0 +1,113 @@
+"""The wheel in environments of its own, away from the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfedge.bundle import Bundle
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def environment(folder: Path, *requirements: str) -> Path:
+    """An empty environment with these requirements at the constraints' versions; its bin folder."""
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
+           "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]  # fmt: skip
+    subprocess.run([*pip, *requirements], check=True, capture_output=True)
+    return folder / "bin"
+
+
+def away(folder: Path) -> dict[str, str]:
+    """An environment in which nothing of the checkout is on any path."""
+    kept = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
+    return kept | {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder)}
+
+
+def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
+    bin_folder = environment(tmp_path / "env", "torch", f"{wheel}[all]")
+    done = subprocess.run(
+        [str(bin_folder / "dfedge"), "demo", "--json", "--out", "demo"],
+        cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    accuracy, shifted = found["accuracy"], found["shifted"]
+    assert accuracy["int8"] >= 0.98
+    assert abs(accuracy["int8"] - accuracy["float"]) <= 0.01
+    assert found["int8_scores_equal_qat"] is True
+    assert (shifted["kind"], shifted["samples"], found["steps"]) == ("rotate:90", 2000, 125)
+    assert shifted["before"] < 0.30
+    for runtime in ("onnx", "executorch"):
+        assert shifted["after"][runtime] >= 0.93
+        assert shifted["after"][runtime] >= shifted["anchors_only"] + 0.02
+    assert found["state_identical"] is True
+    assert all(share > 0.1 for share in found["weights_changed"].values())
+    for kind in ("train", "infer"):
+        assert found["memory"][kind]["arena_bytes"] > 0
+        assert found["memory"][kind]["state_bytes"] > 0
+    report = (tmp_path / "demo" / "report.html").read_text()
+    assert report.count("<svg") == 3
+    assert "src=" not in report
+    targets = subprocess.run(
+        [str(bin_folder / "dfedge"), "targets", "--json"],
+        cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "raspberry-pi-zero-2-w" in json.loads(targets.stdout)
+
+
+def test_device_environment_without_torch_predicts_evaluates_and_learns(
+    wheel: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    bin_folder = environment(tmp_path / "env", f"{wheel}[onnx]")
+    from dfedge.data.sources import load
+
+    digits = load("digits")
+    for name in ("stream", "test"):
+        split = digits.splits[name]
+        turned = np.rot90(split.x, axes=(1, 2))
+        np.savez(tmp_path / f"{name}.npz", x=turned, y=split.y)
+
+    def dfedge(*args: str) -> dict:
+        done = subprocess.run(
+            [str(bin_folder / "dfedge"), *args, "--state", "learned", "--json"],
+            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    absent = subprocess.run(
+        [str(bin_folder / "python"), "-c", "import torch"], capture_output=True, check=False
+    )
+    assert absent.returncode != 0
+    where = str(bundle.folder)
+    before = dfedge("evaluate", where, "--data", "test.npz")
+    learned = dfedge("finetune", where, "--data", "stream.npz", "--runtime", "onnx")
+    after = dfedge("evaluate", where, "--data", "test.npz")
+    answers = dfedge("predict", where, "test.npz")["predictions"]
+    assert (learned["steps"], learned["samples"]) == (125, 2000)
+    assert before["accuracy"] < 0.3
+    assert after["accuracy"] > 0.9
+    labels = digits.splits["test"].y
+    right = np.mean([a["label"] == y for a, y in zip(answers, labels, strict=True)])
+    assert right == pytest.approx(after["accuracy"])
+    missing = subprocess.run(
+        [str(bin_folder / "dfedge"), "evaluate", where, "--data", "digits"],
+        cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert missing.returncode == 1
+    assert "pip install scikit-learn" in missing.stderr
