@@ -36,7 +36,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table; every column after the first is for numbers."""
     view = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        view.add_column(column, justify="left" if i == 0 else "right")
+        view.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         view.add_row(*(escape(cell) for cell in row))
     out.print(view)
