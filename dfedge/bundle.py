@@ -82,6 +82,7 @@ class LayerRecord(msgspec.Struct, frozen=True):
     margin: int
     activation_shift: int
     score_shift: int
+    counted: bool
     weight_exponent: int
     activation_exponent: int
 

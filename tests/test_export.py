@@ -17,7 +17,8 @@ from dfedge.export.formats import FORMATS
 from dfedge.export.golden import to_arrays
 from dfedge.export.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
-from dfedge.learn.train import load_data, quantised_net, to_samples
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import load_data, quantised_net
 from dfedge.lower import step
 from dfedge.state import digest
 

@@ -16,7 +16,30 @@ def run(
     net: Annotated[
         str | None, typer.Option(help="A shipped net or a path .toml; default: the data set's own.")
     ] = None,
-    rule: Annotated[str, typer.Option(help="The learning rule: df.")] = "df",
+    depth: Annotated[
+        int | None, typer.Option(help="Blocks of a net whose depth is free (plain-64, plain-16).")
+    ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="ff, df, df-o, df-o-alternating, df-r, df-r-concordant, bp, bp-checkpoint."
+        ),
+    ] = "df",
+    form: Annotated[
+        str, typer.Option(help="one-pass (anchors, the edge default) or label-plane (the paper's).")
+    ] = "one-pass",
+    loss: Annotated[
+        str | None,
+        typer.Option(help="Margin: separation, absolute, relative; or cross-entropy."),
+    ] = None,
+    margin: Annotated[float | None, typer.Option(help="m of the margin loss.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="lambda of the margin loss.")] = None,
+    negatives: Annotated[
+        int | None, typer.Option(help="N wrong labels a sample; 0: all of them.")
+    ] = None,
+    draw: Annotated[
+        str | None, typer.Option(help="How N of them are drawn: uniform or confusion.")
+    ] = None,
     qat: Annotated[
         bool, typer.Option("--qat", help="Then calibrate and train on under fake quantisation.")
     ] = False,
@@ -24,6 +47,11 @@ def run(
     qat_epochs: Annotated[int | None, typer.Option(help="Fake-quantised epochs.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples an update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(help="Training samples held out to choose the layers that count; 0: none."),
+    ] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
@@ -36,8 +64,18 @@ def run(
     """
     from dfedge.learn.train import TrainOptions, train
 
-    settings = {"epochs": epochs, "qat_epochs": qat_epochs, "batch": batch, "lr": lr}
-    options = TrainOptions(data, data_dir, net, rule, qat, seed, settings)
+    settings = {
+        "epochs": epochs,
+        "qat_epochs": qat_epochs,
+        "batch": batch,
+        "lr": lr,
+        "validation": validation,
+        "weight_bits": weight_bits,
+    }
+    options = TrainOptions(
+        data, data_dir, net, rule, qat, seed, settings, form, depth,
+        {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
+    )  # fmt: skip
     with progress() as watch:
         trained = train(options, out, device, watch)
     accuracy = {
@@ -48,5 +86,8 @@ def run(
         return
     for phase, value in accuracy.items():
         say(f"{phase}: {percent(value)} of the test split")
+    if form == "label-plane" or trained.plan.net.unlowerable():
+        say(f"wrote {out} (run.json, checkpoint, metrics.jsonl); the device has no step for it yet")
+        return
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"
     say(f"wrote {out} (run.json, checkpoint, metrics.jsonl)", next_command=f"dfedge {after}")

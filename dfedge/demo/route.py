@@ -21,7 +21,8 @@ from dfedge.device.session import Session
 from dfedge.device.store import Job
 from dfedge.export.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
-from dfedge.learn.train import TrainOptions, quantised_net, to_samples, train
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import TrainOptions, quantised_net, train
 from dfedge.profile.report import profile
 
 Watch = Callable[[str, int, int], None]

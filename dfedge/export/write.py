@@ -36,7 +36,8 @@ from dfedge.int8.bounds import check_sizes
 from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run
-from dfedge.learn.train import load_data, quantised_net, to_samples
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import load_data, quantised_net
 from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.plan import State, StepPlan
@@ -121,6 +122,7 @@ def export(
                     margin=layer.margin,
                     activation_shift=layer.shift,
                     score_shift=layer.score_shift,
+                    counted=layer.counted,
                     weight_exponent=scales.weight,
                     activation_exponent=scales.activation,
                 )

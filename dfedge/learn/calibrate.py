@@ -5,23 +5,24 @@ import math
 import torch
 from torch import Tensor
 
-from dfedge.int8.ops import ACTIVATION_MAX, WEIGHT_MAX
+from dfedge.int8.ops import ACTIVATION_MAX
 from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import INPUT_EXPONENT, Scales, activation_shift
+from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Observer, Recipe
 
 MAX_ACTIVATION_SHIFT = 24
 
 
-def range_exponent(largest: float) -> int:
-    """The largest exponent f with ``largest * 2^f <= 127``."""
-    return math.floor(math.log2(ACTIVATION_MAX / max(largest, 2.0**-20)))
+def range_exponent(largest: float, high: int = ACTIVATION_MAX) -> int:
+    """The largest exponent f with ``largest * 2^f <= high``."""
+    return math.floor(math.log2(high / max(largest, 2.0**-20)))
 
 
 def mse_exponent(values: Tensor, low: int, high: int) -> int:
     """The exponent that loses least by rounding and saturation: the range's own or four finer."""
-    widest = range_exponent(float(values.abs().max()))
+    widest = range_exponent(float(values.abs().max()), high)
 
     def loss(exponent: int) -> float:
         integers = round_half_up(values * 2.0**exponent).clamp(low, high)
@@ -30,15 +31,15 @@ def mse_exponent(values: Tensor, low: int, high: int) -> int:
     return min(range(widest, widest + 5), key=loss)
 
 
-def observe(values: Tensor, observer: Observer, percentile: float, low: int) -> int:
-    """The exponent that an observer chooses for float values, integers being low..127."""
+def observe(values: Tensor, observer: Observer, percentile: float, low: int, high: int) -> int:
+    """The exponent that an observer chooses for float values, integers being low..high."""
     if observer == "mse":
-        return mse_exponent(values, low, WEIGHT_MAX)
+        return mse_exponent(values, low, high)
     magnitudes = values.abs().flatten()
     if observer == "percentile":
         rank = max(1, math.ceil(len(magnitudes) * percentile / 100))
-        return range_exponent(float(magnitudes.kthvalue(rank).values))
-    return range_exponent(float(magnitudes.max()))
+        return range_exponent(float(magnitudes.kthvalue(rank).values), high)
+    return range_exponent(float(magnitudes.max()), high)
 
 
 @torch.no_grad()
@@ -50,12 +51,13 @@ def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[Scales, ...]:
     """
     net.eval()
     scales, exponent = [], INPUT_EXPONENT
-    for layer, h in net.activations(x):
-        weight, _ = layer.folded()
-        seen = torch.cat([h.flatten(), layer.anchors.clamp(min=0).flatten()])
+    largest = (1 << net.weight_bits - 1) - 1
+    for i, h in enumerate(net.activations(pixels(x))):
+        weight, _ = net.units[i].first.folded()
+        seen = torch.cat([h.flatten(), net.one_pass.anchors[i].clamp(min=0).flatten()])
         chosen = Scales(
-            weight=observe(weight, recipe.weights, 100.0, -WEIGHT_MAX),
-            activation=observe(seen, recipe.activations, recipe.percentile, 0),
+            weight=observe(weight, recipe.weights, 100.0, -largest, largest),
+            activation=observe(seen, recipe.activations, recipe.percentile, 0, ACTIVATION_MAX),
         )
         chosen = _within_shift(chosen, exponent)
         scales.append(chosen)

@@ -1,163 +1,160 @@
 """The net on the host: float, or fake-quantised with the integer step's own scales and rounding.
 
-In float mode a layer computes in real numbers.  In quantised mode every tensor holds integers (in
-float storage), batch normalisation is folded with its running statistics, and what is rounded
+Quantised, every tensor holds integers times a power of two (so float arithmetic on them is the
+integers' own), batch normalisation is folded with its running statistics, and what is rounded
 passes its gradient straight through; `Net.scores` then equals the integer step's exactly.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfedge.int8.ops import ACTIVATION_MAX, WEIGHT_MAX
-from dfedge.int8.scales import INPUT_EXPONENT, Scales, activation_shift, score_shifts
+from dfedge.int8.ops import ACTIVATION_MAX
+from dfedge.int8.scales import INPUT_EXPONENT, Scales, score_shifts
 from dfedge.learn.fake import quantise
-from dfedge.learn.goodness import distances, pool_cells
-from dfedge.learn.spec import Block, NetSpec
+from dfedge.learn.forms import Form
+from dfedge.learn.forms.labelplane import LabelPlane
+from dfedge.learn.forms.onepass import OnePass, distances, pixels
+from dfedge.learn.spec import NetSpec, Shape
+from dfedge.learn.units import ConvNorm, Unit
 
 BIAS_MAX = 1 << 30
 
 
-@dataclass(frozen=True)
-class LayerOutput:
-    """What one layer shows its own loss, in real units.
-
-    Attributes:
-        pooled: what the anchors see, p [B, d].
-        anchors: the layer's anchors, A [K, d].
-        distance: mean squared distance of each sample to each anchor, d_k [B, K].
-    """
-
-    pooled: Tensor
-    anchors: Tensor
-    distance: Tensor
-
-
-class Layer(nn.Module):
-    """One local learning unit with its own anchors."""
-
-    def __init__(self, block: Block, in_channels: int, cells: int, classes: int) -> None:
-        super().__init__()
-        self.block, self.cells = block, cells
-        self.weight = nn.Parameter(
-            torch.empty(block.channels, in_channels, block.kernel, block.kernel)
-        )
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        self.norm = nn.BatchNorm2d(block.channels)
-        self.anchors = nn.Parameter(torch.zeros(classes, cells * cells * block.channels))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight [O, C, k, k] and bias [O], the running statistics folded in, in real units."""
-        norm = self.norm
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        return self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-
-    def quantised(self, scales: Scales, input_exponent: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Weight, bias and anchors as integers in float storage."""
-        weight, bias = self.folded()
-        return (
-            quantise(weight * 2.0**scales.weight, -WEIGHT_MAX, WEIGHT_MAX),
-            quantise(bias * 2.0 ** (scales.weight + input_exponent), -BIAS_MAX, BIAS_MAX),
-            quantise(self.anchors * 2.0**scales.activation, 0, ACTIVATION_MAX),
-        )
-
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The layer's convolution, same padding, stride 1."""
-        return F.conv2d(x, weight, bias, padding=self.block.kernel // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Float mode: [B, C, H, W] -> the ReLU's output [B, O, H, W], before any pool."""
-        return F.relu(self.norm(self.convolve(x, self.weight)))
-
-    def hand_on(self, h: Tensor) -> Tensor:
-        """What the next layer receives: detached, so that no gradient crosses the boundary."""
-        return F.max_pool2d(h.detach(), 2) if self.block.pool else h.detach()
-
-
 class Net(nn.Module):
-    """A sequence of local learning units.
+    """A sequence of local learning units under one form.
 
     Args:
         spec: the blocks.
-        channels: of the input image.
-        classes: number of classes, the rows of every layer's anchors.
+        image: [H, W, C] of the input.
+        classes: number of classes.
+        form: ``one-pass`` or ``label-plane``.
+
+    Attributes:
+        counted: the layers whose goodness counts in a score.
+        weight_bits: width of the quantised weights.
     """
 
-    def __init__(self, spec: NetSpec, channels: int, classes: int) -> None:
+    def __init__(self, spec: NetSpec, image: Shape, classes: int, form: str = "one-pass") -> None:
         super().__init__()
-        self.spec, self.channels, self.classes = spec, channels, classes
-        self.scales: tuple[Scales, ...] | None = None
+        self.spec, self.image, self.classes = spec, image, classes
+        shapes = spec.shapes(image)
+        self._scales: tuple[Scales, ...] | None = None
+        self.weight_bits = 8
+        self.plane = form == "label-plane"
+        self.counted = tuple(range(len(shapes)))
+        extra = LabelPlane.extra_channels if self.plane else 0
         self.layers = nn.ModuleList()
-        for block in spec.block:
-            self.layers.append(Layer(block, channels, spec.anchors, classes))
-            channels = block.channels
-
-    def layer_list(self) -> list[Layer]:
-        """The layers, typed."""
-        return [layer for layer in self.layers if isinstance(layer, Layer)]
-
-    def outputs(self, x: Tensor) -> Iterator[LayerOutput]:
-        """Yield one layer's output at a time; its graph dies with the caller's reference.
-
-        Args:
-            x: int8 or float pixels in 0..127, [B, C, H, W].
-        """
-        if self.scales is None:
-            yield from self._float_outputs(x)
+        for i, (block, (seen, _)) in enumerate(zip(spec.blocks(), shapes, strict=True)):
+            wider = (seen[0], seen[1], seen[2] + (extra if i == 0 else 0))
+            self.layers.append(Unit(block, wider))
+        self.form: Form
+        if self.plane:
+            self.form = LabelPlane(image, len(shapes), classes, spec.plane)
         else:
-            yield from self._quantised_outputs(x.float(), self.scales)
+            self.form = OnePass([out for _, out in shapes], spec.anchors, classes, spec.loss)
 
-    def activations(self, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
-        """Float mode: each layer with its output h [B, O, H, W], x being pixels 0..127."""
-        x = x.float() * 2.0**-INPUT_EXPONENT
-        for layer in self.layer_list():
-            h = layer(x)
-            yield layer, h
-            x = layer.hand_on(h)
+    @property
+    def units(self) -> list[Unit]:
+        """The layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, Unit)]
+
+    @property
+    def one_pass(self) -> OnePass:
+        """The form of a net that has anchors."""
+        assert isinstance(self.form, OnePass)
+        return self.form
+
+    @property
+    def scales(self) -> tuple[Scales, ...] | None:
+        """Set: the net is fake-quantised."""
+        return self._scales
+
+    @scales.setter
+    def scales(self, scales: tuple[Scales, ...] | None) -> None:
+        self._scales = scales
+        self.one_pass.exponents = [s.activation for s in scales] if scales else None
+
+    def input_exponent(self, i: int) -> int:
+        """Of what layer i receives."""
+        assert self._scales is not None
+        return self._scales[i - 1].activation if i else INPUT_EXPONENT
+
+    def quantised(self, i: int) -> tuple[Tensor, Tensor]:
+        """Layer i's folded weight and bias as integers in float storage."""
+        assert self._scales is not None
+        stage, scales = self.units[i].first, self._scales[i]
+        weight, bias = stage.folded()
+        largest = (1 << self.weight_bits - 1) - 1
+        return (
+            quantise(weight * 2.0**scales.weight, -largest, largest),
+            quantise(bias * 2.0 ** (scales.weight + self.input_exponent(i)), -BIAS_MAX, BIAS_MAX),
+        )
+
+    def parameters_of(self, i: int) -> list[nn.Parameter]:
+        """Everything that layer i's own loss moves."""
+        own = list(self.units[i].parameters())
+        if isinstance(self.form, OnePass):
+            own.append(self.form.anchors[i])
+        elif isinstance(self.form, LabelPlane) and i == 0:
+            own.append(self.form.planes)
+        return own
+
+    def activate(self, i: int, x: Tensor) -> Tensor:
+        """Layer i's output h [B, O, H', W'] (after its ReLU, before its pool), in real units."""
+        if self._scales is None:
+            h: Tensor = self.layers[i](x)
+            return h
+        stage, scales = self.units[i].first, self._scales[i]
+        weight, bias = self.quantised(i)
+        real = 2.0**-scales.weight
+        unit = 2.0**-scales.activation
+        bias = bias.to(x.dtype) * (real * 2.0 ** -self.input_exponent(i))
+        total = stage.convolve(x, weight.to(x.dtype) * real, bias)
+        return quantise(total / unit, 0, ACTIVATION_MAX) * unit
+
+    def activations(self, start: Tensor) -> Iterator[Tensor]:
+        """Each layer's output h, no graph crossing a boundary; ``start`` goes into the first."""
+        a = start
+        for i, unit in enumerate(self.units):
+            h = self.activate(i, a)
+            yield h
+            a = self.form.hand_on(unit, h.detach())
             del h  # with its graph, before the next layer computes
 
-    def _float_outputs(self, x: Tensor) -> Iterator[LayerOutput]:
-        for layer, h in self.activations(x):
-            p = pool_cells(h, layer.cells)
-            yield LayerOutput(p, layer.anchors, distances(p, layer.anchors))
-            del h, p
-
-    def _quantised_outputs(self, x: Tensor, scales: tuple[Scales, ...]) -> Iterator[LayerOutput]:
-        for _, scale, _, p, anchors in self._integers(x, scales):
-            unit = 2.0**-scale.activation
-            yield LayerOutput(p * unit, anchors * unit, distances(p * unit, anchors * unit))
-
-    def _integers(
-        self, x: Tensor, scales: tuple[Scales, ...]
-    ) -> Iterator[tuple[Layer, Scales, Tensor, Tensor, Tensor]]:
-        """Layer, scales, h, p and anchors, all integers in x's dtype."""
-        exponent = INPUT_EXPONENT
-        for layer, scale in zip(self.layer_list(), scales, strict=True):
-            weight, bias, anchors = (t.to(x.dtype) for t in layer.quantised(scale, exponent))
-            acc = layer.convolve(x, weight, bias)
-            h = quantise(acc * 2.0 ** -activation_shift(scale, exponent), 0, ACTIVATION_MAX)
-            p = quantise(pool_cells(h, layer.cells), 0, ACTIVATION_MAX)
-            yield layer, scale, h, p, anchors
-            x, exponent = layer.hand_on(h), scale.activation
+    @torch.no_grad()
+    def layer_costs(self, x: Tensor) -> Tensor:
+        """Each layer's cost of every class: pixels 0..127 [B, C, H, W] -> [L, B, K]."""
+        if isinstance(self.form, LabelPlane):
+            every = torch.arange(self.classes, device=x.device).expand(len(x), -1)
+            outputs = self.activations(self.form.join(x, every))
+            return torch.stack([-self.form.goodness(h, self.classes) for h in outputs])
+        layers = enumerate(self.activations(pixels(x)))
+        return torch.stack([distances(*self.one_pass.features(i, h)) for i, h in layers])
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
-        """Goodness of every class, larger is nearer: [B, C, H, W] pixels 0..127 -> [B, K].
+        """Goodness of every class, larger is better: [B, C, H, W] pixels 0..127 -> [B, K].
 
-        Float mode: minus the sum of the layers' distances.  Quantised mode: the integer step's
-        int32 scores, in float64, where every sum that the step can hold is exact.
+        Float: minus the sum of the counted layers' costs.  Quantised: the integer step's int32
+        scores, in float64, where every sum that the step can hold is exact.
         """
-        if self.scales is None:
-            return -torch.stack([out.distance for out in self.outputs(x)]).sum(0)
-        features = [layer.anchors.shape[1] for layer in self.layer_list()]
-        shifts = score_shifts(features, [s.activation for s in self.scales])
-        layers = self._integers(x.double(), self.scales)
-        terms = [
-            (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0**shift
-            for shift, (_, _, _, p, anchors) in zip(shifts, layers, strict=True)
-        ]
-        return torch.stack(terms).sum(0)
+        if self._scales is None:
+            return -self.layer_costs(x)[list(self.counted)].sum(0)
+        form = self.one_pass
+        exponents = [s.activation for s in self._scales]
+        shifts = score_shifts([a.shape[1] for a in form.anchors], exponents)
+        total = torch.zeros(len(x), self.classes, dtype=torch.float64, device=x.device)
+        for i, h in enumerate(self.activations(pixels(x).double())):
+            if i in self.counted:
+                p, anchors = (t.double() * 2.0 ** exponents[i] for t in form.features(i, h))
+                total += (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
+        return total
+
+
+def stages(net: Net) -> Iterator[tuple[str, ConvNorm]]:
+    """Every convolution of a net with its name."""
+    for name, module in net.named_modules():
+        if isinstance(module, ConvNorm):
+            yield name, module

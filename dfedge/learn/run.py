@@ -8,6 +8,7 @@ calibration.json        power-of-two scales, once calibrated
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ from dfedge.errors import DfedgeError
 from dfedge.int8.scales import Scales
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
+from dfedge.learn.rules import load_rule
 from dfedge.learn.spec import NetSpec, Settings
 
 VERSION = 1
+
+
+Slots = dict[int, dict[str, Tensor]]
+"""An optimiser's memory: parameter -> slot -> value."""
 
 
 class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +44,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     net_name: str
     net: NetSpec
     rule: str
+    form: str
     settings: Settings
     qat: bool
     seed: int
@@ -46,7 +53,13 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def make_net(self) -> Net:
         """The untrained net, initialised from the seed."""
         torch.manual_seed(self.seed)
-        return Net(self.net, self.image.channels, len(self.classes))
+        net = Net(self.net, self.image.shape, len(self.classes), self.form)
+        net.weight_bits = self.settings.weight_bits
+        rule = load_rule(self.rule)
+        rule.prepare(net)
+        if rule.last_only:
+            net.counted = net.counted[-1:]
+        return net
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,21 +171,20 @@ class Run:
     # -- checkpoint ------------------------------------------------------------------------------
 
     def save_checkpoint(
-        self, net: Net, optimiser: torch.optim.Optimizer | None, progress: dict[str, int]
+        self, net: Net, optimisers: Sequence[torch.optim.Optimizer], progress: dict[str, int]
     ) -> None:
-        """Keep the net, the optimiser and how far the run is, in one file, whole or absent."""
-        tensors = {f"net.{name}": value.contiguous() for name, value in net.state_dict().items()}
-        if optimiser is not None:
+        """Keep the net, the optimisers and how far the run is, in one file, whole or absent."""
+        tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
+        for layer, optimiser in enumerate(optimisers):
             for index, slots in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
-        cpu = {name: value.detach().cpu() for name, value in tensors.items()}
-        meta = {"progress": json.dumps(progress)}  # one entry: the file keeps no order of several
+                tensors |= {f"optimiser.{layer}.{index}.{slot}": v for slot, v in slots.items()}
+        cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        # One entry: the file keeps no order of several.
+        meta = {"progress": json.dumps(progress | {"counted": net.counted})}
         write_file(self.folder / "checkpoint.safetensors", save(cpu, meta))
 
-    def load_checkpoint(
-        self, net: Net
-    ) -> tuple[dict[str, int], dict[int, dict[str, Tensor]]] | None:
-        """Fill the net; what `save_checkpoint` was told of progress, and the optimiser's slots.
+    def load_checkpoint(self, net: Net) -> tuple[dict[str, int], list[Slots]] | None:
+        """Fill the net; what `save_checkpoint` was told of progress, and each optimiser's slots.
 
         Raises:
             DfedgeError: a damaged file.
@@ -182,17 +194,18 @@ class Run:
             return None
         try:
             with safe_open(os.fspath(path), "pt") as file:
-                meta: dict[str, int] = json.loads(file.metadata()["progress"])
+                meta: dict[str, Any] = json.loads(file.metadata()["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             weights = {n.removeprefix("net."): t for n, t in tensors.items() if n[:4] == "net."}
             net.load_state_dict(weights)
+            net.counted = tuple(meta.pop("counted"))
         except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
-        slots: dict[int, dict[str, Tensor]] = {}
+        slots: list[Slots] = [{} for _ in net.units]
         for name, tensor in tensors.items():
             if name.startswith("optimiser."):
-                _, index, slot = name.split(".")
-                slots.setdefault(int(index), {})[slot] = tensor
+                _, layer, index, slot = name.split(".")
+                slots[int(layer)].setdefault(int(index), {})[slot] = tensor
         return meta, slots
 
     def load_net(self) -> Net:

@@ -1,38 +1,96 @@
 """A net as data: a TOML file of blocks, by name (shipped beside this module) or by path.
 
 anchors = 2              # cells per side that the goodness is read from
-margin = 5               # in sixteenths of the separation of two anchors
+depth = 10               # optional: the last block is repeated until there are so many
+[loss]                   # what every layer minimises (one-pass form)
+margin = 0.3125
+[plane]                  # the same for the label-plane form
+margin = 1.0
 [train]                  # how it is trained where the command line does not say otherwise
 epochs = 11
 [[block]]
-channels = 32            # 3 x 3 convolution, batch normalisation, ReLU
+kind = "conv"            # or "separable", "residual", "linear"
+channels = 32            # 3 x 3, batch normalisation, ReLU
 pool = true              # then a 2 x 2 maximum
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from dfedge import configs
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.int8.bounds import LayerSize
+from dfedge.int8.ops import MARGIN_UNIT
 
 NETS = Path(__file__).parent / "nets"
 Positive = Annotated[int, Meta(ge=1)]
+Kernel = Annotated[int, Meta(ge=1, le=15)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Shape = tuple[int, int, int]
+"""[H, W, C]."""
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One local learning unit: convolution, batch normalisation, ReLU, goodness, perhaps a pool."""
+    """One local learning unit, its goodness read off its output, then perhaps a pool.
 
-    channels: Annotated[int, Meta(ge=1, le=1024)]
-    kernel: Annotated[int, Meta(ge=1, le=7)] = 3
+    Attributes:
+        channels: of its output.
+        kind: ``conv``: convolution, normalisation, ReLU.  ``separable``: a depthwise one, then a
+            1 x 1 one.  ``residual``: two, and the input added before the last ReLU (through a
+            1 x 1 convolution where shape or channels change).  ``linear``: every input to every
+            output.
+        kernel: side of a square kernel, odd; its height where ``kernel_width`` is given.
+        kernel_width: of a kernel that is not square; both may then be even (more padding behind).
+        stride: of the first convolution.
+        pool: a 2 x 2 maximum, after the goodness was read.
+    """
+
+    channels: Annotated[int, Meta(ge=1, le=4096)]
+    kind: Literal["conv", "separable", "residual", "linear"] = "conv"
+    kernel: Kernel = 3
+    kernel_width: Kernel | None = None  # not a tuple: msgspec 0.22 crashes on a union with one
+    stride: Annotated[int, Meta(ge=1, le=4)] = 1
     pool: bool = False
 
     def __post_init__(self) -> None:
-        if self.kernel % 2 == 0:
+        if self.kernel_width is None and self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd (same padding), got {self.kernel}")
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Kernel height and width."""
+        return self.kernel, self.kernel_width or self.kernel
+
+    def output(self, shape: Shape) -> Shape:
+        """Shape of its output before the pool."""
+        if self.kind == "linear":
+            return 1, 1, self.channels
+        return -(-shape[0] // self.stride), -(-shape[1] // self.stride), self.channels
+
+
+class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The loss that every layer minimises on its own goodness: `dfedge.learn.forms.loss`.
+
+    Attributes:
+        kind: the margin relative to the ``separation`` of the two anchors (one-pass form only),
+            ``absolute``, or ``relative`` to the sum of both goodnesses; or ``cross-entropy`` over
+            all classes, the reference that shows what the hinge costs.
+        margin: m.
+        penalty: lambda, the weight of the term that keeps the lower goodness low.
+        negatives: N, wrong labels shown for each sample; 0: all of them.
+        draw: how N of them are drawn.
+        temperature: of the cross-entropy.
+    """
+
+    kind: Literal["separation", "absolute", "relative", "cross-entropy"] = "separation"
+    margin: NotNegative = 0.3125
+    penalty: NotNegative = 0.0
+    negatives: Annotated[int, Meta(ge=0)] = 0
+    draw: Literal["uniform", "confusion"] = "uniform"
+    temperature: Annotated[float, Meta(gt=0)] = 0.1
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight_decay: of the convolutions; anchors and normalisation have none.
         shift: augmentation: images are moved by up to this many pixels either way.
         flip: augmentation: images are mirrored half of the time.
+        validation: training samples held out to choose which layers' goodness counts; 0: all count.
+        weight_bits: width of the fake-quantised weights.
     """
 
     epochs: Positive = 10
@@ -55,10 +115,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Positive = 64
     lr: Annotated[float, Meta(gt=0)] = 4e-3
     qat_lr: Annotated[float, Meta(gt=0)] = 0.1
-    anchor_lr: Annotated[float, Meta(ge=0)] = 1.0
-    weight_decay: Annotated[float, Meta(ge=0)] = 1e-2
+    anchor_lr: NotNegative = 1.0
+    weight_decay: NotNegative = 1e-2
     shift: Annotated[int, Meta(ge=0, le=16)] = 0
     flip: bool = False
+    validation: Annotated[int, Meta(ge=0)] = 0
+    weight_bits: Annotated[int, Meta(ge=2, le=8)] = 8
 
 
 class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,54 +129,92 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         block: the blocks in order.
         anchors: the goodness sees the mean over anchors x anchors cells of a block's output.
-        margin: the hinge's margin in sixteenths of the separation of two anchors.
+        depth: number of blocks, the last of ``block`` being repeated; absent: as listed.
+        loss: of the one-pass form.
+        plane: of the label-plane form.
         train: how it is trained where nothing else is said.
     """
 
     block: Annotated[list[Block], Meta(min_length=1)]
     anchors: Annotated[int, Meta(ge=1, le=8)] = 2
-    margin: Annotated[int, Meta(ge=0, le=64)] = 5
+    depth: Annotated[int, Meta(ge=1, le=200)] | None = None
+    loss: Loss = Loss()
+    plane: Loss = Loss(kind="relative", negatives=3)
     train: Settings = Settings()
 
-    def sizes(self, shape: tuple[int, int, int]) -> list[LayerSize]:
-        """What `dfedge.int8.bounds` asks of each layer, for images [H, W, C].
+    def __post_init__(self) -> None:
+        if self.depth is not None and self.depth < len(self.block):
+            raise ValueError(f"depth {self.depth} is less than the {len(self.block)} blocks listed")
+        if self.plane.kind == "separation":
+            raise ValueError("plane: the label-plane form has no anchors, so no 'separation'")
+
+    def blocks(self) -> list[Block]:
+        """The blocks, the last repeated up to ``depth``."""
+        return self.block + self.block[-1:] * ((self.depth or 0) - len(self.block))
+
+    def shapes(self, shape: Shape) -> list[tuple[Shape, Shape]]:
+        """Input and output shape (before the pool) of each block, for images [H, W, C].
 
         Raises:
             DfedgeError: the image is pooled away, or smaller than the goodness's cells.
         """
-        height, width, channels = shape
-        sizes = []
-        for i, block in enumerate(self.block):
-            if min(height, width) < self.anchors:
+        found = []
+        for i, block in enumerate(self.blocks()):
+            height, width, channels = block.output(shape)
+            if block.kind != "linear" and min(height, width) < self.anchors:
                 raise DfedgeError(
                     f"layer{i} sees {height} x {width} positions, fewer than its "
                     f"{self.anchors} x {self.anchors} anchor cells; pool less or use larger images"
                 )
-            sizes.append(
-                LayerSize(
-                    name=f"layer{i}",
-                    height=height,
-                    width=width,
-                    in_channels=channels,
-                    channels=block.channels,
-                    kernel=block.kernel,
-                    cells=self.anchors,
-                    margin=self.margin,
-                )
-            )
             if block.pool and min(height, width) < 2:
                 raise DfedgeError(f"layer{i} cannot pool {height} x {width} positions; pool less")
-            if block.pool:
-                height, width = height // 2, width // 2
-            channels = block.channels
-        return sizes
+            found.append((shape, (height, width, channels)))
+            shape = (height // 2, width // 2, channels) if block.pool else (height, width, channels)
+        return found
+
+    def integer_margin(self) -> int:
+        """The device's margin in sixteenths of the separation of two anchors."""
+        own = self.loss if self.loss.kind == "separation" else Loss()
+        return round(own.margin * MARGIN_UNIT)
+
+    def unlowerable(self) -> str | None:
+        """Why the integer step does not know this net, or None."""
+        for i, block in enumerate(self.blocks()):
+            if block.kind != "conv" or block.stride != 1 or block.kernel_width:
+                what = f"kind {block.kind}, kernel {block.sides}, stride {block.stride}"
+                return f"layer{i} ({what}), only plain square convolutions of stride 1"
+        return None
+
+    def sizes(self, shape: Shape) -> list[LayerSize]:
+        """What `dfedge.int8.bounds` asks of each layer of a net that can be lowered."""
+        return [
+            LayerSize(
+                name=f"layer{i}",
+                height=shape[0],
+                width=shape[1],
+                in_channels=shape[2],
+                channels=block.channels,
+                kernel=block.sides[0],
+                cells=self.anchors,
+                margin=self.integer_margin(),
+            )
+            for i, (block, (shape, _)) in enumerate(
+                zip(self.blocks(), self.shapes(shape), strict=True)
+            )
+        ]
 
 
-def load_spec(net: str) -> NetSpec:
-    """Read a net by name or by path (anything that ends in .toml).
+def load_spec(net: str, depth: int | None = None) -> NetSpec:
+    """Read a net by name or by path (anything that ends in .toml), with another depth where given.
 
     Raises:
-        UsageError: no net of that name.
+        UsageError: no net of that name; a depth for a net that has none.
         DfedgeError: a file that is missing or is no description of a net.
     """
-    return configs.read(configs.find(NETS, "net", net), NetSpec, "net")
+    spec = configs.read(configs.find(NETS, "net", net), NetSpec, "net")
+    if depth is None:
+        return spec
+    if spec.depth is None or depth < len(spec.block):
+        least = "has a fixed depth" if spec.depth is None else f"has at least {len(spec.block)}"
+        raise UsageError(f"--depth {depth}: net '{net}' {least}; leave --depth out")
+    return msgspec.structs.replace(spec, depth=depth)

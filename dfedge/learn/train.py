@@ -4,31 +4,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import torch
+from msgspec.structs import replace
 
-from dfedge.data.dataset import Dataset, Split
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.dataset import Dataset
+from dfedge.data.image import ImageRule
 from dfedge.data.sources import DEFAULT_NETS, load
-from dfedge.errors import UsageError
+from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.int8.bounds import check_sizes
+from dfedge.learn import parallel
 from dfedge.learn.calibrate import calibrate
+from dfedge.learn.choose import choose_layers
+from dfedge.learn.forms import FORMS
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe
 from dfedge.learn.rules import load_rule
-from dfedge.learn.run import Calibration, Run, RunPlan
-from dfedge.learn.spec import NetSpec, Settings, load_spec
-from dfedge.learn.trainer import EpochReport, Samples, Trainer, accuracy, initialise_anchors
+from dfedge.learn.run import Calibration, Run, RunPlan, Slots
+from dfedge.learn.samples import to_samples
+from dfedge.learn.spec import Loss, Settings, load_spec
+from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
 
+T = TypeVar("T", Loss, Settings)
 Watch = Callable[[str, int, int], None]
 """Called with (what is going on, steps done, steps in all)."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What to train; ``settings`` overrides single fields of the net's own settings."""
+    """What to train; ``settings`` and ``loss`` override single fields of the net's own."""
 
     data: str = "digits"
     data_dir: Path | None = None
@@ -37,46 +43,75 @@ class TrainOptions:
     qat: bool = False
     seed: int = 0
     settings: dict[str, Any] | None = None
-
-
-def to_samples(split: Split, device: str = "cpu") -> Samples:
-    """A split as tensors on the training device."""
-    x = torch.from_numpy(to_input(split.x)).permute(0, 3, 1, 2).contiguous()
-    return Samples(x.to(device), torch.from_numpy(split.y).to(device))
+    form: str = "one-pass"
+    depth: int | None = None
+    loss: dict[str, Any] | None = None
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
-    """Resolve names, read the data and check that the integer step can hold the net.
+    """Resolve names, read the data and check that the net, the loss and the data fit together.
 
     Raises:
         UsageError, DfedgeError: before anything is written.
     """
-    load_rule(options.rule)
+    rule = load_rule(options.rule)
+    if options.form not in FORMS:
+        raise unknown_name("form", options.form, list(FORMS))
     name = options.net or DEFAULT_NETS.get(options.data, "mnist")
-    spec = load_spec(name)
+    spec = load_spec(name, options.depth)
+    part = "plane" if options.form == "label-plane" else "loss"
+    own = _override(getattr(spec, part), options.loss or {}, "loss")
     dataset = load(options.data, options.data_dir).cut(options.seed)
-    check_sizes(spec.sizes(dataset.shape), len(dataset.classes), batch=1)
+    settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
         data=options.data if options.data in DEFAULT_NETS else str(Path(options.data).resolve()),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=dataset.classes,
         image=ImageRule(*dataset.shape),
         net_name=name,
-        net=spec,
+        net=replace(spec, **{part: rule.loss(own)}),
         rule=options.rule,
-        settings=_override(spec, options.settings or {}),
+        form=options.form,
+        settings=settings,
         qat=options.qat,
         seed=options.seed,
     )
+    _check(plan, dataset)
     return plan, dataset
 
 
-def _override(spec: NetSpec, changes: dict[str, Any]) -> Settings:
-    given = {name: value for name, value in changes.items() if value is not None}
+def _check(plan: RunPlan, dataset: Dataset) -> None:
+    plane, classes = plan.form == "label-plane", len(plan.classes)
+    loss: Loss = plan.net.plane if plane else plan.net.loss
+    if classes < 2:
+        raise DfedgeError(
+            f"{plan.data}: one class ({plan.classes[0]}) leaves no wrong label to learn from; "
+            "give data of two classes or more"
+        )
+    if loss.negatives >= classes:
+        raise UsageError(
+            f"--negatives {loss.negatives}: {plan.data} has {classes} classes, so at most "
+            f"{classes - 1} wrong labels; 0 shows them all"
+        )
+    if plane and loss.kind == "separation":
+        raise UsageError("--loss separation needs anchors; the label-plane form has none")
+    count = len(dataset.split("train")[1])
+    if plan.settings.validation >= count:
+        raise UsageError(f"--validation {plan.settings.validation}: only {count} training samples")
+    obstacle = "the label-plane form" if plane else plan.net.unlowerable()
+    if obstacle is None:
+        check_sizes(plan.net.sizes(dataset.shape), classes, batch=1)
+    elif plan.qat:
+        raise UsageError(f"--qat: the integer step does not know {obstacle}")
+    plan.net.shapes(dataset.shape)
+
+
+def _override(given: T, changes: dict[str, Any], what: str) -> T:
+    known = {name: value for name, value in changes.items() if value is not None}
     try:
-        return msgspec.convert(msgspec.structs.asdict(spec.train) | given, Settings)
+        return msgspec.convert(msgspec.structs.asdict(given) | known, type(given))
     except msgspec.ValidationError as error:
-        raise UsageError(f"training settings: {error}") from error
+        raise UsageError(f"{what}: {error}") from error
 
 
 def train(
@@ -84,28 +119,44 @@ def train(
 ) -> Run:
     """Train to the end, from the start or from where the run in ``out`` was left.
 
+    Under torchrun every process calls this; the first alone writes.
+
     Raises:
         UsageError, DfedgeError: bad names, data or folder; nothing is written then.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this PyTorch sees no GPU; use --device cpu")
     plan, dataset = plan_run(options)
-    run = Run.create(out, plan)
-    _Training(run, dataset, device, watch).go()
+    rank, world = parallel.join()
+    if rank == 0:
+        run = Run.create(out, plan)
+    parallel.wait()
+    if rank:
+        run = Run.open(out)
+    if device == "cuda" and world > 1:
+        device = f"cuda:{rank % torch.cuda.device_count()}"
+    _Training(run, dataset, device, watch, rank, world).go()
+    parallel.wait()
     return run
 
 
 class _Training:
     """One run on one device: two phases of epochs, a checkpoint after each epoch."""
 
-    def __init__(self, run: Run, dataset: Dataset, device: str, watch: Watch) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, device: str, watch: Watch, rank: int, world: int
+    ) -> None:
         self.run, self.plan, self.watch = run, run.plan, watch
-        self.samples = to_samples(dataset.split("train")[1], device)
+        self.rank, self.world = rank, world
+        whole = to_samples(dataset.split("train")[1], device)
+        self.samples, self.held_out = whole.hold_out(self.plan.settings.validation, self.plan.seed)
         self.test = to_samples(dataset.split("test")[1], device)
         self.net = self.plan.make_net().to(device)
+        if device != "cpu":
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loaded = run.load_checkpoint(self.net)
         self.progress = {"float": 0, "qat": 0, "finished": 0, "rows": 0}
-        self.slots: dict[int, dict[str, torch.Tensor]] = {}
+        self.slots: list[Slots] = []
         if loaded is None:
             initialise_anchors(self.net, self.samples)
         else:
@@ -122,44 +173,73 @@ class _Training:
             self.net.scales = self.run.calibration().scales()
             self.phase("qat", self.plan.settings.qat_epochs, self.plan.settings.qat_lr)
         self.progress["finished"] = 1
-        self.run.save_checkpoint(self.net, None, self.progress)
+        self.save([])
 
     def phase(self, name: str, epochs: int, peak: float) -> None:
         """Float or quantised epochs, and the accuracy on the test split after the last."""
         if self.progress[name] > epochs:
             return
         settings, seed = self.plan.settings, self.plan.seed
-        trainer = Trainer(self.net, load_rule(self.plan.rule), settings, seed, epochs, peak)
-        if self.slots:
-            frozen = trainer.optimiser.state_dict()
-            trainer.optimiser.load_state_dict(frozen | {"state": self.slots})
-            self.slots = {}
+        rule = load_rule(self.plan.rule)
+        trainer = Trainer(
+            self.net, rule, settings, seed, epochs, peak, rank=self.rank, world=self.world
+        )
+        for optimiser, slots in zip(trainer.optimisers, self.slots, strict=False):
+            _refill(optimiser, slots)
+        self.slots = []
         for number in range(self.progress[name], epochs):
             watch = partial(self.watch, f"{name} epoch {number + 1} of {epochs}")
             report = trainer.epoch(self.samples, number, watch)
             self.log({"phase": name, "epoch": number + 1, **_row(report)})
             self.progress[name] = number + 1
-            self.run.save_checkpoint(self.net, trainer.optimiser, self.progress)
-        self.log({"phase": name, "test_accuracy": accuracy(self.net, self.test)})
+            self.save(trainer.optimisers)
+        self.conclude(name, rule.last_only)
         self.progress[name] = epochs + 1
-        self.run.save_checkpoint(self.net, None, self.progress)
+        self.save([])
+
+    def conclude(self, phase: str, last_only: bool) -> None:
+        """Choose the layers that count, after the float phase, and log what the net then knows."""
+        row: dict[str, Any] = {"phase": phase}
+        if len(self.held_out) and not last_only and phase == "float":
+            self.net.counted, row["validation_accuracy"] = choose_layers(self.net, self.held_out)
+        row["counted"] = list(self.net.counted)
+        row["test_accuracy"] = accuracy(self.net, self.test)
+        self.log(row)
 
     def calibrate(self) -> None:
         """Choose scales by the default recipe; the quantised epochs then train with them."""
         recipe = load_recipe(DEFAULT_RECIPE)
         scales = calibrate(self.net, pick(self.samples.x, recipe.samples, recipe.seed), recipe)
-        self.run.write_calibration(Calibration.of(DEFAULT_RECIPE, recipe, scales))
+        if self.rank == 0:
+            self.run.write_calibration(Calibration.of(DEFAULT_RECIPE, recipe, scales))
+        parallel.wait()
+
+    def save(self, optimisers: list[torch.optim.AdamW]) -> None:
+        """The checkpoint."""
+        if self.rank == 0:
+            self.run.save_checkpoint(self.net, optimisers, self.progress)
 
     def log(self, row: dict[str, Any]) -> None:
         """Append to the metrics."""
-        self.run.log(row, keep=self.progress["rows"])
+        if self.rank == 0:
+            self.run.log(row, keep=self.progress["rows"])
         self.progress["rows"] += 1
+
+
+def _refill(optimiser: torch.optim.AdamW, slots: Slots) -> None:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    laid_out = {
+        # In the parameter's own memory format: the fused kernel walks both in one order.
+        i: {k: torch.empty_like(parameters[i]).copy_(v) if v.ndim else v for k, v in slot.items()}
+        for i, slot in slots.items()
+    }
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": laid_out})
 
 
 def _row(report: EpochReport) -> dict[str, Any]:
     return {
-        "loss": [round(value, 6) for value in report.loss],
-        "active": [round(value, 4) for value in report.active],
+        "loss": [None if value != value else round(value, 6) for value in report.loss],
+        "active": [None if value != value else round(value, 4) for value in report.active],
         "train_accuracy": round(report.accuracy, 4),
     }
 
@@ -195,8 +275,12 @@ def quantised_net(run: Run) -> Net:
     """A run's trained net with its scales set: what is lowered.
 
     Raises:
-        DfedgeError: not trained, or never calibrated.
+        DfedgeError: not trained, never calibrated, or of a kind that the integer step lacks.
     """
+    plane = run.plan.form == "label-plane"
+    obstacle = "the label-plane form" if plane else run.plan.net.unlowerable()
+    if obstacle is not None:
+        raise DfedgeError(f"{run.folder}: the integer step does not know {obstacle}")
     net = run.load_net()
     net.scales = run.calibration().scales()
     return net

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from dfedge.int8.scales import INPUT_EXPONENT, activation_shift, score_shifts
+from dfedge.int8.ops import ACTIVATION_MAX
+from dfedge.int8.scales import activation_shift, score_shifts
+from dfedge.learn.fake import quantise
 from dfedge.learn.net import Net
 from dfedge.lower.plan import LayerPlan, State, StepPlan
 from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
@@ -20,29 +22,29 @@ def lower(net: Net, size: tuple[int, int], x: Tensor, y: Tensor) -> tuple[StepPl
     """
     assert net.scales is not None
     height, width = size
-    layers = net.layer_list()
-    shifts = score_shifts(
-        [layer.anchors.shape[1] for layer in layers], [s.activation for s in net.scales]
-    )
+    form = net.one_pass
+    shifts = score_shifts([a.shape[1] for a in form.anchors], [s.activation for s in net.scales])
     plans: list[LayerPlan] = []
     state: State = {}
-    exponent, channels = INPUT_EXPONENT, net.channels
-    for i, (layer, scales) in enumerate(zip(layers, net.scales, strict=True)):
+    channels = net.image[2]
+    for i, (unit, scales) in enumerate(zip(net.units, net.scales, strict=True)):
         with torch.no_grad():
-            weight, bias, anchors = layer.quantised(scales, exponent)
-        block = layer.block
+            weight, bias = net.quantised(i)
+            anchors = quantise(form.anchors[i] * 2.0**scales.activation, 0, ACTIVATION_MAX)
+        block = unit.block
         plans.append(
             LayerPlan(
                 height=height,
                 width=width,
                 in_channels=channels,
                 channels=block.channels,
-                kernel=block.kernel,
+                kernel=block.sides[0],
                 pool=block.pool,
-                cells=layer.cells,
-                shift=activation_shift(scales, exponent),
+                cells=form.cells[i],
+                shift=activation_shift(scales, net.input_exponent(i)),
                 score_shift=shifts[i],
-                margin=net.spec.margin,
+                counted=i in net.counted,
+                margin=net.spec.integer_margin(),
             )
         )
         state[f"layer{i}.weight"] = _taps(weight).to(torch.int8)
@@ -50,8 +52,8 @@ def lower(net: Net, size: tuple[int, int], x: Tensor, y: Tensor) -> tuple[StepPl
         state[f"layer{i}.anchors"] = anchors.to(torch.int8)
         if block.pool:
             height, width = height // 2, width // 2
-        exponent, channels = scales.activation, block.channels
-    n = len(layers)
+        channels = block.channels
+    n = len(plans)
     plan = StepPlan(tuple(plans), net.classes)
     state["live"] = torch.ones(net.classes, dtype=torch.int8)
     weight_shifts = measured_shifts(plan, state, x, y)

@@ -22,6 +22,7 @@ class LayerPlan:
         shift: right shift from the int32 accumulator to the int8 activation.
         score_shift: left shift of this layer's score in the sum over layers.
         margin: in sixteenths of the separation of two anchors.
+        counted: whether its score is part of the sum.
     """
 
     height: int
@@ -34,6 +35,7 @@ class LayerPlan:
     shift: int
     score_shift: int
     margin: int
+    counted: bool
 
     @property
     def features(self) -> int:

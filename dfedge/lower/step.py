@@ -32,13 +32,18 @@ def _masked(scores: Tensor, live: Tensor) -> Tensor:
     return scores * alive + ops.DEAD_SCORE * (1 - alive)
 
 
+def _add(total: Tensor | None, scores: Tensor) -> Tensor:
+    return scores if total is None else total + scores
+
+
 def infer(plan: StepPlan, state: State, x: Tensor) -> Tensor:
-    """Score every class: the sum of the layers' nearness to its anchors, int32 [B, K]."""
+    """Score every class: the sum of the counted layers' nearness to its anchors, int32 [B, K]."""
     total: Tensor | None = None
     for i, layer in enumerate(plan.layers):
         h, p = activations(state, f"layer{i}", layer, x)
-        score = ops.anchor_scores(p, state[f"layer{i}.anchors"]) * (1 << layer.score_shift)
-        total = score if total is None else total + score
+        if layer.counted:
+            scores = ops.anchor_scores(p, state[f"layer{i}.anchors"])
+            total = _add(total, scores * (1 << layer.score_shift))
         x = ops.max_pool(h) if layer.pool else h
     assert total is not None
     return _masked(total, state["live"])
@@ -58,8 +63,8 @@ def train(plan: StepPlan, state: State, x: Tensor, y: Tensor) -> tuple[State, Te
         new[f"{name}.weight"] = ops.conv_update(x, h, error, w, shifts[0], phase, layer.cells)
         new[f"{name}.bias"] = ops.bias_update(h, error, b, shifts[1], phase, layer.cells)
         new[f"{name}.anchors"] = ops.anchor_update(p, coefficient, anchors, shifts[2], phase)
-        score = scores * (1 << layer.score_shift)
-        total = score if total is None else total + score
+        if layer.counted:
+            total = _add(total, scores * (1 << layer.score_shift))
         active.append((coefficient > 0).to(i32).sum(dtype=i32))
         x = ops.max_pool(h) if layer.pool else h
     assert total is not None

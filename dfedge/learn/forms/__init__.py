@@ -1,0 +1,40 @@
+"""The two forms of a Distance-Forward layer: where the label enters, and what goodness is.
+
+``one-pass``: the trunk carries no label, every layer owns one anchor a class, its goodness is the
+distance to it and every class is scored in one pass.  ``label-plane``: the label is joined with the
+image, as the paper does it, and one pass scores one class.  A form says what a layer's loss is; a
+rule (`dfedge.learn.rules`) says how far its gradient reaches.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dfedge.learn.forms.loss import Judged
+from dfedge.learn.units import Unit
+
+FORMS = ("one-pass", "label-plane")
+
+
+class Form(Protocol):
+    """A form's own parameters and its three places in a net's forward pass."""
+
+    extra_channels: int
+    """What the first unit sees beside the image's channels."""
+
+    def begin(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        """From pixels 0..127 [B, C, H, W] and labels to the first unit's input."""
+        ...
+
+    def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
+        """Layer i's loss on its output h."""
+        ...
+
+    def hand_on(self, unit: Unit, h: Tensor) -> Tensor:
+        """From h to the next unit's input, with its graph."""
+        ...
+
+    def right(self, cost: Tensor, y: Tensor) -> Tensor:
+        """Which samples the summed costs [B, K'] get right, bool [B]."""
+        ...

@@ -1,0 +1,108 @@
+"""The one-pass form: goodness as the distance to a layer's own label anchors.
+
+Each layer pools its output to p [B, d] and owns one anchor a class, A [K, d].  Its distance to
+class k is ``d_k = |p - A_k|^2 / d`` (arXiv 2408.14925: the goodness of an input joined with a label
+is the squared distance between the projected input and the projected label).  Distance sign: the
+right label's distance is to be LOW.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfedge.int8.ops import ACTIVATION_MAX
+from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.learn.fake import quantise
+from dfedge.learn.forms.loss import Judged, judge
+from dfedge.learn.forms.negatives import draw, remember
+from dfedge.learn.spec import Loss, Shape
+from dfedge.learn.units import Unit
+
+
+def pool_cells(h: Tensor, cells: int) -> Tensor:
+    """What the anchors see: [B, C, H, W] -> [B, cells*cells*C], the mean over equal cells.
+
+    A cell is ceil(H/cells) x ceil(W/cells), zeros outside the image, as in the integer step.  The
+    flattened order is cell row, cell column, channel.
+    """
+    height, width = (-(-n // cells) for n in h.shape[2:])
+    padded = F.pad(h, (0, width * cells - h.shape[3], 0, height * cells - h.shape[2]))
+    p = F.avg_pool2d(padded, (height, width))
+    return p.permute(0, 2, 3, 1).flatten(1)
+
+
+def distances(p: Tensor, anchors: Tensor) -> Tensor:
+    """Mean squared distance to every anchor: [B, d], [K, d] -> [B, K]."""
+    cross = p @ anchors.T
+    return (p.square().mean(1, keepdim=True) - 2 * cross / p.shape[1]) + anchors.square().mean(1)
+
+
+class OnePass(nn.Module):
+    """See `dfedge.learn.forms.Form`.
+
+    Args:
+        shapes: output shape of every unit.
+        cells: per side, for every unit that has positions.
+        classes: rows of the anchors.
+        loss: of every layer.
+    """
+
+    extra_channels = 0
+
+    def __init__(self, shapes: list[Shape], cells: int, classes: int, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+        self.cells = [min(cells, height, width) for height, width, _ in shapes]
+        self.exponents: list[int] | None = None
+        self.anchors = nn.ParameterList(
+            torch.zeros(classes, cells * cells * shape[2])
+            for cells, shape in zip(self.cells, shapes, strict=True)
+        )
+        self.odds: Tensor
+        self.register_buffer("odds", torch.ones(classes, classes))
+        self.shown: Tensor | None = None
+
+    def begin(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Pixels as they are; the rivals of this batch are drawn where not all are shown."""
+        if self.loss.negatives:
+            assert generator is not None
+            drawn = draw(y, self.loss.negatives, self._draw_odds(), generator)
+            self.shown = torch.zeros(len(y), len(self.odds), dtype=torch.bool, device=y.device)
+            self.shown.scatter_(1, drawn, True)
+        return pixels(x)
+
+    def _draw_odds(self) -> Tensor:
+        return self.odds if self.loss.draw == "confusion" else torch.ones_like(self.odds)
+
+    def features(self, i: int, h: Tensor) -> tuple[Tensor, Tensor]:
+        """What layer i's anchors see, p [B, d], and its anchors [K, d]; rounded when quantised."""
+        wide = h if h.dtype == torch.float64 else h.float()  # not in bfloat16
+        p, anchors = pool_cells(wide, self.cells[i]), self.anchors[i]
+        if self.exponents is None:
+            return p, anchors
+        unit = 2.0 ** -self.exponents[i]
+        return (
+            quantise(p / unit, 0, ACTIVATION_MAX) * unit,
+            quantise(anchors / unit, 0, ACTIVATION_MAX) * unit,
+        )
+
+    def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
+        """The margin loss on distances."""
+        p, anchors = self.features(i, h)
+        judged = judge(distances(p, anchors), y, self.loss, self.shown, anchors)
+        if self.loss.draw == "confusion" and i == len(self.anchors) - 1:
+            remember(self.odds, y, judged.rival, judged.violated)
+        return judged
+
+    def hand_on(self, unit: Unit, h: Tensor) -> Tensor:
+        """The pool alone."""
+        return unit.hand_on(h)
+
+    def right(self, cost: Tensor, y: Tensor) -> Tensor:
+        """The nearest class is the label."""
+        return cost.argmin(1) == y
+
+
+def pixels(x: Tensor) -> Tensor:
+    """Pixels 0..127 to real units."""
+    return x.float() * 2.0**-INPUT_EXPONENT

@@ -1,0 +1,43 @@
+"""A split as tensors on the training device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfedge.data.dataset import Split
+from dfedge.data.image import to_input
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pixels 0..127 int8 [N, C, H, W], labels int64 [N]."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> "Samples":
+        """The samples at ``index``."""
+        here = index.to(self.x.device)
+        return Samples(self.x[here], self.y[here])
+
+    def hold_out(self, count: int, seed: int) -> tuple["Samples", "Samples"]:
+        """(The rest, ``count`` samples drawn from the seed)."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(order[count:]), self.take(order[:count])
+
+
+def to_samples(split: Split, device: str = "cpu") -> Samples:
+    """A split on a device."""
+    x = torch.from_numpy(to_input(split.x)).permute(0, 3, 1, 2).contiguous()
+    return Samples(x.to(device), torch.from_numpy(split.y).to(device))
+
+
+def batches(samples: Samples, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+    """In order, for evaluation."""
+    for i in range(0, len(samples), size):
+        yield samples.x[i : i + size], samples.y[i : i + size]

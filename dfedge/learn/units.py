@@ -1,0 +1,145 @@
+"""Local learning units: what stands between two boundaries that no gradient crosses.
+
+Every unit is made of `ConvNorm` stages, a convolution with batch normalisation.  A stage may take
+its input's gradient through fixed random weights B instead of its own W (feedback alignment); that
+is all that rule ``df-r`` changes.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import grad
+
+from dfedge.learn.spec import Block, Shape
+
+Feedback = Literal["plain", "concordant"]
+"""B is drawn once; ``concordant``: |B| with the signs that W has at the moment."""
+
+
+class _Feedback(torch.autograd.Function):
+    """A convolution whose input gradient goes through B instead of W."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, stride: int, groups: int) -> Tensor:
+        ctx.save_for_backward(x, w, b)
+        ctx.stride, ctx.groups = stride, groups
+        return F.conv2d(x, w, stride=stride, groups=groups)
+
+    @staticmethod
+    def backward(
+        ctx: Any, *errors: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        x, w, b = ctx.saved_tensors
+        how: dict[str, Any] = {"stride": ctx.stride, "groups": ctx.groups}
+        (error,) = errors
+        to_x, to_w = None, None
+        if ctx.needs_input_grad[0]:
+            back = b.to(error.dtype)
+            to_x = grad.conv2d_input(x.shape, back, error, **how)  # type: ignore[no-untyped-call]
+        if ctx.needs_input_grad[1]:
+            seen = x.to(error.dtype)
+            to_w = grad.conv2d_weight(seen, w.shape, error, **how)  # type: ignore[no-untyped-call]
+            to_w = to_w.to(w.dtype)
+        return to_x, to_w, None, None, None
+
+
+class ConvNorm(nn.Module):
+    """A convolution (same padding, more of it behind where it is odd) and its normalisation."""
+
+    def __init__(
+        self, channels_in: int, channels: int, kernel: tuple[int, int], stride: int, groups: int
+    ) -> None:
+        super().__init__()
+        self.stride, self.groups = stride, groups
+        self.padding = [side for k in reversed(kernel) for side in ((k - 1) // 2, k // 2)]
+        self.weight = nn.Parameter(torch.empty(channels, channels_in // groups, *kernel))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.norm = nn.BatchNorm2d(channels)
+        self.feedback: Feedback | None = None
+        self.random: Tensor
+        self.register_buffer("random", torch.empty(0), persistent=False)
+
+    def take_feedback(self, kind: Feedback, name: str) -> None:
+        """From now on, let the input's gradient through random weights, drawn from ``name``."""
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+        deviation = (2 / self.weight[0].numel()) ** 0.5
+        drawn = torch.randn(self.weight.shape, generator=torch.Generator().manual_seed(seed))
+        self.feedback, self.random = kind, (drawn * deviation).to(self.weight.device)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Without normalisation."""
+        if self.feedback is None:
+            if self.padding[0] == self.padding[1] and self.padding[2] == self.padding[3]:
+                even = (self.padding[2], self.padding[0])
+                return F.conv2d(x, weight, bias, self.stride, even, groups=self.groups)
+            return F.conv2d(F.pad(x, self.padding), weight, bias, self.stride, groups=self.groups)
+        back = self.random
+        if self.feedback == "concordant":
+            back = back.abs() * weight.detach().sign()
+        padded = F.pad(x, self.padding)
+        y: Tensor = _Feedback.apply(padded, weight, back, self.stride, self.groups)  # type: ignore[no-untyped-call]
+        return y if bias is None else y + bias[:, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, O, H', W'], before any ReLU."""
+        y: Tensor = self.norm(self.convolve(x, self.weight))
+        return y
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight [O, C, k, k] and bias [O], the running statistics folded in, in real units."""
+        norm = self.norm
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        return self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+
+
+class Unit(nn.Module):
+    """A unit of any kind: [B, C, H, W] -> the last ReLU's output [B, O, H', W']."""
+
+    def __init__(self, block: Block, shape: Shape) -> None:
+        super().__init__()
+        height, width, channels = shape
+        self.block = block
+        out, sides, stride = block.channels, block.sides, block.stride
+        match block.kind:
+            case "conv":
+                stages = [ConvNorm(channels, out, sides, stride, 1)]
+            case "linear":
+                stages = [ConvNorm(channels, out, (height, width), 1, 1)]
+                stages[0].padding = [0, 0, 0, 0]
+            case "separable":
+                stages = [
+                    ConvNorm(channels, channels, sides, stride, channels),
+                    ConvNorm(channels, out, (1, 1), 1, 1),
+                ]
+            case "residual":
+                stages = [
+                    ConvNorm(channels, out, sides, stride, 1),
+                    ConvNorm(out, out, sides, 1, 1),
+                ]
+                if stride != 1 or channels != out:
+                    stages.append(ConvNorm(channels, out, (1, 1), stride, 1))
+        self.stages = nn.ModuleList(stages)
+
+    @property
+    def first(self) -> ConvNorm:
+        """The first stage; the only one of a plain convolution."""
+        stage = self.stages[0]
+        assert isinstance(stage, ConvNorm)
+        return stage
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In float."""
+        if self.block.kind == "residual":
+            inner = self.stages[1](F.relu(self.stages[0](x)))
+            return F.relu(inner + (self.stages[2](x) if len(self.stages) > 2 else x))
+        for stage in self.stages:
+            x = F.relu(stage(x))
+        return x
+
+    def hand_on(self, h: Tensor) -> Tensor:
+        """The pool, where the block has one."""
+        return F.max_pool2d(h, 2) if self.block.pool else h
