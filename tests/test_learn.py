@@ -3,120 +3,25 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.int8.rounding import round_half_up
-from dfedge.int8.scales import Scales
 from dfedge.learn.augment import augment
-from dfedge.learn.calibrate import mse_exponent, range_exponent
-from dfedge.learn.goodness import distances, margin_loss, pool_cells
-from dfedge.learn.net import Net
+from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent
+from dfedge.learn.choose import candidates
+from dfedge.learn.forms.onepass import pool_cells
 from dfedge.learn.recipe import load_recipe
-from dfedge.learn.rules import RULES, load_rule
 from dfedge.learn.run import Run
-from dfedge.learn.spec import Block, NetSpec, load_spec
-from dfedge.learn.train import TrainOptions, calibrate_run, plan_run, train
-
-SPEC = NetSpec(block=[Block(4), Block(6, pool=True)])
-
-
-def batch(classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 128, (8, 1, 6, 6), generator=g)
-    return x, torch.randint(0, classes, (8,), generator=g)
-
-
-def net_with_anchors(classes: int = 3) -> Net:
-    torch.manual_seed(0)
-    net = Net(SPEC, 1, classes)
-    for layer in net.layer_list():
-        torch.nn.init.uniform_(layer.anchors)
-    return net
-
-
-def test_distance_sign_the_right_label_is_the_near_one() -> None:
-    p, anchors = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 1.0], [0.0, 3.0]])
-    d = distances(p, anchors)
-    assert d.tolist() == [[0.0, 2.5]]  # (1 + 4) / 2
-    right, _ = margin_loss(d, anchors, torch.tensor([0]), 0.3)
-    wrong, _ = margin_loss(d, anchors, torch.tensor([1]), 0.3)
-    assert (float(right), float(wrong)) == (0.0, pytest.approx(1.3))  # 0.3 + 2.5 / 2.5
-
-
-def test_closed_form_gradients_equal_autograd() -> None:
-    """The derivative by p is the integer step's difference of two anchors, over D."""
-    g = torch.Generator().manual_seed(1)
-    p = torch.rand(16, 10, generator=g, dtype=torch.float64, requires_grad=True)
-    anchors = torch.rand(5, 10, generator=g, dtype=torch.float64, requires_grad=True)
-    y = torch.randint(0, 5, (16,), generator=g)
-    d = distances(p, anchors)
-    loss, active = margin_loss(d, anchors, y, 0.3)
-    loss.backward()
-    assert 0 < float(active) < 1
-    k = d.detach().scatter(1, y[:, None], torch.inf).argmin(1)
-    a, wrong, right = anchors.detach(), anchors.detach()[k], anchors.detach()[y]
-    separation = (wrong - right).square().mean(1)
-    gap = d.detach().gather(1, y[:, None])[:, 0] - d.detach().gather(1, k[:, None])[:, 0]
-    assert (0.3 * separation + gap > 0).double().mean() == active  # the integer step's criterion
-    on = ((0.3 * separation + gap > 0) / separation)[:, None] * 2 / (10 * 16)
-    spread = (gap / separation)[:, None] * on * (wrong - right)  # through D, in A_y; minus in A_k*
-    expected_p = on * (wrong - right)
-    expected_a = torch.zeros_like(a)
-    expected_a.index_add_(0, y, -on * (p.detach() - right) + spread)
-    expected_a.index_add_(0, k, on * (p.detach() - wrong) - spread)
-    assert (p.grad - expected_p).abs().max() < 1e-12
-    assert (anchors.grad - expected_a).abs().max() < 1e-12
-
-
-def test_no_gradient_crosses_a_layers_boundary() -> None:
-    net, (x, y) = net_with_anchors(), batch()
-    first, second = net.layer_list()
-    last = list(net.outputs(x))[1]
-    margin_loss(last.distance, last.anchors, y, 0.3)[0].backward()
-    assert second.weight.grad.abs().max() > 0
-    assert first.weight.grad is None
-
-
-def test_a_layers_graph_is_gone_before_the_next_computes() -> None:
-    """What autograd saved for layer 0 is freed by the time that layer 1 starts."""
-
-    class Saved:
-        def __init__(self, tensor: torch.Tensor) -> None:
-            self.tensor = tensor
-
-    alive: weakref.WeakSet[Saved] = weakref.WeakSet()
-
-    def pack(tensor: torch.Tensor) -> Saved:
-        saved = Saved(tensor)
-        alive.add(saved)
-        return saved
-
-    net, (x, y) = net_with_anchors(), batch()
-    before_second = []
-    net.layers[1].register_forward_pre_hook(lambda *_: before_second.append(len(alive)))
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
-        outputs = net.outputs(x)
-        out = next(outputs)
-        assert len(alive) > 3
-        margin_loss(out.distance, out.anchors, y, 0.3)[0].backward()
-        del out
-        next(outputs)
-    assert before_second == [0]
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_moves_every_layer(rule: str) -> None:
-    net, (x, y) = net_with_anchors(), batch()
-    signals = load_rule(rule)(net, x, y)
-    assert len(signals) == 2
-    for layer in net.layer_list():
-        assert layer.weight.grad.abs().max() > 0
-        assert layer.anchors.grad.abs().max() > 0
+from dfedge.learn.samples import to_samples
+from dfedge.learn.spec import load_spec
+from dfedge.learn.train import TrainOptions, calibrate_run, load_data, plan_run, train
+from dfedge.learn.trainer import accuracy
 
 
 def test_host_pooling_matches_the_integer_steps_cells() -> None:
@@ -126,9 +31,15 @@ def test_host_pooling_matches_the_integer_steps_cells() -> None:
 
 
 def test_unknown_rule_and_net_list_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown rule 'dfx'; known: df"):
+    with pytest.raises(
+        UsageError,
+        match=r"unknown rule 'dfx'; known: bp, .*df-r-concordant, ff",
+    ):
         train(TrainOptions(rule="dfx"), tmp_path / "run")
-    with pytest.raises(UsageError, match="unknown net 'tiny'; known: cifar, digits, mnist"):
+    with pytest.raises(
+        UsageError,
+        match=r"unknown net 'tiny'; known: cifar, digits, .*ten-slim",
+    ):
         train(TrainOptions(net="tiny"), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
@@ -138,7 +49,9 @@ def test_unknown_rule_and_net_list_the_known_ones(tmp_path: Path) -> None:
     [
         ("block = []", "length"),
         ("[[block]]\nchannels = 4\nkernel = 2", "kernel must be odd"),
-        ("[[block]]\nchannels = 4\nstride = 2", "stride"),
+        ("[[block]]\nchannels = 4\nstride = 9", "stride"),
+        ("depth = 1\n[[block]]\nchannels = 4\n[[block]]\nchannels = 4", "depth 1 is less"),
+        ("[loss]\nmargin = -1\n[[block]]\nchannels = 4", "margin"),
         ("[[block]", "not a net"),
     ],
 )
@@ -166,15 +79,10 @@ def test_ranges_become_the_largest_exponent_that_holds_them() -> None:
 
 @pytest.mark.parametrize("recipe", ["minmax", "percentile", "pow2-mse"])
 def test_every_shipped_recipe_keeps_the_nets_accuracy(run_folder: Path, recipe: str) -> None:
-    from dfedge.learn.train import load_data, to_samples
-    from dfedge.learn.trainer import accuracy
-
     run = Run.open(run_folder)
     net = run.load_net()
     test = to_samples(load_data(run.plan).split("test")[1])
     before = accuracy(net, test)
-    from dfedge.learn.calibrate import calibrate
-
     net.scales = calibrate(net, test.x, load_recipe(recipe))
     assert accuracy(net, test) > before - 0.05
 
@@ -188,14 +96,6 @@ def test_recipe_by_path(tmp_path: Path) -> None:
         load_recipe(str(path))
     with pytest.raises(UsageError, match="unknown recipe 'mine'; known: minmax, percentile"):
         load_recipe("mine")
-
-
-def test_quantised_scores_are_integers_of_the_scales() -> None:
-    net, (x, _) = net_with_anchors(), batch()
-    net.eval()
-    net.scales = (Scales(6, 4), Scales(6, 4))
-    scores = net.scores(x)
-    assert torch.equal(scores, scores.round())
 
 
 def test_augmentation_moves_within_its_reach_and_depends_on_the_generator_alone() -> None:
@@ -257,3 +157,117 @@ def test_killed_run_resumes_to_the_bytes_of_one_never_stopped(tmp_path: Path) ->
     for name in ("checkpoint.safetensors", "metrics.jsonl", "calibration.json"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     assert [row.get("epoch") for row in resumed.metrics()] == [1, 2, 3, 4, None, 1, 2, None]
+
+
+def test_layers_that_count_are_chosen_on_held_out_samples_and_kept(tmp_path: Path) -> None:
+    options = TrainOptions(settings={"epochs": 3, "validation": 100}, seed=1)
+    run = train(options, tmp_path / "run")
+    last = run.metrics()[-1]
+    net = run.load_net()
+    assert list(net.counted) == last["counted"]
+    whole = to_samples(load_data(run.plan).split("train")[1])
+    rest, held_out = whole.hold_out(100, 1)
+    assert (len(rest), len(held_out)) == (len(whole) - 100, 100)
+    found = {}
+    for counted in candidates(3):
+        net.counted = counted
+        found[counted] = accuracy(net, held_out)
+    assert max(found.values()) == found[tuple(last["counted"])]
+    assert last["validation_accuracy"] == pytest.approx(max(found.values()))
+
+
+def test_choice_prefers_all_layers_among_equals() -> None:
+    assert candidates(3) == [(0, 1, 2), (1, 2), (2,), (0,), (1,)]
+
+
+PARALLEL = """
+import sys, torch
+from dfedge.data.sources import load
+from dfedge.learn import parallel
+from dfedge.learn.rules import load_rule
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import TrainOptions, plan_run
+from dfedge.learn.trainer import Trainer, initialise_anchors
+torch.set_num_threads(1)
+rule, out = sys.argv[1:]
+plan, data = plan_run(TrainOptions(rule=rule, settings={"shift": 1, "lr": 1e-3}))
+samples = to_samples(data.split("train")[1])
+net = plan.make_net()
+initialise_anchors(net, samples)
+rank, world = parallel.join()
+trainer = Trainer(net, load_rule(rule), plan.settings, 0, 2, rank=rank, world=world, frozen=True)
+trainer.epoch(samples, 0, lambda *_: None)
+if rank == 0:
+    torch.save(net.state_dict(), out)
+parallel.leave()
+"""
+
+
+@pytest.mark.parametrize("rule", ["df", "df-o"])
+def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PARALLEL)
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    alone, together = tmp_path / "alone.pt", tmp_path / "together.pt"
+    subprocess.run([sys.executable, str(script), rule, str(alone)], env=env, check=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, str(script), rule, str(together)], env=env, check=True,
+                   capture_output=True)  # fmt: skip
+    one, two = torch.load(alone), torch.load(together)
+    for name, value in one.items():
+        assert (value - two[name]).abs().max() < 1e-6, name
+
+
+def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+               "-m", "dfedge", "train", "--epochs", "3",
+               "--out", str(tmp_path / "run")]  # fmt: skip
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    rows = Run.open(tmp_path / "run").metrics()
+    assert [row.get("epoch") for row in rows] == [1, 2, 3, None]
+    assert rows[-1]["test_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": {"negatives": 10}}, "--negatives 10: digits has 10 classes, so at most 9"),
+        ({"loss": {"margin": -0.5}}, "loss: .*>= 0"),
+        ({"loss": {"penalty": -1.0}}, "loss: .*>= 0"),
+        ({"loss": {"kind": "hinge"}}, "loss: Invalid enum value 'hinge'"),
+        ({"form": "two-pass"}, "unknown form 'two-pass'; known: label-plane, one-pass"),
+        ({"form": "label-plane", "qat": True}, "--qat: the integer step does not know the label"),
+        ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
+        ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),
+        ({"settings": {"validation": 5000}}, "--validation 5000: only 1000 training samples"),
+    ],
+)
+def test_bad_training_option_is_one_clear_error(
+    tmp_path: Path, options: dict, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(TrainOptions(**options), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_of_one_class_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.zeros(20, np.int64))
+    with pytest.raises(DfedgeError, match=r"one class \(0\) leaves no wrong label"):
+        train(TrainOptions(data=str(tmp_path / "one.npz"), net="digits"), tmp_path / "run")
+
+
+def test_pixels_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    x = np.zeros((20, 8, 8), np.float32)
+    x[3, 2, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", x=x, y=np.arange(20) % 2)
+    with pytest.raises(DfedgeError, match="nan.npz"):
+        train(TrainOptions(data=str(tmp_path / "nan.npz"), net="digits"), tmp_path / "run")
+
+
+def test_checkpoint_of_another_net_or_class_count_is_refused(tmp_path: Path) -> None:
+    run = train(TrainOptions(settings={"epochs": 1}), tmp_path / "run")
+    plan = msgspec.structs.replace(run.plan, classes=("a", "b"))
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(plan))
+    with pytest.raises(DfedgeError, match="size mismatch.*train again"):
+        Run.open(run.folder).load_net()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dfedge.learn.forms.loss import Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
-from dfedge.learn.forms.onepass import pixels
+from dfedge.learn.forms.onepass import pixels, wide
 from dfedge.learn.spec import Loss, Shape
 from dfedge.learn.units import Unit
 
@@ -57,7 +57,7 @@ class LabelPlane(nn.Module):
 
     def goodness(self, h: Tensor, copies: int) -> Tensor:
         """Mean square of each copy: [M B, ...] -> [B, M]."""
-        return h.float().square().flatten(1).mean(1).reshape(copies, -1).T
+        return wide(h).square().flatten(1).mean(1).reshape(copies, -1).T
 
     def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
         """The margin loss on energies; column 0 is the right label."""

@@ -69,15 +69,14 @@ class OnePass(nn.Module):
             drawn = draw(y, self.loss.negatives, self._draw_odds(), generator)
             self.shown = torch.zeros(len(y), len(self.odds), dtype=torch.bool, device=y.device)
             self.shown.scatter_(1, drawn, True)
-        return pixels(x)
+        return pixels(x).to(self.anchors[0].dtype)
 
     def _draw_odds(self) -> Tensor:
         return self.odds if self.loss.draw == "confusion" else torch.ones_like(self.odds)
 
     def features(self, i: int, h: Tensor) -> tuple[Tensor, Tensor]:
         """What layer i's anchors see, p [B, d], and its anchors [K, d]; rounded when quantised."""
-        wide = h if h.dtype == torch.float64 else h.float()  # not in bfloat16
-        p, anchors = pool_cells(wide, self.cells[i]), self.anchors[i]
+        p, anchors = pool_cells(wide(h), self.cells[i]), self.anchors[i]
         if self.exponents is None:
             return p, anchors
         unit = 2.0 ** -self.exponents[i]
@@ -101,6 +100,11 @@ class OnePass(nn.Module):
     def right(self, cost: Tensor, y: Tensor) -> Tensor:
         """The nearest class is the label."""
         return cost.argmin(1) == y
+
+
+def wide(h: Tensor) -> Tensor:
+    """At least float32: goodness is never summed in bfloat16."""
+    return h if h.dtype == torch.float64 else h.float()
 
 
 def pixels(x: Tensor) -> Tensor:
