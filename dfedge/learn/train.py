@@ -61,6 +61,8 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     spec = load_spec(name, options.depth)
     part = "plane" if options.form == "label-plane" else "loss"
     own = _override(getattr(spec, part), options.loss or {}, "loss")
+    if part == "plane" and own.kind == "separation":
+        raise UsageError("--loss separation needs anchors; the label-plane form has none")
     dataset = load(options.data, options.data_dir).cut(options.seed)
     settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
@@ -93,8 +95,6 @@ def _check(plan: RunPlan, dataset: Dataset) -> None:
             f"--negatives {loss.negatives}: {plan.data} has {classes} classes, so at most "
             f"{classes - 1} wrong labels; 0 shows them all"
         )
-    if plane and loss.kind == "separation":
-        raise UsageError("--loss separation needs anchors; the label-plane form has none")
     count = len(dataset.split("train")[1])
     if plan.settings.validation >= count:
         raise UsageError(f"--validation {plan.settings.validation}: only {count} training samples")
