@@ -192,8 +192,9 @@ torch.set_num_threads(1)
 rule, out = sys.argv[1:]
 plan, data = plan_run(TrainOptions(rule=rule, settings={"shift": 1, "lr": 1e-3}))
 samples = to_samples(data.split("train")[1])
-net = plan.make_net().double()  # one float32 rounding grows under AdamW's division
+net = plan.make_net()
 initialise_anchors(net, samples)
+net.double()  # one float32 rounding would grow under AdamW's division
 rank, world = parallel.join()
 trainer = Trainer(net, load_rule(rule), plan.settings, 0, 2, rank=rank, world=world, frozen=True)
 trainer.epoch(samples, 0, lambda *_: None)

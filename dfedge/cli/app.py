@@ -19,6 +19,7 @@ from dfedge.cli import (
     finetune,
     predict,
     profile,
+    reproduce,
     targets,
     train,
 )
@@ -43,6 +44,7 @@ for command in (
     targets,
     doctor,
     demo,
+    reproduce,
 ):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
 

@@ -51,6 +51,9 @@ def run(
         int | None,
         typer.Option(help="Training samples held out to choose the layers that count; 0: none."),
     ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Training samples used, drawn from the seed; 0: all.")
+    ] = None,
     weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -71,6 +74,7 @@ def run(
         "lr": lr,
         "validation": validation,
         "weight_bits": weight_bits,
+        "samples": samples,
     }
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,

@@ -16,6 +16,9 @@ SETS = {
     "fashion-mnist": "dfedge.data.idx:fashion_mnist",
     "cifar10": "dfedge.data.cifar:cifar10",
     "cifar100": "dfedge.data.cifar:cifar100",
+    "svhn": "dfedge.data.svhn:svhn",
+    "imagenette-32": "dfedge.data.imagenette:imagenette_32",
+    "imagenette-64": "dfedge.data.imagenette:imagenette_64",
 }
 """Name -> module:function, called with the data folder; reading the table imports nothing."""
 
@@ -25,6 +28,9 @@ DEFAULT_NETS = {
     "fashion-mnist": "mnist",
     "cifar10": "cifar",
     "cifar100": "cifar",
+    "svhn": "cifar",
+    "imagenette-32": "cifar",
+    "imagenette-64": "cifar",
 }
 """The net that `train` takes where none is named; data by path takes `mnist`."""
 

@@ -96,6 +96,9 @@ def _check(plan: RunPlan, dataset: Dataset) -> None:
             f"{classes - 1} wrong labels; 0 shows them all"
         )
     count = len(dataset.split("train")[1])
+    if plan.settings.samples > count:
+        raise UsageError(f"--samples {plan.settings.samples}: only {count} training samples")
+    count = plan.settings.samples or count
     if plan.settings.validation >= count:
         raise UsageError(f"--validation {plan.settings.validation}: only {count} training samples")
     obstacle = "the label-plane form" if plane else plan.net.unlowerable()
@@ -149,7 +152,10 @@ class _Training:
         self.run, self.plan, self.watch = run, run.plan, watch
         self.rank, self.world = rank, world
         whole = to_samples(dataset.split("train")[1], device)
-        self.samples, self.held_out = whole.hold_out(self.plan.settings.validation, self.plan.seed)
+        settings = self.plan.settings
+        if settings.samples:
+            whole = whole.hold_out(settings.samples, self.plan.seed)[1]
+        self.samples, self.held_out = whole.hold_out(settings.validation, self.plan.seed)
         self.test = to_samples(dataset.split("test")[1], device)
         self.net = self.plan.make_net().to(device)
         if device != "cpu":

@@ -122,7 +122,7 @@ class Trainer:
             batch = Batch(x[mine], samples.y[index][mine], number * steps + i, generator)
             self._schedule((number + i / steps) / self.epochs)
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                rows.append(self._batch(batch))
+                rows.append(self.step(batch))
             progress(i + 1, steps)
         mean = torch.stack(rows).mean(0)
         parallel.average([mean, *self.net.buffers()])
@@ -141,7 +141,7 @@ class Trainer:
         self.optimisers[i].step()
         self.optimisers[i].zero_grad(set_to_none=True)
 
-    def _batch(self, batch: Batch) -> Tensor:
+    def step(self, batch: Batch) -> Tensor:
         """One update: losses, active fractions and accuracy in one row [2 L + 1]."""
         said = self.rule.step(self.net, batch, self._update)
         heard = [one for one in said if one is not None]
