@@ -12,7 +12,7 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app, main
 
 COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
-            "targets", "doctor", "demo"]  # fmt: skip
+            "targets", "doctor", "demo", "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 

@@ -34,7 +34,7 @@ def counting_table(log: list[str]) -> Table:
 
 def test_results_are_kept_and_only_what_is_wanted_runs_again(tmp_path: Path) -> None:
     log: list[str] = []
-    table, path = counting_table(log), tmp_path / "z.json"
+    table, path = counting_table(log), tmp_path / "new" / "z.json"
     context = Context(tmp_path, None, "cpu")
     rows = reproduce(table, path, context, pending=False)
     assert log == ["one", "two", "three"]

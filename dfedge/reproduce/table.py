@@ -86,6 +86,7 @@ def is_wanted(row: Row | None, pending: bool, device: str) -> bool:
 def reproduce(table: Table, path: Path, context: Context, pending: bool) -> dict[str, Row]:
     """Run what is wanted, writing the file after every job; all results."""
     rows = load_results(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     for number, job in enumerate(table.jobs):
         context.watch(f"table {table.name}: {job.key}", number, len(table.jobs))
         if not is_wanted(rows.get(job.key), pending, context.device):
