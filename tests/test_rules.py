@@ -274,15 +274,18 @@ def test_graphs_of_other_layers_alive_when_a_layer_computes(rule: str, alive: li
         kept.add(saved)
         return saved
 
-    def before(i: int) -> Callable[..., None]:
-        def hook(*_: object) -> None:
+    def before(i: int) -> Callable[..., Tensor]:
+        convolve = net.units[i].first.convolve
+
+        def hook(*args: Tensor) -> Tensor:
             found.append(len({saved.layer for saved in kept if saved.layer < i}))
             computing[0] = i
+            return convolve(*args)
 
         return hook
 
     for i, unit in enumerate(net.units):
-        unit.register_forward_pre_hook(before(i))
+        unit.first.convolve = before(i)  # type: ignore[method-assign]
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
         load_rule(rule).step(net, batch_of(), lambda i: None)
     assert found == alive
@@ -370,3 +373,29 @@ def test_named_nets_have_the_shapes_of_their_source(
 def test_depth_repeats_the_last_block() -> None:
     assert len(load_spec("plain-16").blocks()) == 10
     assert len(load_spec("plain-16", 40).blocks()) == 40
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_lean_layers_gradients_and_statistics_are_autograds(training: bool) -> None:
+    """`lean.read` against normalisation, ReLU, pooling and pool by autograd, over odd sizes."""
+    spec = NetSpec(
+        block=[Block(4, pool=True), Block(6, kind="separable", pool=True), Block(5)], anchors=2
+    )
+    lean, plain = (make_net(spec).train(training) for _ in range(2))
+    lean.lean = True
+    g = torch.Generator().manual_seed(5)
+    x = torch.randint(0, 128, (21, 1, 8, 8), generator=g)
+    y = torch.randint(0, 4, (21,), generator=g)
+    a = b = lean.form.begin(x, y, g)
+    for i, unit in enumerate(plain.units):
+        judged, a = lean.look(i, a, y)
+        judged.loss.backward()
+        h = plain.activate(i, b)
+        plain.form.judge(i, h, y).loss.backward()
+        b = plain.form.hand_on(unit, h.detach())
+        assert (a - b).abs().max() < 1e-12
+        for p, q in zip(lean.parameters_of(i), plain.parameters_of(i), strict=True):
+            assert (p.grad - q.grad).abs().max() < 1e-9
+    for name, value in lean.state_dict().items():
+        if "running" in name:
+            assert (value - plain.state_dict()[name]).abs().max() < 1e-12, name

@@ -15,7 +15,9 @@ from dfedge.int8.scales import INPUT_EXPONENT, Scales, score_shifts
 from dfedge.learn.fake import quantise
 from dfedge.learn.forms import Form
 from dfedge.learn.forms.labelplane import LabelPlane
+from dfedge.learn.forms.loss import Judged
 from dfedge.learn.forms.onepass import OnePass, distances, pixels
+from dfedge.learn.lean import read
 from dfedge.learn.spec import NetSpec, Shape
 from dfedge.learn.units import ConvNorm, Unit
 
@@ -34,6 +36,7 @@ class Net(nn.Module):
     Attributes:
         counted: the layers whose goodness counts in a score.
         weight_bits: width of the quantised weights.
+        lean: strictly local float training keeps one map a layer (`dfedge.learn.lean`).
     """
 
     def __init__(self, spec: NetSpec, image: Shape, classes: int, form: str = "one-pass") -> None:
@@ -42,6 +45,7 @@ class Net(nn.Module):
         shapes = spec.shapes(image)
         self._scales: tuple[Scales, ...] | None = None
         self.weight_bits = 8
+        self.lean = False
         self.plane = form == "label-plane"
         self.counted = tuple(range(len(shapes)))
         extra = LabelPlane.extra_channels if self.plane else 0
@@ -122,6 +126,21 @@ class Net(nn.Module):
             yield h
             a = self.form.hand_on(unit, h.detach())
             del h  # with its graph, before the next layer computes
+
+    def look(self, i: int, a: Tensor, y: Tensor) -> tuple[Judged, Tensor]:
+        """Layer i's loss on its own, and the detached input of the next layer.
+
+        With ``lean``, in float and one pass, a layer that is a chain keeps one map only.
+        """
+        unit = self.units[i]
+        if self.lean and self._scales is None and isinstance(self.form, OnePass) and unit.is_chain:
+            z = unit.before_last_norm(a)
+            norm, cells = unit.last.norm, self.form.cells[i]
+            p, handed = read(z, norm, cells, unit.block.pool)
+            del z
+            return self.form.judge_pooled(i, p, y), handed
+        h = self.activate(i, a)
+        return self.form.judge(i, h, y), self.form.hand_on(unit, h.detach())
 
     @torch.no_grad()
     def layer_costs(self, x: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         torch.manual_seed(self.seed)
         net = Net(self.net, self.image.shape, len(self.classes), self.form)
         net.weight_bits = self.settings.weight_bits
+        net.lean = self.settings.lean
         rule = load_rule(self.rule)
         rule.prepare(net)
         if rule.last_only:

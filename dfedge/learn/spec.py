@@ -108,6 +108,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         flip: augmentation: images are mirrored half of the time.
         validation: training samples held out to choose which layers' goodness counts; 0: all count.
         weight_bits: width of the fake-quantised weights.
+        lean: `dfedge.learn.lean`: rules df and ff hold one map a layer, at half the speed.
         samples: of the training split, drawn from the seed; 0: all.
     """
 
@@ -123,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: Annotated[int, Meta(ge=0)] = 0
     weight_bits: Annotated[int, Meta(ge=2, le=8)] = 8
     samples: Annotated[int, Meta(ge=0)] = 0
+    lean: bool = False
 
 
 class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

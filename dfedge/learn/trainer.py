@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from dfedge.learn import parallel
 from dfedge.learn.augment import augment
 from dfedge.learn.forms.labelplane import LabelPlane
-from dfedge.learn.forms.onepass import pixels, pool_cells
+from dfedge.learn.forms.onepass import pixels
+from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, Rule
 from dfedge.learn.samples import Samples, batches

@@ -131,6 +131,24 @@ class Unit(nn.Module):
         assert isinstance(stage, ConvNorm)
         return stage
 
+    @property
+    def last(self) -> ConvNorm:
+        """The last stage of a chain."""
+        stage = self.stages[-1]
+        assert isinstance(stage, ConvNorm)
+        return stage
+
+    @property
+    def is_chain(self) -> bool:
+        """Stages one after the other, each with its ReLU."""
+        return self.block.kind != "residual"
+
+    def before_last_norm(self, x: Tensor) -> Tensor:
+        """The last convolution's output in a chain."""
+        for stage in self.stages[:-1]:
+            x = F.relu(stage(x))
+        return self.last.convolve(x, self.last.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """In float."""
         if self.block.kind == "residual":

@@ -13,15 +13,24 @@ from dfedge.reproduce.table import Context, Job, Row, Table, grid, percent
 RULES = ["df", "df-o", "df-r", "bp", "bp-checkpoint"]
 DEPTHS = (4, 10, 20, 40)
 BATCH = 128
+LEAN, TEN = "df --lean", "ten-slim"
 
 
 def measured_memory(
-    net: str, depth: int | None, rule: str, form: str, classes: int, device: str
+    net: str,
+    depth: int | None,
+    rule: str,
+    form: str,
+    classes: int,
+    device: str,
+    *,
+    lean: bool = False,
 ) -> Row:
     """Peak bytes of one step on colour images of 32 x 32 at batch 128."""
     made, spec = load_rule(rule), load_spec(net, depth)
     built = Net(spec, (32, 32, 3), classes, form).to(device)
     made.prepare(built)
+    built.lean = lean
     g = torch.Generator().manual_seed(0)
     x = torch.randint(0, 128, (BATCH, 3, 32, 32), generator=g, dtype=torch.int8).to(device)
     y = torch.randint(0, classes, (BATCH,), generator=g).to(device)
@@ -44,22 +53,35 @@ def _job(rule: str, depth: int) -> Job:
     return Job(f"{rule} {depth}", run)
 
 
+def _memory_job(rule: str, net: str, depth: int | None) -> Job:
+    def run(context: Context) -> Row:
+        plain = rule.removesuffix(" --lean")
+        row = measured_memory(net, depth, plain, "one-pass", 10, context.device, lean=plain != rule)
+        return {"status": "done", **row}
+
+    return Job(f"{rule} {depth or net}", run)
+
+
 def _render(rows: dict[str, Row]) -> str:
     def cell(rule: str, column: str) -> str:
         depth, _, what = column.partition(" layers, ")
         row = rows.get(f"{rule} {depth}")
         if what == "%":
             source = row if rule != "bp-checkpoint" else rows.get(f"bp {depth}")
-            return percent(source, "accuracy")
+            return "-" if source is None else percent(source, "accuracy")
         return f"{row['step_bytes'] / 2**20:.0f}" if row and "step_bytes" in row else "-"
 
     columns = [f"{depth} layers, {what}" for depth in DEPTHS for what in ("%", "MiB")]
-    return grid("16 channels", RULES, columns, cell)
+    return grid("16 channels", [*RULES, LEAN], [*columns, f"{TEN} layers, MiB"], cell)
 
 
 TABLE_D = Table(
     "d",
     "depth: Fashion-MNIST accuracy, and peak memory of a step (32 x 32 colour, batch 128)",
-    [_job(rule, depth) for depth in DEPTHS for rule in RULES],
+    [
+        *(_job(rule, depth) for depth in DEPTHS for rule in RULES),
+        *(_memory_job(LEAN, "plain-16", depth) for depth in DEPTHS),
+        *(_memory_job(rule, TEN, None) for rule in [*RULES, LEAN]),
+    ],
     _render,
 )

@@ -7,7 +7,6 @@ right label's distance is to be LOW.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfedge.int8.ops import ACTIVATION_MAX
@@ -15,20 +14,9 @@ from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.learn.fake import quantise
 from dfedge.learn.forms.loss import Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
+from dfedge.learn.lean import pool_cells
 from dfedge.learn.spec import Loss, Shape
 from dfedge.learn.units import Unit
-
-
-def pool_cells(h: Tensor, cells: int) -> Tensor:
-    """What the anchors see: [B, C, H, W] -> [B, cells*cells*C], the mean over equal cells.
-
-    A cell is ceil(H/cells) x ceil(W/cells), zeros outside the image, as in the integer step.  The
-    flattened order is cell row, cell column, channel.
-    """
-    height, width = (-(-n // cells) for n in h.shape[2:])
-    padded = F.pad(h, (0, width * cells - h.shape[3], 0, height * cells - h.shape[2]))
-    p = F.avg_pool2d(padded, (height, width))
-    return p.permute(0, 2, 3, 1).flatten(1)
 
 
 def distances(p: Tensor, anchors: Tensor) -> Tensor:
@@ -75,8 +63,12 @@ class OnePass(nn.Module):
         return self.odds if self.loss.draw == "confusion" else torch.ones_like(self.odds)
 
     def features(self, i: int, h: Tensor) -> tuple[Tensor, Tensor]:
-        """What layer i's anchors see, p [B, d], and its anchors [K, d]; rounded when quantised."""
-        p, anchors = pool_cells(wide(h), self.cells[i]), self.anchors[i]
+        """What layer i's anchors see, p [B, d], and its anchors [K, d]."""
+        return self.rounded(i, pool_cells(wide(h), self.cells[i]))
+
+    def rounded(self, i: int, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Layer i's p and anchors as the integer step has them, or as they are in float."""
+        anchors = self.anchors[i]
         if self.exponents is None:
             return p, anchors
         unit = 2.0 ** -self.exponents[i]
@@ -87,7 +79,11 @@ class OnePass(nn.Module):
 
     def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
         """The margin loss on distances."""
-        p, anchors = self.features(i, h)
+        return self.judge_pooled(i, pool_cells(wide(h), self.cells[i]), y)
+
+    def judge_pooled(self, i: int, pooled: Tensor, y: Tensor) -> Judged:
+        """Layer i's loss on what its anchors see."""
+        p, anchors = self.rounded(i, pooled)
         judged = judge(distances(p, anchors), y, self.loss, self.shown, anchors)
         if self.loss.draw == "confusion" and i == len(self.anchors) - 1:
             remember(self.odds, y, judged.rival, judged.violated)

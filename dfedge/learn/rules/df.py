@@ -12,13 +12,13 @@ from dfedge.learn.rules import Batch, Rule, Update
 def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
     """One batch; see `dfedge.learn.rules`."""
     said: list[Judged | None] = []
-    start = net.form.begin(batch.x, batch.y, batch.generator)
-    for i, h in enumerate(net.activations(start)):
-        judged = net.form.judge(i, h, batch.y)
+    a = net.form.begin(batch.x, batch.y, batch.generator)
+    for i in range(len(net.units)):
+        judged, a = net.look(i, a, batch.y)
         judged.loss.backward()  # type: ignore[no-untyped-call]
         update(i)
         said.append(judged.detached())
-        del h, judged
+        del judged  # with its graph, before the next layer computes
     return said
 
 
