@@ -16,6 +16,7 @@ from dfedge.reproduce.depth import measured_memory
 from dfedge.reproduce.noise import CHANGES, cut_weights, impulse, mismatch, shot
 from dfedge.reproduce.table import Context, Job, Row, Table, grid, load_results, reproduce
 from dfedge.reproduce.tables import TABLES, fill_readme, markdown
+from dfedge.reproduce.workers import spread_step
 
 
 def counting_table(log: list[str]) -> Table:
@@ -137,3 +138,10 @@ def test_measured_peak_is_at_least_what_a_layer_must_hold() -> None:
     assert step > 2 * 64 * 64 * 64 * 4  # two maps of layer1: 64 channels of 8 x 8
     parameters = sum(p.numel() for p in net.parameters())
     assert kept >= 3 * 4 * parameters  # weights and AdamW's two moments
+
+
+def test_a_step_spread_over_two_workers_ends_and_says_what_crosses_the_boundary() -> None:
+    said = spread_step("digits", "df-r", batch=8, cut=1, classes=10)
+    assert said["seconds_one"] > 0 and said["seconds_two"] > 0
+    inputs = load_spec("digits").shapes((32, 32, 3))[1][0]
+    assert said["boundary_bytes"] == 4 * 8 * inputs[0] * inputs[1] * inputs[2]

@@ -18,6 +18,7 @@ from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.forms.onepass import distances, pixels
 from dfedge.learn.net import Net, stages
 from dfedge.learn.rules import RULES, Batch, load_rule
+from dfedge.learn.rules.df_o import slide
 from dfedge.learn.rules.df_o_alternating import groups
 from dfedge.learn.spec import Block, Loss, NetSpec, load_spec
 
@@ -399,3 +400,35 @@ def test_lean_layers_gradients_and_statistics_are_autograds(training: bool) -> N
     for name, value in lean.state_dict().items():
         if "running" in name:
             assert (value - plain.state_dict()[name]).abs().max() < 1e-12, name
+
+
+class Wire:
+    """Both ends of a boundary in one process: the upper worker runs while the lower one waits."""
+
+    def __init__(self, net: Net, layers: range, y: torch.Tensor) -> None:
+        self.net, self.layers, self.y = net, layers, y
+
+    def up(self, activation: torch.Tensor) -> None:
+        slide(self.net, self.layers, activation, self.y, lambda i: None, self)
+
+    def error(self) -> torch.Tensor:
+        return self.arrived
+
+    def down(self, error: torch.Tensor) -> None:
+        self.arrived = error
+
+
+def test_layers_spread_over_two_workers_get_the_gradients_of_one() -> None:
+    spec = load_spec("digits")
+    g = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 128, (16, 1, 8, 8), generator=g, dtype=torch.int8)
+    y = torch.randint(0, 10, (16,), generator=g)
+    grads = []
+    for cut in (3, 1, 2):
+        torch.manual_seed(3)
+        net = Net(spec, (8, 8, 1), 10).train()
+        wire = Wire(net, range(cut, 3), y)
+        slide(net, range(cut), net.form.begin(x, y, None), y, lambda i: None, wire)
+        grads.append([p.grad.clone() for p in net.parameters()])
+    for other in grads[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(grads[0], other, strict=True))

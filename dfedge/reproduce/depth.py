@@ -64,7 +64,7 @@ def _memory_job(rule: str, net: str, depth: int | None) -> Job:
 
 def _render(rows: dict[str, Row]) -> str:
     def cell(rule: str, column: str) -> str:
-        depth, _, what = column.partition(" layers, ")
+        depth, _, what = column.replace(" layers", "").partition(", ")
         row = rows.get(f"{rule} {depth}")
         if what == "%":
             source = row if rule != "bp-checkpoint" else rows.get(f"bp {depth}")
@@ -72,7 +72,7 @@ def _render(rows: dict[str, Row]) -> str:
         return f"{row['step_bytes'] / 2**20:.0f}" if row and "step_bytes" in row else "-"
 
     columns = [f"{depth} layers, {what}" for depth in DEPTHS for what in ("%", "MiB")]
-    return grid("16 channels", [*RULES, LEAN], [*columns, f"{TEN} layers, MiB"], cell)
+    return grid("16 channels", [*RULES, LEAN], [*columns, f"{TEN}, MiB"], cell)
 
 
 TABLE_D = Table(

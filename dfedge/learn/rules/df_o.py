@@ -5,6 +5,8 @@ and ReLU, into the parameters of layer l-1, where it stops.  Two layers' graphs 
 (arXiv 2408.14925, DF-O; the sliding reading.)
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -13,30 +15,68 @@ from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, Rule, Update
 
 
+class Boundary(Protocol):
+    """Where the layers lie with two workers: what crosses from one to the other."""
+
+    def up(self, activation: Tensor) -> None:
+        """The lower worker hands its last layer's output on."""
+
+    def error(self) -> Tensor:
+        """The lower worker waits for the error that comes down to it."""
+
+    def down(self, error: Tensor) -> None:
+        """The upper worker sends its first layer's error down."""
+
+
 def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
     """One batch; see `dfedge.learn.rules`."""
+    start = net.form.begin(batch.x, batch.y, batch.generator)
+    return slide(net, range(len(net.units)), start, batch.y, update)
+
+
+def slide(
+    net: Net,
+    layers: range,
+    a: Tensor,
+    y: Tensor,
+    update: Update,
+    boundary: Boundary | None = None,
+) -> list[Judged | None]:
+    """One batch through some of the layers.
+
+    Args:
+        layers: this worker's; all of them where there is one.
+        a: what goes into the first of them.
+        boundary: to the other worker, where there is one.
+    """
     said: list[Judged | None] = []
     ends: list[Tensor] = []  # of the layer below: its output, and what it handed on
     errors: list[Tensor] = []  # and the errors that arrived at them
-    a = net.form.begin(batch.x, batch.y, batch.generator)
-    for i, unit in enumerate(net.units):
+    for i in layers:
         cut = a.detach().requires_grad_() if i else a
         h = net.activate(i, cut)
         seen = h.detach().requires_grad_()
-        judged = net.form.judge(i, seen, batch.y)
+        judged = net.form.judge(i, seen, y)
         judged.loss.backward()  # type: ignore[no-untyped-call]
         said.append(judged.detached())
         assert seen.grad is not None
         if i:
             (down,) = torch.autograd.grad(h, cut, seen.grad, retain_graph=True)
-            _finish(net, i - 1, ends, [*errors, down])
-            update(i - 1)
-        a = net.form.hand_on(unit, h)
+            if i > layers.start:
+                _finish(net, i - 1, ends, [*errors, down])
+                update(i - 1)
+            elif boundary:
+                boundary.down(down)
+        a = net.form.hand_on(net.units[i], h)
         ends, errors = [h, a], [seen.grad]
         del h, seen, judged, cut
-    last = len(net.units) - 1
-    _finish(net, last, ends[:1], errors)
-    update(last)
+    if boundary and layers.stop < len(net.units):
+        boundary.up(a.detach())
+        errors.append(boundary.error())
+    else:
+        ends.pop()
+    _finish(net, layers.stop - 1, ends, errors)
+    update(layers.stop - 1)
     return said
 
 
