@@ -25,7 +25,7 @@ SETS = {
 DEFAULT_NETS = {
     "digits": "digits",
     "mnist": "mnist",
-    "fashion-mnist": "mnist",
+    "fashion-mnist": "fashion",
     "cifar10": "cifar",
     "cifar100": "cifar",
     "svhn": "cifar",

@@ -143,7 +143,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anchors: Annotated[int, Meta(ge=1, le=8)] = 2
     depth: Annotated[int, Meta(ge=1, le=200)] | None = None
     loss: Loss = Loss()
-    plane: Loss = Loss(kind="relative", negatives=3)
+    plane: Loss = Loss(kind="relative", margin=0.02, negatives=3)
     train: Settings = Settings()
 
     def __post_init__(self) -> None:
