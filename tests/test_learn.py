@@ -204,6 +204,14 @@ parallel.leave()
 """
 
 
+def torchrun(*arguments: str) -> None:
+    """Two processes on this machine; what they wrote to stderr where they fail."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("rule", ["df", "df-o"])
 def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str) -> None:
     script = tmp_path / "script.py"
@@ -211,20 +219,14 @@ def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     alone, together = tmp_path / "alone.pt", tmp_path / "together.pt"
     subprocess.run([sys.executable, str(script), rule, str(alone)], env=env, check=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*torchrun, str(script), rule, str(together)], env=env, check=True,
-                   capture_output=True)  # fmt: skip
+    torchrun(str(script), rule, str(together))
     one, two = torch.load(alone), torch.load(together)
     for name, value in one.items():
         assert (value - two[name]).abs().max() < 1e-6, name
 
 
 def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               "-m", "dfedge", "train", "--epochs", "3",
-               "--out", str(tmp_path / "run")]  # fmt: skip
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=env, check=True, capture_output=True)
+    torchrun("-m", "dfedge", "train", "--epochs", "3", "--out", str(tmp_path / "run"))
     rows = Run.open(tmp_path / "run").metrics()
     assert [row.get("epoch") for row in rows] == [1, 2, 3, None]
     assert rows[-1]["test_accuracy"] > 0.9
