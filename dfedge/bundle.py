@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 from dfedge import state
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.plan import Plan
 
-VERSION = 1
-SEMANTICS_VERSION = 1
+VERSION = 2
+SEMANTICS_VERSION = 2
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
+
+LEARNING = ("train", "train_from")
+"""Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
 
@@ -37,7 +41,7 @@ class FileRecord(msgspec.Struct, frozen=True):
 
 
 class MethodRecord(msgspec.Struct, frozen=True):
-    """An entry point: ``kind`` train or infer, with its fixed batch size."""
+    """An entry point: ``kind`` train, infer, features or train_from; its fixed batch size."""
 
     name: str
     kind: str
@@ -69,28 +73,18 @@ class FormatRecord(msgspec.Struct, frozen=True):
     parity_steps: int
 
 
-class LayerRecord(msgspec.Struct, frozen=True):
-    """The static numbers of a layer: shapes, shifts and exponents (integer = real * 2^exponent)."""
+class Exponents(msgspec.Struct, frozen=True):
+    """Of one layer: integer = real * 2^exponent; one of each for every convolution."""
 
-    height: int
-    width: int
-    in_channels: int
-    channels: int
-    kernel: int
-    pool: bool
-    cells: int
-    margin: int
-    activation_shift: int
-    score_shift: int
-    counted: bool
-    weight_exponent: int
-    activation_exponent: int
+    weights: list[int]
+    activations: list[int]
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """manifest.json.
 
     Attributes:
+        classes: names of the classes that are live at first; the plan may have more rows.
         image: the rule that brings any image to the programs' input.
         data: the data set (or path) that the net was trained on.
         state_names: in the order in which programs take them.
@@ -109,7 +103,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     classes: tuple[str, ...]
     image: ImageRule
     input_exponent: int
-    layers: list[LayerRecord]
+    plan: Plan
+    exponents: list[Exponents]
     methods: list[MethodRecord]
     state_names: list[str]
     formats: dict[str, FormatRecord]
@@ -182,7 +177,8 @@ class Bundle:
     def golden(self) -> dict[str, NDArray[Any]]:
         """x int8 [S, B, H, W, C], y int32 [S, B], scores int32 [S, B, K], infer int32 [B, K].
 
-        ``scores`` come from S successive training steps, ``infer`` from the last x after them.
+        ``scores`` come from S successive training steps, ``infer`` from the last x after them;
+        ``digests`` uint8 [S, T, 32] are SHA-256 of every state tensor after each step.
         """
         return state.read(self.folder / GOLDEN)
 

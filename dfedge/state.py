@@ -25,6 +25,11 @@ def digest(state: State) -> str:
     return sha.hexdigest()
 
 
+def tensor_digest(value: NDArray[Any]) -> NDArray[np.uint8]:
+    """SHA-256 of one tensor's bytes: uint8 [32]."""
+    return np.frombuffer(hashlib.sha256(np.asarray(value, order="C").tobytes()).digest(), np.uint8)
+
+
 def size_bytes(state: State) -> int:
     """Bytes of all tensors together."""
     return sum(value.nbytes for value in state.values())

@@ -114,7 +114,7 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
     report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
                     "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
     planned = {(row["format"], row["method"]): row for row in report["planned"]}
-    assert len(planned) == 8
+    assert len(planned) == 12
     state = sum(value.nbytes for value in bundle.initial_state().values())
     assert planned["onnx", "train_b1"]["state_bytes"] == state
     assert report["target_ram_bytes"] == 512 * 1024 * 1024

@@ -107,7 +107,7 @@ def test_turned_digits_are_learned_on_the_device(
     assert evaluate(session, turned).accuracy > 0.93
     initial, now = bundle.initial_state(), session.runner.get_state()
     for i in range(3):
-        assert (now[f"layer{i}.weight"] != initial[f"layer{i}.weight"]).mean() > 0.5
+        assert (now[f"layer{i}.conv0.weight"] != initial[f"layer{i}.conv0.weight"]).mean() > 0.5
 
 
 def test_both_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_golden_batches_exercise_every_kind_of_update(bundle: Bundle) -> None:
         runner.train(x, y)
     initial, now = bundle.initial_state(), runner.get_state()
     for i in range(3):
-        for part in ("weight", "anchors"):
+        for part in ("conv0.weight", "anchors"):
             name = f"layer{i}.{part}"
             assert not np.array_equal(initial[name], now[name]), name
 

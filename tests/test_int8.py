@@ -8,20 +8,25 @@ from hypothesis import strategies as st
 
 from dfedge.errors import DfedgeError
 from dfedge.int8 import ops, stock
-from dfedge.int8.bounds import LayerSize, check_sizes
+from dfedge.int8.bounds import check_sizes
 from dfedge.int8.rounding import GOLDEN, advance, dither
-from dfedge.int8.scales import Scales, activation_shift, score_shifts
+from dfedge.int8.scales import energy_shifts, score_shifts
+from dfedge.plan import Conv, Layer, Plan
 
 
 def ints(*values: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
     return torch.tensor(values, dtype=dtype)
 
 
+POINT = [1, 1, 1, 0, 0, 0, 0, 0]
+"""The geometry of a 1 x 1 convolution."""
+
+
 def test_activation_rounds_half_up_and_saturates() -> None:
     x = torch.ones((1, 1, 1, 1), dtype=torch.int8)
     w = torch.zeros((1, 1, 6), dtype=torch.int8)
     # (b + 4) >> 3 of 3, 4, 11, 12, -50 and 5000.
-    h = ops.conv_relu(x, w, ints(3, 4, 11, 12, -50, 5000), 3)
+    h = ops.conv_relu(x, w, ints(3, 4, 11, 12, -50, 5000), 3, POINT)
     assert h.flatten().tolist() == [0, 1, 1, 2, 0, 127]
 
 
@@ -79,60 +84,127 @@ def test_dither_reaches_every_sixteenth_equally() -> None:
     assert set(np.bincount(seen, minlength=16)) <= {15, 16, 17}
 
 
-SIDES = st.integers(1, 7)
+def rand(g: torch.Generator, low: int, high: int, *shape: int, dtype=torch.int8) -> torch.Tensor:
+    """Random integers, the two ends drawn more often than chance would."""
+    values = torch.randint(low, high + 1, shape, generator=g, dtype=torch.int64)
+    extreme = torch.rand(shape, generator=g)
+    values = torch.where(extreme < 0.1, torch.tensor(low), values)
+    return torch.where(extreme > 0.9, torch.tensor(high), values).to(dtype)
 
 
 @st.composite
-def layers(draw: st.DrawFn) -> dict[str, torch.Tensor | int]:
-    """A random layer with a random batch, its error and its rates."""
-    seed = draw(st.integers(0, 2**31))
-    g = torch.Generator().manual_seed(seed)
-    batch, height, width = draw(st.integers(1, 4)), draw(SIDES), draw(SIDES)
-    c, o, k = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.sampled_from([1, 3, 5]))
-    classes = draw(st.integers(1, 6))
-    cells = draw(st.integers(1, min(height, width)))
+def convolutions(draw: st.DrawFn) -> tuple[Conv, torch.Generator]:
+    """Any geometry: odd sizes, strides, uneven pads, depthwise or not."""
+    kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    height = draw(st.integers(max(1, kernel[0] - pads[0] - pads[1]), 8))
+    width = draw(st.integers(max(1, kernel[1] - pads[2] - pads[3]), 8))
+    depthwise, c = draw(st.booleans()), draw(st.integers(1, 9))
+    o = c if depthwise else draw(st.integers(1, 9))
+    conv = Conv(height, width, c, o, kernel, draw(st.integers(1, 4)), pads, depthwise)
+    return conv, torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
 
-    def rand(low: int, high: int, *shape: int, dtype: torch.dtype = torch.int8) -> torch.Tensor:
-        return torch.randint(low, high + 1, shape, generator=g, dtype=dtype)
 
-    return {
-        "x": rand(0, 127, batch, height, width, c),
-        "w": rand(-127, 127, k * k, c, o),
-        "b": rand(-(1 << 20), 1 << 20, o, dtype=torch.int32),
-        "shift": draw(st.integers(0, 16)),
-        "cells": cells,
-        "anchors": rand(0, draw(st.sampled_from([1, 127])), classes, cells * cells * o),
-        "y": rand(0, classes - 1, batch, dtype=torch.int32),
-        "live": rand(0, 1, classes),
-        "margin": draw(st.integers(0, 16)),
-        "rate": torch.tensor(draw(st.integers(0, 24)), dtype=torch.int32),
-        "phase": torch.tensor(draw(st.integers(0, 65535)), dtype=torch.int32),
-    }
+SCALAR = {"dtype": torch.int32}
+
+
+def agree(name: str, *args) -> torch.Tensor:
+    """The operation's result, once the stock rendering was found to give the same bits."""
+    wanted = getattr(torch.ops.dfedge, name)(*args)
+    found = stock.decompositions()[getattr(torch.ops.dfedge, name).default](*args)
+    for one, two in zip(
+        *(r if isinstance(r, tuple) else (r,) for r in (wanted, found)), strict=True
+    ):
+        assert one.dtype == two.dtype, name
+        assert torch.equal(one, two), name
+    return wanted
 
 
 @settings(max_examples=150, deadline=None)
-@given(layers())
-def test_stock_rendering_gives_the_definitions_bits(case) -> None:
-    x, w, b, cells, anchors = (case[name] for name in ("x", "w", "b", "cells", "anchors"))
-    h = ops.conv_relu(x, w, b, case["shift"])
-    assert torch.equal(stock.conv_relu(x, w, b, case["shift"]), h)
-    if min(h.shape[1:3]) > 1:
-        assert torch.equal(stock.max_pool(h), ops.max_pool(h))
-    p = ops.pool_cells(h, cells)
-    assert torch.equal(stock.pool_cells(h, cells), p)
-    scores = ops.anchor_scores(p, anchors)
-    assert torch.equal(stock.anchor_scores(p, anchors), scores)
-    c, e = ops.contrast(scores, anchors, case["y"], case["live"], case["margin"])
-    c2, e2 = stock.contrast(scores, anchors, case["y"], case["live"], case["margin"])
-    assert torch.equal(c, c2)
-    assert torch.equal(e, e2)
-    rate, phase = case["rate"], case["phase"]
-    for name, args in {
-        "conv_update": (x, h, e, w, rate, phase, cells),
-        "bias_update": (h, e, b, rate, phase, cells),
-        "anchor_update": (p, c, anchors, rate, phase),
-    }.items():
-        assert torch.equal(getattr(stock, name)(*args), getattr(ops, name)(*args)), name
+@given(convolutions(), st.integers(1, 3), st.integers(0, 16), st.integers(0, 24))
+def test_convolution_stock_rendering_gives_the_definitions_bits(case, batch, shift, rate) -> None:
+    conv, g = case
+    geometry, rows = conv.geometry, 1 if conv.depthwise else conv.channels
+    x = rand(g, 0, 127, batch, conv.height, conv.width, conv.in_channels)
+    w = rand(g, -127, 127, conv.taps, conv.in_channels, rows)
+    b = rand(g, -(1 << 20), 1 << 20, conv.channels, dtype=torch.int32)
+    agree("conv_sum", x, w, b, geometry)
+    h = agree("conv_relu", x, w, b, shift, geometry)
+    assert h.shape[1:] == (conv.out_height, conv.out_width, conv.channels)
+    e = rand(g, -127, 127, *h.shape)
+    s, phase = torch.tensor(rate, **SCALAR), torch.tensor(shift * 4001, **SCALAR)
+    assert agree("conv_update", x, e, w, s, phase, geometry).shape == w.shape
+    agree("bias_update", e, b, s, phase)
+    v = agree("conv_back", e, w, geometry, conv.height, conv.width)
+    assert v.shape == x.shape
+    agree("gate", agree("narrow", v, shift), x)
+    agree("signed_as", w, w.flip(0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 3), st.integers(2, 7), st.integers(2, 7), st.data())
+def test_pool_and_goodness_stock_renderings_give_the_definitions_bits(
+    seed, batch, height, width, data
+) -> None:
+    g = torch.Generator().manual_seed(seed)
+    o, classes = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 40))
+    cells = data.draw(st.integers(1, min(height, width)))
+    h = rand(g, 0, data.draw(st.sampled_from([2, 127])), batch, height, width, o)
+    pooled = agree("max_pool", h)
+    agree("unpool", rand(g, -127, 127, *pooled.shape), h)
+    p = agree("pool_cells", h, cells)
+    anchors = rand(g, 0, data.draw(st.sampled_from([1, 127])), classes, p.shape[1])
+    y, live = rand(g, 0, classes - 1, batch, dtype=torch.int32), rand(g, 0, 1, classes)
+    scores = agree("anchor_scores", p, anchors)
+    c, e = agree("contrast", scores, anchors, y, live, data.draw(st.integers(0, 16)))
+    own = agree("spread", e, h, cells)
+    agree("add_errors", own, rand(g, -127, 127, *own.shape))
+    s, phase = torch.tensor(data.draw(st.integers(0, 24)), **SCALAR), torch.tensor(777, **SCALAR)
+    agree("anchor_update", p, c, anchors, s, phase)
+    a = rand(g, -(1 << 22), 1 << 22, *h.shape, dtype=torch.int32)
+    lifts = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 7))
+    agree("add_relu", a, h, *lifts, 9)
+    agree("add_relu", a, a.flip(0), *lifts, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(2, 60), st.integers(1, 9), st.data())
+def test_energy_stock_renderings_give_the_definitions_bits(seed, batch, k, count, data) -> None:
+    g = torch.Generator().manual_seed(seed)
+    y, live = rand(g, 0, k - 1, batch, dtype=torch.int32), rand(g, 0, 1, k)
+    phase = torch.tensor(data.draw(st.integers(0, 65535)), **SCALAR)
+    shown = agree("draw_rivals", y, live, count, phase)
+    for row, label in zip(shown[batch:].reshape(count, batch, k).transpose(0, 1), y, strict=True):
+        wrong = live.bool().clone()
+        wrong[label] = False
+        assert not row[:, ~wrong].any()
+        assert (row.sum(1) == int(wrong.any())).all()
+    rows = rand(g, 0, 127, k, 6)
+    agree("select_rows", shown, rows)
+    h = rand(g, 0, data.draw(st.sampled_from([1, 127])), len(shown), 5, 6, 3)
+    energy = agree("energy", h)
+    way = agree("contrast_energy", energy, shown, count, data.draw(st.integers(0, 64)))
+    agree("times", h, way)
+    agree("coarse", energy, data.draw(st.integers(0, 20)))
+    agree("normalise", h, energy, 90 << data.draw(st.integers(0, 30)), data.draw(st.integers(0, 9)))
+
+
+def test_normalised_maps_have_about_the_same_energy() -> None:
+    g = torch.Generator().manual_seed(0)
+    h = torch.stack([rand(g, 0, peak, 8, 8, 16) for peak in (12, 25, 50, 100)])
+    h = ops.normalise(h, ops.energy(h), 1024 << 2 * (4 + 6), 6)  # root mean square 2^4
+    size = h.double().square().mean((1, 2, 3)).sqrt()
+    assert ((size > 15) & (size < 17)).all()
+
+
+def test_hardest_of_the_drawn_labels_is_pushed_down_and_the_right_one_up() -> None:
+    shown = torch.eye(4, dtype=torch.int8)[[0, 2, 3]]
+    energies = ints(9 << 10, 10 << 10, 12 << 10)
+    assert ops.contrast_energy(energies, shown, 2, 0).tolist() == [-1, 0, 1]
+    # 256 (12 - 13) + m (12 + 13) > 0 from m = 11 on.
+    energies = ints(13 << 10, 10 << 10, 12 << 10)
+    assert not ops.contrast_energy(energies, shown, 2, 10).any()
+    assert ops.contrast_energy(energies, shown, 2, 11).tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("shift", [0, 1, 7, 15, 16, 17, 24])
@@ -140,50 +212,52 @@ def test_rounding_agrees_on_large_numbers_of_both_signs(shift: int) -> None:
     g = torch.Generator().manual_seed(shift)
     v = torch.randint(-(1 << 30), 1 << 30, (40, 9, 8), generator=g, dtype=torch.int32)
     s, phase = torch.tensor(shift, dtype=torch.int32), torch.tensor(777, dtype=torch.int32)
-    found = stock.scaled_round(v, s, phase)
+    found = stock.update.scaled_round(v, s, phase)
     assert torch.equal(found, ops.scaled_round(v, s, phase))
     exact = v.double() / 2**shift
     assert (found.double() - exact).abs().max() <= 1
 
 
-def size(**changes: int) -> LayerSize:
-    base = {"height": 32, "width": 32, "in_channels": 64, "channels": 64, "kernel": 3, "cells": 2,
-            "margin": 5}  # fmt: skip
-    return LayerSize(name="layer0", **(base | changes))
+def plan(**changes) -> Plan:
+    """One 3 x 3 layer of 64 channels at 32 x 32."""
+    of_layer = {name: changes.pop(name) for name in ("cells", "score_shift") if name in changes}
+    side = changes.pop("side", 32)
+    base = {"in_channels": 64, "channels": 64, "kernel": (3, 3), "pads": (1, 1, 1, 1)}
+    conv = Conv(side, side, **(base | changes))
+    return Plan((Layer((conv,), **({"cells": 2, "margin": 5} | of_layer)),), 10)
 
 
 def test_sizes_within_the_bounds_pass() -> None:
-    check_sizes([size()], classes=10, batch=128)
+    check_sizes(plan(), batch=128)
 
 
 @pytest.mark.parametrize(
     ("changes", "batch", "what"),
     [
-        ({"in_channels": 7400}, 1, "fan-in"),
+        ({"in_channels": 15000}, 1, "layer0: fan-in"),
         ({}, 130, "positions summed at batch 130 is 133,120, the integer step holds 132,104"),
         ({"channels": 1024}, 1, "features d of an anchor is 4,096"),
-        ({"height": 200, "width": 200, "cells": 1}, 1, "pooling cell"),
+        ({"side": 200, "cells": 1}, 1, "pooling cell"),
         ({"score_shift": 12}, 1, "scores"),
     ],
 )
 def test_broken_bound_is_named(changes, batch: int, what: str) -> None:
     with pytest.raises(DfedgeError, match=what):
-        check_sizes([size(**changes)], classes=10, batch=batch)
+        check_sizes(plan(**changes), batch=batch)
 
 
 def test_largest_admitted_correlation_does_not_overflow() -> None:
     """127 * 127 at every one of the positions that the bound admits, plus the largest dither."""
     height, width = 257, 514  # 132,098 positions, just below 132,104
     x = torch.full((1, height, width, 1), 127, dtype=torch.int8)
-    error, w = torch.full((1, 1), 127, dtype=torch.int8), torch.zeros((1, 1, 1), dtype=torch.int8)
-    assert int(ops.correlation(x, x, error, w, 1)) == 127 * 127 * height * width
+    w = torch.zeros((1, 1, 1), dtype=torch.int8)
+    assert int(ops.correlation(x, x, POINT)) == 127 * 127 * height * width
     s, phase = torch.tensor(24, dtype=torch.int32), torch.tensor(65535, dtype=torch.int32)
     # 2,130,608,642 + 16,776,960 = 2,147,385,602 < 2^31; its top byte is 127.
-    assert int(ops.conv_update(x, x, error, w, s, phase, 1)) == -127
-    assert int(stock.conv_update(x, x, error, w, s, phase, 1)) == -127
+    assert int(agree("conv_update", x, x, w, s, phase, POINT)) == -127
 
 
 def test_shifts_follow_from_exponents() -> None:
-    assert activation_shift(Scales(weight=8, activation=4), input_exponent=7) == 11
     # 2^(-2f)/d: f = 4, d = 128 and 256: the shorter anchor's score counts twice as much.
     assert score_shifts([128, 256], [4, 4]) == [1, 0]
+    assert energy_shifts([128, 256], [4, 4]) == [0, 1]

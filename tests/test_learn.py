@@ -240,7 +240,10 @@ def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -
         ({"loss": {"penalty": -1.0}}, "loss: .*>= 0"),
         ({"loss": {"kind": "hinge"}}, "loss: Invalid enum value 'hinge'"),
         ({"form": "two-pass"}, "unknown form 'two-pass'; known: label-plane, one-pass"),
-        ({"form": "label-plane", "qat": True}, "--qat: the integer step does not know the label"),
+        (
+            {"form": "label-plane", "qat": True, "loss": {"negatives": 0}},
+            "--qat: the integer step does not know the label-plane form with all wrong labels",
+        ),
         ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
         ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),
         ({"settings": {"validation": 5000}}, "--validation 5000: only 1000 training samples"),

@@ -10,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from dfedge.int8.scales import Scales
+from dfedge.int8.scales import LayerScales, Scales
 from dfedge.learn.forms import FORMS
 from dfedge.learn.forms.labelplane import LabelPlane
 from dfedge.learn.forms.loss import judge
@@ -144,7 +144,9 @@ def test_separation_margin_points_where_the_integer_step_does() -> None:
 @pytest.mark.parametrize("penalty", [0.0, 0.25])
 def test_label_plane_gradient_in_closed_form(penalty: float) -> None:
     """algorithm: delta_k = c_k (2/D) h_k with c_y = -a, c_k* = a + lambda, every other copy 0."""
-    form = LabelPlane((2, 2, 1), 1, 4, Loss(kind="absolute", margin=0.01, penalty=penalty))
+    form = LabelPlane(
+        (2, 2, 1), [(2, 2, 1)], 4, Loss(kind="absolute", margin=0.01, penalty=penalty)
+    )
     g = torch.Generator().manual_seed(4)
     h = torch.rand(3 * 6, 5, 2, 2, generator=g, dtype=torch.float64, requires_grad=True)
     form.labels = torch.tensor([[1, 0, 2]]).expand(6, -1)
@@ -167,7 +169,7 @@ def test_crossing_error_equals_the_closed_form_of_a_transposed_convolution() -> 
     expected = None
     for i in (0, 1):  # layer 0 hears its own loss and layer 1's, and no more
         h = net.activate(0, a)
-        h = h if i == 0 else net.activate(1, form.hand_on(net.units[0], h))
+        h = h if i == 0 else net.activate(1, form.hand_on(0, net.units[0], h))
         loss = form.judge(i, h, batch.y).loss
         (g,) = torch.autograd.grad(loss, net.units[0].first.weight)
         expected = g if expected is None else expected + g
@@ -334,7 +336,7 @@ def test_confusion_moves_towards_what_was_violated() -> None:
 
 def test_quantised_scores_are_integers_of_the_scales() -> None:
     net = make_net().float().eval()
-    net.scales = (Scales(6, 4), Scales(6, 4), Scales(6, 4))
+    net.scales = (LayerScales((Scales(6, 4),), 4),) * 3
     scores = net.scores(batch_of().x)
     assert torch.equal(scores, scores.round())
 
@@ -393,7 +395,7 @@ def test_lean_layers_gradients_and_statistics_are_autograds(training: bool) -> N
         judged.loss.backward()
         h = plain.activate(i, b)
         plain.form.judge(i, h, y).loss.backward()
-        b = plain.form.hand_on(unit, h.detach())
+        b = plain.form.hand_on(i, unit, h.detach())
         assert (a - b).abs().max() < 1e-12
         for p, q in zip(lean.parameters_of(i), plain.parameters_of(i), strict=True):
             assert (p.grad - q.grad).abs().max() < 1e-9

@@ -30,10 +30,11 @@ def run(
         return
     table(
         f"scales by recipe {recipe} (integer = real x 2^exponent)",
-        ["layer", "weight exponent", "activation exponent"],
+        ["convolution", "weight exponent", "activation exponent"],
         [
-            [f"layer{i}", str(scales.weight), str(scales.activation)]
-            for i, scales in enumerate(calibration.scales())
+            [f"layer{i}.conv{j}", str(scales.weight), str(scales.activation)]
+            for i, layer in enumerate(calibration.layers)
+            for j, scales in enumerate(layer.convs)
         ],
     )
     say(

@@ -21,6 +21,16 @@ def run(
     batch: Annotated[
         int, typer.Option(min=1, max=1024, help="The larger batch size; 1 is always there.")
     ] = 16,
+    rule: Annotated[
+        str | None,
+        typer.Option(help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
+    ] = None,
+    train_layers: Annotated[
+        str, typer.Option(help="all, or last:N: the layers below are frozen.")
+    ] = "all",
+    spare_classes: Annotated[
+        int, typer.Option(min=0, max=4096, help="Anchor rows kept for classes to come.")
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Make the bundle that learns on the device, in one or several formats.
@@ -34,13 +44,14 @@ def run(
     from dfedge.export.write import ExportOptions, export
     from dfedge.learn.run import Run
 
-    options = ExportOptions(tuple(dict.fromkeys(format)), target, batch)
+    formats = tuple(dict.fromkeys(format))
+    options = ExportOptions(formats, target, batch, rule, train_layers, spare_classes)
     with progress() as watch:
         bundle = export(Run.open(run_folder), options, out, watch)
     manifest = bundle.manifest
     if json:
-        formats = msgspec.to_builtins(manifest.formats)
-        print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": formats})
+        records = msgspec.to_builtins(manifest.formats)
+        print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records})
         return
     table(
         f"planned memory, target {target}",

@@ -94,8 +94,5 @@ def run(
         return
     for phase, value in accuracy.items():
         say(f"{phase}: {percent(value)} of the test split")
-    if form == "label-plane" or trained.plan.net.unlowerable():
-        say(f"wrote {out} (run.json, checkpoint, metrics.jsonl); the device has no step for it yet")
-        return
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"
     say(f"wrote {out} (run.json, checkpoint, metrics.jsonl)", next_command=f"dfedge {after}")

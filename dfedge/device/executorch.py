@@ -48,16 +48,30 @@ class ExecuTorchRunner:
 
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K]."""
-        (scores,) = self.calls["infer", len(x)].execute([_tensor(x)])
-        copy: NDArray[np.int32] = scores.numpy().copy()
-        return copy
+        (scores,) = self._run("infer", x)
+        return scores
+
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, then the latent."""
+        return self._run("features", x)
 
     def train(
         self, x: NDArray[np.int8], y: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch."""
-        scores, active = self.calls["train", len(x)].execute([_tensor(x), _tensor(y)])
-        return scores.numpy().copy(), active.numpy().copy()
+        scores, active = self._run("train", x, y)
+        return scores, active
+
+    def train_from(
+        self, z: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch of latents."""
+        scores, active = self._run("train_from", z, y)
+        return scores, active
+
+    def _run(self, kind: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
+        results = self.calls[kind, len(inputs[0])].execute([_tensor(array) for array in inputs])
+        return [value.numpy().copy() for value in results]
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -110,7 +110,9 @@ def finetune(
         taken.append(step)
         watch(step.done, job.samples)
     samples = sum(step.size for step in taken)
-    active = sum((step.active for step in taken), np.zeros(len(session.bundle.manifest.layers)))
+    active = sum(
+        (step.active for step in taken), np.zeros(len(session.bundle.manifest.plan.layers))
+    )
     return Outcome(
         samples=samples,
         steps=len(taken),

@@ -10,6 +10,8 @@ from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
 from dfedge.state import State
 
+TYPES = {"tensor(int8)": np.int8, "tensor(int32)": np.int32}
+
 
 class OnnxRunner:
     """See `dfedge.device.runners.Runner`."""
@@ -27,8 +29,6 @@ class OnnxRunner:
             except Exception as error:  # onnxruntime raises a dozen unrelated classes
                 raise DfedgeError(f"{path}: onnxruntime refuses it: {error}") from error
             self.sessions[method.kind, method.batch] = session
-        self.classes = len(bundle.manifest.classes)
-        self.layers = len(bundle.manifest.layers)
         self.set_state(bundle.initial_state())
 
     def set_state(self, state: State) -> None:
@@ -42,41 +42,49 @@ class OnnxRunner:
 
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K]."""
-        (scores,) = self._run("infer", {"x": x}, {"scores": self._scores(x)})
+        (scores,) = self._run("infer", {"x": x})
         return scores
+
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, then the latent."""
+        return self._run("features", {"x": x})
 
     def train(
         self, x: NDArray[np.int8], y: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch."""
-        results = {"scores": self._scores(x), "active": np.empty(self.layers, np.int32)}
-        scores, active = self._run("train", {"x": x, "y": y}, results)
+        scores, active = self._run("train", {"x": x, "y": y})
         return scores, active
 
-    def _scores(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
-        return np.empty((len(x), self.classes), np.int32)
+    def train_from(
+        self, z: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch of latents."""
+        scores, active = self._run("train_from", {"x": z, "y": y})
+        return scores, active
 
-    def _run(
-        self, kind: str, inputs: dict[str, NDArray[Any]], results: dict[str, NDArray[Any]]
-    ) -> list[NDArray[Any]]:
+    def _run(self, kind: str, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One call over buffers bound by address; state that it rewrites changes sides after it."""
         session = self.sessions[kind, len(inputs["x"])]
         binding = session.io_binding()
         given = self.now | {name: _value(array) for name, array in inputs.items()}
         for entry in session.get_inputs():
             binding.bind_ortvalue_input(entry.name, given[entry.name])
-        taken = {name: _value(array) for name, array in results.items()}
-        rewritten = []
+        results, rewritten = [], []
         for entry in session.get_outputs():
             name = entry.name.removesuffix(".next")
             if name != entry.name:
                 rewritten.append(name)
-            binding.bind_ortvalue_output(entry.name, taken.get(name, self.next.get(name)))
+                value = self.next[name]
+            else:
+                value = _value(np.empty(entry.shape, TYPES[entry.type]))
+                results.append(value)
+            binding.bind_ortvalue_output(entry.name, value)
         session.run_with_iobinding(binding)
         for name in rewritten:
             self.now[name], self.next[name] = self.next[name], self.now[name]
         # A value's array is a view of memory that dies with the value.
-        return [taken[name].numpy().copy() for name in results]
+        return [value.numpy().copy() for value in results]
 
 
 def _value(array: NDArray[Any]) -> Any:

@@ -32,6 +32,14 @@ class Runner(Protocol):
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch: scores [B, K] before learning, active samples [L]."""
 
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, [B, d] a layer, then the latent for `train_from`."""
+
+    def train_from(
+        self, z: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """As `train`, from latents on; where the bundle freezes a first part."""
+
     def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of the whole state."""
 

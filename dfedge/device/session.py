@@ -67,7 +67,7 @@ class Session:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.folder, self.record = folder, record
         initial = bundle.initial_state()
-        self.rates = {name: initial[name] for name in RATES}
+        self.rates = {name: initial[name] for name in RATES if name in initial}
 
     @staticmethod
     def open(
@@ -142,7 +142,7 @@ class Session:
 
     def learn_batch(self, x: Images, y: Labels) -> Lesson:
         """Learn images uint8 [B, H, W, C]: one step where a program of B exists, else several."""
-        scores, active = [], np.zeros(len(self.bundle.manifest.layers), np.int64)
+        scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
         q, labels = to_input(x), y.astype(np.int32)
         for part in self._parts("train", len(x)):
             seen, moved = self.runner.train(q[part], labels[part])

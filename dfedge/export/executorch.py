@@ -1,6 +1,6 @@
 """ExecuTorch: one .pte with every method over one shared, mutable state, and get_state, set_state.
 
-The two primitives of the stock rendering become float32 matrix products of integers, exact because
+The primitives of the stock rendering become float32 matrix products of integers, exact because
 they are cut so that no partial sum reaches 2^24, and `bitwise_right_shift`.  The shared state of a
 loaded program starts undefined for a caller who loads methods one by one: a session loads them all
 and then calls set_state with the bundle's state file.
@@ -42,6 +42,7 @@ def _shift_right(v: Tensor, shift: Tensor) -> Tensor:
 
 PRIMITIVES: dict[Any, Any] = {
     torch.ops.dfedge.matmul_i32.default: _matmul_i32,
+    torch.ops.dfedge.matmul_signed.default: _matmul_i32,
     torch.ops.dfedge.shift_right.default: _shift_right,
 }
 

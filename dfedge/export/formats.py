@@ -8,7 +8,8 @@ from pathlib import Path
 from dfedge.bundle import MemoryPlan
 from dfedge.errors import unknown_name
 from dfedge.export.program import Method
-from dfedge.lower.plan import State, StepPlan
+from dfedge.lower.state import State
+from dfedge.plan import Plan
 
 FORMATS = {"onnx": "dfedge.export.onnx:write", "executorch": "dfedge.export.executorch:write"}
 """Name -> module:function; reading the table imports no exporter."""
@@ -21,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 class Source:
     """What is exported: the plan of the step, its first state, and the methods wanted."""
 
-    plan: StepPlan
+    plan: Plan
     state: State
     methods: tuple[Method, ...]
 

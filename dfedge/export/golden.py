@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
-from dfedge.lower.plan import State, StepPlan
+from dfedge.lower.state import State
 from dfedge.lower.step import infer, train
-from dfedge.state import digest
+from dfedge.plan import Plan
+from dfedge.state import digest, tensor_digest
 
 STEPS = 8
 
@@ -29,8 +30,8 @@ def to_arrays(state: State) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in state.items()}
 
 
-def make_golden(plan: StepPlan, state: State, split: Split, batch: int) -> Golden:
-    """Train `STEPS` batches in PyTorch and write down what came out.
+def make_golden(plan: Plan, state: State, split: Split, batch: int) -> Golden:
+    """Golden batches of real images.
 
     Every other batch carries labels moved by one class, so that the margin is violated and every
     kind of update is exercised even by a net that knows its training data.
@@ -38,11 +39,28 @@ def make_golden(plan: StepPlan, state: State, split: Split, batch: int) -> Golde
     index = np.random.default_rng(0).choice(len(split), STEPS * batch)
     x = to_input(split.x[index]).reshape(STEPS, batch, *split.x.shape[1:])
     y = split.y[index].astype(np.int32).reshape(STEPS, batch)
-    y[1::2] = (y[1::2] + 1) % plan.classes
-    scores = []
+    y[1::2] = (y[1::2] + 1) % int(state["live"].sum())
+    return replay(plan, state, x, y)
+
+
+def replay(plan: Plan, state: State, x: NDArray[np.int8], y: NDArray[np.int32]) -> Golden:
+    """Train the batches in PyTorch and write down what came out.
+
+    Args:
+        x: int8 [S, B, H, W, C].
+        y: int32 [S, B].
+    """
+    scores, digests = [], []
     for one_x, one_y in zip(x, y, strict=True):
         state, seen, _ = train(plan, state, torch.from_numpy(one_x), torch.from_numpy(one_y))
         scores.append(seen.numpy())
+        digests.append([tensor_digest(value.numpy()) for value in state.values()])
     after = infer(plan, state, torch.from_numpy(x[-1])).numpy()
-    arrays: dict[str, NDArray[Any]] = {"x": x, "y": y, "scores": np.stack(scores), "infer": after}
+    arrays: dict[str, NDArray[Any]] = {
+        "x": x,
+        "y": y,
+        "scores": np.stack(scores),
+        "infer": after,
+        "digests": np.array(digests, np.uint8),
+    }
     return Golden(arrays, digest(to_arrays(state)))

@@ -1,7 +1,9 @@
 """ONNX: a functional program a method, ``(*state, x[, y]) -> (*changed state, scores[, active])``.
 
-The two primitives of the stock rendering become MatMulInteger (activations as uint8, which runtimes
-multiply several times faster than int8 x int8) and BitShift (on uint32; there is none on int32).
+The primitives of the stock rendering become MatMulInteger (activations as uint8, which runtimes
+multiply several times faster than int8 x int8; a signed operand as its positive and its negative
+part, because uint8 beyond 127 saturates in kernels without VNNI) and BitShift (on uint32; there is
+none on int32).
 Inputs carry the state's names; the new value of a tensor NAME leaves as ``NAME.next``.
 """
 
@@ -11,12 +13,16 @@ from typing import Any
 
 import onnx
 import torch
+from onnx_ir.passes import Sequential
+from onnx_ir.passes import common as passes
 from onnxscript import opset20 as op
+from onnxscript.optimizer import fold_constants
 
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.liveness import plan_memory
-from dfedge.export.program import FunctionalProgram, Method, changed_names
+from dfedge.export.program import FunctionalProgram, Method
 from dfedge.int8 import stock
+from dfedge.lower.state import changed_names
 from dfedge.quiet import quiet
 
 OPSET = 20
@@ -25,6 +31,15 @@ TENSOR = onnx.TensorProto
 
 def _matmul_i32(a: Any, b: Any) -> Any:
     return op.MatMulInteger(op.Cast(a, to=TENSOR.UINT8), b)
+
+
+def _matmul_signed(a: Any, b: Any) -> Any:
+    wide = op.Cast(a, to=TENSOR.INT32)
+    zero = op.Constant(value_int=0)
+    zero = op.Cast(zero, to=TENSOR.INT32)
+    above = op.Cast(op.Max(wide, zero), to=TENSOR.UINT8)
+    below = op.Cast(op.Max(op.Sub(zero, wide), zero), to=TENSOR.UINT8)
+    return op.Sub(op.MatMulInteger(above, b), op.MatMulInteger(below, b))
 
 
 def _shift_right(v: Any, shift: Any) -> Any:
@@ -36,6 +51,7 @@ def _shift_right(v: Any, shift: Any) -> Any:
 
 TRANSLATIONS: dict[Any, Any] = {
     torch.ops.dfedge.matmul_i32.default: _matmul_i32,
+    torch.ops.dfedge.matmul_signed.default: _matmul_signed,
     torch.ops.dfedge.shift_right.default: _shift_right,
 }
 
@@ -60,9 +76,10 @@ def _translate(source: Source, method: Method) -> onnx.ModelProto:
     names = list(source.state)
     wrapper = FunctionalProgram(source.plan, names, method)
     args = (*source.state.values(), *method.example(source.plan))
-    results = ["scores"]
-    if method.kind == "train":
-        results = [f"{name}.next" for name in changed_names(names)] + ["scores", "active"]
+    results = method.results(source.plan)
+    if method.learns:
+        changed = changed_names(names, source.plan.cut)
+        results = [f"{name}.next" for name in changed] + results
     with quiet():
         exported = torch.export.export(wrapper, args, strict=False)
         exported = exported.run_decompositions(stock.decompositions())
@@ -74,7 +91,27 @@ def _translate(source: Source, method: Method) -> onnx.ModelProto:
             input_names=names + ["x", "y"][: len(args) - len(names)],
             output_names=results,
             verbose=False,
+            optimize=False,
         )
-    assert program is not None
+        assert program is not None
+        _tidy(program.model)
     model: onnx.ModelProto = program.model_proto
     return model
+
+
+def _tidy(model: Any) -> None:
+    """Fold constants and drop what nobody reads.
+
+    Of the exporter's own optimiser without its table of rewrite rules: none of them applies here,
+    and trying them all took more than half of an export.
+    """
+    fold_constants(model)
+    Sequential(
+        passes.RemoveUnusedNodesPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.ClearMetadataAndDocStringPass(),  # most of the file: where each node was traced
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    )(model)

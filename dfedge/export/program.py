@@ -3,18 +3,42 @@
 A method's name carries its batch size: ``train_b16``, ``infer_b1``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dfedge.lower.plan import State, StepPlan
-from dfedge.lower.step import infer, train
+from dfedge.bundle import LEARNING
+from dfedge.lower.state import State, changed_names
+from dfedge.lower.step import features, infer, train, train_from
+from dfedge.plan import Plan
+
+Results = tuple[State | None, tuple[Tensor, ...]]
+
+
+def _train(plan: Plan, state: State, x: Tensor, y: Tensor) -> Results:
+    new, *rest = train(plan, state, x, y)
+    return new, tuple(rest)
+
+
+def _train_from(plan: Plan, state: State, z: Tensor, y: Tensor) -> Results:
+    new, *rest = train_from(plan, state, z, y)
+    return new, tuple(rest)
+
+
+KINDS: dict[str, Callable[..., Results]] = {
+    "train": _train,
+    "infer": lambda plan, state, x: (None, (infer(plan, state, x),)),
+    "features": lambda plan, state, x: (None, features(plan, state, x)),
+    "train_from": _train_from,
+}
+"""What each kind of method calls: (plan, state, x[, y]) -> (new state or None, results)."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One entry point: ``kind`` is train or infer, ``batch`` its fixed batch size."""
+    """One entry point: ``kind`` is a key of `KINDS`, ``batch`` its fixed batch size."""
 
     kind: str
     batch: int
@@ -24,17 +48,40 @@ class Method:
         """The entry point's name in every format."""
         return f"{self.kind}_b{self.batch}"
 
-    def example(self, plan: StepPlan) -> tuple[Tensor, ...]:
+    @property
+    def learns(self) -> bool:
+        """Whether it takes labels and rewrites the state."""
+        return self.kind in LEARNING
+
+    def example(self, plan: Plan) -> tuple[Tensor, ...]:
         """Inputs of the right shapes and types, all zero."""
-        x = torch.zeros((self.batch, *plan.input_shape), dtype=torch.int8)
-        y = torch.zeros((self.batch,), dtype=torch.int32)
-        return (x, y) if self.kind == "train" else (x,)
+        shape = plan.latent_shape if self.kind == "train_from" else plan.input_shape
+        x = torch.zeros((self.batch, *shape), dtype=torch.int8)
+        return (x, torch.zeros((self.batch,), dtype=torch.int32)) if self.learns else (x,)
+
+    def results(self, plan: Plan) -> list[str]:
+        """Names of what it gives back, beside the state."""
+        if self.learns:
+            return ["scores", "active"]
+        if self.kind == "features":
+            return [f"features{i}" for i in range(len(plan.layers))] + ["latent"]
+        return ["scores"]
+
+
+def methods(plan: Plan, batches: set[int]) -> tuple[Method, ...]:
+    """The entry points that a plan has."""
+    kinds = ["train", "infer"]
+    if plan.form == "one-pass":
+        kinds.append("features")
+    if plan.cut:
+        kinds.append("train_from")
+    return tuple(Method(kind, batch) for kind in kinds for batch in sorted(batches))
 
 
 class FunctionalProgram(nn.Module):
-    """State in, state out: ``(*state, x[, y]) -> (*changed state, scores[, active])``."""
+    """State in, state out: ``(*state, x[, y]) -> (*changed state, *results)``."""
 
-    def __init__(self, plan: StepPlan, names: list[str], method: Method) -> None:
+    def __init__(self, plan: Plan, names: list[str], method: Method) -> None:
         super().__init__()
         self.plan, self.names, self.method = plan, names, method
 
@@ -42,22 +89,16 @@ class FunctionalProgram(nn.Module):
         """One call of the method."""
         state = dict(zip(self.names, inputs, strict=False))
         rest = inputs[len(self.names) :]
-        if self.method.kind == "infer":
-            return (infer(self.plan, state, rest[0]),)
-        new, scores, active = train(self.plan, state, rest[0], rest[1])
-        return (*(new[name] for name in changed_names(self.names)), scores, active)
-
-
-def changed_names(names: list[str]) -> list[str]:
-    """The state that training rewrites, in state order; the rest only steers it."""
-    parts = (".weight", ".bias", ".anchors")
-    return [name for name in names if name == "phase" or name.endswith(parts)]
+        new, results = KINDS[self.method.kind](self.plan, state, *rest)
+        if new is None:
+            return results
+        return (*(new[name] for name in changed_names(self.names, self.plan.cut)), *results)
 
 
 class StatefulModule(nn.Module):
     """The state as buffers, shared by the wrappers of all methods."""
 
-    def __init__(self, plan: StepPlan, state: State) -> None:
+    def __init__(self, plan: Plan, state: State) -> None:
         super().__init__()
         self.plan, self.names = plan, list(state)
         for name, value in state.items():
@@ -69,21 +110,20 @@ class StatefulModule(nn.Module):
 
 
 class StatefulProgram(nn.Module):
-    """State inside: ``(x[, y]) -> (scores[, active])``."""
+    """State inside: ``(x[, y]) -> results``."""
 
     def __init__(self, inner: StatefulModule, method: Method) -> None:
         super().__init__()
         self.inner, self.method = inner, method
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """One call of the method."""
-        state = self.inner.state()
-        if self.method.kind == "infer" or y is None:
-            return (infer(self.inner.plan, state, x),)
-        new, scores, active = train(self.inner.plan, state, x, y)
-        for name in changed_names(self.inner.names):
-            state[name].copy_(new[name])
-        return scores, active
+        state, plan = self.inner.state(), self.inner.plan
+        new, results = KINDS[self.method.kind](plan, state, *inputs)
+        if new is not None:
+            for name in changed_names(self.inner.names, plan.cut):
+                state[name].copy_(new[name])
+        return results
 
 
 class GetState(nn.Module):

@@ -1,22 +1,42 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (1) names it.
+This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (2) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
-    -127..127; biases, accumulators and scores int32.  Scales are powers of two: an exponent f says
-    ``integer = real * 2^f``.  There is no normalisation: it is folded before.
+    -127..127; errors int8 in -127..127; biases (within 2^24), accumulators and scores int32.
+    Scales are powers of two: an exponent f says ``integer = real * 2^f``.  There is no
+    normalisation: it is folded before.
 
-A layer, forward
+A convolution (any kernel, stride and padding; depthwise; a linear layer is one without padding)
     h = min(127, (max(0, conv(x, w) + b) + 2^(s-1)) >> s)          round half up
+A residual layer adds two accumulators, each shifted left to one scale, before that line.
+
+Goodness, one-pass form
     p = (2 sum + n) // (2 n)  over each of cells x cells cells      round half up
     score_k = 2 p.A_k - |A_k|^2                        distance, sign turned, |p|^2 left out
     a net's score is the sum of its layers' scores, each shifted left by its score_shift
 
-A layer, learning from its own error (one-pass Distance-Forward, lambda = 0)
+Its error (lambda = 0)
     k* = the live wrong class with the largest score, the first among equals
     active  where  16 (score_k* - score_y) + margin |A_k* - A_y|^2 > 0
     e = active (A_k* - A_y), the same in every position of a cell where h > 0
+
+Goodness, label-plane form
+    the image is joined with a label's plane, as its positive and its negative part
+    g = sum h^2; what goes on is min(127, (h m + 2^(s-1)) >> s), m = floor(sqrt(norm / g)) <= 255
+    N wrong labels are drawn from the live ones by the dither; k* = the one of highest g
+    active  where  256 (g_k* - g_y) + margin (g_k* + g_y) > 0, g in units of 2^10
+    e = -h on the right label's copy, +h on the copy of k*, 0 on all others
+
+How far an error reaches
+    df: no further than its layer.  df-o: a layer's own error also goes down through its weights
+    (df-r: through fixed random ones, df-r-concordant: with the weights' signs) into the layer right
+    below, is added there to that layer's own, saturating, and stops.  Through a convolution:
+    e_in = sign(v) min(127, (|v| + 2^(s-1)) >> s), v the transposed convolution of e; zero where the
+    ReLU was; through a maximum to all positions that held it.
+
+Learning, every layer with its old weights
     w <- clamp(w - R(corr(x, e), weight_shift))
     b <- clamp(b - R(sum e, bias_shift))
     A_y <- A_y + R(sum (p - A_y), anchor_shift),  A_k* <- A_k* - R(sum (p - A_k*), anchor_shift)
@@ -26,6 +46,10 @@ Rounding of updates
     R(v, s) = sign(v) ((|v| + r) >> s), r in [0, 2^s) from a dither that is a function of the
     element's place and of the step's phase alone (`rounding.dither`): on average exact, no random
     numbers, no negative number ever shifted.
+
+State
+    `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
+    the shifts (the learning rates, read by every step), the dither's phase.
 
 Modules: `ops` (definitions), `stock` (the same in operators of any runtime), `rounding`, `scales`,
 `bounds` (what sizes this arithmetic holds).

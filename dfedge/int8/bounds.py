@@ -3,13 +3,21 @@
 Checked before training and again at export, so that no program overflows in silence.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from dfedge.errors import DfedgeError
-from dfedge.int8.ops import ACTIVATION_MAX, DEAD_SCORE, MARGIN_UNIT, WEIGHT_MAX
+from dfedge.int8.ops.values import (
+    ACTIVATION_MAX,
+    BIAS_MAX,
+    DEAD_SCORE,
+    ENERGY_SHIFT,
+    MARGIN_UNIT,
+    WEIGHT_MAX,
+)
+from dfedge.int8.rounding import MAX_UPDATE_SHIFT
+from dfedge.plan import Conv, Layer, Plan
 
 INT32 = 1 << 31
-MAX_UPDATE_SHIFT = 24
 PEAK = ACTIVATION_MAX * WEIGHT_MAX
 """16,129: the largest product of two operands."""
 
@@ -17,66 +25,95 @@ MAX_CELL = 4096
 """Positions of one pooling cell whose mean a float32 reciprocal still rounds exactly."""
 MAX_AXIS = 40_000
 """Length of a weight's axis over which the dither's int32 ramp does not wrap."""
+MAX_KERNEL = 1024
+"""Taps of a kernel: a program's graph has a node for each."""
+
+Check = tuple[str, int, int]
+"""What is bounded, its size, the limit."""
 
 
-@dataclass(frozen=True)
-class LayerSize:
-    """The sizes of one layer that the bounds speak of."""
-
-    name: str
-    height: int
-    width: int
-    in_channels: int
-    channels: int
-    kernel: int
-    cells: int
-    margin: int
-    score_shift: int = 0
-
-    @property
-    def features(self) -> int:
-        """Length d of an anchor."""
-        return self.cells * self.cells * self.channels
-
-    def violations(self, classes: int, batch: int) -> list[str]:
-        """Every bound that the layer breaks, in words; empty where it fits."""
-        fan_in = self.kernel * self.kernel * self.in_channels
-        positions = batch * self.height * self.width
-        cell = -(-self.height // self.cells) * -(-self.width // self.cells)
-        anchor = PEAK * self.features
-        checks = [
-            # accumulator + bias (kept within 2^30) + half a step
-            ("fan-in k*k*C", fan_in, ((INT32 >> 1) - (1 << 23)) // PEAK),
-            # correlation + dither, whose threshold is below 2^MAX_UPDATE_SHIFT
-            (f"positions summed at batch {batch}", positions,
-             (INT32 - (1 << MAX_UPDATE_SHIFT)) // PEAK),
-            # 16 * score gap (at most 2 * 127^2 d) + margin * separation (at most 127^2 d)
-            ("features d of an anchor", self.features,
-             INT32 // (PEAK * (2 * MARGIN_UNIT + self.margin))),
-            ("scores' magnitude", anchor << self.score_shift, -DEAD_SCORE - 1),
-            ("positions of a pooling cell", cell, MAX_CELL),
-            ("longest axis of a tensor", max(self.features, self.in_channels, classes), MAX_AXIS),
-        ]  # fmt: skip
-        return [
-            f"{self.name}: {what} is {got:,}, the integer step holds {limit:,}"
-            for what, got, limit in checks
-            if got > limit
-        ]
+def fan_in(conv: Conv) -> int:
+    """Products summed for one output."""
+    return conv.taps * (1 if conv.depthwise else conv.in_channels)
 
 
-def check_sizes(layers: list[LayerSize], classes: int, batch: int) -> None:
+def _conv(conv: Conv, batch: int) -> Iterator[Check]:
+    # accumulator + bias + half a step of a shift of 24
+    yield "fan-in k*k*C", fan_in(conv), (INT32 - BIAS_MAX - (1 << 23)) // PEAK
+    back = conv.taps * (1 if conv.depthwise else conv.channels)
+    yield "fan-out k*k*O", back, (INT32 - (1 << 23)) // PEAK
+    # correlation + dither, whose threshold is below 2^MAX_UPDATE_SHIFT
+    positions = batch * conv.out_height * conv.out_width
+    limit = (INT32 - (1 << MAX_UPDATE_SHIFT)) // PEAK
+    yield f"positions summed at batch {batch}", positions, limit
+    yield "longest axis of a tensor", max(conv.channels, conv.in_channels), MAX_AXIS
+    yield "taps of a kernel", conv.taps, MAX_KERNEL
+
+
+def _join(layer: Layer) -> Iterator[Check]:
+    if layer.join is None:
+        return
+    inner, skip = layer.convs[1], layer.convs[2] if len(layer.convs) > 2 else None
+    passed = fan_in(skip) * PEAK + BIAS_MAX if skip else ACTIVATION_MAX
+    total = ((fan_in(inner) * PEAK + BIAS_MAX) << layer.join.lift[0]) + (
+        passed << layer.join.lift[1]
+    )
+    yield "the sum of both branches", total, INT32 - (1 << 23)
+    first = layer.convs[0]
+    carried = ((first.taps * first.channels * PEAK) << layer.join.back_lift[0]) + (
+        (skip.channels * PEAK if skip else ACTIVATION_MAX) << layer.join.back_lift[1]
+    )
+    yield "the sum of both branches' errors", carried, INT32 - (1 << 23)
+
+
+def _goodness(layer: Layer, plan: Plan) -> Iterator[Check]:
+    end = layer.ends
+    if plan.form == "label-plane":
+        values = end.out_height * end.out_width * end.channels
+        yield "values of a map", values, INT32 // PEAK
+        return
+    cell = -(-end.out_height // layer.cells) * -(-end.out_width // layer.cells)
+    # 16 * score gap (at most 2 * 127^2 d) + margin * separation (at most 127^2 d)
+    limit = INT32 // (PEAK * (2 * MARGIN_UNIT + layer.margin))
+    yield "features d of an anchor", layer.features, limit
+    yield "scores' magnitude", (PEAK * layer.features) << layer.score_shift, -DEAD_SCORE - 1
+    yield "positions of a pooling cell", cell, MAX_CELL
+    yield "longest axis of an anchor", max(layer.features, plan.classes), MAX_AXIS
+
+
+def largest_score(layer: Layer, plan: Plan) -> int:
+    """Of one layer in the sum over layers."""
+    if plan.form == "label-plane":
+        end = layer.ends
+        return (end.out_height * end.out_width * end.channels * PEAK) >> (
+            layer.score_shift + ENERGY_SHIFT
+        )
+    return (PEAK * layer.features) << layer.score_shift
+
+
+def check_sizes(plan: Plan, batch: int) -> None:
     """Refuse sizes that the integer step cannot hold.
 
     Raises:
-        DfedgeError: naming every broken bound.
+        DfedgeError: naming every broken bound and its layer.
     """
-    broken = [line for layer in layers for line in layer.violations(classes, batch)]
-    total = sum((PEAK * layer.features) << layer.score_shift for layer in layers)
+    copies = 2 if plan.form == "label-plane" else 1  # the right label's and the hardest's move
+    broken = []
+    for i, layer in enumerate(plan.layers):
+        checks = [check for conv in layer.convs for check in _conv(conv, batch * copies)]
+        checks += [*_join(layer), *_goodness(layer, plan)]
+        broken += [
+            f"layer{i}: {what} is {got:,}, the integer step holds {limit:,}"
+            for what, got, limit in checks
+            if got > limit
+        ]
+    total = sum(largest_score(layer, plan) for layer in plan.layers)
     if total >= -DEAD_SCORE:
         broken.append(
             f"the scores' sum may reach {total:,}, the integer step holds {-DEAD_SCORE:,}"
         )
     if broken:
         raise DfedgeError(
-            "; ".join(broken) + ". Fewer anchor cells, channels or a smaller image or batch fit."
+            "; ".join(dict.fromkeys(broken))
+            + ". Fewer anchor cells, channels or a smaller image or batch fit."
         )

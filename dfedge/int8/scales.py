@@ -1,7 +1,6 @@
 """Power-of-two scales: how exponents become the shifts of the integer step.
 
-An exponent f says ``integer = real * 2^f``.  Weights carry one exponent a layer, activations and
-anchors another; the input's is `INPUT_EXPONENT`.
+An exponent f says ``integer = real * 2^f``.  The input's is `INPUT_EXPONENT`.
 """
 
 import math
@@ -13,15 +12,30 @@ INPUT_EXPONENT = 7
 
 @dataclass(frozen=True)
 class Scales:
-    """Exponents of one layer: of its weights, and of its activations and anchors."""
+    """Exponents of one convolution: of its weights, and of the activation that it ends in."""
 
     weight: int
     activation: int
 
 
-def activation_shift(scales: Scales, input_exponent: int) -> int:
-    """Right shift from the accumulator (weight x input) to the layer's activations."""
-    return scales.weight + input_exponent - scales.activation
+@dataclass(frozen=True)
+class LayerScales:
+    """Exponents of one layer.
+
+    Attributes:
+        convs: of its convolutions.
+        handed: of what the next layer receives; the output's own unless it is normalised.
+        norm_shift: label-plane form: right shift after the normalising multiplier.
+    """
+
+    convs: tuple[Scales, ...]
+    handed: int
+    norm_shift: int = 0
+
+    @property
+    def output(self) -> int:
+        """Of the layer's output and of its anchors."""
+        return self.convs[-1].activation
 
 
 def score_shifts(features: list[int], exponents: list[int]) -> list[int]:
@@ -32,3 +46,19 @@ def score_shifts(features: list[int], exponents: list[int]) -> list[int]:
     """
     logs = [-2 * f - round(math.log2(d)) for d, f in zip(features, exponents, strict=True)]
     return [log - min(logs) for log in logs]
+
+
+def energy_shifts(values: list[int], exponents: list[int]) -> list[int]:
+    """Right shifts that bring the layers' energies to one scale of mean squares, the smallest 0.
+
+    Args:
+        values: numbers in a layer's map.
+        exponents: of its activations.
+    """
+    logs = [-2 * f - round(math.log2(n)) for n, f in zip(values, exponents, strict=True)]
+    return [max(logs) - log for log in logs]
+
+
+def norm_numerator(values: int, handed: int, shift: int) -> int:
+    """What `dfedge.int8.ops.normalise` divides by the energy, for a rms of 2^handed."""
+    return values << 2 * (handed + shift)

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from dfedge.int8.ops import ACTIVATION_MAX
 from dfedge.int8.rounding import round_half_up
-from dfedge.int8.scales import INPUT_EXPONENT, Scales, activation_shift
-from dfedge.learn.forms.onepass import pixels
+from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, Scales
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Observer, Recipe
 
 MAX_ACTIVATION_SHIFT = 24
+TYPICAL_MULTIPLIER = 90
+"""Of `dfedge.int8.ops.normalise` for a map of median energy: 1 % steps, and room up to 255."""
 
 
 def range_exponent(largest: float, high: int = ACTIVATION_MAX) -> int:
@@ -43,30 +44,59 @@ def observe(values: Tensor, observer: Observer, percentile: float, low: int, hig
 
 
 @torch.no_grad()
-def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[Scales, ...]:
+def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[LayerScales, ...]:
     """Choose every layer's scales from samples: x pixels 0..127, [N, C, H, W].
 
     Activations are observed together with the layer's anchors, which share their exponent.  The net
     is left in evaluation mode, its `scales` as they were.
     """
     net.eval()
-    scales, exponent = [], INPUT_EXPONENT
-    largest = (1 << net.weight_bits - 1) - 1
-    for i, h in enumerate(net.activations(pixels(x))):
-        weight, _ = net.units[i].first.folded()
-        seen = torch.cat([h.flatten(), net.one_pass.anchors[i].clamp(min=0).flatten()])
-        chosen = Scales(
-            weight=observe(weight, recipe.weights, 100.0, -largest, largest),
-            activation=observe(seen, recipe.activations, recipe.percentile, 0, ACTIVATION_MAX),
+    before, net.scales = net.scales, None
+    scales: list[LayerScales] = []
+    a, exponent = net.form.sample(x), INPUT_EXPONENT
+    for i, unit in enumerate(net.units):
+        outputs = unit.outputs(a)
+        convs: list[Scales] = []
+        for j, h in enumerate(outputs):
+            seen = h.flatten()
+            if h is outputs[-1] and not net.plane:
+                seen = torch.cat([seen, net.one_pass.anchors[i].clamp(min=0).flatten()])
+            inner = j > 0 and (unit.is_chain or j == 1)
+            received = convs[j - 1].activation if inner else exponent
+            convs.append(_convolution(net, i, j, seen, received, recipe))
+        h = outputs[-1]
+        a = net.form.hand_on(i, unit, h)
+        own = convs[-1].activation
+        scales.append(
+            LayerScales(tuple(convs), own) if not net.plane else _normed(h, convs, recipe)
         )
-        chosen = _within_shift(chosen, exponent)
-        scales.append(chosen)
-        exponent = chosen.activation
+        exponent = scales[-1].handed
+    net.scales = before
     return tuple(scales)
 
 
-def _within_shift(scales: Scales, input_exponent: int) -> Scales:
+def _convolution(net: Net, i: int, j: int, seen: Tensor, received: int, recipe: Recipe) -> Scales:
+    weight, _ = net.units[i].conv(j).folded()
+    largest = (1 << net.weight_bits - 1) - 1
+    chosen = Scales(
+        weight=observe(weight, recipe.weights, 100.0, -largest, largest),
+        activation=observe(seen, recipe.activations, recipe.percentile, 0, ACTIVATION_MAX),
+    )
+    return _within_shift(chosen, received)
+
+
+def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:
+    """The label-plane form's: what goes on is h over its root mean square."""
+    size = h.square().flatten(1).mean(1).sqrt()
+    normal = (h / size.clamp(min=2.0**-20)[:, None, None, None]).flatten()
+    handed = observe(normal, recipe.activations, recipe.percentile, 0, ACTIVATION_MAX)
+    typical = float(size.median()) * 2.0 ** convs[-1].activation
+    shift = round(math.log2(TYPICAL_MULTIPLIER * max(typical, 1.0))) - handed
+    return LayerScales(tuple(convs), handed, min(max(shift, 0), MAX_ACTIVATION_SHIFT))
+
+
+def _within_shift(scales: Scales, received: int) -> Scales:
     """Keep the activation shift in 0..24: the weights' exponent gives way."""
-    shift = activation_shift(scales, input_exponent)
+    shift = scales.weight + received - scales.activation
     allowed = min(max(shift, 0), MAX_ACTIVATION_SHIFT)
     return Scales(scales.weight + allowed - shift, scales.activation)

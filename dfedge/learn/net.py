@@ -10,18 +10,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from dfedge.int8.ops import ACTIVATION_MAX
-from dfedge.int8.scales import INPUT_EXPONENT, Scales, score_shifts
+from dfedge.int8.ops import ACTIVATION_MAX, BIAS_MAX
+from dfedge.int8.scales import INPUT_EXPONENT, LayerScales
 from dfedge.learn.fake import quantise
 from dfedge.learn.forms import Form
 from dfedge.learn.forms.labelplane import LabelPlane
 from dfedge.learn.forms.loss import Judged
-from dfedge.learn.forms.onepass import OnePass, distances, pixels
+from dfedge.learn.forms.onepass import OnePass
 from dfedge.learn.lean import read
 from dfedge.learn.spec import NetSpec, Shape
 from dfedge.learn.units import ConvNorm, Unit
-
-BIAS_MAX = 1 << 30
 
 
 class Net(nn.Module):
@@ -43,7 +41,7 @@ class Net(nn.Module):
         super().__init__()
         self.spec, self.image, self.classes = spec, image, classes
         shapes = spec.shapes(image)
-        self._scales: tuple[Scales, ...] | None = None
+        self._scales: tuple[LayerScales, ...] | None = None
         self.weight_bits = 8
         self.lean = False
         self.plane = form == "label-plane"
@@ -55,7 +53,7 @@ class Net(nn.Module):
             self.layers.append(Unit(block, wider))
         self.form: Form
         if self.plane:
-            self.form = LabelPlane(image, len(shapes), classes, spec.plane)
+            self.form = LabelPlane(image, [out for _, out in shapes], classes, spec.plane)
         else:
             self.form = OnePass([out for _, out in shapes], spec.anchors, classes, spec.loss)
 
@@ -71,29 +69,42 @@ class Net(nn.Module):
         return self.form
 
     @property
-    def scales(self) -> tuple[Scales, ...] | None:
+    def label_plane(self) -> LabelPlane:
+        """The form of a net that has planes."""
+        assert isinstance(self.form, LabelPlane)
+        return self.form
+
+    @property
+    def scales(self) -> tuple[LayerScales, ...] | None:
         """Set: the net is fake-quantised."""
         return self._scales
 
     @scales.setter
-    def scales(self, scales: tuple[Scales, ...] | None) -> None:
+    def scales(self, scales: tuple[LayerScales, ...] | None) -> None:
         self._scales = scales
-        self.one_pass.exponents = [s.activation for s in scales] if scales else None
+        self.form.scales = scales
 
-    def input_exponent(self, i: int) -> int:
-        """Of what layer i receives."""
-        assert self._scales is not None
-        return self._scales[i - 1].activation if i else INPUT_EXPONENT
+    def reads_input(self, j: int) -> bool:
+        """Whether a first layer's j-th convolution sees the layer's own input."""
+        return j == 0 or (j == 2 and self.units[0].block.kind == "residual")
 
-    def quantised(self, i: int) -> tuple[Tensor, Tensor]:
-        """Layer i's folded weight and bias as integers in float storage."""
+    def input_exponent(self, i: int, j: int = 0) -> int:
+        """Of what layer i's j-th convolution receives."""
         assert self._scales is not None
-        stage, scales = self.units[i].first, self._scales[i]
-        weight, bias = stage.folded()
+        if j == 0 or (j == 2 and not self.units[i].is_chain):
+            return self._scales[i - 1].handed if i else INPUT_EXPONENT
+        return self._scales[i].convs[j - 1].activation
+
+    def quantised(self, i: int, j: int = 0) -> tuple[Tensor, Tensor]:
+        """Folded weight and bias of layer i's j-th convolution, integers in float storage."""
+        assert self._scales is not None
+        scales = self._scales[i].convs[j]
+        weight, bias = self.units[i].conv(j).folded()
         largest = (1 << self.weight_bits - 1) - 1
+        exponent = scales.weight + self.input_exponent(i, j)
         return (
             quantise(weight * 2.0**scales.weight, -largest, largest),
-            quantise(bias * 2.0 ** (scales.weight + self.input_exponent(i)), -BIAS_MAX, BIAS_MAX),
+            quantise(bias * 2.0**exponent, -BIAS_MAX, BIAS_MAX),
         )
 
     def parameters_of(self, i: int) -> list[nn.Parameter]:
@@ -110,13 +121,26 @@ class Net(nn.Module):
         if self._scales is None:
             h: Tensor = self.layers[i](x)
             return h
-        stage, scales = self.units[i].first, self._scales[i]
-        weight, bias = self.quantised(i)
-        real = 2.0**-scales.weight
-        unit = 2.0**-scales.activation
-        bias = bias.to(x.dtype) * (real * 2.0 ** -self.input_exponent(i))
-        total = stage.convolve(x, weight.to(x.dtype) * real, bias)
-        return quantise(total / unit, 0, ACTIVATION_MAX) * unit
+        unit, scales = self.units[i], self._scales[i].convs
+
+        def rounded(total: Tensor, j: int) -> Tensor:
+            step = 2.0 ** -scales[j].activation
+            return quantise(total / step, 0, ACTIVATION_MAX) * step
+
+        if unit.is_chain:
+            for j in range(len(scales)):
+                x = rounded(self._total(i, j, x), j)
+            return x
+        inner = self._total(i, 1, rounded(self._total(i, 0, x), 0))
+        return rounded(inner + (self._total(i, 2, x) if len(scales) > 2 else x), 1)
+
+    def _total(self, i: int, j: int, x: Tensor) -> Tensor:
+        """A convolution's accumulator in real units."""
+        assert self._scales is not None
+        weight, bias = self.quantised(i, j)
+        real = 2.0 ** -self._scales[i].convs[j].weight
+        bias = bias.to(x.dtype) * (real * 2.0 ** -self.input_exponent(i, j))
+        return self.units[i].conv(j).convolve(x, weight.to(x.dtype) * real, bias)
 
     def activations(self, start: Tensor) -> Iterator[Tensor]:
         """Each layer's output h, no graph crossing a boundary; ``start`` goes into the first."""
@@ -124,7 +148,7 @@ class Net(nn.Module):
         for i, unit in enumerate(self.units):
             h = self.activate(i, a)
             yield h
-            a = self.form.hand_on(unit, h.detach())
+            a = self.form.hand_on(i, unit, h.detach())
             del h  # with its graph, before the next layer computes
 
     def look(self, i: int, a: Tensor, y: Tensor) -> tuple[Judged, Tensor]:
@@ -140,17 +164,13 @@ class Net(nn.Module):
             del z
             return self.form.judge_pooled(i, p, y), handed
         h = self.activate(i, a)
-        return self.form.judge(i, h, y), self.form.hand_on(unit, h.detach())
+        return self.form.judge(i, h, y), self.form.hand_on(i, unit, h.detach())
 
     @torch.no_grad()
     def layer_costs(self, x: Tensor) -> Tensor:
         """Each layer's cost of every class: pixels 0..127 [B, C, H, W] -> [L, B, K]."""
-        if isinstance(self.form, LabelPlane):
-            every = torch.arange(self.classes, device=x.device).expand(len(x), -1)
-            outputs = self.activations(self.form.join(x, every))
-            return torch.stack([-self.form.goodness(h, self.classes) for h in outputs])
-        layers = enumerate(self.activations(pixels(x)))
-        return torch.stack([distances(*self.one_pass.features(i, h)) for i, h in layers])
+        outputs = enumerate(self.activations(self.form.try_all(x)))
+        return torch.stack([self.form.costs(i, h) for i, h in outputs])
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
@@ -161,14 +181,10 @@ class Net(nn.Module):
         """
         if self._scales is None:
             return -self.layer_costs(x)[list(self.counted)].sum(0)
-        form = self.one_pass
-        exponents = [s.activation for s in self._scales]
-        shifts = score_shifts([a.shape[1] for a in form.anchors], exponents)
         total = torch.zeros(len(x), self.classes, dtype=torch.float64, device=x.device)
-        for i, h in enumerate(self.activations(pixels(x).double())):
+        for i, h in enumerate(self.activations(self.form.try_all(x).double())):
             if i in self.counted:
-                p, anchors = (t.double() * 2.0 ** exponents[i] for t in form.features(i, h))
-                total += (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
+                total += self.form.integer_scores(i, h)
         return total
 
 

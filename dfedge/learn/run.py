@@ -21,11 +21,12 @@ from torch import Tensor
 from dfedge.atomic import write_file
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError
-from dfedge.int8.scales import Scales
+from dfedge.int8.scales import LayerScales
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.spec import NetSpec, Settings
+from dfedge.plan import Form
 
 VERSION = 1
 
@@ -44,7 +45,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     net_name: str
     net: NetSpec
     rule: str
-    form: str
+    form: Form
     settings: Settings
     qat: bool
     seed: int
@@ -68,19 +69,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     recipe_name: str
     recipe: Recipe
-    weight_exponents: list[int]
-    activation_exponents: list[int]
-
-    @staticmethod
-    def of(recipe_name: str, recipe: Recipe, scales: tuple[Scales, ...]) -> "Calibration":
-        """From a recipe and the scales that it gave."""
-        weights, activations = [s.weight for s in scales], [s.activation for s in scales]
-        return Calibration(recipe_name, recipe, weights, activations)
-
-    def scales(self) -> tuple[Scales, ...]:
-        """Layer by layer."""
-        pairs = zip(self.weight_exponents, self.activation_exponents, strict=True)
-        return tuple(Scales(weight, activation) for weight, activation in pairs)
+    layers: tuple[LayerScales, ...]
 
 
 class Run:

@@ -22,8 +22,7 @@ from msgspec import Meta
 
 from dfedge import configs
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.int8.bounds import LayerSize
-from dfedge.int8.ops import MARGIN_UNIT
+from dfedge.int8.ops.values import ENERGY_MARGIN_UNIT, MARGIN_UNIT
 
 NETS = Path(__file__).parent / "nets"
 Positive = Annotated[int, Meta(ge=1)]
@@ -110,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight_bits: width of the fake-quantised weights.
         lean: `dfedge.learn.lean`: rules df and ff hold one map a layer, at half the speed.
         samples: of the training split, drawn from the seed; 0: all.
+        test_samples: of the test split, likewise.
     """
 
     epochs: Positive = 10
@@ -124,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: Annotated[int, Meta(ge=0)] = 0
     weight_bits: Annotated[int, Meta(ge=2, le=8)] = 8
     samples: Annotated[int, Meta(ge=0)] = 0
+    test_samples: Annotated[int, Meta(ge=0)] = 0
     lean: bool = False
 
 
@@ -176,36 +177,13 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             shape = (height // 2, width // 2, channels) if block.pool else (height, width, channels)
         return found
 
-    def integer_margin(self) -> int:
-        """The device's margin in sixteenths of the separation of two anchors."""
+    def integer_margin(self, form: str = "one-pass") -> int:
+        """The device's margin: sixteenths of two anchors' separation, or 256ths of two energies."""
+        if form == "label-plane":
+            plane = self.plane if self.plane.kind == "relative" else NetSpec(self.block).plane
+            return round(plane.margin * ENERGY_MARGIN_UNIT)
         own = self.loss if self.loss.kind == "separation" else Loss()
         return round(own.margin * MARGIN_UNIT)
-
-    def unlowerable(self) -> str | None:
-        """Why the integer step does not know this net, or None."""
-        for i, block in enumerate(self.blocks()):
-            if block.kind != "conv" or block.stride != 1 or block.kernel_width:
-                what = f"kind {block.kind}, kernel {block.sides}, stride {block.stride}"
-                return f"layer{i} ({what}), only plain square convolutions of stride 1"
-        return None
-
-    def sizes(self, shape: Shape) -> list[LayerSize]:
-        """What `dfedge.int8.bounds` asks of each layer of a net that can be lowered."""
-        return [
-            LayerSize(
-                name=f"layer{i}",
-                height=shape[0],
-                width=shape[1],
-                in_channels=shape[2],
-                channels=block.channels,
-                kernel=block.sides[0],
-                cells=self.anchors,
-                margin=self.integer_margin(),
-            )
-            for i, (block, (shape, _)) in enumerate(
-                zip(self.blocks(), self.shapes(shape), strict=True)
-            )
-        ]
 
 
 def load_spec(net: str, depth: int | None = None) -> NetSpec:

@@ -14,7 +14,6 @@ from dfedge.data.dataset import Dataset
 from dfedge.data.image import ImageRule
 from dfedge.data.sources import DEFAULT_NETS, load
 from dfedge.errors import DfedgeError, UsageError, unknown_name
-from dfedge.int8.bounds import check_sizes
 from dfedge.learn import parallel
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.choose import choose_layers
@@ -24,6 +23,7 @@ from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.run import Calibration, Run, RunPlan, Slots
 from dfedge.learn.samples import to_samples
+from dfedge.learn.skeleton import obstacle, skeleton
 from dfedge.learn.spec import Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
 
@@ -55,11 +55,12 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         UsageError, DfedgeError: before anything is written.
     """
     rule = load_rule(options.rule)
-    if options.form not in FORMS:
+    form = next((known for known in FORMS if known == options.form), None)
+    if form is None:
         raise unknown_name("form", options.form, list(FORMS))
     name = options.net or DEFAULT_NETS.get(options.data, "mnist")
     spec = load_spec(name, options.depth)
-    part = "plane" if options.form == "label-plane" else "loss"
+    part = "plane" if form == "label-plane" else "loss"
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
         raise UsageError("--loss separation needs anchors; the label-plane form has none")
@@ -73,7 +74,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         net_name=name,
         net=replace(spec, **{part: rule.loss(own)}),
         rule=options.rule,
-        form=options.form,
+        form=form,
         settings=settings,
         qat=options.qat,
         seed=options.seed,
@@ -101,12 +102,12 @@ def _check(plan: RunPlan, dataset: Dataset) -> None:
     count = plan.settings.samples or count
     if plan.settings.validation >= count:
         raise UsageError(f"--validation {plan.settings.validation}: only {count} training samples")
-    obstacle = "the label-plane form" if plane else plan.net.unlowerable()
-    if obstacle is None:
-        check_sizes(plan.net.sizes(dataset.shape), classes, batch=1)
-    elif plan.qat:
-        raise UsageError(f"--qat: the integer step does not know {obstacle}")
-    plan.net.shapes(dataset.shape)
+    if plan.form == "one-pass":
+        skeleton(plan.net, dataset.shape, classes)
+    if plan.qat:
+        why = obstacle(plan.net, dataset.shape, classes, plan.form)
+        if why is not None:
+            raise UsageError(f"--qat: the integer step does not know {why}")
 
 
 def _override(given: T, changes: dict[str, Any], what: str) -> T:
@@ -157,6 +158,8 @@ class _Training:
             whole = whole.hold_out(settings.samples, self.plan.seed)[1]
         self.samples, self.held_out = whole.hold_out(settings.validation, self.plan.seed)
         self.test = to_samples(dataset.split("test")[1], device)
+        if 0 < settings.test_samples < len(self.test):
+            self.test = self.test.hold_out(settings.test_samples, self.plan.seed)[1]
         self.net = self.plan.make_net().to(device)
         if device != "cpu":
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -176,7 +179,7 @@ class _Training:
         if self.plan.qat:
             if not self.progress["qat"]:
                 self.calibrate()
-            self.net.scales = self.run.calibration().scales()
+            self.net.scales = self.run.calibration().layers
             self.phase("qat", self.plan.settings.qat_epochs, self.plan.settings.qat_lr)
         self.progress["finished"] = 1
         self.save([])
@@ -217,7 +220,7 @@ class _Training:
         recipe = load_recipe(DEFAULT_RECIPE)
         scales = calibrate(self.net, pick(self.samples.x, recipe.samples, recipe.seed), recipe)
         if self.rank == 0:
-            self.run.write_calibration(Calibration.of(DEFAULT_RECIPE, recipe, scales))
+            self.run.write_calibration(Calibration(DEFAULT_RECIPE, recipe, scales))
         parallel.wait()
 
     def save(self, optimisers: list[torch.optim.AdamW]) -> None:
@@ -266,7 +269,7 @@ def calibrate_run(run: Run, recipe_name: str) -> Calibration:
     net = run.load_net()
     samples = to_samples(load_data(run.plan).split("train")[1])
     scales = calibrate(net, pick(samples.x, recipe.samples, recipe.seed), recipe)
-    calibration = Calibration.of(recipe_name, recipe, scales)
+    calibration = Calibration(recipe_name, recipe, scales)
     run.write_calibration(calibration)
     return calibration
 
@@ -283,10 +286,11 @@ def quantised_net(run: Run) -> Net:
     Raises:
         DfedgeError: not trained, never calibrated, or of a kind that the integer step lacks.
     """
-    plane = run.plan.form == "label-plane"
-    obstacle = "the label-plane form" if plane else run.plan.net.unlowerable()
-    if obstacle is not None:
-        raise DfedgeError(f"{run.folder}: the integer step does not know {obstacle}")
+    plan = run.plan
+    image = (plan.image.height, plan.image.width, plan.image.channels)
+    why = obstacle(plan.net, image, len(plan.classes), plan.form)
+    if why is not None:
+        raise DfedgeError(f"{run.folder}: the integer step does not know {why}")
     net = run.load_net()
-    net.scales = run.calibration().scales()
+    net.scales = run.calibration().layers
     return net

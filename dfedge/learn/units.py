@@ -64,10 +64,14 @@ class ConvNorm(nn.Module):
 
     def take_feedback(self, kind: Feedback, name: str) -> None:
         """From now on, let the input's gradient through random weights, drawn from ``name``."""
+        self.feedback, self.random = kind, self.drawn(name)
+
+    def drawn(self, name: str) -> Tensor:
+        """Random weights of this stage's shape and size, a function of ``name`` alone."""
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
         deviation = (2 / self.weight[0].numel()) ** 0.5
         drawn = torch.randn(self.weight.shape, generator=torch.Generator().manual_seed(seed))
-        self.feedback, self.random = kind, (drawn * deviation).to(self.weight.device)
+        return (drawn * deviation).to(self.weight.device)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Without normalisation."""
@@ -88,11 +92,16 @@ class ConvNorm(nn.Module):
         y: Tensor = self.norm(self.convolve(x, self.weight))
         return y
 
+    def fold_factor(self) -> Tensor:
+        """By what the normalisation multiplies each output channel, [O]."""
+        norm = self.norm
+        assert norm.running_var is not None
+        return norm.weight / torch.sqrt(norm.running_var + norm.eps)
+
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight [O, C, k, k] and bias [O], the running statistics folded in, in real units."""
-        norm = self.norm
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        norm, scale = self.norm, self.fold_factor()
+        assert norm.running_mean is not None
         return self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
@@ -127,14 +136,16 @@ class Unit(nn.Module):
     @property
     def first(self) -> ConvNorm:
         """The first stage; the only one of a plain convolution."""
-        stage = self.stages[0]
-        assert isinstance(stage, ConvNorm)
-        return stage
+        return self.conv(0)
 
     @property
     def last(self) -> ConvNorm:
         """The last stage of a chain."""
-        stage = self.stages[-1]
+        return self.conv(len(self.stages) - 1)
+
+    def conv(self, j: int) -> ConvNorm:
+        """A stage, typed."""
+        stage = self.stages[j]
         assert isinstance(stage, ConvNorm)
         return stage
 
@@ -157,6 +168,17 @@ class Unit(nn.Module):
         for stage in self.stages:
             x = F.relu(stage(x))
         return x
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """What each stage ends in, in float: the ReLU that its accumulator goes into."""
+        if self.block.kind == "residual":
+            h = self(x)
+            return [F.relu(self.stages[0](x)), h, h][: len(self.stages)]
+        found = []
+        for stage in self.stages:
+            x = F.relu(stage(x))
+            found.append(x)
+        return found
 
     def hand_on(self, h: Tensor) -> Tensor:
         """The pool, where the block has one."""

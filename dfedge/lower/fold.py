@@ -1,69 +1,133 @@
 """From a trained, calibrated net to the integer step's plan and first state."""
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
-from dfedge.int8.ops import ACTIVATION_MAX
-from dfedge.int8.scales import activation_shift, score_shifts
+from dfedge.int8.ops import ACTIVATION_MAX, WEIGHT_MAX
+from dfedge.int8.scales import LayerScales, energy_shifts, norm_numerator, score_shifts
+from dfedge.learn.calibrate import range_exponent
 from dfedge.learn.fake import quantise
 from dfedge.learn.net import Net
-from dfedge.lower.plan import LayerPlan, State, StepPlan
+from dfedge.learn.skeleton import skeleton
+from dfedge.lower.backs import with_backs
 from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
+from dfedge.lower.state import State, conv_name
+from dfedge.plan import Form, Join, Layer, Plan, Rule
 
 
-def lower(net: Net, size: tuple[int, int], x: Tensor, y: Tensor) -> tuple[StepPlan, State]:
+def lower(
+    net: Net, x: Tensor, y: Tensor, rule: Rule = "df", spare: int = 0, cut: int = 0
+) -> tuple[Plan, State]:
     """Fold, quantise and lay out, then choose the update shifts.
 
     Args:
         net: a net whose `scales` are set.
-        size: height and width of the input.
         x: int8 [N, H, W, C], training samples for `dfedge.lower.rates`.
         y: int32 [N], their labels.
+        rule: how far errors reach on the device.
+        spare: rows kept for classes to come.
+        cut: the first layer that learns.
     """
     assert net.scales is not None
-    height, width = size
-    form = net.one_pass
-    shifts = score_shifts([a.shape[1] for a in form.anchors], [s.activation for s in net.scales])
-    plans: list[LayerPlan] = []
+    form: Form = "label-plane" if net.plane else "one-pass"
+    plan = skeleton(net.spec, net.image, net.classes + spare, form)
     state: State = {}
-    channels = net.image[2]
-    for i, (unit, scales) in enumerate(zip(net.units, net.scales, strict=True)):
-        with torch.no_grad():
-            weight, bias = net.quantised(i)
-            anchors = quantise(form.anchors[i] * 2.0**scales.activation, 0, ACTIVATION_MAX)
-        block = unit.block
-        plans.append(
-            LayerPlan(
-                height=height,
-                width=width,
-                in_channels=channels,
-                channels=block.channels,
-                kernel=block.sides[0],
-                pool=block.pool,
-                cells=form.cells[i],
-                shift=activation_shift(scales, net.input_exponent(i)),
-                score_shift=shifts[i],
-                counted=i in net.counted,
-                margin=net.spec.integer_margin(),
-            )
-        )
-        state[f"layer{i}.weight"] = _taps(weight).to(torch.int8)
-        state[f"layer{i}.bias"] = bias.to(torch.int32)
-        state[f"layer{i}.anchors"] = anchors.to(torch.int8)
-        if block.pool:
-            height, width = height // 2, width // 2
-        channels = block.channels
-    n = len(plans)
-    plan = StepPlan(tuple(plans), net.classes)
-    state["live"] = torch.ones(net.classes, dtype=torch.int8)
-    weight_shifts = measured_shifts(plan, state, x, y)
-    state["weight_shift"] = torch.tensor(weight_shifts, dtype=torch.int32)
-    state["bias_shift"] = torch.full((n,), BIAS_SHIFT, dtype=torch.int32)
-    state["anchor_shift"] = torch.full((n,), ANCHOR_SHIFT, dtype=torch.int32)
+    feedback: dict[str, int] = {}
+    for i, scales in enumerate(net.scales):
+        for j in range(len(scales.convs)):
+            state |= _conv_state(net, i, j)
+            if rule in ("df-r", "df-r-concordant"):
+                name = f"{conv_name(i, j)}.feedback"
+                state[name], feedback[name] = _feedback(net, i, j)
+        if form == "one-pass":
+            with torch.no_grad():
+                real = net.one_pass.anchors[i] * 2.0**scales.output
+                anchors = quantise(real, 0, ACTIVATION_MAX).to(torch.int8)
+            state[f"layer{i}.anchors"] = _with_spare(anchors, spare)
+    if form == "label-plane":
+        state["planes"] = _with_spare(net.label_plane.integer_planes(), spare)
+    plan = replace(plan, layers=_shifted(plan, net, net.scales), rule=rule, cut=cut)
+    plan = with_backs(plan, state, net.scales, feedback, net.classes)
+    live = torch.ones(plan.classes, dtype=torch.int8)
+    live[net.classes :] = 0
+    convs = sum(len(layer.convs) for layer in plan.layers)
+    state["live"] = live
+    state["weight_shift"] = torch.zeros(convs, dtype=torch.int32)
+    state["bias_shift"] = torch.full((convs,), BIAS_SHIFT, dtype=torch.int32)
+    if form == "one-pass":
+        state["anchor_shift"] = torch.full((len(plan.layers),), ANCHOR_SHIFT, dtype=torch.int32)
     state["phase"] = torch.zeros((), dtype=torch.int32)
+    shifts = measured_shifts(plan, state, x, y)
+    state["weight_shift"] = torch.tensor(shifts, dtype=torch.int32)
     return plan, state
 
 
-def _taps(weight: Tensor) -> Tensor:
-    """[O, C, k, k] -> [k*k, C, O]."""
-    return weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[1], weight.shape[0]).contiguous()
+def _with_spare(rows: Tensor, spare: int) -> Tensor:
+    return torch.cat([rows, rows.new_zeros((spare, rows.shape[1]))])
+
+
+def _taps(weight: Tensor, depthwise: bool) -> Tensor:
+    """[O, C, kh, kw] -> int8 [kh*kw, C, O]; depthwise [C, 1, kh, kw] -> [kh*kw, C, 1]."""
+    taps = weight.permute(2, 3, 0, 1) if depthwise else weight.permute(2, 3, 1, 0)
+    return taps.reshape(-1, *taps.shape[2:]).to(torch.int8).contiguous()
+
+
+@torch.no_grad()
+def _conv_state(net: Net, i: int, j: int) -> State:
+    weight, bias = net.quantised(i, j)
+    if net.plane and i == 0 and net.reads_input(j):
+        weight = torch.cat([weight, -weight[:, -1:]], 1)  # of the plane's negative part
+    name, depthwise = conv_name(i, j), net.units[i].conv(j).groups > 1
+    return {
+        f"{name}.weight": _taps(weight, depthwise),
+        f"{name}.bias": bias.to(torch.int32),
+    }
+
+
+@torch.no_grad()
+def _feedback(net: Net, i: int, j: int) -> tuple[Tensor, int]:
+    """Fixed random weights as trained with, or drawn now; the normalisation's factor folded in."""
+    stage = net.units[i].conv(j)
+    random = stage.drawn(f"layers.{i}.stages.{j}") * stage.fold_factor()[:, None, None, None]
+    exponent = range_exponent(float(random.abs().max()), WEIGHT_MAX)
+    integers = quantise(random * 2.0**exponent, -WEIGHT_MAX, WEIGHT_MAX)
+    return _taps(integers, stage.groups > 1), exponent
+
+
+def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Layer, ...]:
+    """The layers with their forward shifts."""
+    exponents = [s.output for s in scales]
+    sizes = [layer.ends.out_height * layer.ends.out_width * layer.ends.channels
+             for layer in plan.layers]  # fmt: skip
+    if plan.form == "label-plane":
+        score = energy_shifts(sizes, exponents)
+    else:
+        score = score_shifts([layer.features for layer in plan.layers], exponents)
+    layers = []
+    for i, (layer, own) in enumerate(zip(plan.layers, scales, strict=True)):
+        sums = [own.convs[j].weight + net.input_exponent(i, j) for j in range(len(layer.convs))]
+        join = layer.join
+        ends = [s.activation for s in own.convs]
+        if join is not None:
+            skip = sums[2] if len(sums) > 2 else net.input_exponent(i)
+            common = max(sums[1], skip)
+            join = Join((common - sums[1], common - skip))
+            sums[1] = common
+        layers.append(
+            replace(
+                layer,
+                convs=tuple(
+                    replace(conv, shift=0 if j == 2 and join else total - end)
+                    for j, (conv, total, end) in enumerate(
+                        zip(layer.convs, sums, ends, strict=True)
+                    )
+                ),
+                join=join,
+                score_shift=score[i],
+                counted=i in net.counted,
+                norm=norm_numerator(sizes[i], own.handed, own.norm_shift) if net.plane else 0,
+                norm_shift=own.norm_shift,
+            )
+        )
+    return tuple(layers)

@@ -1,9 +1,9 @@
-"""The first update shifts of a net: how far one sample may move each layer's integers.
+"""The first update shifts of a net: how far one sample may move each convolution's integers.
 
-The shift of an update is its learning rate.  Layers' updates differ by powers of ten with their
-sizes and scales, so each weight shift is chosen from what one misjudged sample does to that layer.
-Anchors live on one scale everywhere and biases move with every position of the image: constants.
-All were settled on digits turned by 90 degrees (examples/experiments/adaptation.py).
+The shift of an update is its learning rate.  Updates differ by powers of ten with sizes and scales,
+so each weight shift is chosen from what one misjudged sample does to that convolution.  Anchors
+live on one scale everywhere and biases move with every position of the image: constants.  All were
+settled on digits turned by 90 degrees (examples/experiments/adaptation.py).
 """
 
 import math
@@ -11,8 +11,10 @@ import math
 from torch import Tensor
 
 from dfedge.int8 import ops
-from dfedge.lower.plan import State, StepPlan
-from dfedge.lower.step import activations
+from dfedge.lower.state import State
+from dfedge.lower.step import train
+from dfedge.lower.units import Trace, errors
+from dfedge.plan import Plan
 
 STEP = 0.08
 """Root mean square of a weight's move in one sample's update, in units of its last place."""
@@ -21,7 +23,7 @@ BIAS_SHIFT = 24
 """Biases are kept, all but exactly: moving them gained nothing (-0.1 to -0.3 points)."""
 
 
-def measured_shifts(plan: StepPlan, state: State, x: Tensor, y: Tensor) -> list[int]:
+def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> list[int]:
     """Weight shifts under which a misjudged sample moves a weight by `STEP` (root mean square).
 
     Args:
@@ -29,20 +31,21 @@ def measured_shifts(plan: StepPlan, state: State, x: Tensor, y: Tensor) -> list[
         y: int32 [N], their labels; each sample is shown under the next class's name, so that the
             margin is violated.
     """
-    squares: list[list[float]] = [[] for _ in plan.layers]
-    wrong = (y + 1) % plan.classes
+    count = sum(len(layer.convs) for layer in plan.layers)
+    squares: list[list[float]] = [[] for _ in range(count)]
+
+    def measure(plan: Plan, state: State, _: State, i: int, trace: Trace, e: Tensor) -> None:
+        layer = plan.layers[i]
+        at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
+        for j, conv in enumerate(layer.convs):
+            v = ops.correlation(trace.inputs[j], at[j], conv.geometry)
+            squares[plan.number(i, j)].append(float(v.double().square().mean()))
+
+    wrong = (y + 1) % int(state["live"].sum())
     for sample in range(len(y)):
-        h_in, label = x[sample : sample + 1], wrong[sample : sample + 1]
-        for i, layer in enumerate(plan.layers):
-            name = f"layer{i}"
-            h, p = activations(state, name, layer, h_in)
-            anchors, weight = state[f"{name}.anchors"], state[f"{name}.weight"]
-            scores = ops.anchor_scores(p, anchors)
-            _, error = ops.contrast(scores, anchors, label, state["live"], layer.margin)
-            v = ops.correlation(h_in, h, error, weight, layer.cells)
-            squares[i].append(float(v.double().square().mean()))
-            h_in = ops.max_pool(h) if layer.pool else h
-    return [_shift(sum(row) / len(row)) for row in squares]
+        one = slice(sample, sample + 1)
+        train(plan, state, x[one], wrong[one], measure)
+    return [_shift(sum(row) / max(len(row), 1)) for row in squares]
 
 
 def _shift(mean_square: float) -> int:

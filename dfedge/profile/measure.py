@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from dfedge.bundle import Bundle
+from dfedge.bundle import LEARNING, Bundle
 from dfedge.device.runners import RUNTIMES, open_runner
 
 
@@ -55,13 +55,14 @@ def measure(folder: Path, runtime: str, method: str, calls: int) -> Measured:
     entry = next(m for m in bundle.manifest.methods if m.name == method)
     golden = bundle.golden()
     x, y = golden["x"][0][: entry.batch], golden["y"][0][: entry.batch]
+    if entry.kind == "train_from":
+        x = runner.features(x)[-1]
+    call = getattr(runner, entry.kind)
+    given = (x, y) if entry.kind in LEARNING else (x,)
     times = []
     for _ in range(calls):
         start = time.perf_counter()
-        if entry.kind == "train":
-            runner.train(x, y)
-        else:
-            runner.infer(x)
+        call(*given)
         times.append((time.perf_counter() - start) * 1000)
     median = round(statistics.median(times), 3)
     return Measured(runtime, method, before, peak_resident_bytes(), median)

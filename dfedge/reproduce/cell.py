@@ -71,6 +71,7 @@ class Cell:
             "epochs": effort.epochs,
             "samples": used or "all",
             "held_out": held,
+            "tested": plan.settings.test_samples or "all",
             "images_seen": _seen(run) * effort.epochs,
             "width": plan.net.block[0].channels,
             "layers": len(plan.net.blocks()),

@@ -11,12 +11,16 @@ from dfedge.reproduce.workers import spread_step
 
 RULES = ["df", "df-o", "df-o-alternating", "df-r", "df-r-concordant"]
 FORMS = {"one-pass": Effort(20_000, 2), "label-plane": Effort(4_000, 2)}
+TESTED = {"one-pass": 0, "label-plane": 1_000}
+"""Test images; the label-plane form computes each of them once for every one of 100 labels."""
 
 
 def _job(rule: str, form: str) -> Job:
     def run(context: Context) -> Row:
         net = "ten-slim" if context.device == "cpu" else "ten"
-        options = TrainOptions("cifar100", None, net, rule, False, 0, {"validation": 1000}, form)
+        held_out = 1000 if form == "one-pass" else 0
+        settings = {"validation": held_out, "test_samples": TESTED[form]}
+        options = TrainOptions("cifar100", None, net, rule, False, 0, settings, form)
         _, row = Cell(options, FORMS[form], Effort(0, 150)).train(f"c {rule} {form}", context)
         return row | measured_memory(net, None, rule, form, 100, context.device)
 

@@ -11,10 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dfedge.int8.scales import LayerScales
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.units import Unit
+from dfedge.plan import Form as FormName
 
-FORMS = ("one-pass", "label-plane")
+FORMS: tuple[FormName, ...] = ("one-pass", "label-plane")
 
 
 class Form(Protocol):
@@ -22,6 +24,8 @@ class Form(Protocol):
 
     extra_channels: int
     """What the first unit sees beside the image's channels."""
+    scales: tuple[LayerScales, ...] | None
+    """Set: as the integer step has it."""
 
     def begin(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
         """From pixels 0..127 [B, C, H, W] and labels to the first unit's input."""
@@ -31,8 +35,24 @@ class Form(Protocol):
         """Layer i's loss on its output h."""
         ...
 
-    def hand_on(self, unit: Unit, h: Tensor) -> Tensor:
-        """From h to the next unit's input, with its graph."""
+    def hand_on(self, i: int, unit: Unit, h: Tensor) -> Tensor:
+        """From layer i's h to the next unit's input, with its graph."""
+        ...
+
+    def try_all(self, x: Tensor) -> Tensor:
+        """From pixels to the first unit's input when all classes are to be scored."""
+        ...
+
+    def sample(self, x: Tensor) -> Tensor:
+        """From pixels to what the first unit typically sees: what scales are chosen on."""
+        ...
+
+    def costs(self, i: int, h: Tensor) -> Tensor:
+        """Layer i's cost of every class after `try_all`, [B, K]."""
+        ...
+
+    def integer_scores(self, i: int, h: Tensor) -> Tensor:
+        """The integer step's part of a score from layer i's h (float64, quantised), [B, K]."""
         ...
 
     def right(self, cost: Tensor, y: Tensor) -> Tensor:

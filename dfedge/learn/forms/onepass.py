@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dfedge.int8.ops import ACTIVATION_MAX
-from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, score_shifts
 from dfedge.learn.fake import quantise
 from dfedge.learn.forms.loss import Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
@@ -41,7 +41,7 @@ class OnePass(nn.Module):
         super().__init__()
         self.loss = loss
         self.cells = [min(cells, height, width) for height, width, _ in shapes]
-        self.exponents: list[int] | None = None
+        self.scales: tuple[LayerScales, ...] | None = None
         self.anchors = nn.ParameterList(
             torch.zeros(classes, cells * cells * shape[2])
             for cells, shape in zip(self.cells, shapes, strict=True)
@@ -69,9 +69,9 @@ class OnePass(nn.Module):
     def rounded(self, i: int, p: Tensor) -> tuple[Tensor, Tensor]:
         """Layer i's p and anchors as the integer step has them, or as they are in float."""
         anchors = self.anchors[i]
-        if self.exponents is None:
+        if self.scales is None:
             return p, anchors
-        unit = 2.0 ** -self.exponents[i]
+        unit = 2.0 ** -self.scales[i].output
         return (
             quantise(p / unit, 0, ACTIVATION_MAX) * unit,
             quantise(anchors / unit, 0, ACTIVATION_MAX) * unit,
@@ -89,9 +89,29 @@ class OnePass(nn.Module):
             remember(self.odds, y, judged.rival, judged.violated)
         return judged
 
-    def hand_on(self, unit: Unit, h: Tensor) -> Tensor:
+    def hand_on(self, i: int, unit: Unit, h: Tensor) -> Tensor:
         """The pool alone."""
         return unit.hand_on(h)
+
+    def try_all(self, x: Tensor) -> Tensor:
+        """Pixels as they are: one pass scores every class."""
+        return pixels(x)
+
+    def sample(self, x: Tensor) -> Tensor:
+        """Pixels as they are."""
+        return pixels(x)
+
+    def costs(self, i: int, h: Tensor) -> Tensor:
+        """The distances to all anchors."""
+        return distances(*self.features(i, h))
+
+    def integer_scores(self, i: int, h: Tensor) -> Tensor:
+        """``2 p.A - |A|^2``, shifted to the scale that all layers share."""
+        assert self.scales is not None
+        exponents = [s.output for s in self.scales]
+        shifts = score_shifts([a.shape[1] for a in self.anchors], exponents)
+        p, anchors = (t.double() * 2.0 ** exponents[i] for t in self.features(i, h))
+        return (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
 
     def right(self, cost: Tensor, y: Tensor) -> Tensor:
         """The nearest class is the label."""

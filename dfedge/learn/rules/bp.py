@@ -33,7 +33,7 @@ def step(net: Net, batch: Batch, update: Update, *, again: bool = False) -> list
 
 
 def _onward(net: Net, i: int, a: Tensor) -> Tensor:
-    return net.form.hand_on(net.units[i], net.activate(i, a))
+    return net.form.hand_on(i, net.units[i], net.activate(i, a))
 
 
 def _kept_input(net: Net, i: int, a: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def slide(
                 update(i - 1)
             elif boundary:
                 boundary.down(down)
-        a = net.form.hand_on(net.units[i], h)
+        a = net.form.hand_on(i, net.units[i], h)
         ends, errors = [h, a], [seen.grad]
         del h, seen, judged, cut
     if boundary and layers.stop < len(net.units):

@@ -24,7 +24,7 @@ def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
     for members in groups(len(net.units), batch.number):
         for i in members:
             h = net.activate(i, a)
-            a = net.form.hand_on(net.units[i], h)
+            a = net.form.hand_on(i, net.units[i], h)
         judged = net.form.judge(members[-1], h, batch.y)
         judged.loss.backward()  # type: ignore[no-untyped-call]
         for i in members:

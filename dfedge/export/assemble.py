@@ -1,0 +1,149 @@
+"""The writer of bundles: every format, its plan against the target, its parity, the manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dfedge import __version__
+from dfedge.atomic import new_folder
+from dfedge.bundle import (
+    GOLDEN,
+    MANIFEST,
+    SEMANTICS_VERSION,
+    STATE,
+    VERSION,
+    Bundle,
+    Exponents,
+    FileRecord,
+    FormatRecord,
+    Manifest,
+    MethodRecord,
+    file_record,
+)
+from dfedge.data.image import ImageRule
+from dfedge.device.parity import check_parity
+from dfedge.device.runners import open_runner
+from dfedge.errors import DfedgeError
+from dfedge.export.formats import Progress, Source, Written, load_writer
+from dfedge.export.golden import Golden, to_arrays
+from dfedge.int8.bounds import check_sizes
+from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.state import digest, to_bytes
+from dfedge.target import check_fits, check_formats, load_target
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a program comes from: what the manifest says beside the program itself."""
+
+    net: str
+    rule: str
+    data: str
+    classes: tuple[str, ...]
+    image: ImageRule
+    exponents: list[Exponents]
+    test_accuracy: float
+    recipe: str
+
+
+def check_place(out: Path) -> None:
+    """Refuse to replace what is no bundle.
+
+    Raises:
+        DfedgeError: ``out`` holds something else.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise DfedgeError(f"{out} exists and is no bundle; choose another --out")
+
+
+def assemble(
+    source: Source,
+    origin: Origin,
+    golden: Golden,
+    formats: tuple[str, ...],
+    target_name: str,
+    out: Path,
+    watch: Progress = lambda *_: None,
+) -> Bundle:
+    """Write a bundle; ``out`` appears whole, after every format gave the golden integers.
+
+    Raises:
+        UsageError: an unknown format or target.
+        DfedgeError: sizes that the integer step cannot hold, a program that does not fit the target
+            or whose integers differ, an ``out`` that holds something else.
+    """
+    writers = {name: load_writer(name) for name in formats}
+    target = load_target(target_name)
+    check_formats(target, target_name, list(formats))
+    check_place(out)
+    check_sizes(source.plan, max(method.batch for method in source.methods))
+    with new_folder(out) as folder:
+        written: dict[str, Written] = {}
+        for name, write in writers.items():
+            (folder / name).mkdir()
+            written[name] = write(source, folder / name, watch)
+        arrays = to_arrays(source.state)
+        (folder / STATE).write_bytes(to_bytes(arrays))
+        (folder / GOLDEN).write_bytes(to_bytes(golden.arrays))
+        files = {
+            path.relative_to(folder).as_posix(): file_record(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        manifest = Manifest(
+            version=VERSION,
+            semantics_version=SEMANTICS_VERSION,
+            dfedge_version=__version__,
+            net=origin.net,
+            rule=origin.rule,
+            data=origin.data,
+            classes=origin.classes,
+            image=origin.image,
+            input_exponent=INPUT_EXPONENT,
+            plan=source.plan,
+            exponents=origin.exponents,
+            methods=[MethodRecord(m.name, m.kind, m.batch) for m in source.methods],
+            state_names=list(source.state),
+            formats={name: _record(name, one) for name, one in written.items()},
+            state_sha256=digest(arrays),
+            golden_sha256=golden.state_sha256,
+            test_accuracy=origin.test_accuracy,
+            recipe=origin.recipe,
+            target=target_name,
+            files=files,
+        )
+        for name, record in manifest.formats.items():
+            check_fits(target, target_name, name, record, _flash(name, files))
+        _write_manifest(folder, manifest)
+        _write_manifest(folder, _checked(Bundle.open(folder), manifest, watch))
+    return Bundle.open(out)
+
+
+def _record(format: str, written: Written) -> FormatRecord:
+    files = {method: f"{format}/{name}" for method, name in written.files.items()}
+    return FormatRecord(files, written.versions, written.memory, written.memory_source, 0)
+
+
+def _flash(format: str, files: dict[str, FileRecord]) -> int:
+    """Bytes that a device needs of the bundle for one format."""
+    return sum(
+        record.bytes
+        for name, record in files.items()
+        if name == STATE or name.startswith(f"{format}/")
+    )
+
+
+def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:
+    """The manifest with every format's parity: each runtime must give the golden integers."""
+    records = {}
+    for i, (name, record) in enumerate(manifest.formats.items()):
+        watch(f"parity {name}", i, len(manifest.formats))
+        steps = check_parity(bundle, open_runner(bundle, name), name)
+        records[name] = msgspec.structs.replace(record, parity_steps=steps)
+    watch("parity", len(records), len(records))
+    return msgspec.structs.replace(manifest, formats=records)
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))

@@ -1,0 +1,68 @@
+"""What to export, and what its words mean for a given run."""
+
+from dataclasses import dataclass
+
+from dfedge.errors import UsageError, unknown_name
+from dfedge.learn.run import Run
+from dfedge.plan import Rule
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export.
+
+    Attributes:
+        formats: names from `dfedge.export.formats.FORMATS`.
+        target: a target's name or path.
+        batch: the larger batch size; every bundle also has batch 1.
+        rule: how far errors reach on the device; None: as trained, where the device knows it.
+        train_layers: ``all``, or ``last:N``: those below are frozen.
+        spare_classes: anchor rows kept for classes to come.
+    """
+
+    formats: tuple[str, ...] = ("onnx",)
+    target: str = "host"
+    batch: int = 16
+    rule: str | None = None
+    train_layers: str = "all"
+    spare_classes: int = 0
+
+
+RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")
+
+
+def device_rule(wanted: str | None, run: Run) -> Rule:
+    """The rule that the program learns with.
+
+    Raises:
+        UsageError: one that the device does not know.
+    """
+    name = wanted or run.plan.rule
+    for rule in RULES:
+        if name == rule:
+            if rule != "df" and run.plan.form == "label-plane":
+                if wanted is None:
+                    break
+                raise UsageError(
+                    f"--rule {rule}: the label-plane form learns with df on the device"
+                )
+            return rule
+    if wanted is not None:
+        raise unknown_name("rule of the device", wanted, list(RULES))
+    return "df"
+
+
+def first_learning(train_layers: str, layers: int) -> int:
+    """The first layer that learns, of ``layers``.
+
+    Raises:
+        UsageError: neither ``all`` nor ``last:N``.
+    """
+    if train_layers == "all":
+        return 0
+    kind, _, count = train_layers.partition(":")
+    if kind != "last" or not count.isdecimal() or not 1 <= int(count) <= layers:
+        raise UsageError(
+            f"--train-layers {train_layers}: allowed: all, or last:N with N from 1 to {layers}"
+        )
+    return layers - int(count)

@@ -1,0 +1,70 @@
+"""How an error moves a convolution: correlation, the dithered rounding, the clamp."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.library import custom_op
+
+from dfedge.int8.ops.convolution import nchw, padded
+from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
+from dfedge.int8.rounding import DITHER_BITS, dither
+
+
+def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
+    """``sign(v) * ((|v| + r) >> shift)`` with r the dither scaled to [0, 2^shift): int32 like v."""
+    r = dither(tuple(v.shape), phase)
+    up, down = (shift - DITHER_BITS).clamp(min=0), (DITHER_BITS - shift).clamp(min=0)
+    return torch.sign(v) * ((v.abs() + ((r << up) >> down)) >> shift)
+
+
+def correlation(x: Tensor, e: Tensor, geometry: Sequence[int]) -> Tensor:
+    """``corr(x, e)`` summed over the batch and all positions: int32 in the shape of the weights."""
+    kh, kw, stride = geometry[:3]
+    seen, error = padded(x, geometry), nchw(e)
+    if geometry[7]:
+        channels = seen.shape[1]
+        seen = seen.reshape(1, -1, *seen.shape[2:])  # every channel of every sample on its own
+        v = F.conv2d(seen, error.reshape(-1, 1, *error.shape[2:]), dilation=stride,
+                     groups=seen.shape[1])[0]  # fmt: skip
+        v = v[:, :kh, :kw].reshape(-1, channels, kh, kw).sum(0)
+        return v.permute(1, 2, 0).reshape(kh * kw, channels, 1).to(torch.int32)
+    v = F.conv2d(seen.transpose(0, 1), error.transpose(0, 1), dilation=stride)[:, :, :kh, :kw]
+    return v.permute(2, 3, 0, 1).reshape(kh * kw, *v.shape[:2]).to(torch.int32)
+
+
+@custom_op("dfedge::conv_update", mutates_args=())
+def conv_update(
+    x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
+) -> Tensor:
+    """A convolution's new weights, int8 like w: ``clamp(w - R(corr(x, e), shift))``.
+
+    The correlation is summed in int32 before it is rounded, once.
+
+    Args:
+        x: int8 [B, H, W, C], its input.
+        e: int8 [B, H', W', O], the error at its output.
+        shift, phase: int32 scalars, state.
+    """
+    moved = w - scaled_round(correlation(x, e, geometry), shift, phase)
+    return moved.clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
+
+
+@conv_update.register_fake
+def _(
+    x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
+) -> Tensor:
+    return torch.empty_like(w)
+
+
+@custom_op("dfedge::bias_update", mutates_args=())
+def bias_update(e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
+    """A convolution's new bias, int32 [O]: ``b - R(sum e, shift)``, kept within 2^24."""
+    v = e.sum((0, 1, 2), dtype=torch.int32)
+    return (b - scaled_round(v, shift, phase)).clamp(-BIAS_MAX, BIAS_MAX)
+
+
+@bias_update.register_fake
+def _(e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
+    return torch.empty_like(b)

@@ -1,0 +1,15 @@
+"""The numbers that the integer semantics is built on."""
+
+ACTIVATION_MAX = 127
+WEIGHT_MAX = 127
+BIAS_MAX = 1 << 24
+DEAD_SCORE = -(1 << 30)
+"""The score of a class that is not live: below every score that `bounds` admits."""
+MARGIN_UNIT = 16
+"""Margins are integers in sixteenths of the separation of two anchors."""
+ENERGY_MARGIN_UNIT = 256
+"""Margins between energies are integers in 256ths of their sum."""
+ENERGY_SHIFT = 10
+"""Energies are compared in units of 2^10, so that 256 times a difference stays an int32."""
+NORM_LEVELS = 255
+"""The largest multiplier of `normalise`."""

@@ -1,0 +1,95 @@
+"""As `dfedge.int8.ops.convolution`."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.int8.ops.values import ACTIVATION_MAX
+from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed, rounded
+
+
+def taps(x: Tensor, geometry: Sequence[int]) -> list[Tensor]:
+    """What each tap of the kernel sees, row by row: kh*kw times [B, H', W', C]."""
+    kh, kw, stride, top, bottom, left, right = geometry[:7]
+    if any(geometry[3:7]):
+        x = F.pad(x, (0, 0, left, right, top, bottom))
+    rows, cols = (x.shape[1] - kh) // stride * stride, (x.shape[2] - kw) // stride * stride
+    return [
+        x[:, i : i + rows + 1 : stride, j : j + cols + 1 : stride]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+
+
+def columns(seen: list[Tensor]) -> Tensor:
+    """The taps of every position side by side: [B*H'*W', kh*kw*C]."""
+    wide = torch.cat(seen, dim=3) if len(seen) > 1 else seen[0]
+    return wide.reshape(-1, wide.shape[3])
+
+
+def conv_sum(x: Tensor, w: Tensor, b: Tensor, geometry: Sequence[int]) -> Tensor:
+    seen = taps(x, geometry)
+    if geometry[7]:
+        return _weighted(seen, w) + b
+    acc = matmul_i32(columns(seen), w.reshape(-1, w.shape[2])) + b
+    return acc.reshape(*seen[0].shape[:3], w.shape[2])
+
+
+def _weighted(seen: list[Tensor], w: Tensor) -> Tensor:
+    """Depthwise: the sum over taps of what each sees times its row of weights, int32."""
+    rows = w.to(I32).reshape(w.shape[0], -1)
+    total = seen[0].to(I32) * rows[0]
+    for tap, row in zip(seen[1:], rows[1:], strict=True):
+        total = total + tap.to(I32) * row
+    return total
+
+
+def conv_relu(x: Tensor, w: Tensor, b: Tensor, shift: int, geometry: Sequence[int]) -> Tensor:
+    return _activation(conv_sum(x, w, b, geometry), shift)
+
+
+def _activation(total: Tensor, shift: int) -> Tensor:
+    return rounded(total.clamp(min=0), shift).clamp(max=ACTIVATION_MAX).to(I8)
+
+
+def add_relu(a: Tensor, c: Tensor, lift_a: int, lift_c: int, shift: int) -> Tensor:
+    return _activation(a * (1 << lift_a) + c.to(I32) * (1 << lift_c), shift)
+
+
+def conv_back(e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int) -> Tensor:
+    kh, kw, stride, top, _, left, _ = geometry[:7]
+    batch, rows, cols, channels = e.shape
+    if stride > 1:  # zeros between the errors
+        e = F.pad(e.reshape(batch, rows, 1, cols, 1, channels),
+                  (0, 0, 0, stride - 1, 0, 0, 0, stride - 1))  # fmt: skip
+        e = e.reshape(batch, rows * stride, cols * stride, channels)
+        e = e[:, : (rows - 1) * stride + 1, : (cols - 1) * stride + 1]
+    # The convolution of e with the mirrored kernel; pads that would be negative cut e instead.
+    above, before = kh - 1 - top, kw - 1 - left
+    below = height + kh - 1 - above - e.shape[1]
+    behind = width + kw - 1 - before - e.shape[2]
+    e = F.pad(e, [0, 0, max(before, 0), max(behind, 0), max(above, 0), max(below, 0)])
+    e = e[:, max(-above, 0) :, max(-before, 0) :][:, : height + kh - 1, : width + kw - 1]
+    seen = taps(e, [kh, kw, 1, 0, 0, 0, 0])[::-1]
+    if geometry[7]:
+        return _weighted(seen, w)
+    mirrored = w.transpose(1, 2).reshape(-1, w.shape[1])
+    return matmul_signed(columns(seen), mirrored).reshape(batch, height, width, w.shape[1])
+
+
+def narrow(v: Tensor, shift: int) -> Tensor:
+    return (torch.sign(v) * rounded(v.abs(), shift).clamp(max=ACTIVATION_MAX)).to(I8)
+
+
+def gate(e: Tensor, h: Tensor) -> Tensor:
+    return (e.to(I32) * (h > 0).to(I32)).to(I8)
+
+
+def add_errors(a: Tensor, c: Tensor) -> Tensor:
+    return (a.to(I32) + c.to(I32)).clamp(-ACTIVATION_MAX, ACTIVATION_MAX).to(I8)
+
+
+def signed_as(b: Tensor, w: Tensor) -> Tensor:
+    return (b.to(I32).abs() * torch.sign(w.to(I32))).to(I8)

@@ -1,0 +1,55 @@
+"""As `dfedge.int8.ops.goodness`."""
+
+import torch
+from torch import Tensor
+
+from dfedge.int8.ops.values import ACTIVATION_MAX, DEAD_SCORE, MARGIN_UNIT
+from dfedge.int8.stock.primitives import I8, I32, matmul_i32
+from dfedge.int8.stock.update import scaled_round
+
+
+def anchor_scores(p: Tensor, anchors: Tensor) -> Tensor:
+    a = anchors.to(I32)
+    scores: Tensor = 2 * matmul_i32(p, anchors.transpose(0, 1)) - (a * a).sum(1, dtype=I32)
+    return scores
+
+
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """int32 [B, K]."""
+    return (y.reshape(-1, 1) == torch.arange(classes, dtype=I32)).to(I32)
+
+
+def first_of(best: Tensor, among: Tensor, dim: int) -> Tensor:
+    """One-hot of the first that equals ``best`` along a dimension, without argmax: int32."""
+    count = among.shape[dim]
+    shape = [count if d == dim else 1 for d in range(among.dim())]
+    places = torch.arange(count, dtype=I32).reshape(shape)
+    tied = (among == best).to(I32)
+    first = (places * tied + count * (1 - tied)).amin(dim, keepdim=True)
+    return (first == places).to(I32)
+
+
+def contrast(
+    scores: Tensor, anchors: Tensor, y: Tensor, live: Tensor, margin: int
+) -> tuple[Tensor, Tensor]:
+    right = one_hot(y, anchors.shape[0])
+    rival = live.to(I32) * (1 - right)
+    rivals = scores * rival + DEAD_SCORE * (1 - rival)
+    best = rivals.amax(1, keepdim=True)
+    apart = first_of(best, rivals, 1) - right
+    error = matmul_i32(anchors.transpose(0, 1), apart.to(I8).transpose(0, 1)).transpose(0, 1)
+    gap = (apart * scores).sum(1, keepdim=True, dtype=I32)
+    separation = (error * error).sum(1, keepdim=True, dtype=I32)
+    violated = ((MARGIN_UNIT * gap + margin * separation) > 0).to(I32)
+    active = violated * (best > DEAD_SCORE).to(I32)
+    return (active * (0 - apart)).to(I8), (active * error).to(I8)
+
+
+def anchor_update(
+    p: Tensor, coefficient: Tensor, anchors: Tensor, shift: Tensor, phase: Tensor
+) -> Tensor:
+    pull = matmul_i32(p.transpose(0, 1), coefficient).transpose(0, 1)
+    count = coefficient.to(I32).sum(0, dtype=I32).reshape(-1, 1)
+    moved = anchors.to(I32)
+    moved = moved + scaled_round(pull - count * moved, shift, phase)
+    return moved.clamp(0, ACTIVATION_MAX).to(I8)

@@ -1,0 +1,102 @@
+"""One local learning unit: forward, its error handed to its convolutions, its error carried on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, int32
+
+from dfedge.int8 import ops
+from dfedge.lower.state import State, conv_name
+from dfedge.plan import Layer, Plan
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a unit's learning needs: the input of each convolution, and the output h."""
+
+    inputs: tuple[Tensor, ...]
+    h: Tensor
+
+
+def forward(state: State, number: int, layer: Layer, x: Tensor) -> Trace:
+    """int8 [B, H, W, C] -> h int8 [B, H', W', O], before the pool."""
+
+    def parts(j: int) -> tuple[Tensor, Tensor]:
+        name = conv_name(number, j)
+        return state[f"{name}.weight"], state[f"{name}.bias"]
+
+    convs = layer.convs
+    if layer.join is None:
+        inputs = []
+        for j, conv in enumerate(convs):
+            inputs.append(x)
+            x = ops.conv_relu(x, *parts(j), conv.shift, conv.geometry)
+        return Trace(tuple(inputs), x)
+    inner = ops.conv_relu(x, *parts(0), convs[0].shift, convs[0].geometry)
+    acc = ops.conv_sum(inner, *parts(1), convs[1].geometry)
+    skip = ops.conv_sum(x, *parts(2), convs[2].geometry) if len(convs) > 2 else x
+    h = ops.add_relu(acc, skip, *layer.join.lift, convs[1].shift)
+    return Trace((x, inner, x)[: len(convs)], h)
+
+
+def hand_on(layer: Layer, h: Tensor) -> Tensor:
+    """What the next layer receives."""
+    return ops.max_pool(h) if layer.pool else h
+
+
+def _back_weight(state: State, number: int, j: int, concordant: bool) -> Tensor:
+    name = conv_name(number, j)
+    w = state[f"{name}.weight"]
+    if f"{name}.feedback" not in state:
+        return w
+    random = state[f"{name}.feedback"]
+    return ops.signed_as(random, w) if concordant else random
+
+
+def _carry(state: State, number: int, layer: Layer, j: int, e: Tensor, concordant: bool) -> Tensor:
+    conv = layer.convs[j]
+    w = _back_weight(state, number, j, concordant)
+    return ops.conv_back(e, w, conv.geometry, conv.height, conv.width)
+
+
+def errors(
+    state: State, number: int, layer: Layer, trace: Trace, e: Tensor, concordant: bool
+) -> list[Tensor]:
+    """From the error at the unit's output (zero where h = 0) to that at each convolution's output.
+
+    Weights, or what stands for them, are those before the update.
+    """
+    last = 1 if layer.join else len(layer.convs) - 1
+    found = [e] * len(layer.convs)
+    for j in range(last, 0, -1):
+        carried = _carry(state, number, layer, j, found[j], concordant)
+        found[j - 1] = ops.gate(ops.narrow(carried, layer.convs[j].back), trace.inputs[j])
+    return found
+
+
+def carry(state: State, number: int, layer: Layer, at: list[Tensor], concordant: bool) -> Tensor:
+    """From `errors` to the error at the unit's input: int8 [B, H, W, C]."""
+    total = _carry(state, number, layer, 0, at[0], concordant)
+    if layer.join is not None:
+        skip = at[-1]
+        if len(layer.convs) > 2:
+            skip = _carry(state, number, layer, 2, skip, concordant)
+        lift, skip_lift = layer.join.back_lift
+        total = total * (1 << lift) + skip.to(int32) * (1 << skip_lift)
+    return ops.narrow(total, layer.convs[0].back)
+
+
+def update(plan: Plan, state: State, new: State, i: int, trace: Trace, e: Tensor) -> None:
+    """Update every convolution of a layer from the error at its output."""
+    layer, phase = plan.layers[i], state["phase"]
+    at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
+    for j, conv in enumerate(layer.convs):
+        name, n = conv_name(i, j), plan.number(i, j)
+        w, b = state[f"{name}.weight"], state[f"{name}.bias"]
+        seen, error, shift = trace.inputs[j], at[j], state["weight_shift"][n]
+        new[f"{name}.weight"] = ops.conv_update(seen, error, w, shift, phase, conv.geometry)
+        new[f"{name}.bias"] = ops.bias_update(error, b, state["bias_shift"][n], phase)
+
+
+Move = Callable[[Plan, State, State, int, Trace, Tensor], None]
+"""`update`, or what stands in for it: (plan, state, new state, layer, its trace, its error)."""

@@ -1,0 +1,152 @@
+"""What the integer step needs to know of a net: pure data, written into the bundle's manifest.
+
+No tensor, no name of any net and no torch: the host makes programs from a plan, the device reads
+shapes and limits off it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
+Form = Literal["one-pass", "label-plane"]
+Shape = tuple[int, int, int]
+"""[H, W, C]."""
+
+
+class Conv(msgspec.Struct, frozen=True):
+    """One convolution with its bias.
+
+    Attributes:
+        height, width, in_channels: of its input.
+        channels: of its output.
+        kernel: height and width.
+        stride: both ways.
+        pads: zeros above, below, left and right of the input.
+        depthwise: every channel on its own; ``channels`` equals ``in_channels``.
+        shift: right shift from the int32 accumulator to the int8 activation.
+        back: right shift from an error carried back through it to the int8 error at its input.
+    """
+
+    height: int
+    width: int
+    in_channels: int
+    channels: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    depthwise: bool = False
+    shift: int = 0
+    back: int = 0
+
+    @property
+    def geometry(self) -> list[int]:
+        """As the operations take it: kernel, stride, pads, depthwise."""
+        return [*self.kernel, self.stride, *self.pads, int(self.depthwise)]
+
+    @property
+    def out_height(self) -> int:
+        """Rows of the output."""
+        return (self.height + self.pads[0] + self.pads[1] - self.kernel[0]) // self.stride + 1
+
+    @property
+    def out_width(self) -> int:
+        """Columns of the output."""
+        return (self.width + self.pads[2] + self.pads[3] - self.kernel[1]) // self.stride + 1
+
+    @property
+    def taps(self) -> int:
+        """Positions of the kernel."""
+        return self.kernel[0] * self.kernel[1]
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Where a residual layer adds its two branches: left shifts that bring both to one scale.
+
+    Attributes:
+        lift: of the inner branch's accumulator, and of the skipped input (or its convolution).
+        back_lift: of the errors that both branches carry back to the layer's input.
+    """
+
+    lift: tuple[int, int] = (0, 0)
+    back_lift: tuple[int, int] = (0, 0)
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One local learning unit: convolutions, ReLU, goodness off its output, then perhaps a pool.
+
+    Attributes:
+        convs: in order; of a residual layer the two inner ones and, where shape or channels
+            change, the 1 x 1 one of the skipped input.
+        join: of a residual layer.
+        pool: whether a 2 x 2 maximum follows, after the goodness was read.
+        cells: the goodness sees the mean over cells x cells parts of the output.
+        score_shift: left shift of this layer's score in the sum over layers.
+        margin: one-pass: in sixteenths of the separation of two anchors; label-plane: in 256ths of
+            the sum of two energies.
+        counted: whether its score is part of the sum.
+        norm, norm_shift: label-plane: of the multiplier that normalises what is handed on.
+    """
+
+    convs: tuple[Conv, ...]
+    join: Join | None = None
+    pool: bool = False
+    cells: int = 1
+    score_shift: int = 0
+    margin: int = 0
+    counted: bool = True
+    norm: int = 0
+    norm_shift: int = 0
+
+    @property
+    def ends(self) -> Conv:
+        """The convolution whose output shape is the layer's."""
+        return self.convs[1] if self.join else self.convs[-1]
+
+    @property
+    def features(self) -> int:
+        """Length d of an anchor."""
+        return self.cells * self.cells * self.ends.channels
+
+    @property
+    def hands_on(self) -> Shape:
+        """Shape [H, W, C] of what the next layer receives."""
+        end = self.ends
+        half = 2 if self.pool else 1
+        return end.out_height // half, end.out_width // half, end.channels
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The static part of a program.
+
+    Attributes:
+        layers: in order.
+        classes: rows of the anchors (or planes), spare ones included.
+        rule: how far a layer's error reaches.
+        form: where the label enters.
+        negatives: label-plane: wrong labels drawn for each sample.
+        cut: the first layer that learns; those below are frozen.
+    """
+
+    layers: tuple[Layer, ...]
+    classes: int
+    rule: Rule = "df"
+    form: Form = "one-pass"
+    negatives: int = 0
+    cut: int = 0
+
+    @property
+    def input_shape(self) -> Shape:
+        """[H, W, C] of one sample."""
+        first = self.layers[0].convs[0]
+        planes = 2 if self.form == "label-plane" else 0
+        return first.height, first.width, first.in_channels - planes
+
+    @property
+    def latent_shape(self) -> Shape:
+        """[H, W, C] of what the first learning layer receives."""
+        return self.layers[self.cut - 1].hands_on if self.cut else self.input_shape
+
+    def number(self, layer: int, conv: int) -> int:
+        """A convolution's place in the state's lists of shifts."""
+        return sum(len(below.convs) for below in self.layers[:layer]) + conv
