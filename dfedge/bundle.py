@@ -56,21 +56,22 @@ class MemoryPlan(msgspec.Struct, frozen=True):
 
 
 class FormatRecord(msgspec.Struct, frozen=True):
-    """One format's files, the versions that wrote it, its memory plan and its parity check.
+    """One format's files, the versions that wrote it, its memory plan and its verification.
 
     Attributes:
         files: method -> path inside the bundle.
         versions: package -> version.
         memory: method -> plan.
         memory_source: who made the plan.
-        parity_steps: training steps after which its state equalled PyTorch's, byte for byte.
+        verified_steps: training steps, after each of which its state equalled PyTorch's,
+            byte for byte.
     """
 
     files: dict[str, str]
     versions: dict[str, str]
     memory: dict[str, MemoryPlan]
     memory_source: str
-    parity_steps: int
+    verified_steps: int
 
 
 class Exponents(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app, main
 
 COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
-            "targets", "doctor", "demo", "reproduce"]  # fmt: skip
+            "verify", "targets", "doctor", "demo", "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -114,7 +114,7 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
     report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
                     "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
     planned = {(row["format"], row["method"]): row for row in report["planned"]}
-    assert len(planned) == 12
+    assert len(planned) == 18
     state = sum(value.nbytes for value in bundle.initial_state().values())
     assert planned["onnx", "train_b1"]["state_bytes"] == state
     assert report["target_ram_bytes"] == 512 * 1024 * 1024

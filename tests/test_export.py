@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
-from dfedge.device.parity import check_parity
+from dfedge.device.replay import replay
 from dfedge.device.runners import RUNTIMES, open_runner
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.export.formats import FORMATS
@@ -21,6 +22,8 @@ from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.lower import step
 from dfedge.state import digest
+from dfedge.verify import verify
+from dfedge.verify.reference import TorchRunner
 
 
 def test_every_format_has_a_runtime_of_its_name() -> None:
@@ -101,24 +104,52 @@ def test_class_that_is_not_live_scores_below_all_and_is_never_touched(
     assert not np.array_equal(now["layer0.anchors"], state["layer0.anchors"])
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_parity_check_refuses_a_runtime_that_computes_other_integers(
-    runtime: str, bundle: Bundle
-) -> None:
-    class Wrong:
-        def __init__(self) -> None:
-            self.inner = open_runner(bundle, runtime)
-            self.infer, self.get_state = self.inner.infer, self.inner.get_state
-            self.set_state = self.inner.set_state
+class Tampered:
+    """A runtime that is right but for one value of one thing in one step."""
 
-        def train(self, x, y):
-            scores, active = self.inner.train(x, y)
+    def __init__(self, bundle: Bundle, runtime: str, tensor: str, step: int) -> None:
+        self.inner, self.tensor, self.left = open_runner(bundle, runtime), tensor, step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def train(self, x, y):
+        scores, active = self.inner.train(x, y)
+        self.left -= 1
+        if self.left == 0 and self.tensor == "scores":
             scores[3, 2] += 1
-            return scores, active
+        if self.left == 0 and self.tensor != "scores":
+            state = self.inner.get_state()
+            state[self.tensor].flat[5] ^= 1
+            self.inner.set_state(state)
+        return scores, active
 
-    assert check_parity(bundle, open_runner(bundle, runtime), runtime) == 8
-    with pytest.raises(DfedgeError, match=r"golden step 1: scores differ at \(3, 2\)"):
-        check_parity(bundle, Wrong(), runtime)
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_replay_names_the_first_integer_that_differs(runtime: str, bundle: Bundle) -> None:
+    good = replay(bundle, {runtime: open_runner(bundle, runtime)})
+    assert (good.identical, good.steps) == (True, 8)
+    assert good.runtimes == {runtime: bundle.manifest.golden_sha256}
+    bad = replay(bundle, {runtime: Tampered(bundle, runtime, "scores", 1)}).first_difference
+    assert str(bad).startswith(f"{runtime}, step 1: scores differs at [3, 2]: ")
+    name = "layer1.conv0.weight"
+    bad = replay(bundle, {runtime: Tampered(bundle, runtime, name, 3)}).first_difference
+    assert str(bad) == f"{runtime}, step 3: {name} differs from what was recorded"
+    with_torch = replay(
+        bundle, {runtime: Tampered(bundle, runtime, name, 3)}, 3, TorchRunner(bundle)
+    )
+    assert not with_torch.identical
+    assert with_torch.first_difference.index == [0, 0, 5]
+    assert list(with_torch.runtimes) == ["pytorch"]
+
+
+def test_all_runtimes_are_verified_beyond_what_was_recorded(bundle: Bundle) -> None:
+    found = verify(bundle, 40)
+    assert found.identical
+    assert list(found.runtimes) == [*RUNTIMES, "pytorch"]
+    assert len(set(found.runtimes.values())) == 1
+    with pytest.raises(UsageError, match="without torch only the 8 recorded steps"):
+        replay(bundle, {"onnx": open_runner(bundle, "onnx")}, 9)
 
 
 def test_golden_batches_exercise_every_kind_of_update(bundle: Bundle) -> None:
@@ -154,7 +185,9 @@ def test_program_that_does_not_fit_the_target_is_refused_and_nothing_is_left(
 
 def test_unknown_format_and_target_list_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
     run, out = Run.open(run_folder), tmp_path / "bundle"
-    with pytest.raises(UsageError, match="unknown format 'tflite'; known: executorch, onnx"):
+    with pytest.raises(
+        UsageError, match="unknown format 'tflite'; known: executorch, litert, onnx"
+    ):
         export(run, ExportOptions(("tflite",)), out)
     with pytest.raises(UsageError, match=r"unknown target 'pi9'; known: .*raspberry-pi-4"):
         export(run, ExportOptions(target="pi9"), out)

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 
 from dfedge.bundle import Bundle
+from dfedge.data.sources import load_split
+from dfedge.device.finetune import finetune
+from dfedge.device.session import Session
+from dfedge.device.store import Job
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,6 +74,48 @@ def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path
     assert "raspberry-pi-zero-2-w" in json.loads(targets.stdout)
 
 
+def test_tflite_runtime_holds_the_same_bits_and_learns(
+    wheel: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The living runtime's predecessor: Python 3.11 at most, and NumPy 1."""
+    if sys.version_info >= (3, 12):
+        pytest.skip("tflite-runtime 2.14 has no wheel beyond Python 3.11")
+
+    venv.create(tmp_path / "env", with_pip=True)
+    bin_folder = tmp_path / "env" / "bin"
+    pip = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, str(wheel), "tflite-runtime==2.14.0", "numpy<2"], check=True, capture_output=True
+    )
+    from dfedge.data.sources import load
+
+    stream = load("digits").splits["stream"]
+    np.savez(tmp_path / "stream.npz", x=np.rot90(stream.x, axes=(1, 2)), y=stream.y)
+
+    def dfedge(*args: str) -> dict:
+        done = subprocess.run(
+            [str(bin_folder / "dfedge"), *args, "--json"],
+            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    where = str(bundle.folder)
+    verified = dfedge("verify", where, "--runtime", "litert")
+    assert verified["runtimes"] == {"litert": bundle.manifest.golden_sha256}
+    learned = dfedge("finetune", where, "--data", "stream.npz", "--samples", "480",
+                     "--state", "learned")  # fmt: skip
+    assert learned["runtime"] == "litert"
+    session = Session.open(bundle, "onnx", tmp_path / "here")
+    rule = session.bundle.manifest.image
+    wanted = ("all",)
+    _, images = load_split(
+        str(tmp_path / "stream.npz"), None, rule, tuple("0123456789"), wanted, None
+    )
+    finetune(session, images, Job("stream.npz", "all", "", 0, 16, True, 480))
+    assert learned["state_sha256"] == session.digest()
+
+
 def test_device_environment_without_torch_predicts_evaluates_and_learns(
     wheel: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -95,6 +141,15 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
     )
     assert absent.returncode != 0
     where = str(bundle.folder)
+    verified = json.loads(
+        subprocess.run(
+            [str(bin_folder / "dfedge"), "verify", where, "--json"],
+            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=True,
+        ).stdout
+    )  # fmt: skip
+    assert verified["identical"]
+    assert verified["runtimes"] == {"onnx": bundle.manifest.golden_sha256}
+    assert "pip install" in verified["not_run"]["litert"]
     before = dfedge("evaluate", where, "--data", "test.npz")
     learned = dfedge("finetune", where, "--data", "stream.npz", "--runtime", "onnx")
     after = dfedge("evaluate", where, "--data", "test.npz")

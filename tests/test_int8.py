@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dfedge.errors import DfedgeError
 from dfedge.int8 import ops, stock
 from dfedge.int8.bounds import check_sizes
+from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.rounding import GOLDEN, advance, dither
 from dfedge.int8.scales import energy_shifts, score_shifts
 from dfedge.plan import Conv, Layer, Plan
@@ -186,13 +187,14 @@ def test_energy_stock_renderings_give_the_definitions_bits(seed, batch, k, count
     way = agree("contrast_energy", energy, shown, count, data.draw(st.integers(0, 64)))
     agree("times", h, way)
     agree("coarse", energy, data.draw(st.integers(0, 20)))
-    agree("normalise", h, energy, 90 << data.draw(st.integers(0, 30)), data.draw(st.integers(0, 9)))
+    limits = norm_limits(90 << data.draw(st.integers(0, 30)))
+    agree("normalise", h, energy, limits, data.draw(st.integers(0, 9)))
 
 
 def test_normalised_maps_have_about_the_same_energy() -> None:
     g = torch.Generator().manual_seed(0)
     h = torch.stack([rand(g, 0, peak, 8, 8, 16) for peak in (12, 25, 50, 100)])
-    h = ops.normalise(h, ops.energy(h), 1024 << 2 * (4 + 6), 6)  # root mean square 2^4
+    h = ops.normalise(h, ops.energy(h), norm_limits(1024 << 2 * (4 + 6)), 6)  # root mean square 2^4
     size = h.double().square().mean((1, 2, 3)).sqrt()
     assert ((size > 15) & (size < 17)).all()
 

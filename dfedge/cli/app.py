@@ -22,6 +22,7 @@ from dfedge.cli import (
     reproduce,
     targets,
     train,
+    verify,
 )
 from dfedge.cli.console import fail
 from dfedge.errors import DfedgeError
@@ -41,6 +42,7 @@ for command in (
     evaluate,
     finetune,
     profile,
+    verify,
     targets,
     doctor,
     demo,

@@ -13,7 +13,8 @@ def run(
     run_folder: RunArg,
     out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
     format: Annotated[
-        list[str], typer.Option("--format", help="onnx or executorch; repeat it for both.")
+        list[str],
+        typer.Option("--format", help="onnx, executorch or litert; repeat it for several."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     target: Annotated[
         str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")
@@ -62,8 +63,8 @@ def run(
             for method, plan in record.memory.items()
         ],
     )
-    steps = {record.parity_steps for record in manifest.formats.values()}
-    say(f"parity: {min(steps)} training steps, byte-identical with PyTorch in every format")
+    steps = {record.verified_steps for record in manifest.formats.values()}
+    say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     size = sum(record.bytes for record in manifest.files.values())
     say(
         f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]})",

@@ -6,14 +6,12 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table
-from dfedge.cli.options import BundleArg, Json
+from dfedge.cli.options import BundleArg, Json, Runtimes
 
 
 def run(
     bundle: BundleArg,
-    runtime: Annotated[
-        list[str] | None, typer.Option("--runtime", help="onnx or executorch; default: all here.")
-    ] = None,
+    runtime: Runtimes = None,
     target: Annotated[
         str | None, typer.Option(help="Compare with this device; default: the bundle's own.")
     ] = None,

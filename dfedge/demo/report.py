@@ -58,7 +58,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("upright, after learning the turned ones", percent(shifted["upright_after"])),
         (
-            f"same state bytes in both runtimes after each of {summary['steps']} steps",
+            f"same state bytes in all runtimes after each of {summary['steps']} steps",
             _yes(summary["state_identical"]),
         ),
         ("int8 weights changed, per layer", changed),

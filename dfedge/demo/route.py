@@ -116,7 +116,7 @@ def _lockstep(
     for together in zip(*(steps(s, stream, job) for s in sessions.values()), strict=True):
         identical &= len({session.digest() for session in sessions.values()}) == 1
         taken.append(together[0])
-        watch("learn on the device, in both runtimes", together[0].done, PRESENTATIONS)
+        watch("learn on the device, in all runtimes", together[0].done, PRESENTATIONS)
     return taken, identical
 
 

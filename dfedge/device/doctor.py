@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dfedge.bundle import Bundle
-from dfedge.device.parity import check_parity
-from dfedge.device.runners import installed, open_runner
+from dfedge.device.replay import check_golden
+from dfedge.device.runners import installed
 from dfedge.errors import DfedgeError
 
 
@@ -32,6 +32,7 @@ class Trial:
 PARTS = {
     "onnxruntime": ("run bundles: --runtime onnx", "pip install 'dfedge[onnx]'"),
     "executorch": ("run and export bundles: executorch", "pip install 'dfedge[executorch]'"),
+    "ai-edge-litert": ("run and export bundles: litert", "pip install 'dfedge[litert]'"),
     "pillow": ("read image files", "pip install 'dfedge[images]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
     "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
@@ -68,7 +69,7 @@ def _try(bundle: Bundle, runtime: str) -> Trial:
     if not installed(runtime):
         return Trial(runtime, True, f"not tried: not installed; pip install 'dfedge[{runtime}]'")
     try:
-        steps = check_parity(bundle, open_runner(bundle, runtime), runtime)
+        steps = check_golden(bundle, runtime)
     except DfedgeError as error:
         return Trial(runtime, False, str(error))
     return Trial(runtime, True, f"{steps} golden training steps gave the exact integers")

@@ -14,11 +14,16 @@ from dfedge.state import State
 RUNTIMES = {
     "onnx": "dfedge.device.onnx:OnnxRunner",
     "executorch": "dfedge.device.executorch:ExecuTorchRunner",
+    "litert": "dfedge.device.litert:LiteRtRunner",
 }
 """Name -> module:class; reading the table imports no runtime."""
 
-PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch"}
-"""Runtime -> the Python package that it is."""
+PACKAGES = {
+    "onnx": ("onnxruntime",),
+    "executorch": ("executorch",),
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+}
+"""Runtime -> the Python packages that it may be, the first being preferred."""
 
 
 class Runner(Protocol):
@@ -49,7 +54,7 @@ class Runner(Protocol):
 
 def installed(runtime: str) -> bool:
     """Whether the runtime's package can be imported here."""
-    return find_spec(PACKAGES[runtime]) is not None
+    return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
 def open_runner(bundle: Bundle, runtime: str) -> Runner:

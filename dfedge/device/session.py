@@ -19,7 +19,7 @@ from dfedge.data.dataset import Images, Labels
 from dfedge.data.image import to_input
 from dfedge.device import store
 from dfedge.device.runners import Runner, choose_runtime, open_runner
-from dfedge.errors import UsageError, unknown_name
+from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.state import digest
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift")
@@ -79,7 +79,7 @@ class Session:
         """Open a bundle.
 
         Args:
-            runtime: ``onnx`` or ``executorch``; None takes the first that is installed.
+            runtime: ``onnx``, ``executorch`` or ``litert``; None takes the first that is installed.
             state: the state folder; None means beside the bundle.
             initial: start from the bundle's own state, whatever the folder holds.
 
@@ -140,10 +140,16 @@ class Session:
             raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
         return int(label)
 
-    def learn_batch(self, x: Images, y: Labels) -> Lesson:
-        """Learn images uint8 [B, H, W, C]: one step where a program of B exists, else several."""
+    def learn_batch(self, x: NDArray[Any], y: Labels) -> Lesson:
+        """Learn images [B, H, W] or [B, H, W, C] with their classes' numbers [B].
+
+        One step where a program of B exists, else several.
+
+        Raises:
+            DfedgeError: images or labels that cannot be used; nothing was learned then.
+        """
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
-        q, labels = to_input(x), y.astype(np.int32)
+        q, labels = self._input(x), self._labels(y, len(x))
         for part in self._parts("train", len(x)):
             seen, moved = self.runner.train(q[part], labels[part])
             scores.append(seen)
@@ -151,9 +157,13 @@ class Session:
         self._count(len(x))
         return Lesson(np.concatenate(scores), active)
 
-    def scores(self, x: Images) -> NDArray[np.int32]:
-        """Scores [B, K] of images uint8 [B, H, W, C]."""
-        q = to_input(x)
+    def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
+        """Scores [B, K] of images [B, H, W] or [B, H, W, C].
+
+        Raises:
+            DfedgeError: images that cannot be used.
+        """
+        q = self._input(x)
         return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(x))])
 
     def digest(self) -> str:
@@ -171,6 +181,22 @@ class Session:
     def _one(self, x: NDArray[Any]) -> Images:
         rule = self.bundle.manifest.image
         return rule.apply(np.asarray(x)[None], "the image")
+
+    def _input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+        return to_input(self.bundle.manifest.image.apply(np.asarray(x), "the images"))
+
+    def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
+        y, classes = np.asarray(y), len(self.bundle.manifest.classes)
+        if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):
+            raise DfedgeError(
+                f"the labels: {y.dtype} {list(y.shape)}; allowed: an integer for each of the "
+                f"{count} images"
+            )
+        if y.min() < 0 or y.max() >= classes:
+            raise DfedgeError(
+                f"the labels reach from {y.min()} to {y.max()}; allowed: 0 to {classes - 1}"
+            )
+        return y.astype(np.int32)
 
     def _parts(self, kind: str, count: int) -> Iterator[slice]:
         """Cut ``count`` samples into the batch sizes that the bundle has, largest first."""

@@ -1,1 +1,1 @@
-"""One file a format, the parity check, and the writer of bundles."""
+"""One file (or room) a format, and the writer of bundles."""

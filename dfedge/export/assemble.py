@@ -1,4 +1,4 @@
-"""The writer of bundles: every format, its plan against the target, its parity, the manifest."""
+"""The writer of bundles: every format, its fit to the target, its golden batches, the manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,7 @@ from dfedge.bundle import (
     file_record,
 )
 from dfedge.data.image import ImageRule
-from dfedge.device.parity import check_parity
-from dfedge.device.runners import open_runner
+from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError
 from dfedge.export.formats import Progress, Source, Written, load_writer
 from dfedge.export.golden import Golden, to_arrays
@@ -135,13 +134,13 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
 
 
 def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:
-    """The manifest with every format's parity: each runtime must give the golden integers."""
+    """The manifest once each format's runtime was verified: it must give the golden integers."""
     records = {}
     for i, (name, record) in enumerate(manifest.formats.items()):
-        watch(f"parity {name}", i, len(manifest.formats))
-        steps = check_parity(bundle, open_runner(bundle, name), name)
-        records[name] = msgspec.structs.replace(record, parity_steps=steps)
-    watch("parity", len(records), len(records))
+        watch(f"verify {name}", i, len(manifest.formats))
+        verified = check_golden(bundle, name)
+        records[name] = msgspec.structs.replace(record, verified_steps=verified)
+    watch("verify", len(records), len(records))
     return msgspec.structs.replace(manifest, formats=records)
 
 

@@ -17,12 +17,10 @@ from dfedge.bundle import MemoryPlan
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
 from dfedge.int8 import stock
-from dfedge.int8.bounds import PEAK
+from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.quiet import quiet
 
 PROGRAM = "program.pte"
-EXACT_DEPTH = (1 << 24) // PEAK
-"""1,040: the inner length up to which a float32 sum of products of two int8 values is exact."""
 
 
 def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:

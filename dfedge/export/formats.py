@@ -11,7 +11,11 @@ from dfedge.export.program import Method
 from dfedge.lower.state import State
 from dfedge.plan import Plan
 
-FORMATS = {"onnx": "dfedge.export.onnx:write", "executorch": "dfedge.export.executorch:write"}
+FORMATS = {
+    "onnx": "dfedge.export.onnx:write",
+    "executorch": "dfedge.export.executorch:write",
+    "litert": "dfedge.export.litert:write",
+}
 """Name -> module:function; reading the table imports no exporter."""
 
 Progress = Callable[[str, int, int], None]

@@ -1,50 +1,55 @@
-"""A memory plan for an ONNX graph: who is alive when, and what that sums to at its worst moment.
+"""A memory plan for a graph: who is alive when, and what that sums to at its worst moment.
 
-ONNX files carry no plan and onnxruntime's allocator keeps its own; this is the figure for the
-graph's own order with perfect placement.  Operators that only rename bytes share their input's.
+ONNX and LiteRT files carry no plan; this is the figure for the graph's own order with perfect
+placement.  Operators that only rename bytes share their input's.
 """
 
-import math
-from collections.abc import Iterator
-
-import onnx
-from onnx import helper, shape_inference
-
-from dfedge.bundle import MemoryPlan
-
-ALIASES = {"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"}
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 
-def plan_memory(model: onnx.ModelProto, state: set[str]) -> MemoryPlan:
-    """Peak bytes of live tensors, and bytes of the state that goes in; new state counts as live."""
-    graph = shape_inference.infer_shapes(model).graph
-    sizes = dict(_sizes(graph))
-    constants = {tensor.name for tensor in graph.initializer}
-    owner: dict[str, str] = {}
-    for node in graph.node:
-        if node.op_type in ALIASES and node.input[0] not in constants | state:
-            owner[node.output[0]] = owner.get(node.input[0], node.input[0])
-    last: dict[str, int] = {value.name: -1 for value in graph.input}
-    for i, node in enumerate(graph.node):
-        for name in [*node.input, *node.output]:
+@dataclass(frozen=True)
+class Flow:
+    """A graph in the order in which it runs.
+
+    Attributes:
+        nodes: (what it reads, what it makes) of each operator.
+        renamed: result -> operand of operators that only rename bytes.
+        inputs: what the caller gives; alive until last read.
+        outputs: alive to the end.
+        free: what counts elsewhere: constants and the state.
+    """
+
+    nodes: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+    renamed: Mapping[Any, Any]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    free: set[Any]
+
+
+def peak_bytes(flow: Flow, size: Callable[[Any], int]) -> int:
+    """The largest sum of live tensors' sizes."""
+    owner: dict[Hashable, Hashable] = {}
+    for _, made in flow.nodes:
+        for name in made:
+            given = flow.renamed.get(name)
+            if given is not None and given not in flow.free:
+                owner[name] = owner.get(given, given)
+    last: dict[Hashable, int] = dict.fromkeys(flow.inputs, -1)
+    for i, (read, made) in enumerate(flow.nodes):
+        for name in (*read, *made):
             last[owner.get(name, name)] = i
-    for value in graph.output:
-        last[owner.get(value.name, value.name)] = len(graph.node)
-    alive = {v.name for v in graph.input if v.name not in state}
-    total = peak = sum(sizes[name] for name in alive)
-    for i, node in enumerate(graph.node):
-        born = {n for n in node.output if n and n not in owner and n not in constants} - alive
-        total += sum(sizes[name] for name in born)
+    for name in flow.outputs:
+        last[owner.get(name, name)] = len(flow.nodes)
+    alive = set(flow.inputs)
+    total = peak = sum(size(name) for name in alive)
+    for i, (_, made) in enumerate(flow.nodes):
+        born = {name for name in made if name not in owner and name not in flow.free} - alive
+        total += sum(size(name) for name in born)
         alive |= born
         peak = max(peak, total)
         dead = {name for name in alive if last[name] <= i}
-        total -= sum(sizes[name] for name in dead)
+        total -= sum(size(name) for name in dead)
         alive -= dead
-    return MemoryPlan(peak, sum(sizes[v.name] for v in graph.input if v.name in state))
-
-
-def _sizes(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        kind = value.type.tensor_type
-        width = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
-        yield value.name, width * math.prod(d.dim_value for d in kind.shape.dim)
+    return peak

@@ -7,19 +7,23 @@ none on int32).
 Inputs carry the state's names; the new value of a tensor NAME leaves as ``NAME.next``.
 """
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.helper
+import onnx.shape_inference
 import torch
 from onnx_ir.passes import Sequential
 from onnx_ir.passes import common as passes
 from onnxscript import opset20 as op
 from onnxscript.optimizer import fold_constants
 
+from dfedge.bundle import MemoryPlan
 from dfedge.export.formats import Progress, Source, Written
-from dfedge.export.liveness import plan_memory
+from dfedge.export.liveness import Flow, peak_bytes
 from dfedge.export.program import FunctionalProgram, Method
 from dfedge.int8 import stock
 from dfedge.lower.state import changed_names
@@ -66,7 +70,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         name = f"{method.name}.onnx"
         (folder / name).write_bytes(model.SerializeToString())
         files[method.name] = name
-        memory[method.name] = plan_memory(model, set(source.state))
+        memory[method.name] = _plan(model, set(source.state))
     progress("onnx", len(source.methods), len(source.methods))
     versions = {name: version(name) for name in ("torch", "onnx", "onnxscript")}
     return Written(files, memory, "dfedge's own liveness plan of the ONNX graph", versions)
@@ -115,3 +119,25 @@ def _tidy(model: Any) -> None:
         passes.OutputFixPass(),
         passes.NameFixPass(),
     )(model)
+
+
+RENAMING = {"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"}
+
+
+def _plan(model: onnx.ModelProto, state: set[str]) -> MemoryPlan:
+    """The graph's own liveness; state that goes in is held by the session, new state is live."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    sizes = {}
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        kind = value.type.tensor_type
+        width = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+        sizes[value.name] = width * math.prod(d.dim_value for d in kind.shape.dim)
+    flow = Flow(
+        nodes=[(node.input, [name for name in node.output if name]) for node in graph.node],
+        renamed={n.output[0]: n.input[0] for n in graph.node if n.op_type in RENAMING},
+        inputs=[value.name for value in graph.input if value.name not in state],
+        outputs=[value.name for value in graph.output],
+        free=state | {tensor.name for tensor in graph.initializer},
+    )
+    held = sum(sizes[value.name] for value in graph.input if value.name in state)
+    return MemoryPlan(peak_bytes(flow, sizes.__getitem__), held)

@@ -20,6 +20,8 @@ from dfedge.plan import Conv, Layer, Plan
 INT32 = 1 << 31
 PEAK = ACTIVATION_MAX * WEIGHT_MAX
 """16,129: the largest product of two operands."""
+EXACT_DEPTH = (1 << 24) // PEAK
+"""1,040: the inner length up to which a float32 sum of products of two int8 values is exact."""
 
 MAX_CELL = 4096
 """Positions of one pooling cell whose mean a float32 reciprocal still rounds exactly."""

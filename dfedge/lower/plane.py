@@ -11,6 +11,7 @@ from torch import Tensor, cat, stack
 from torch import int32 as i32
 
 from dfedge.int8 import ops
+from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import ENERGY_SHIFT
 from dfedge.int8.rounding import advance
 from dfedge.lower.state import State, masked
@@ -25,7 +26,7 @@ def _join(x: Tensor, planes: Tensor, copies: int) -> Tensor:
 
 
 def _onward(layer: Layer, h: Tensor, g: Tensor) -> Tensor:
-    return hand_on(layer, ops.normalise(h, g, layer.norm, layer.norm_shift))
+    return hand_on(layer, ops.normalise(h, g, norm_limits(layer.norm), layer.norm_shift))
 
 
 def _judged(layer: Layer, g: Tensor, total: Tensor | None) -> Tensor | None:

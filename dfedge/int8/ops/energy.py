@@ -19,8 +19,8 @@ from dfedge.int8.rounding import DITHER_BITS, dither, round_half_up
 
 def norm_limits(norm: int) -> Tensor:
     """int32 [255], ``norm // j^2``: a map's multiplier is how many of them its energy is within."""
-    steps = torch.arange(1, NORM_LEVELS + 1, dtype=torch.int64)
-    return (norm // (steps * steps)).clamp(max=(1 << 31) - 1).to(torch.int32)
+    limits = [min(norm // (j * j), (1 << 31) - 1) for j in range(1, NORM_LEVELS + 1)]
+    return torch.tensor(limits, dtype=torch.int32)
 
 
 @custom_op("dfedge::draw_rivals", mutates_args=())
@@ -116,21 +116,22 @@ def _(h: Tensor, way: Tensor) -> Tensor:
 
 
 @custom_op("dfedge::normalise", mutates_args=())
-def normalise(h: Tensor, g: Tensor, norm: int, shift: int) -> Tensor:
+def normalise(h: Tensor, g: Tensor, limits: Tensor, shift: int) -> Tensor:
     """Each map brought to about the same energy: int8, ``min(127, (h m + 2^(shift-1)) >> shift)``.
 
-    m, ``sqrt(norm / g)`` rounded down and at most 255, is the number of `norm_limits` that g does
-    not exceed: a root and a division made of comparisons.
+    m, ``sqrt(norm / g)`` rounded down and at most 255, is the number of limits that g does not
+    exceed: a root and a division made of comparisons.
 
     Args:
         h: int8 [M, H, W, O].
         g: int32 [M], its `energy`.
+        limits: `norm_limits`.
     """
-    m = (g[:, None] <= norm_limits(norm)).sum(1).double()
+    m = (g[:, None] <= limits).sum(1).double()
     scaled = h.double() * m[:, None, None, None] * 2.0**-shift
     return round_half_up(scaled).clamp(max=ACTIVATION_MAX).to(torch.int8)
 
 
 @normalise.register_fake
-def _(h: Tensor, g: Tensor, norm: int, shift: int) -> Tensor:
+def _(h: Tensor, g: Tensor, limits: Tensor, shift: int) -> Tensor:
     return torch.empty_like(h)

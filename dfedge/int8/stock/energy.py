@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
     ENERGY_MARGIN_UNIT,
@@ -63,8 +62,7 @@ def times(h: Tensor, way: Tensor) -> Tensor:
     return (h.to(I32) * way.to(I32).reshape(-1, 1, 1, 1)).to(I8)
 
 
-def normalise(h: Tensor, g: Tensor, norm: int, shift: int) -> Tensor:
-    limits = torch.tensor(norm_limits(norm).tolist(), dtype=I32)
+def normalise(h: Tensor, g: Tensor, limits: Tensor, shift: int) -> Tensor:
     m = (g.reshape(-1, 1) <= limits).to(I32).sum(1, dtype=I32)
     scaled = rounded(h.to(I32) * m.reshape(-1, 1, 1, 1), shift)
     return scaled.clamp(max=ACTIVATION_MAX).to(I8)

@@ -119,8 +119,9 @@ class LabelPlane(nn.Module):
             size = h.square().flatten(1).mean(1).add(EPSILON).rsqrt()
             return unit.hand_on(h * size[:, None, None, None])
         own = self.scales[i]
-        limits = norm_limits(norm_numerator(h[0].numel(), own.handed, own.norm_shift))
-        m = (self._energy(i, h)[:, None] <= limits.to(h.device)).sum(1).to(h.dtype)
+        norm = norm_numerator(h[0].numel(), own.handed, own.norm_shift)
+        limits = norm_limits(norm).to(h.device)
+        m = (self._energy(i, h)[:, None] <= limits).sum(1).to(h.dtype)
         scaled = h * m[:, None, None, None] * 2.0 ** (own.output - own.norm_shift)
         return unit.hand_on(quantise(scaled, 0, ACTIVATION_MAX) * 2.0**-own.handed)
 

@@ -1,0 +1,44 @@
+"""``dfedge verify``."""
+
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, progress, say, table
+from dfedge.cli.options import BundleArg, Json, Runtimes
+
+
+def run(
+    bundle: BundleArg,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to compare.")] = 8,
+    runtime: Runtimes = None,
+    json: Json = False,
+) -> None:
+    """Train the golden batches in every runtime and compare every byte with PyTorch.
+
+    Without torch, what PyTorch gave at export is the reference. Exit code 1 where a byte differs;
+    the first difference is named by runtime, step, tensor and index.
+
+    [bold]Example:[/] dfedge verify out/bundle --steps 100
+    """
+    import msgspec
+
+    from dfedge.bundle import Bundle
+    from dfedge.verify import verify
+
+    with progress() as watch:
+        found = verify(Bundle.open(bundle), steps, runtime, watch)
+    if json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        table(
+            f"state after {steps:,} training steps",
+            ["runtime", "SHA-256"],
+            [list(row) for row in (*found.runtimes.items(), *found.not_run.items())],
+        )
+        if found.first_difference is None:
+            say("identical: scores and state, every byte after every step")
+        else:
+            say(f"first difference: {found.first_difference}")
+    if not found.identical:
+        raise typer.Exit(1)

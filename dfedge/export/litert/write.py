@@ -1,0 +1,135 @@
+"""The LiteRT exporter: every method's exported graph, node by node, into one file."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
+
+from dfedge.bundle import MemoryPlan
+from dfedge.errors import DfedgeError
+from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.litert.graph import File, Graph
+from dfedge.export.litert.lowerings import DTYPES, TABLE, Node, Ref
+from dfedge.export.litert.options import reshape_options
+from dfedge.export.liveness import Flow, peak_bytes
+from dfedge.export.program import FunctionalProgram, Method
+from dfedge.int8 import stock
+from dfedge.lower.state import changed_names
+from dfedge.quiet import quiet
+
+PROGRAM = "program.tflite"
+
+
+def write(source: Source, folder: Path, progress: Progress) -> Written:
+    """Write program.tflite with all methods."""
+    file, memory = File(), {}
+    for i, method in enumerate(source.methods):
+        progress(f"litert {method.name}", i, len(source.methods))
+        graph = _translate(file, source, method)
+        memory[method.name] = _plan(graph, set(source.state))
+    (folder / PROGRAM).write_bytes(file.to_bytes())
+    progress("litert", len(source.methods), len(source.methods))
+    versions = {name: version(name) for name in ("torch", "ai-edge-litert")}
+    files = dict.fromkeys(memory, PROGRAM)
+    return Written(files, memory, "dfedge's own liveness plan of the LiteRT graph", versions)
+
+
+def _translate(file: File, source: Source, method: Method) -> Graph:
+    names = list(source.state)
+    args = (*source.state.values(), *method.example(source.plan))
+    results = method.results(source.plan)
+    if method.learns:
+        results = [f"{n}.next" for n in changed_names(names, source.plan.cut)] + results
+    with quiet():
+        wrapper = FunctionalProgram(source.plan, names, method)
+        exported = torch.export.export(wrapper, args, strict=False)
+        exported = exported.run_decompositions(stock.decompositions()).run_decompositions()
+    graph = Graph(file, method.name)
+    _Walk(graph, exported, names + ["x", "y"][: len(args) - len(names)], results, method)
+    return graph
+
+
+class _Walk:
+    """From an exported program's nodes to a graph's operators; what is constant is evaluated."""
+
+    def __init__(
+        self, graph: Graph, exported: Any, names: list[str], results: list[str], method: Method
+    ) -> None:
+        self.g, self.method = graph, method
+        self.tensors: dict[Any, int] = {}
+        self.values: dict[Any, torch.Tensor] = {}  # of constant nodes
+        lifted = exported.graph_signature.inputs_to_lifted_tensor_constants
+        inputs = iter(names)
+        for node in exported.graph.nodes:
+            if node.op == "placeholder" and node.name in lifted:
+                self.values[node] = exported.constants[lifted[node.name]]
+            elif node.op == "placeholder":
+                value = node.meta["val"]
+                graph.inputs[next(inputs)] = self.tensors[node] = graph.tensor(
+                    value.shape, DTYPES[value.dtype]
+                )
+            elif node.op == "call_function":
+                self.call(node)
+            elif node.op == "output":
+                for name, result in zip(results, node.args[0], strict=True):
+                    graph.outputs[name] = self.result(result)
+
+    def call(self, node: Any) -> None:
+        """Lower one node, or evaluate it where all that it reads is constant."""
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            return
+        if all(given in self.values for given in node.all_input_nodes):
+            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
+            self.values[node] = node.target(*args, **kwargs)
+            return
+        lowering = TABLE.get(node.target)
+        if lowering is None:
+            raise DfedgeError(
+                f"litert, method {self.method.name}: no lowering of {node.target}; add one to "
+                "dfedge/export/litert/lowerings.py, or export to another format"
+            )
+        args = torch.fx.node.map_arg(list(node.args), self.ref)
+        lowered = Node(self.g, args, dict(node.kwargs), node.meta["val"])
+        result = lowering(lowered)
+        assert self.g.shapes[result] == lowered.shape, (node.format_node(), self.g.shapes[result])
+        assert self.g.types[result] == np.dtype(lowered.dtype), node.format_node()
+        self.tensors[node] = result
+
+    def ref(self, node: Any) -> Any:
+        """A node among another's arguments; a constant scalar as the number that it is."""
+        if node in self.values:
+            value = self.values[node]
+            if value.dim() == 0:
+                return value.item()
+            return Ref(self.g.const(value.numpy(), DTYPES[value.dtype]))
+        return Ref(self.tensors[node])
+
+    def result(self, node: Any) -> int:
+        """A tensor of its own for every result: none may be an input or another result."""
+        tensor: int = self.ref(node).tensor
+        if tensor in self.g.inputs.values() or tensor in self.g.outputs.values():
+            shape = self.g.shapes[tensor]
+            inputs = [tensor, self.g.const(list(shape))]
+            return self.g.op(
+                Op.RESHAPE, inputs, shape, self.g.types[tensor], reshape_options(shape)
+            )
+        return tensor
+
+
+def _plan(graph: Graph, state: set[str]) -> MemoryPlan:
+    held = {index for name, index in graph.inputs.items() if name in state}
+    free = held | {i for i, buffer in enumerate(graph.constant) if buffer}
+    flow = Flow(
+        nodes=[(inputs, outputs) for _, inputs, outputs, _ in graph.nodes],
+        renamed={
+            outputs[0]: inputs[0] for op, inputs, outputs, _ in graph.nodes if op == Op.RESHAPE
+        },
+        inputs=[index for index in graph.inputs.values() if index not in held],
+        outputs=list(graph.outputs.values()),
+        free=free,
+    )
+    arena = peak_bytes(flow, graph.bytes_of)
+    return MemoryPlan(arena, sum(graph.bytes_of(index) for index in held))
