@@ -8,6 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.device.runners import RUNTIMES
 from dfedge.export.write import ExportOptions, export
@@ -15,6 +16,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 
 torch.set_num_threads(1)
+keep_freed_memory()
 
 SHORT = {"epochs": 12, "qat_epochs": 3}
 

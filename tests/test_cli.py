@@ -12,7 +12,7 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app, main
 
 COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
-            "verify", "targets", "doctor", "demo", "reproduce"]  # fmt: skip
+            "verify", "bench", "targets", "doctor", "demo", "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -122,6 +122,33 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
     assert svg.read_text().lstrip().startswith("<?xml")
 
 
+def test_bench_measures_runtimes_and_rivals_in_one_run(
+    dfedge, bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "bench.json"
+    found = dfedge("bench", bundle.folder, "--threads", 1, "--seconds", 0.01, "--json",
+                   "--out", out).json  # fmt: skip
+    assert json.loads(out.read_text()) == found
+    rows = {(row["contender"], row["method"]): row for row in found["rows"]}
+    assert set(rows) == {
+        *((name, f"{kind}_b{n}") for name in ("onnx", "executorch", "litert", "pytorch-bp")
+          for kind in ("train", "infer") for n in (1, 16)),
+        ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
+    }  # fmt: skip
+    step, rival = rows["onnx", "train_b16"], rows["pytorch-bp", "train_b16"]
+    assert step["ratios"]["pytorch-bp"] == pytest.approx(rival["ms"] / step["ms"], abs=0.02)
+    assert rival["ratios"] == {}
+    assert list(found["not_run"]) == ["ort-training-bp"]
+
+
+@pytest.mark.parametrize("steps", [3, 12])
+def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps: int) -> None:
+    found = dfedge("verify", bundle.folder, "--steps", steps, "--json").json
+    assert (found["identical"], found["steps"], found["first_difference"]) == (True, steps, None)
+    assert set(found["runtimes"]) == {"onnx", "executorch", "litert", "pytorch"}
+    assert len(set(found["runtimes"].values())) == 1
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -146,6 +173,12 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
         (["finetune", "{bundle}", "--data", "digits", "--state", "{labels}"], 1, "no state folder"),
         (["profile", "{bundle}", "--target", "x"], 2, "unknown target"),
         (["profile", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),
+        (["verify", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),
+        (["verify", "{tmp}"], 1, "is no bundle"),
+        (["verify", "{bundle}", "--steps", "0"], 2, "--steps"),
+        (["bench", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),
+        (["bench", "{bundle}", "--threads", "0"], 2, "--threads 0"),
+        (["bench", "{bundle}", "--ort-training", "{new}"], 2, "no such file"),
         (["nonsense"], 2, "No such command"),
         (["finetune", "{bundle}", "--data", "digits", "--samples", "0"], 2, "--samples"),
     ],

@@ -11,6 +11,7 @@ import typer
 
 import dfedge
 from dfedge.cli import (
+    bench,
     calibrate,
     demo,
     doctor,
@@ -43,6 +44,7 @@ for command in (
     finetune,
     profile,
     verify,
+    bench,
     targets,
     doctor,
     demo,

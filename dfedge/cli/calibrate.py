@@ -21,9 +21,11 @@ def run(
     """
     import msgspec
 
+    from dfedge.allocator import keep_freed_memory
     from dfedge.learn.run import Run
     from dfedge.learn.train import calibrate_run
 
+    keep_freed_memory()
     calibration = calibrate_run(Run.open(run_folder), recipe)
     if json:
         print_json(msgspec.to_builtins(calibration))

@@ -18,9 +18,11 @@ def run(
 
     [bold]Example:[/] dfedge demo --out out/demo
     """
+    from dfedge.allocator import keep_freed_memory
     from dfedge.demo.report import rows, write_report
     from dfedge.demo.route import run_demo
 
+    keep_freed_memory()
     with progress() as watch:
         demo = run_demo(out, seed, watch)
     write_report(demo, out / "report.html")

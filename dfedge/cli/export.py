@@ -42,9 +42,11 @@ def run(
     """
     import msgspec
 
+    from dfedge.allocator import keep_freed_memory
     from dfedge.export.write import ExportOptions, export
     from dfedge.learn.run import Run
 
+    keep_freed_memory()
     formats = tuple(dict.fromkeys(format))
     options = ExportOptions(formats, target, batch, rule, train_layers, spare_classes)
     with progress() as watch:

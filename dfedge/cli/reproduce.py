@@ -29,10 +29,12 @@ def run(
 
     [bold]Example:[/] dfedge reproduce a --data-dir ~/data
     """
+    from dfedge.allocator import keep_freed_memory
     from dfedge.errors import UsageError, unknown_name
     from dfedge.reproduce.table import Context, reproduce
     from dfedge.reproduce.tables import TABLES, fill_readme, markdown
 
+    keep_freed_memory()
     names = list(TABLES) if tables == ["all"] else tables
     for name in names:
         if name not in TABLES:

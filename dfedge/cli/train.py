@@ -68,8 +68,10 @@ def run(
 
     [bold]Example:[/] dfedge train --data digits --qat --out out/digits
     """
+    from dfedge.allocator import keep_freed_memory
     from dfedge.learn.train import TrainOptions, train
 
+    keep_freed_memory()
     settings = {
         "epochs": epochs,
         "qat_epochs": qat_epochs,

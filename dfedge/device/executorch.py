@@ -17,13 +17,21 @@ from dfedge.state import State
 
 with quiet():  # its import tells of torchao's missing GPU libraries
     import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
+    from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime, Verification
+
+
+def use_threads(count: int) -> None:
+    """Of ExecuTorch's thread pool, which all programs of a process share."""
+    if portable_lib._threadpool_get_thread_count() != count:
+        portable_lib._unsafe_reset_threadpool(count)
 
 
 class ExecuTorchRunner:
     """See `dfedge.device.runners.Runner`."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        use_threads(threads)
         files = set(bundle.format("executorch").files.values())
         path = bundle.folder / files.pop()
         try:

@@ -1,7 +1,9 @@
 """LiteRT: functional programs behind signatures; the state goes in and comes out with every call.
 
-Runs on ``ai-edge-litert`` and on its predecessor ``tflite-runtime`` 2.14 alike.  No delegate: the
-default one (XNNPACK) may keep a copy of what it takes for constant weights, and gains little here.
+Runs on ``ai-edge-litert`` and on its predecessor ``tflite-runtime`` 2.14 alike.  The default
+delegate (XNNPACK) multiplies matrices 30 times faster than the plain kernels; it cannot swallow the
+state, because no weight is a constant of the program, and its float32 sums of integers are exact in
+any order.
 """
 
 from typing import Any
@@ -22,14 +24,11 @@ except ImportError:
 class LiteRtRunner:
     """See `dfedge.device.runners.Runner`."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         files = set(bundle.format("litert").files.values())
         path = bundle.folder / files.pop()
-        plain = lite.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self.interpreter = lite.Interpreter(
-                model_path=str(path), num_threads=1, experimental_op_resolver_type=plain
-            )
+            self.interpreter = lite.Interpreter(model_path=str(path), num_threads=threads)
             self.signatures = {
                 (m.kind, m.batch): self.interpreter.get_signature_runner(m.name)
                 for m in bundle.manifest.methods

@@ -16,10 +16,10 @@ TYPES = {"tensor(int8)": np.int8, "tensor(int32)": np.int32}
 class OnnxRunner:
     """See `dfedge.device.runners.Runner`."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         files = bundle.format("onnx").files
         self.sessions: dict[tuple[str, int], Any] = {}
         for method in bundle.manifest.methods:

@@ -57,8 +57,8 @@ def installed(runtime: str) -> bool:
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
-def open_runner(bundle: Bundle, runtime: str) -> Runner:
-    """Open a bundle's programs, at its first state.
+def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
+    """Open a bundle's programs, at its first state, in a runtime that uses so many threads.
 
     Raises:
         UsageError: no such runtime, or the bundle was not exported to its format.
@@ -70,7 +70,7 @@ def open_runner(bundle: Bundle, runtime: str) -> Runner:
     if not installed(runtime):
         raise DfedgeError(f"runtime '{runtime}' is not installed; pip install 'dfedge[{runtime}]'")
     module, name = RUNTIMES[runtime].split(":")
-    runner: Runner = getattr(import_module(module), name)(bundle)
+    runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dfedge.bundle import MemoryPlan
+from dfedge.export.casts import cast_fast
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
 from dfedge.int8 import stock
@@ -34,6 +35,18 @@ def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
+def _correlate(a: Tensor, b: Tensor) -> Tensor:
+    """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
+    total: Tensor | None = None
+    for start in range(0, a.shape[0], EXACT_DEPTH):
+        left, right = a[start : start + EXACT_DEPTH], b[start : start + EXACT_DEPTH]
+        turned = right.transpose(0, 1).to(torch.float32)
+        part = torch.mm(turned, left.to(torch.float32)).to(torch.int32)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.transpose(0, 1)
+
+
 def _shift_right(v: Tensor, shift: Tensor) -> Tensor:
     return torch.bitwise_right_shift(v, shift)
 
@@ -41,6 +54,7 @@ def _shift_right(v: Tensor, shift: Tensor) -> Tensor:
 PRIMITIVES: dict[Any, Any] = {
     torch.ops.dfedge.matmul_i32.default: _matmul_i32,
     torch.ops.dfedge.matmul_signed.default: _matmul_i32,
+    torch.ops.dfedge.correlate.default: _correlate,
     torch.ops.dfedge.shift_right.default: _shift_right,
 }
 
@@ -61,7 +75,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
             progress(f"executorch {name}", i, steps)
             program = torch.export.export(module, args, strict=False)
             program = program.run_decompositions(stock.decompositions())
-            exported[name] = program.run_decompositions(PRIMITIVES)
+            exported[name] = cast_fast(program.run_decompositions(PRIMITIVES))
         progress("executorch memory plan", steps - 1, steps)
         buffers = [name.replace(".", "_") for name in source.state]
         manager = _lower(exported, buffers)

@@ -46,6 +46,10 @@ def _matmul_signed(a: Any, b: Any) -> Any:
     return op.Sub(op.MatMulInteger(above, b), op.MatMulInteger(below, b))
 
 
+def _correlate(a: Any, b: Any) -> Any:
+    return op.MatMulInteger(op.Transpose(op.Cast(a, to=TENSOR.UINT8), perm=[1, 0]), b)
+
+
 def _shift_right(v: Any, shift: Any) -> Any:
     unsigned = op.BitShift(
         op.Cast(v, to=TENSOR.UINT32), op.Cast(shift, to=TENSOR.UINT32), direction="RIGHT"
@@ -56,6 +60,7 @@ def _shift_right(v: Any, shift: Any) -> Any:
 TRANSLATIONS: dict[Any, Any] = {
     torch.ops.dfedge.matmul_i32.default: _matmul_i32,
     torch.ops.dfedge.matmul_signed.default: _matmul_signed,
+    torch.ops.dfedge.correlate.default: _correlate,
     torch.ops.dfedge.shift_right.default: _shift_right,
 }
 

@@ -15,9 +15,11 @@ TYPES = {
     np.dtype(np.bool_): schema.TensorType.BOOL,
 }
 
-_INT8 = ("CAST", "CONCATENATION", "MAXIMUM", "MINIMUM", "PAD", "STRIDED_SLICE", "TRANSPOSE")
-VERSIONS = {getattr(schema.BuiltinOperator, name): 2 for name in (*_INT8, "BROADCAST_TO")}
-"""The operator's version that knows int8 (BROADCAST_TO has no earlier one); of all others, 1."""
+_INT8 = (
+    "CAST", "CONCATENATION", "MAXIMUM", "MINIMUM", "PAD", "SLICE", "STRIDED_SLICE", "TRANSPOSE",
+)  # fmt: skip
+VERSIONS = {getattr(schema.BuiltinOperator, name): 2 for name in _INT8}
+"""The operator's version that knows int8; of all others, 1."""
 
 Options = tuple[int, Any] | None
 """(schema.BuiltinOptions.NAME, its object)."""
@@ -67,7 +69,10 @@ class File:
 
 
 class Graph:
-    """One subgraph.  A tensor is its index; its shape and type are known."""
+    """One subgraph.  A tensor is its index; its shape and type are known.
+
+    What is asked for twice, an operator on the same tensors or a constant, is made once.
+    """
 
     def __init__(self, file: File, name: str) -> None:
         self.file, self.name = file, name
@@ -77,6 +82,7 @@ class Graph:
         self.nodes: list[tuple[int, list[int], list[int], Options]] = []
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
+        self.made: dict[Any, int] = {}
         file.graphs.append(self)
 
     def tensor(self, shape: Sequence[int], dtype: Any, buffer: int = 0) -> int:
@@ -89,8 +95,11 @@ class Graph:
     def const(self, value: Any, dtype: Any = np.int32) -> int:
         """A constant."""
         array: NDArray[Any] = np.ascontiguousarray(np.asarray(value, dtype))
-        shape = np.shape(value)
-        return self.tensor(shape, dtype, self.file.buffer(array.tobytes()))
+        shape, buffer = np.shape(value), self.file.buffer(array.tobytes())
+        key = (shape, np.dtype(dtype), buffer)
+        if key not in self.made:
+            self.made[key] = self.tensor(shape, dtype, buffer)
+        return self.made[key]
 
     def op(
         self,
@@ -101,10 +110,13 @@ class Graph:
         options: Options = None,
     ) -> int:
         """Append an operator with one result."""
-        result = self.tensor(shape, dtype)
-        self.file.code(builtin)
-        self.nodes.append((builtin, list(inputs), [result], options))
-        return result
+        said = repr(sorted(vars(options[1]).items())) if options else ""
+        key = (builtin, tuple(inputs), tuple(shape), np.dtype(dtype), said)
+        if key not in self.made:
+            self.made[key] = self.tensor(shape, dtype)
+            self.file.code(builtin)
+            self.nodes.append((builtin, list(inputs), [self.made[key]], options))
+        return self.made[key]
 
     def bytes_of(self, tensor: int) -> int:
         """Size of a tensor."""

@@ -21,7 +21,7 @@ from dfedge.export.litert.options import (
     plain_options,
     reduce_options,
     reshape_options,
-    slice_options,
+    strided_slice_options,
 )
 from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock import primitives  # noqa: F401  registers them
@@ -48,13 +48,13 @@ def reshape(g: Graph, x: int, shape: Sequence[int]) -> int:
 
 
 def broadcast(g: Graph, x: int, shape: Sequence[int]) -> int:
-    """Repeat along axes of length one."""
+    """Repeat along axes of length one, by joining copies: BROADCAST_TO copies value by value."""
     missing = len(shape) - len(g.shapes[x])
     x = reshape(g, x, (1,) * missing + g.shapes[x])
-    if g.shapes[x] == tuple(shape):
-        return x
-    options = plain_options("BroadcastTo")
-    return g.op(Op.BROADCAST_TO, [x, g.const(list(shape))], shape, g.types[x], options)
+    for axis in reversed(range(len(shape))):
+        if g.shapes[x][axis] != shape[axis]:
+            x = join(g, [x] * shape[axis], axis)
+    return x
 
 
 OPTIONS = {
@@ -181,22 +181,26 @@ def take(n: Node) -> int:
     start, stop = (i + length if i < 0 else i for i in (start, stop))
     if (start, stop, step) == (0, length, 1):
         return x
-    return _strided(n.g, x, axis, start, stop, step, n.shape)
+    return _part(n.g, x, axis, start, stop, step, n.shape)
 
 
-def _strided(
+def _part(
     g: Graph, x: int, axis: int, start: int, stop: int, step: int, shape: Sequence[int]
 ) -> int:
+    """A part along one axis; SLICE moves whole rows where STRIDED_SLICE moves values."""
     begin, end, strides = [0] * len(g.shapes[x]), list(g.shapes[x]), [1] * len(g.shapes[x])
     begin[axis], end[axis], strides[axis] = start, stop, step
+    if step == 1:
+        ends = [g.const(value) for value in (begin, list(shape))]
+        return g.op(Op.SLICE, [x, *ends], shape, g.types[x], plain_options("Slice"))
     ends = [g.const(value) for value in (begin, end, strides)]
-    return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], slice_options())
+    return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], strided_slice_options())
 
 
 def select(n: Node) -> int:
     x, axis, index = n.operand(0), n.args[1], n.args[2]
     kept = [1 if a == axis else size for a, size in enumerate(n.g.shapes[x])]
-    return reshape(n.g, _strided(n.g, x, axis, index, index + 1, 1, kept), n.shape)
+    return reshape(n.g, _part(n.g, x, axis, index, index + 1, 1, kept), n.shape)
 
 
 def pad(n: Node) -> int:
@@ -264,8 +268,11 @@ def shift_right(n: Node) -> int:
 
 
 def matmul(n: Node) -> int:
+    return _product(n.g, n.operand(0), n.operand(1))
+
+
+def _product(g: Graph, a: int, b: int) -> int:
     """float32 products of integers, exact because no partial sum reaches 2^24."""
-    g, a, b = n.g, n.operand(0), n.operand(1)
     rows, depth = g.shapes[a]
     cols = g.shapes[b][1]
     total: int | None = None
@@ -273,14 +280,26 @@ def matmul(n: Node) -> int:
         stop = min(start + EXACT_DEPTH, depth)
         left, right = a, b
         if depth > EXACT_DEPTH:
-            left = _strided(g, a, 1, start, stop, 1, (rows, stop - start))
-            right = _strided(g, b, 0, start, stop, 1, (stop - start, cols))
+            left = _part(g, a, 1, start, stop, 1, (rows, stop - start))
+            right = _part(g, b, 0, start, stop, 1, (stop - start, cols))
         both = [cast(g, left, F32), cast(g, right, F32)]
         product = g.op(Op.BATCH_MATMUL, both, (rows, cols), F32, matmul_options())
         part = cast(g, product, I32)
         total = part if total is None else binary(g, Op.ADD, total, part)
     assert total is not None
     return total
+
+
+def correlate(n: Node) -> int:
+    """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
+    g, a, b = n.g, n.operand(0), n.operand(1)
+    return _turned(g, _product(g, _turned(g, b), a))
+
+
+def _turned(g: Graph, x: int) -> int:
+    rows, cols = g.shapes[x]
+    order, options = g.const([1, 0]), plain_options("Transpose")
+    return g.op(Op.TRANSPOSE, [x, order], (cols, rows), g.types[x], options)
 
 
 def same(n: Node) -> int:
@@ -328,4 +347,5 @@ TABLE: dict[Any, Lowering] = {
     own.shift_right.default: shift_right,
     own.matmul_i32.default: matmul,
     own.matmul_signed.default: matmul,
+    own.correlate.default: correlate,
 }

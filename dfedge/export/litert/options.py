@@ -28,7 +28,7 @@ def concat_options(axis: int) -> Options:
     return kind, options
 
 
-def slice_options() -> Options:
+def strided_slice_options() -> Options:
     """No mask: begin and end say all."""
     return plain_options("StridedSlice")
 

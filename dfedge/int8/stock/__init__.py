@@ -1,6 +1,6 @@
 """The stock rendering: every integer operation in operators that any runtime ships.
 
-One decomposition serves all formats.  It leaves three primitives (`primitives`), whose exact form
+One decomposition serves all formats.  It leaves four primitives (`primitives`), whose exact form
 differs from runtime to runtime and which an exporter therefore translates by name.  Everything else
 is addition, multiplication, comparison, clamping and moving of int32 and int8 values, which all
 runtimes do alike.  Written so that runtimes' known errors are not met: no negative number is

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dfedge.int8.ops.values import ACTIVATION_MAX, DEAD_SCORE, MARGIN_UNIT
-from dfedge.int8.stock.primitives import I8, I32, matmul_i32
+from dfedge.int8.stock.primitives import I8, I32, correlate, matmul_i32
 from dfedge.int8.stock.update import scaled_round
 
 
@@ -48,7 +48,7 @@ def contrast(
 def anchor_update(
     p: Tensor, coefficient: Tensor, anchors: Tensor, shift: Tensor, phase: Tensor
 ) -> Tensor:
-    pull = matmul_i32(p.transpose(0, 1), coefficient).transpose(0, 1)
+    pull = correlate(p, coefficient).transpose(0, 1)
     count = coefficient.to(I32).sum(0, dtype=I32).reshape(-1, 1)
     moved = anchors.to(I32)
     moved = moved + scaled_round(pull - count * moved, shift, phase)

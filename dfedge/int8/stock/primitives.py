@@ -2,6 +2,7 @@
 
 matmul_i32(a, b)      int8 [M, K] in 0..127 times int8 [K, N] -> int32 [M, N]
 matmul_signed(a, b)   the same for a in -127..127
+correlate(a, b)       int8 [M, K] in 0..127, transposed, times int8 [M, N] -> int32 [K, N]
 shift_right(v, s)     int32 >= 0 of any shape, int32 scalar 0..31 -> floor(v / 2^s)
 """
 
@@ -32,6 +33,17 @@ def matmul_signed(a: Tensor, b: Tensor) -> Tensor:
 @matmul_signed.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty((a.shape[0], b.shape[1]), dtype=I32)
+
+
+@custom_op("dfedge::correlate", mutates_args=())
+def correlate(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over rows: int8 [M, K], values 0..127, and int8 [M, N] -> int32 [K, N]."""
+    return (a.double().T @ b.double()).to(I32)
+
+
+@correlate.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty((a.shape[1], b.shape[1]), dtype=I32)
 
 
 @custom_op("dfedge::shift_right", mutates_args=())

@@ -8,7 +8,7 @@ from torch import Tensor
 from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import DITHER_BITS, MAX_UPDATE_SHIFT, dither
 from dfedge.int8.stock.convolution import columns, taps
-from dfedge.int8.stock.primitives import I8, I32, constant, matmul_i32, shift_right
+from dfedge.int8.stock.primitives import I8, I32, constant, correlate, shift_right
 
 
 def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def correlation(x: Tensor, e: Tensor, geometry: Sequence[int]) -> Tensor:
         error = e.to(I32)
         rows = [(tap.to(I32) * error).sum((0, 1, 2), dtype=I32) for tap in seen]
         return torch.stack(rows).reshape(len(seen), x.shape[3], 1)
-    v = matmul_i32(columns(seen).transpose(0, 1), e.reshape(-1, e.shape[3]))
+    v = correlate(columns(seen), e.reshape(-1, e.shape[3]))
     return v.reshape(len(seen), x.shape[3], e.shape[3])
 
 

@@ -1,0 +1,1 @@
+"""How fast a bundle learns, beside back-propagation of the same net in the same run."""

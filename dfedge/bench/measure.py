@@ -1,0 +1,121 @@
+"""The measuring process.
+
+    python -m dfedge.bench.measure CONTENDER FOLDER METHOD THREADS SECONDS
+
+CONTENDER is a runtime (FOLDER is a bundle), ``pytorch-bp`` (likewise) or ``executorch-bp`` (FOLDER
+holds METHOD.pte).  Prints one JSON object.
+"""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dfedge.bundle import LEARNING, Bundle
+
+Call = Callable[[], object]
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """The median of ``calls`` calls, in milliseconds."""
+
+    ms: float
+    calls: int
+
+
+def clock(call: Call, seconds: float) -> Timed:
+    """Call for ``seconds``, five times at least; the first call does not count."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        start = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - start))
+    return Timed(statistics.median(times), len(times))
+
+
+def _program(runtime: str, folder: Path, method: str, threads: int) -> Call:
+    """A method of the bundle, on golden inputs."""
+    from dfedge.device.runners import open_runner
+
+    bundle = Bundle.open(folder)
+    runner = open_runner(bundle, runtime, threads)
+    entry = next(m for m in bundle.manifest.methods if m.name == method)
+    golden = bundle.golden()
+    x, y = golden["x"][1][: entry.batch], golden["y"][1][: entry.batch]
+    call = getattr(runner, entry.kind)
+    given: tuple[Any, ...] = (x, y) if entry.kind in LEARNING else (x,)
+    return lambda: call(*given)
+
+
+def _pytorch(folder: Path, method: str, threads: int) -> Call:
+    """An eager step, forward, backward and SGD; or inference."""
+    import torch
+
+    from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
+
+    torch.set_num_threads(threads)
+    plan, (kind, batch) = Bundle.open(folder).manifest.plan, method.split("_b")
+    module, (x, y) = FloatLoss(plan), example(plan, int(batch))
+    optimizer = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        module(x, y)[0].backward()
+        optimizer.step()
+
+    if kind in LEARNING:
+        return step
+    return torch.inference_mode()(lambda: module.net(x))
+
+
+def _executorch(folder: Path, method: str, threads: int) -> Call:
+    """A step of ExecuTorch's training extension."""
+    from dfedge.bench.rival import LEARNING_RATE
+    from dfedge.device.executorch import use_threads
+    from dfedge.quiet import quiet
+
+    with quiet():
+        from executorch.extension.training import (
+            _load_for_executorch_for_training,
+            get_sgd_optimizer,
+        )
+
+    import torch
+
+    use_threads(threads)
+    module = _load_for_executorch_for_training(str(folder / f"{method}.pte"))
+    x, y = torch.load(folder / f"{method}.pt", weights_only=True)
+    module.forward_backward("forward", (x, y))  # parameters are known after a first call
+    optimizer = get_sgd_optimizer(module.named_parameters(), LEARNING_RATE)
+
+    def step() -> None:
+        module.forward_backward("forward", (x, y))
+        optimizer.step(module.named_gradients())
+
+    return step
+
+
+def main(contender: str, folder: str, method: str, threads: str, seconds: str) -> None:
+    """Measure and print."""
+    count = int(threads)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    where = Path(folder)
+    if contender == "pytorch-bp":
+        call = _pytorch(where, method, count)
+    elif contender == "executorch-bp":
+        call = _executorch(where, method, count)
+    else:
+        call = _program(contender, where, method, count)
+    print(msgspec.json.encode(clock(call, float(seconds))).decode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,129 @@
+"""The rival: the plan's net in float32, trained by back-propagation with SGD.
+
+Same convolutions, shortcuts and pools; a linear head on the last layer's pooled features in place
+of its anchors, and cross-entropy.  Batch normalisation is folded as in the integer program, so the
+rival is spared its cost.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfedge.plan import Conv, Layer, Plan
+from dfedge.quiet import quiet
+
+LEARNING_RATE = 0.01
+
+
+class FloatConv(nn.Module):
+    """One convolution of a plan with its bias."""
+
+    def __init__(self, conv: Conv) -> None:
+        super().__init__()
+        top, bottom, left, right = conv.pads
+        self.even = top == bottom and left == right
+        self.pads = [left, right, top, bottom]
+        groups = conv.in_channels if conv.depthwise else 1
+        padding = (top, left) if self.even else (0, 0)
+        self.inner = nn.Conv2d(
+            conv.in_channels, conv.channels, conv.kernel, conv.stride, padding, groups=groups
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [B, C, H, W] -> [B, O, H', W']."""
+        result: Tensor = self.inner(x if self.even else F.pad(x, self.pads))
+        return result
+
+
+class FloatLayer(nn.Module):
+    """One layer of a plan, before its pool."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.residual = layer.join is not None
+        self.convs = nn.ModuleList(FloatConv(conv) for conv in layer.convs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [B, C, H, W] -> [B, O, H', W']."""
+        if not self.residual:
+            for conv in self.convs:
+                x = F.relu(conv(x))
+            return x
+        skip = self.convs[2](x) if len(self.convs) > 2 else x
+        return F.relu(self.convs[1](F.relu(self.convs[0](x))) + skip)
+
+
+class FloatNet(nn.Module):
+    """A plan's net with a linear head: float32 [B, C, H, W] -> logits [B, K]."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(FloatLayer(layer) for layer in plan.layers)
+        self.pools = [layer.pool for layer in plan.layers[:-1]]
+        self.cells = plan.layers[-1].cells
+        self.head = nn.Linear(plan.layers[-1].features, plan.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        for layer, pool in zip(self.layers[:-1], self.pools, strict=True):
+            x = layer(x)
+            x = F.max_pool2d(x, 2) if pool else x
+        h = self.layers[-1](x)
+        batch, channels, rows, cols = h.shape
+        height, width = -(-rows // self.cells), -(-cols // self.cells)
+        if (height * self.cells, width * self.cells) != (rows, cols):
+            h = F.pad(h, (0, width * self.cells - cols, 0, height * self.cells - rows))
+        # Not avg_pool2d, whose backward ExecuTorch lacks.
+        parts = h.reshape(batch, channels, self.cells, height, self.cells, width)
+        logits: Tensor = self.head(parts.mean((3, 5)).flatten(1))
+        return logits
+
+
+class FloatLoss(nn.Module):
+    """What is trained: (x, y) -> cross-entropy, and the classes found."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = FloatNet(plan)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (scalar) and classes int64 [B]."""
+        logits = self.net(x)
+        return F.cross_entropy(logits, y), logits.detach().argmax(1)
+
+
+def example(plan: Plan, batch: int) -> tuple[Tensor, Tensor]:
+    """A random batch: x float32 [B, C, H, W], y int64 [B]."""
+    first, g = plan.layers[0].convs[0], torch.Generator().manual_seed(0)
+    x = torch.rand((batch, first.in_channels, first.height, first.width), generator=g)
+    return x, torch.randint(plan.classes, (batch,), generator=g)
+
+
+def write_executorch(plan: Plan, batch: int, path: Path) -> None:
+    """The joint forward-backward program of ExecuTorch's training extension."""
+    from torch.export.experimental import _export_forward_backward
+
+    with quiet():
+        from executorch.exir import to_edge
+
+        exported = torch.export.export(FloatLoss(plan), example(plan, batch), strict=True)
+        path.write_bytes(to_edge(_export_forward_backward(exported)).to_executorch().buffer)
+
+
+def write_onnx(plan: Plan, batch: int, path: Path) -> None:
+    """The forward graph, from which onnxruntime-training makes its own."""
+    with quiet():
+        torch.onnx.export(
+            FloatLoss(plan).net,
+            (example(plan, batch)[0],),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["x"],
+            output_names=["logits"],
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.TRAINING,
+        )
