@@ -434,3 +434,18 @@ def test_layers_spread_over_two_workers_get_the_gradients_of_one() -> None:
         grads.append([p.grad.clone() for p in net.parameters()])
     for other in grads[1:]:
         assert all(torch.equal(a, b) for a, b in zip(grads[0], other, strict=True))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scoring_all_labels_holds_few_maps_at_a_time_and_changes_no_score(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = make_net(form=form).float().eval()
+    x = torch.cat([batch_of(seed=seed).x for seed in range(5)])  # 40 samples, 4 labels
+    whole = net.layer_costs(x)
+    sizes: list[int] = []
+    monkeypatch.setattr("dfedge.learn.net.MAPS_AT_ONCE", 24)
+    net.layers[0].register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    assert torch.equal(net.layer_costs(x), whole)
+    assert max(sizes) == 24
+    assert sum(sizes) == (160 if form == "label-plane" else 40)

@@ -21,6 +21,9 @@ from dfedge.learn.lean import read
 from dfedge.learn.spec import NetSpec, Shape
 from dfedge.learn.units import ConvNorm, Unit
 
+MAPS_AT_ONCE = 2000
+"""Inputs that are scored together; more would only take memory."""
+
 
 class Net(nn.Module):
     """A sequence of local learning units under one form.
@@ -169,8 +172,17 @@ class Net(nn.Module):
     @torch.no_grad()
     def layer_costs(self, x: Tensor) -> Tensor:
         """Each layer's cost of every class: pixels 0..127 [B, C, H, W] -> [L, B, K]."""
+        return torch.cat([self._costs(part) for part in self._parts(x)], 1)
+
+    def _costs(self, x: Tensor) -> Tensor:
         outputs = enumerate(self.activations(self.form.try_all(x)))
         return torch.stack([self.form.costs(i, h) for i, h in outputs])
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Samples whose copies, one for every label to be tried, are `MAPS_AT_ONCE` at most."""
+        copies = self.classes if self.plane else 1
+        size = max(1, MAPS_AT_ONCE // copies)
+        return tuple(x[i : i + size] for i in range(0, len(x), size))
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
@@ -181,6 +193,9 @@ class Net(nn.Module):
         """
         if self._scales is None:
             return -self.layer_costs(x)[list(self.counted)].sum(0)
+        return torch.cat([self._integer_scores(part) for part in self._parts(x)])
+
+    def _integer_scores(self, x: Tensor) -> Tensor:
         total = torch.zeros(len(x), self.classes, dtype=torch.float64, device=x.device)
         for i, h in enumerate(self.activations(self.form.try_all(x).double())):
             if i in self.counted:
