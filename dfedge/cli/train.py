@@ -43,7 +43,10 @@ def run(
     qat: Annotated[
         bool, typer.Option("--qat", help="Then calibrate and train on under fake quantisation.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Float epochs.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Float epochs; 0: random weights, to learn from scratch on the device."),
+    ] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Fake-quantised epochs.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples an update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,

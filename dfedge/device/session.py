@@ -166,6 +166,16 @@ class Session:
         q = self._input(x)
         return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(x))])
 
+    def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
+        """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
+
+        Raises:
+            DfedgeError: images that cannot be used.
+        """
+        q = self._input(x)
+        for part in self._parts("features", len(x)):
+            yield part, self.runner.features(q[part])[:-1]
+
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
         return digest(self.runner.get_state())

@@ -96,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a net is trained; found on validation splits, kept with the net it was found for.
 
     Attributes:
-        epochs: passes over the training split in float.
+        epochs: passes over the training split in float; 0 leaves the weights random.
         qat_epochs: further passes under fake quantisation, with ``--qat``.
         batch: samples an update.
         lr: AdamW's peak learning rate, reached after a tenth of the steps, then a cosine to 0.
@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         test_samples: of the test split, likewise.
     """
 
-    epochs: Positive = 10
+    epochs: Annotated[int, Meta(ge=0)] = 10
     qat_epochs: Positive = 4
     batch: Positive = 64
     lr: Annotated[float, Meta(gt=0)] = 4e-3
