@@ -1,14 +1,16 @@
 """Every format in its real runtime against the one step in PyTorch: integers, so exactly."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
-from dfedge.bundle import Bundle
+from dfedge.bundle import MANIFEST, Bundle, file_record
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
@@ -228,6 +230,22 @@ def test_missing_or_changed_file_is_found_before_anything_is_loaded(
         Bundle.open(copy)
     with pytest.raises(DfedgeError, match=r"is no bundle \(no manifest.json\)"):
         Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_program_that_a_runtime_cannot_open_is_one_clear_error(
+    runtime: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    """As one would be that needs an operator which the runtime lacks; hashes are in order."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.folder, copy)
+    manifest = json.loads((copy / MANIFEST).read_text())
+    for name in set(manifest["formats"][runtime]["files"].values()):
+        (copy / name).write_bytes(b"not a program of this runtime" * 64)
+        manifest["files"][name] = msgspec.to_builtins(file_record(copy / name))
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DfedgeError, match=rf"{runtime[:4]}\w* refuses it"):
+        open_runner(Bundle.open(copy), runtime)
 
 
 def test_shipped_targets_name_their_sources_and_known_formats() -> None:

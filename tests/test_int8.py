@@ -10,6 +10,7 @@ from dfedge.errors import DfedgeError
 from dfedge.int8 import ops, stock
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.ops.energy import norm_limits
+from dfedge.int8.ops.values import NO_PULL
 from dfedge.int8.rounding import GOLDEN, advance, dither
 from dfedge.int8.scales import energy_shifts, score_shifts
 from dfedge.plan import Conv, Layer, Plan
@@ -19,6 +20,8 @@ def ints(*values: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
     return torch.tensor(values, dtype=dtype)
 
 
+FAR = 1 << 30
+"""A separation that no two anchors have."""
 POINT = [1, 1, 1, 0, 0, 0, 0, 0]
 """The geometry of a 1 x 1 convolution."""
 
@@ -43,28 +46,66 @@ def test_contrast_pushes_from_the_nearest_wrong_anchor_and_pulls_to_the_right_on
     p = ints(6, 0, dtype=torch.int8).reshape(1, 2)
     scores = ops.anchor_scores(p, anchors)
     assert scores.tolist() == [[0, 20, -400]]  # 2*60 - 100; -20^2
-    c, e = ops.contrast(scores, anchors, ints(0), live, 0)
-    assert c.tolist() == [[1, -1, 0]]
-    assert e.tolist() == [[10, 0]]  # the nearest wrong anchor minus the right one
+    c, e = ops.contrast(scores, p, anchors, ints(0), live, 0, NO_PULL, FAR)
+    # D = 100, v = 16 * 20 = 320, beyond 0 and 200: two eighths of the step.
+    assert c.tolist() == [[2, -2, 0]]
+    assert e.tolist() == [[3, 0]]  # 2/8 of the nearest wrong anchor minus the right one
 
 
 def test_margin_is_in_sixteenths_of_the_separation() -> None:
     anchors = ints(0, 10, dtype=torch.int8).reshape(2, 1)
     live, p = torch.ones(2, dtype=torch.int8), ints(3, dtype=torch.int8).reshape(1, 1)
     scores = ops.anchor_scores(p, anchors)  # 0 and 60 - 100: the lead is 40, D is 100
-    active = [bool(ops.contrast(scores, anchors, ints(0), live, m)[0].any()) for m in (6, 7)]
+    c = [ops.contrast(scores, p, anchors, ints(0), live, m, NO_PULL, FAR)[0] for m in (6, 7)]
+    active = [bool(one.any()) for one in c]
     assert active == [False, True]  # 16 * 40 = 640 against 600 and 700
 
 
 def test_class_that_is_not_live_is_no_rival() -> None:
     anchors = ints(0, 1, 50, dtype=torch.int8).reshape(3, 1)
     live = ints(1, 0, 1, dtype=torch.int8)
-    scores = ops.anchor_scores(ints(40, dtype=torch.int8).reshape(1, 1), anchors)
-    c, _ = ops.contrast(scores, anchors, ints(0), live, 5)
-    assert c.tolist() == [[1, 0, -1]]
-    alone, error = ops.contrast(scores, anchors, ints(0), ints(1, 0, 0, dtype=torch.int8), 5)
+    p = ints(40, dtype=torch.int8).reshape(1, 1)
+    scores = ops.anchor_scores(p, anchors)
+    c, _ = ops.contrast(scores, p, anchors, ints(0), live, 5, NO_PULL, FAR)
+    assert c.tolist() == [[8, 0, -8]]  # v = 16 * 1500 + 5 * 2500, beyond 14 * 2500
+    only = ints(1, 0, 0, dtype=torch.int8)
+    alone, error = ops.contrast(scores, p, anchors, ints(0), only, 5, 0, FAR)
     assert not alone.any()
     assert not error.any()
+
+
+def test_pull_brings_an_active_sample_to_its_own_anchor_and_saturates() -> None:
+    anchors = ints(10, 0, 0, 100, dtype=torch.int8).reshape(2, 2)
+    live, p = torch.ones(2, dtype=torch.int8), ints(13, 90, dtype=torch.int8).reshape(1, 2)
+    scores = ops.anchor_scores(p, anchors)
+    # A_k* - A_y = (-10, 100); p - A_y = (3, 90), of which a quarter is (1, 23), a half (2, 45).
+    # D = 10100, v = 16 * 7840, beyond 6 * 2 * D: level 7, so (7 e + 4) >> 3 of each magnitude.
+    for pull, wanted in ((NO_PULL, [-9, 88]), (2, [-8, 108]), (1, [-7, 111])):
+        assert ops.contrast(scores, p, anchors, ints(0), live, 0, pull, FAR)[1].tolist() == [wanted]
+    # Rightly classified by more than the margin: no pull either.
+    assert not ops.contrast(scores, p, anchors, ints(1), live, 1, 0, FAR)[1].any()
+
+
+def test_step_grows_with_the_violation_of_the_margin() -> None:
+    anchors = ints(0, 40, dtype=torch.int8).reshape(2, 1)
+    live, levels = torch.ones(2, dtype=torch.int8), []
+    for p in range(0, 44, 4):  # label 0; t = (d_y - d_k*) / D = p / 20 - 1
+        x = ints(p, dtype=torch.int8).reshape(1, 1)
+        scores = ops.anchor_scores(x, anchors)
+        c, _ = ops.contrast(scores, x, anchors, ints(0), live, 5, NO_PULL, FAR)
+        levels.append(int(c[0, 0]))
+    # Eighths of t + 5/16 passed, each begun one counting: t from -1 to 1 by 1/5.
+    assert levels == [0, 0, 0, 0, 1, 3, 5, 6, 8, 8, 8]
+
+
+def test_anchors_repel_until_they_are_apart() -> None:
+    anchors = ints(0, 10, dtype=torch.int8).reshape(2, 1)
+    live, p = torch.ones(2, dtype=torch.int8), ints(9, dtype=torch.int8).reshape(1, 1)
+    scores = ops.anchor_scores(p, anchors)
+    for separation, wanted in ((100, [[8, 0]]), (101, [[8, -8]])):  # D is 100
+        c, e = ops.contrast(scores, p, anchors, ints(0), live, 3, NO_PULL, separation)
+        assert c.tolist() == wanted
+        assert e.tolist() == [[10]]
 
 
 def test_update_rounds_the_magnitude_and_is_exact_on_average() -> None:
@@ -157,7 +198,9 @@ def test_pool_and_goodness_stock_renderings_give_the_definitions_bits(
     anchors = rand(g, 0, data.draw(st.sampled_from([1, 127])), classes, p.shape[1])
     y, live = rand(g, 0, classes - 1, batch, dtype=torch.int32), rand(g, 0, 1, classes)
     scores = agree("anchor_scores", p, anchors)
-    c, e = agree("contrast", scores, anchors, y, live, data.draw(st.integers(0, 16)))
+    margin, pull = data.draw(st.integers(0, 16)), data.draw(st.integers(0, NO_PULL))
+    separation = data.draw(st.sampled_from([0, 5, 4000])) * p.shape[1]
+    c, e = agree("contrast", scores, p, anchors, y, live, margin, pull, separation)
     own = agree("spread", e, h, cells)
     agree("add_errors", own, rand(g, -127, 127, *own.shape))
     s, phase = torch.tensor(data.draw(st.integers(0, 24)), **SCALAR), torch.tensor(777, **SCALAR)

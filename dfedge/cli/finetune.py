@@ -29,7 +29,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
     cooling: Annotated[
         bool, typer.Option(help="Halve the learning rate after each quarter of the samples.")
-    ] = True,
+    ] = False,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,

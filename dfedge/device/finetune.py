@@ -1,9 +1,9 @@
 """Fine-tuning on the device: a stream of labelled images, learned inside the exported program.
 
-Cooling: the shift of an update is its learning rate, and shifts are state.  Over a job of known
-length the weights' and the anchors' shifts grow by one after each quarter, so the rate falls to an
-eighth; a constant rate leaves the last few samples' noise in the state (measured in
-examples/experiments/adaptation.py).
+The rate is constant: a step is as large as the margin's violation, so it dies down by itself.
+Cooling, where it is asked for: the shift of an update is its learning rate, and shifts are state;
+over a job of known length the weights' and the anchors' shifts grow by one after each quarter, so
+the rate falls to an eighth (what it is worth: examples/experiments/adaptation.py).
 """
 
 from collections.abc import Callable, Iterator

@@ -49,7 +49,7 @@ def export(
     net = quantised_net(run)
     data = load_data(run.plan)
     train = data.split("train")[1]
-    plan, state = _lower(net, train, rule, options)
+    plan, state = _lower(net, train, rule, options, bool(run.plan.settings.epochs))
     check_sizes(plan, options.batch)
     origin = Origin(
         net=run.plan.net_name,
@@ -77,10 +77,13 @@ def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State
     """
     options = options or ExportOptions()
     train = load_data(run.plan).split("train")[1]
-    return _lower(quantised_net(run), train, device_rule(options.rule, run), options)
+    trained = bool(run.plan.settings.epochs)
+    return _lower(quantised_net(run), train, device_rule(options.rule, run), options, trained)
 
 
-def _lower(net: Net, train: Split, rule: Rule, options: ExportOptions) -> tuple[Plan, State]:
+def _lower(
+    net: Net, train: Split, rule: Rule, options: ExportOptions, trained: bool
+) -> tuple[Plan, State]:
     few = train.take(shuffled(len(train), 0, 0, min(RATE_SAMPLES, len(train))))
     labels = torch.from_numpy(few.y.astype(np.int32))
     cut = first_learning(options.train_layers, len(net.units))
@@ -89,4 +92,4 @@ def _lower(net: Net, train: Split, rule: Rule, options: ExportOptions) -> tuple[
     if options.spare_classes < 0:
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
     x = torch.from_numpy(to_input(few.x))
-    return lower(net, x, labels, rule, options.spare_classes, cut)
+    return lower(net, x, labels, rule, options.spare_classes, cut, trained)

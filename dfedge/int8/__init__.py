@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (2) names it.
+This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (3) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -17,10 +17,17 @@ Goodness, one-pass form
     score_k = 2 p.A_k - |A_k|^2                        distance, sign turned, |p|^2 left out
     a net's score is the sum of its layers' scores, each shifted left by its score_shift
 
-Its error (lambda = 0)
+Its error
     k* = the live wrong class with the largest score, the first among equals
-    active  where  16 (score_k* - score_y) + margin |A_k* - A_y|^2 > 0
-    e = active (A_k* - A_y), the same in every position of a cell where h > 0
+    D = |A_k* - A_y|^2,  v = 16 (score_k* - score_y) + margin D
+    level = how many j in 0..7 have  v > 2 j D      0: the margin is kept, nothing moves
+    e = level/8 clamp(A_k* - A_y + (p - A_y) / 2^pull), the same in every position of a cell where
+    h > 0; both quotients round half away from zero
+    Three departures from the host's hinge, because a layer here has no normalisation that would
+    keep it from meeting its margin by growing: the step is graded (a squared hinge that saturates),
+    an active sample is pulled to its own anchor (the paper's lambda, 2^-pull), and anchors no
+    longer repel once D >= separation.  With a plain hinge at the same rates, nets that went on
+    learning their own training data (digits, 500 steps) fell from 99 to 36 and 76 %.
 
 Goodness, label-plane form
     the image is joined with a label's plane, as its positive and its negative part
@@ -39,8 +46,8 @@ How far an error reaches
 Learning, every layer with its old weights
     w <- clamp(w - R(corr(x, e), weight_shift))
     b <- clamp(b - R(sum e, bias_shift))
-    A_y <- A_y + R(sum (p - A_y), anchor_shift),  A_k* <- A_k* - R(sum (p - A_k*), anchor_shift)
-    both sums of an anchor are added before the one rounding; anchors are clamped to 0..127
+    A_k <- clamp(A_k + R(sum c_k (p - A_k), anchor_shift)),  c = level at y, at k* -level where
+    D < separation, else 0; anchors are clamped to 0..127
 
 Rounding of updates
     R(v, s) = sign(v) ((|v| + r) >> s), r in [0, 2^s) from a dither that is a function of the

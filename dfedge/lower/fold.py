@@ -15,9 +15,19 @@ from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Form, Join, Layer, Plan, Rule
 
+LEAST_SEPARATION = 25
+"""Mean square of the difference of two anchors that an untrained net is to reach: below it there
+are too few integers between them to learn by."""
+
 
 def lower(
-    net: Net, x: Tensor, y: Tensor, rule: Rule = "df", spare: int = 0, cut: int = 0
+    net: Net,
+    x: Tensor,
+    y: Tensor,
+    rule: Rule = "df",
+    spare: int = 0,
+    cut: int = 0,
+    trained: bool = True,
 ) -> tuple[Plan, State]:
     """Fold, quantise and lay out, then choose the update shifts.
 
@@ -28,6 +38,7 @@ def lower(
         rule: how far errors reach on the device.
         spare: rows kept for classes to come.
         cut: the first layer that learns.
+        trained: False for random weights, whose anchors have yet to come apart.
     """
     assert net.scales is not None
     form: Form = "label-plane" if net.plane else "one-pass"
@@ -48,6 +59,8 @@ def lower(
     if form == "label-plane":
         state["planes"] = _with_spare(net.label_plane.integer_planes(), spare)
     plan = replace(plan, layers=_shifted(plan, net, net.scales), rule=rule, cut=cut)
+    if form == "one-pass":
+        plan = _separated(plan, state, net.classes, 0 if trained else LEAST_SEPARATION)
     plan = with_backs(plan, state, net.scales, feedback, net.classes)
     live = torch.ones(plan.classes, dtype=torch.int8)
     live[net.classes :] = 0
@@ -61,6 +74,21 @@ def lower(
     shifts = measured_shifts(plan, state, x, y)
     state["weight_shift"] = torch.tensor(shifts, dtype=torch.int32)
     return plan, state
+
+
+def _separated(plan: Plan, state: State, rows: int, least: int) -> Plan:
+    """Anchors repel until they are as far apart as those of the trained classes are on average.
+
+    Args:
+        rows: anchors of trained classes.
+        least: mean square of a difference up to which they repel in any case.
+    """
+    layers = []
+    for i, layer in enumerate(plan.layers):
+        apart = torch.pdist(state[f"layer{i}.anchors"][:rows].double()).square().mean()
+        separation = max(round(apart.item()), least * layer.features)
+        layers.append(replace(layer, separation=separation))
+    return replace(plan, layers=tuple(layers))
 
 
 def _with_spare(rows: Tensor, spare: int) -> Tensor:

@@ -127,8 +127,9 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> lis
         layer = plan.layers[i]
         trace, p, scores = _see(state, i, layer, x)
         coefficient, error = ops.contrast(
-            scores, state[f"layer{i}.anchors"], y, state["live"], layer.margin
-        )
+            scores, p, state[f"layer{i}.anchors"], y, state["live"],
+            layer.margin, layer.pull, layer.separation,
+        )  # fmt: skip
         own = ops.spread(error, trace.h, layer.cells)
         found.append((i, layer, p, scores, coefficient))
         if below is not None:

@@ -22,7 +22,7 @@ from dfedge.export.formats import Progress, Source
 from dfedge.export.golden import replay
 from dfedge.export.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes
-from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT
+from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.int8.rounding import MAX_UPDATE_SHIFT
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
@@ -129,6 +129,8 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
                 convs=tuple(convs),
                 join=join,
                 score_shift=layer.score_shift or r.randint(0, 2),
+                pull=r.randint(0, NO_PULL),
+                separation=r.choice([0, 1, 3000, 6000]) * layer.features,
                 counted=i == len(plan.layers) - 1 or r.random() < 0.8,
                 norm=values << 2 * (4 + 2),
                 norm_shift=2,

@@ -49,17 +49,17 @@ def level(value: int) -> Callable[[Rates], None]:
 
 
 VARIANTS: dict[str, tuple[bool, Callable[[Rates], None]]] = {
-    "default": (True, add()),
-    "constant rate": (False, add()),
-    "constant rate, half": (False, add(weight=1, anchor=1)),
-    "weights' rate doubled": (True, add(weight=-1)),
-    "weights' rate halved": (True, add(weight=1)),
-    "anchors' rate doubled": (True, add(anchor=-1)),
-    "anchors' rate halved": (True, add(anchor=1)),
-    "weight shift 13 in every layer": (True, level(13)),
-    "weights kept, anchors learn": (True, add(weight=24)),
-    "biases move (shift 8)": (True, add(bias=-16)),
-    "biases move (shift 4)": (True, add(bias=-20)),
+    "default": (False, add()),
+    "cooled to an eighth": (True, add()),
+    "weights' rate doubled": (False, add(weight=-1)),
+    "weights' rate halved": (False, add(weight=1)),
+    "anchors' rate doubled": (False, add(anchor=-1)),
+    "anchors' rate halved": (False, add(anchor=1)),
+    "all rates doubled": (False, add(weight=-1, anchor=-1)),
+    "all rates halved": (False, add(weight=1, anchor=1)),
+    "weights kept, anchors learn": (False, add(weight=24)),
+    "biases move (shift 8)": (False, add(bias=-16)),
+    "biases move (shift 4)": (False, add(bias=-20)),
 }
 
 

@@ -323,6 +323,7 @@ TABLE: dict[Any, Lowering] = {
     aten.abs.default: magnitude,
     aten.bitwise_and.Scalar: low_bits,
     aten.eq.Tensor: comparison(Op.EQUAL),
+    aten.gt.Tensor: comparison(Op.GREATER),
     aten.le.Tensor: comparison(Op.LESS_EQUAL),
     aten.gt.Scalar: comparison(Op.GREATER),
     aten.ge.Scalar: comparison(Op.GREATER_EQUAL),

@@ -6,7 +6,14 @@ from torch import Tensor
 from torch.library import custom_op
 
 from dfedge.int8.ops.update import scaled_round
-from dfedge.int8.ops.values import ACTIVATION_MAX, DEAD_SCORE, MARGIN_UNIT
+from dfedge.int8.ops.values import (
+    ACTIVATION_MAX,
+    DEAD_SCORE,
+    LEVEL_STEP,
+    LEVELS,
+    LEVELS_LOG,
+    MARGIN_UNIT,
+)
 
 
 @custom_op("dfedge::anchor_scores", mutates_args=())
@@ -27,14 +34,24 @@ def _(p: Tensor, anchors: Tensor) -> Tensor:
 
 @custom_op("dfedge::contrast", mutates_args=())
 def contrast(
-    scores: Tensor, anchors: Tensor, y: Tensor, live: Tensor, margin: int
+    scores: Tensor,
+    p: Tensor,
+    anchors: Tensor,
+    y: Tensor,
+    live: Tensor,
+    margin: int,
+    pull: int,
+    separation: int,
 ) -> tuple[Tensor, Tensor]:
     """The margin loss's error: coefficients int8 [B, K] and error int8 [B, d].
 
-    With y the label and k* the nearest live wrong anchor (the first among equals), a sample is
-    active when ``margin/16 |A_k* - A_y|^2 + score_k* - score_y > 0``.  An active sample has
-    coefficient +1 at y, -1 at k* and error ``A_k* - A_y``; any other has zeros.  Where no other
-    class is live there is nothing to push away from: zeros as well.
+    With y the label, k* the nearest live wrong anchor (the first among equals) and
+    ``D = |A_k* - A_y|^2``, a sample violates the margin by ``v = 16 (score_k* - score_y) + margin
+    D``.  Its level, 0 to 8, is the number of j in 0..7 with ``v > 2 j D``: how far it is beyond the
+    margin, in eighths of the separation (a squared hinge that saturates).  Its error is ``level / 8
+    (A_k* - A_y + (p - A_y) / 2^pull)``, saturated before and rounded half away from zero after the
+    level and the pull; its coefficient is ``level`` at y and ``-level`` at k*, the latter only
+    where ``D < separation``.  Where no other class is live all are zero.
     """
     classes = anchors.shape[0]
     right = F.one_hot(y.long(), classes).bool()
@@ -43,14 +60,32 @@ def contrast(
     wrong = F.one_hot(index, classes).bool()
     apart = wrong.int() - right.int()
     error = (apart.double() @ anchors.double()).to(torch.int32)
-    violation = MARGIN_UNIT * (apart * scores).sum(1) + margin * (error * error).sum(1)
-    active = ((violation > 0) & (best > DEAD_SCORE)).int()[:, None]
-    return (-active * apart).to(torch.int8), (active * error).to(torch.int8)
+    distance = (error * error).sum(1, dtype=torch.int32)
+    violation = MARGIN_UNIT * (apart * scores).sum(1, dtype=torch.int32) + margin * distance
+    level = torch.stack([violation > LEVEL_STEP * j * distance for j in range(LEVELS)]).sum(0)
+    level = (level * (best > DEAD_SCORE)).int()[:, None]
+    away = p.int() - anchors[y.long()].int()
+    error = (error + _shifted(away, pull)).clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
+    repels = (distance < separation).int()[:, None]
+    coefficient = level * (right.int() - wrong.int() * repels)
+    return coefficient.to(torch.int8), _shifted(level * error, LEVELS_LOG).to(torch.int8)
+
+
+def _shifted(v: Tensor, shift: int) -> Tensor:
+    """``v / 2^shift``, halves away from zero."""
+    return torch.sign(v) * ((v.abs() + ((1 << shift) >> 1)) >> shift)
 
 
 @contrast.register_fake
 def _(
-    scores: Tensor, anchors: Tensor, y: Tensor, live: Tensor, margin: int
+    scores: Tensor,
+    p: Tensor,
+    anchors: Tensor,
+    y: Tensor,
+    live: Tensor,
+    margin: int,
+    pull: int,
+    separation: int,
 ) -> tuple[Tensor, Tensor]:
     return anchors.new_empty(scores.shape), anchors.new_empty((len(scores), anchors.shape[1]))
 

@@ -5,8 +5,15 @@ WEIGHT_MAX = 127
 BIAS_MAX = 1 << 24
 DEAD_SCORE = -(1 << 30)
 """The score of a class that is not live: below every score that `bounds` admits."""
+NO_PULL = 8
+"""The shift beyond which nothing is left of a difference of two activations."""
 MARGIN_UNIT = 16
 """Margins are integers in sixteenths of the separation of two anchors."""
+LEVELS_LOG = 3
+LEVELS = 1 << LEVELS_LOG
+"""How finely a violation of the margin is graded."""
+LEVEL_STEP = 2
+"""Of a level, in sixteenths of the separation of two anchors."""
 ENERGY_MARGIN_UNIT = 256
 """Margins between energies are integers in 256ths of their sum."""
 ENERGY_SHIFT = 10

@@ -3,8 +3,15 @@
 import torch
 from torch import Tensor
 
-from dfedge.int8.ops.values import ACTIVATION_MAX, DEAD_SCORE, MARGIN_UNIT
-from dfedge.int8.stock.primitives import I8, I32, correlate, matmul_i32
+from dfedge.int8.ops.values import (
+    ACTIVATION_MAX,
+    DEAD_SCORE,
+    LEVEL_STEP,
+    LEVELS,
+    LEVELS_LOG,
+    MARGIN_UNIT,
+)
+from dfedge.int8.stock.primitives import I8, I32, correlate, matmul_i32, rounded
 from dfedge.int8.stock.update import scaled_round
 
 
@@ -29,20 +36,45 @@ def first_of(best: Tensor, among: Tensor, dim: int) -> Tensor:
     return (first == places).to(I32)
 
 
+def rows_of(anchors: Tensor, chosen: Tensor) -> Tensor:
+    """Sums of rows int8 [K, d] with coefficients int32 [B, K] of -1, 0 and 1: int32 [B, d]."""
+    chosen = chosen.to(I8).transpose(0, 1)
+    picked: Tensor = matmul_i32(anchors.transpose(0, 1), chosen).transpose(0, 1)
+    return picked
+
+
 def contrast(
-    scores: Tensor, anchors: Tensor, y: Tensor, live: Tensor, margin: int
+    scores: Tensor,
+    p: Tensor,
+    anchors: Tensor,
+    y: Tensor,
+    live: Tensor,
+    margin: int,
+    pull: int,
+    separation: int,
 ) -> tuple[Tensor, Tensor]:
     right = one_hot(y, anchors.shape[0])
     rival = live.to(I32) * (1 - right)
     rivals = scores * rival + DEAD_SCORE * (1 - rival)
     best = rivals.amax(1, keepdim=True)
-    apart = first_of(best, rivals, 1) - right
-    error = matmul_i32(anchors.transpose(0, 1), apart.to(I8).transpose(0, 1)).transpose(0, 1)
+    wrong = first_of(best, rivals, 1)
+    apart = wrong - right
+    error = rows_of(anchors, apart)
     gap = (apart * scores).sum(1, keepdim=True, dtype=I32)
-    separation = (error * error).sum(1, keepdim=True, dtype=I32)
-    violated = ((MARGIN_UNIT * gap + margin * separation) > 0).to(I32)
-    active = violated * (best > DEAD_SCORE).to(I32)
-    return (active * (0 - apart)).to(I8), (active * error).to(I8)
+    distance = (error * error).sum(1, keepdim=True, dtype=I32)
+    steps = torch.arange(LEVELS, dtype=I32) * LEVEL_STEP
+    passed = (MARGIN_UNIT * gap + margin * distance > distance * steps).to(I32)
+    level = passed.sum(1, keepdim=True, dtype=I32) * (best > DEAD_SCORE).to(I32)
+    error = error + signed_shift(p.to(I32) - rows_of(anchors, right), pull)
+    error = error.clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
+    repels = (distance < separation).to(I32)
+    coefficient = level * (right - wrong * repels)
+    return coefficient.to(I8), signed_shift(level * error, LEVELS_LOG).to(I8)
+
+
+def signed_shift(v: Tensor, shift: int) -> Tensor:
+    """``v / 2^shift``, halves away from zero."""
+    return torch.sign(v) * rounded(v.abs(), shift)
 
 
 def anchor_update(
