@@ -84,7 +84,7 @@ class Layer(msgspec.Struct, frozen=True):
         score_shift: left shift of this layer's score in the sum over layers.
         margin: one-pass: in sixteenths of the separation of two anchors; label-plane: in 256ths of
             the sum of two energies.
-        pull: one-pass: right shift of an active sample's pull to its own anchor; 8 is none.
+        pull: one-pass: right shift of an active sample's pull to its own anchor; 12 is none.
         separation: one-pass: squared distance of two anchors from which on they no longer repel.
         counted: whether its score is part of the sum.
         norm, norm_shift: label-plane: of the multiplier that normalises what is handed on.
@@ -96,7 +96,7 @@ class Layer(msgspec.Struct, frozen=True):
     cells: int = 1
     score_shift: int = 0
     margin: int = 0
-    pull: int = 8
+    pull: int = 12
     separation: int = 0
     counted: bool = True
     norm: int = 0

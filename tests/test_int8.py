@@ -49,7 +49,7 @@ def test_contrast_pushes_from_the_nearest_wrong_anchor_and_pulls_to_the_right_on
     c, e = ops.contrast(scores, p, anchors, ints(0), live, 0, NO_PULL, FAR)
     # D = 100, v = 16 * 20 = 320, beyond 0 and 200: two eighths of the step.
     assert c.tolist() == [[2, -2, 0]]
-    assert e.tolist() == [[3, 0]]  # 2/8 of the nearest wrong anchor minus the right one
+    assert e.tolist() == [[20, 0]]  # twice the nearest wrong anchor minus the right one
 
 
 def test_margin_is_in_sixteenths_of_the_separation() -> None:
@@ -75,15 +75,16 @@ def test_class_that_is_not_live_is_no_rival() -> None:
 
 
 def test_pull_brings_an_active_sample_to_its_own_anchor_and_saturates() -> None:
-    anchors = ints(10, 0, 0, 100, dtype=torch.int8).reshape(2, 2)
-    live, p = torch.ones(2, dtype=torch.int8), ints(13, 90, dtype=torch.int8).reshape(1, 2)
+    anchors = ints(10, 0, 0, 10, dtype=torch.int8).reshape(2, 2)
+    live, p = torch.ones(2, dtype=torch.int8), ints(13, 9, dtype=torch.int8).reshape(1, 2)
     scores = ops.anchor_scores(p, anchors)
-    # A_k* - A_y = (-10, 100); p - A_y = (3, 90), of which a quarter is (1, 23), a half (2, 45).
-    # D = 10100, v = 16 * 7840, beyond 6 * 2 * D: level 7, so (7 e + 4) >> 3 of each magnitude.
-    for pull, wanted in ((NO_PULL, [-9, 88]), (2, [-8, 108]), (1, [-7, 111])):
-        assert ops.contrast(scores, p, anchors, ints(0), live, 0, pull, FAR)[1].tolist() == [wanted]
+    # Label 1: A_k* - A_y = (10, -10), p - A_y = (13, -1), scores 160 and 80, D = 200;
+    # v = 16 * 80 is beyond 400 j for j in 0..3: level 4.
+    # Four times (10 + 3.25, -10 - 0.25) with a pull of 1/4, (16.5, -10.5) of 1/2, (23, -11) of 1.
+    for pull, wanted in ((NO_PULL, [40, -40]), (2, [53, -41]), (1, [66, -42]), (0, [92, -44])):
+        assert ops.contrast(scores, p, anchors, ints(1), live, 0, pull, FAR)[1].tolist() == [wanted]
     # Rightly classified by more than the margin: no pull either.
-    assert not ops.contrast(scores, p, anchors, ints(1), live, 1, 0, FAR)[1].any()
+    assert not ops.contrast(scores, p, anchors, ints(0), live, 1, 0, FAR)[1].any()
 
 
 def test_step_grows_with_the_violation_of_the_margin() -> None:
@@ -105,7 +106,7 @@ def test_anchors_repel_until_they_are_apart() -> None:
     for separation, wanted in ((100, [[8, 0]]), (101, [[8, -8]])):  # D is 100
         c, e = ops.contrast(scores, p, anchors, ints(0), live, 3, NO_PULL, separation)
         assert c.tolist() == wanted
-        assert e.tolist() == [[10]]
+        assert e.tolist() == [[80]]  # level 8 times A_k* - A_y
 
 
 def test_update_rounds_the_magnitude_and_is_exact_on_average() -> None:

@@ -21,8 +21,8 @@ Its error
     k* = the live wrong class with the largest score, the first among equals
     D = |A_k* - A_y|^2,  v = 16 (score_k* - score_y) + margin D
     level = how many j in 0..7 have  v > 2 j D      0: the margin is kept, nothing moves
-    e = level/8 clamp(A_k* - A_y + (p - A_y) / 2^pull), the same in every position of a cell where
-    h > 0; both quotients round half away from zero
+    e = clamp(level (A_k* - A_y + (p - A_y) / 2^pull)), rounded half away from zero, the same in
+    every position of a cell where h > 0
     Three departures from the host's hinge, because a layer here has no normalisation that would
     keep it from meeting its margin by growing: the step is graded (a squared hinge that saturates),
     an active sample is pulled to its own anchor (the paper's lambda, 2^-pull), and anchors no

@@ -1,9 +1,9 @@
 """Right shifts of errors that are carried back, so that what meets is on one scale.
 
 The true gradient of a layer's loss at one position of its output is the integer error times
-``2^-E``, with ``E = f + log2(d n D / 2)``: f the activations' exponent, d the anchor's length, n
-the positions of a cell and D the mean squared distance of two anchors, all from the goodness
-``|p - A|^2 / d`` and its separation-normalised margin.  An error that comes down to the layer below
+``2^-E``, with ``E = f + 3 + log2(d n D / 2)``: f the activations' exponent, 3 for levels in
+eighths, d the anchor's length, n the positions of a cell and D the mean squared distance of two
+anchors, all from the goodness ``|p - A|^2 / d`` and its separation-normalised margin.  An error that comes down to the layer below
 is shifted to that layer's own E; inside a unit only the use of the int8 range matters.
 """
 
@@ -13,6 +13,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from dfedge.int8.ops.values import LEVELS_LOG
 from dfedge.int8.scales import LayerScales
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Conv, Join, Layer, Plan
@@ -26,7 +27,7 @@ def own_exponent(layer: Layer, scales: LayerScales, anchors: Tensor) -> float:
     cell = -(-end.out_height // layer.cells) * -(-end.out_width // layer.cells)
     real = anchors.double() * 2.0**-scales.output
     apart = torch.pdist(real).square().mean().item() / layer.features
-    return scales.output + math.log2(layer.features * cell * max(apart, 1e-6) / 2)
+    return scales.output + LEVELS_LOG + math.log2(layer.features * cell * max(apart, 1e-6) / 2)
 
 
 def _inside(w: Tensor, conv: Conv) -> int:

@@ -30,6 +30,7 @@ def main() -> None:
         "anchors_only": statistics.mean(s["anchors_only"] for s in shifted),
         "onnx": statistics.mean(s["after"]["onnx"] for s in shifted),
         "executorch": statistics.mean(s["after"]["executorch"] for s in shifted),
+        "litert": statistics.mean(s["after"]["litert"] for s in shifted),
     }
     print("mean", mean)
     path = HERE / "results" / "three_seeds.json"

@@ -11,7 +11,6 @@ from dfedge.int8.ops.values import (
     DEAD_SCORE,
     LEVEL_STEP,
     LEVELS,
-    LEVELS_LOG,
     MARGIN_UNIT,
 )
 
@@ -48,10 +47,10 @@ def contrast(
     With y the label, k* the nearest live wrong anchor (the first among equals) and
     ``D = |A_k* - A_y|^2``, a sample violates the margin by ``v = 16 (score_k* - score_y) + margin
     D``.  Its level, 0 to 8, is the number of j in 0..7 with ``v > 2 j D``: how far it is beyond the
-    margin, in eighths of the separation (a squared hinge that saturates).  Its error is ``level / 8
-    (A_k* - A_y + (p - A_y) / 2^pull)``, saturated before and rounded half away from zero after the
-    level and the pull; its coefficient is ``level`` at y and ``-level`` at k*, the latter only
-    where ``D < separation``.  Where no other class is live all are zero.
+    margin, in eighths of the separation (a squared hinge that saturates).  Its error is ``level
+    (A_k* - A_y + (p - A_y) / 2^pull)``, rounded half away from zero and saturated; its coefficient
+    is ``level`` at y and ``-level`` at k*, the latter only where ``D < separation``.  Where no
+    other class is live all are zero.
     """
     classes = anchors.shape[0]
     right = F.one_hot(y.long(), classes).bool()
@@ -65,15 +64,12 @@ def contrast(
     level = torch.stack([violation > LEVEL_STEP * j * distance for j in range(LEVELS)]).sum(0)
     level = (level * (best > DEAD_SCORE)).int()[:, None]
     away = p.int() - anchors[y.long()].int()
-    error = (error + _shifted(away, pull)).clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
+    error = level * (error * (1 << pull) + away)
+    error = torch.sign(error) * ((error.abs() + ((1 << pull) >> 1)) >> pull)
+    error = error.clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
     repels = (distance < separation).int()[:, None]
     coefficient = level * (right.int() - wrong.int() * repels)
-    return coefficient.to(torch.int8), _shifted(level * error, LEVELS_LOG).to(torch.int8)
-
-
-def _shifted(v: Tensor, shift: int) -> Tensor:
-    """``v / 2^shift``, halves away from zero."""
-    return torch.sign(v) * ((v.abs() + ((1 << shift) >> 1)) >> shift)
+    return coefficient.to(torch.int8), error.to(torch.int8)
 
 
 @contrast.register_fake

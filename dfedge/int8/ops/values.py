@@ -5,8 +5,8 @@ WEIGHT_MAX = 127
 BIAS_MAX = 1 << 24
 DEAD_SCORE = -(1 << 30)
 """The score of a class that is not live: below every score that `bounds` admits."""
-NO_PULL = 8
-"""The shift beyond which nothing is left of a difference of two activations."""
+NO_PULL = 12
+"""The shift beyond which nothing is left of eight times a difference of two activations."""
 MARGIN_UNIT = 16
 """Margins are integers in sixteenths of the separation of two anchors."""
 LEVELS_LOG = 3

@@ -8,7 +8,6 @@ from dfedge.int8.ops.values import (
     DEAD_SCORE,
     LEVEL_STEP,
     LEVELS,
-    LEVELS_LOG,
     MARGIN_UNIT,
 )
 from dfedge.int8.stock.primitives import I8, I32, correlate, matmul_i32, rounded
@@ -65,16 +64,12 @@ def contrast(
     steps = torch.arange(LEVELS, dtype=I32) * LEVEL_STEP
     passed = (MARGIN_UNIT * gap + margin * distance > distance * steps).to(I32)
     level = passed.sum(1, keepdim=True, dtype=I32) * (best > DEAD_SCORE).to(I32)
-    error = error + signed_shift(p.to(I32) - rows_of(anchors, right), pull)
+    error = level * (error * (1 << pull) + (p.to(I32) - rows_of(anchors, right)))
+    error = torch.sign(error) * rounded(error.abs(), pull)
     error = error.clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
     repels = (distance < separation).to(I32)
     coefficient = level * (right - wrong * repels)
-    return coefficient.to(I8), signed_shift(level * error, LEVELS_LOG).to(I8)
-
-
-def signed_shift(v: Tensor, shift: int) -> Tensor:
-    """``v / 2^shift``, halves away from zero."""
-    return torch.sign(v) * rounded(v.abs(), shift)
+    return coefficient.to(I8), error.to(I8)
 
 
 def anchor_update(
