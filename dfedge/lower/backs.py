@@ -3,8 +3,9 @@
 The true gradient of a layer's loss at one position of its output is the integer error times
 ``2^-E``, with ``E = f + 3 + log2(d n D / 2)``: f the activations' exponent, 3 for levels in
 eighths, d the anchor's length, n the positions of a cell and D the mean squared distance of two
-anchors, all from the goodness ``|p - A|^2 / d`` and its separation-normalised margin.  An error that comes down to the layer below
-is shifted to that layer's own E; inside a unit only the use of the int8 range matters.
+anchors, all from the goodness ``|p - A|^2 / d`` and its separation-normalised margin.  An error
+that comes down to the layer below is shifted to that layer's own E; inside a unit only the use of
+the int8 range matters.
 """
 
 import math
