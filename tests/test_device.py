@@ -179,7 +179,7 @@ def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     whole = Session.open(bundle, "onnx", tmp_path / "whole")
-    finetune(whole, digits(bundle, "stream"), job(8000))
+    finetune(whole, digits(bundle, "stream"), job(8000, cooling=False))
     command = [sys.executable, "-m", "dfedge", "finetune", str(bundle.folder), "--data", "digits",
                "--shift", "rotate:90", "--samples", "8000", "--runtime", "onnx", "--json",
                "--state", str(tmp_path / "killed")]  # fmt: skip
