@@ -71,7 +71,7 @@ def bench(
 
     Raises:
         UsageError: an unknown runtime, or a number of threads below one.
-        DfedgeError: a measurement that failed.
+        DfedgeError: a measurement of a runtime that failed; a rival's is told in ``not_run``.
     """
     for name in runtimes or []:
         if name not in RUNTIMES:
@@ -98,7 +98,14 @@ def bench(
             _prepare(name, bundle, Path(scratch))
         for i, job in enumerate(jobs):
             watch(f"{job.contender} {job.method}, {job.threads} threads", i, len(jobs))
-            found[job] = _measure(job, bundle, Path(scratch), seconds, ort_training)
+            if job.contender in not_run:
+                continue
+            try:
+                found[job] = _measure(job, bundle, Path(scratch), seconds, ort_training)
+            except DfedgeError as error:
+                if job.contender not in RIVALS:
+                    raise
+                not_run[job.contender] = str(error)  # a rival's failure is a finding
     rows = [
         Row(job.contender, job.method, job.threads, round(time.ms, 3), round(1000 / time.ms, 1),
             dict(_ratios(job, found)))

@@ -62,7 +62,8 @@ class FloatNet(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(FloatLayer(layer) for layer in plan.layers)
         self.pools = [layer.pool for layer in plan.layers[:-1]]
-        self.cells = plan.layers[-1].cells
+        self.cells, end = plan.layers[-1].cells, plan.layers[-1].ends
+        self.shape = end.channels, end.out_height, end.out_width
         self.head = nn.Linear(plan.layers[-1].features, plan.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,12 +72,14 @@ class FloatNet(nn.Module):
             x = layer(x)
             x = F.max_pool2d(x, 2) if pool else x
         h = self.layers[-1](x)
-        batch, channels, rows, cols = h.shape
+        channels, rows, cols = self.shape  # numbers, where a tracer would see h.shape as tensors
         height, width = -(-rows // self.cells), -(-cols // self.cells)
-        if (height * self.cells, width * self.cells) != (rows, cols):
-            h = F.pad(h, (0, width * self.cells - cols, 0, height * self.cells - rows))
-        # Not avg_pool2d, whose backward ExecuTorch lacks.
-        parts = h.reshape(batch, channels, self.cells, height, self.cells, width)
+        # Zeros joined on: ExecuTorch refuses the backward of pad and lacks that of avg_pool2d.
+        if height * self.cells > rows:
+            h = torch.cat([h, 0 * h[:, :, : height * self.cells - rows]], 2)
+        if width * self.cells > cols:
+            h = torch.cat([h, 0 * h[..., : width * self.cells - cols]], 3)
+        parts = h.reshape(-1, channels, self.cells, height, self.cells, width)
         logits: Tensor = self.head(parts.mean((3, 5)).flatten(1))
         return logits
 
