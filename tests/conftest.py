@@ -42,7 +42,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle:
-    """Both formats, batches 1 and 16. Nothing may write into it."""
+    """All formats, batches 1 and 16. Nothing may write into it."""
 
     def make(folder: Path) -> None:
         export(Run.open(run_folder), ExportOptions(tuple(RUNTIMES)), folder)

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -42,16 +41,11 @@ def clock(call: Call, seconds: float) -> Timed:
 
 def _program(runtime: str, folder: Path, method: str, threads: int) -> Call:
     """A method of the bundle, on golden inputs."""
+    from dfedge.device.replay import golden_call
     from dfedge.device.runners import open_runner
 
     bundle = Bundle.open(folder)
-    runner = open_runner(bundle, runtime, threads)
-    entry = next(m for m in bundle.manifest.methods if m.name == method)
-    golden = bundle.golden()
-    x, y = golden["x"][1][: entry.batch], golden["y"][1][: entry.batch]
-    call = getattr(runner, entry.kind)
-    given: tuple[Any, ...] = (x, y) if entry.kind in LEARNING else (x,)
-    return lambda: call(*given)
+    return golden_call(bundle, open_runner(bundle, runtime, threads), method, 1)
 
 
 def _pytorch(folder: Path, method: str, threads: int) -> Call:

@@ -11,8 +11,8 @@ import msgspec
 
 from dfedge.bench.measure import Timed
 from dfedge.bundle import LEARNING, Bundle
-from dfedge.device.runners import RUNTIMES, installed
-from dfedge.errors import DfedgeError, UsageError, unknown_name
+from dfedge.device.runners import check_runtimes, installed
+from dfedge.errors import DfedgeError, UsageError
 
 RIVALS = ("pytorch-bp", "executorch-bp", "ort-training-bp")
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
@@ -73,10 +73,7 @@ def bench(
         UsageError: an unknown runtime, or a number of threads below one.
         DfedgeError: a measurement of a runtime that failed; a rival's is told in ``not_run``.
     """
-    for name in runtimes or []:
-        if name not in RUNTIMES:
-            raise unknown_name("runtime", name, list(RUNTIMES))
-        bundle.format(name)
+    check_runtimes(bundle, runtimes or [])
     if min(threads) < 1:
         raise UsageError(f"--threads {min(threads)}: allowed: 1 or more")
     manifest = bundle.manifest

@@ -7,15 +7,16 @@ doctor`` and by ``dfedge verify``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.bundle import Bundle
-from dfedge.device.runners import RUNTIMES, Runner, installed, open_runner
-from dfedge.errors import DfedgeError, UsageError, unknown_name
+from dfedge.bundle import LEARNING, Bundle
+from dfedge.device.runners import Runner, check_runtimes, installed, open_runner
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.state import digest, tensor_digest
 
 REFERENCE = "pytorch"
@@ -74,9 +75,7 @@ def open_runners(
         DfedgeError: a wanted runtime that is not installed, or one that refuses the program.
     """
     names = wanted or list(bundle.manifest.formats)
-    for name in names:
-        if name not in RUNTIMES:
-            raise unknown_name("runtime", name, list(RUNTIMES))
+    check_runtimes(bundle, names)
     missing = [] if wanted else [name for name in names if not installed(name)]
     runners = {name: open_runner(bundle, name) for name in names if name not in missing}
     return runners, {name: f"not installed; pip install 'dfedge[{name}]'" for name in missing}
@@ -144,6 +143,22 @@ def replay(
     for runner in everyone.values():
         runner.set_state(bundle.initial_state())
     return Verification(first is None, steps, hashes, not_run or {}, first)
+
+
+def golden_call(bundle: Bundle, runner: Runner, name: str, step: int) -> Callable[[], object]:
+    """A call of a method on the inputs of one golden step: what is timed and measured.
+
+    Args:
+        name: of the method.
+        step: 0 is the first; labels of odd steps are moved by one class.
+    """
+    entry = next(method for method in bundle.manifest.methods if method.name == name)
+    golden = bundle.golden()
+    x, y = golden["x"][step][: entry.batch], golden["y"][step][: entry.batch]
+    if entry.kind == "train_from":
+        x = runner.features(x)[-1]
+    call = getattr(runner, entry.kind)
+    return partial(call, x, y) if entry.kind in LEARNING else partial(call, x)
 
 
 def check_golden(bundle: Bundle, runtime: str) -> int:

@@ -57,6 +57,18 @@ def installed(runtime: str) -> bool:
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
+def check_runtimes(bundle: Bundle, names: list[str]) -> None:
+    """Refuse a name that is no runtime, or one that the bundle has no programs for.
+
+    Raises:
+        UsageError: naming it and the known ones.
+    """
+    for name in names:
+        if name not in RUNTIMES:
+            raise unknown_name("runtime", name, list(RUNTIMES))
+        bundle.format(name)
+
+
 def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     """Open a bundle's programs, at its first state, in a runtime that uses so many threads.
 
@@ -64,9 +76,7 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
         UsageError: no such runtime, or the bundle was not exported to its format.
         DfedgeError: the runtime is not installed, or refuses the program.
     """
-    if runtime not in RUNTIMES:
-        raise unknown_name("runtime", runtime, list(RUNTIMES))
-    bundle.format(runtime)
+    check_runtimes(bundle, [runtime])
     if not installed(runtime):
         raise DfedgeError(f"runtime '{runtime}' is not installed; pip install 'dfedge[{runtime}]'")
     module, name = RUNTIMES[runtime].split(":")

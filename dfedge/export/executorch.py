@@ -37,14 +37,7 @@ def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:
 
 def _correlate(a: Tensor, b: Tensor) -> Tensor:
     """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
-    total: Tensor | None = None
-    for start in range(0, a.shape[0], EXACT_DEPTH):
-        left, right = a[start : start + EXACT_DEPTH], b[start : start + EXACT_DEPTH]
-        turned = right.transpose(0, 1).to(torch.float32)
-        part = torch.mm(turned, left.to(torch.float32)).to(torch.int32)
-        total = part if total is None else total + part
-    assert total is not None
-    return total.transpose(0, 1)
+    return _matmul_i32(b.transpose(0, 1), a).transpose(0, 1)
 
 
 def _shift_right(v: Tensor, shift: Tensor) -> Tensor:

@@ -24,9 +24,7 @@ from onnxscript.optimizer import fold_constants
 from dfedge.bundle import MemoryPlan
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.liveness import Flow, peak_bytes
-from dfedge.export.program import FunctionalProgram, Method
-from dfedge.int8 import stock
-from dfedge.lower.state import changed_names
+from dfedge.export.program import Method, export_functional
 from dfedge.quiet import quiet
 
 OPSET = 20
@@ -82,23 +80,15 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
 
 
 def _translate(source: Source, method: Method) -> onnx.ModelProto:
-    names = list(source.state)
-    wrapper = FunctionalProgram(source.plan, names, method)
-    args = (*source.state.values(), *method.example(source.plan))
-    results = method.results(source.plan)
-    if method.learns:
-        changed = changed_names(names, source.plan.cut)
-        results = [f"{name}.next" for name in changed] + results
     with quiet():
-        exported = torch.export.export(wrapper, args, strict=False)
-        exported = exported.run_decompositions(stock.decompositions())
+        functional = export_functional(source.plan, source.state, method)
         program = torch.onnx.export(
-            exported,
+            functional.program,
             dynamo=True,
             opset_version=OPSET,
             custom_translation_table=TRANSLATIONS,
-            input_names=names + ["x", "y"][: len(args) - len(names)],
-            output_names=results,
+            input_names=functional.inputs,
+            output_names=functional.outputs,
             verbose=False,
             optimize=False,
         )

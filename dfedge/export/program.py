@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from dfedge.bundle import LEARNING
+from dfedge.int8 import stock
 from dfedge.lower.state import State, changed_names
 from dfedge.lower.step import features, infer, train, train_from
 from dfedge.plan import Plan
@@ -93,6 +95,33 @@ class FunctionalProgram(nn.Module):
         if new is None:
             return results
         return (*(new[name] for name in changed_names(self.names, self.plan.cut)), *results)
+
+
+@dataclass(frozen=True)
+class Functional:
+    """A method exported over functional state, in stock operators and primitives.
+
+    Attributes:
+        inputs: names of what goes in: the state, x, y.
+        outputs: names of what comes out; the new value of a tensor NAME is ``NAME.next``.
+    """
+
+    program: ExportedProgram
+    inputs: list[str]
+    outputs: list[str]
+
+
+def export_functional(plan: Plan, state: State, method: Method) -> Functional:
+    """What every format without state of its own is made from."""
+    names, given = list(state), method.example(plan)
+    changed = changed_names(names, plan.cut) if method.learns else []
+    module = FunctionalProgram(plan, names, method)
+    program = torch.export.export(module, (*state.values(), *given), strict=False)
+    return Functional(
+        program.run_decompositions(stock.decompositions()),
+        names + ["x", "y"][: len(given)],
+        [f"{name}.next" for name in changed] + method.results(plan),
+    )
 
 
 class StatefulModule(nn.Module):

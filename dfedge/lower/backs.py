@@ -22,12 +22,16 @@ from dfedge.plan import Conv, Join, Layer, Plan
 MAX_BACK = 24
 
 
+def mean_separation(anchors: Tensor) -> float:
+    """``|A_k - A_j|^2`` on average over all pairs; anchors int8 [K, d] of trained classes."""
+    return torch.pdist(anchors.double()).square().mean().item()
+
+
 def own_exponent(layer: Layer, scales: LayerScales, anchors: Tensor) -> float:
     """E of a layer's own error; anchors int8 [K, d] of trained classes."""
     end = layer.ends
     cell = -(-end.out_height // layer.cells) * -(-end.out_width // layer.cells)
-    real = anchors.double() * 2.0**-scales.output
-    apart = torch.pdist(real).square().mean().item() / layer.features
+    apart = mean_separation(anchors) * 4.0**-scales.output / layer.features
     return scales.output + LEVELS_LOG + math.log2(layer.features * cell * max(apart, 1e-6) / 2)
 
 

@@ -10,7 +10,7 @@ from dfedge.learn.calibrate import range_exponent
 from dfedge.learn.fake import quantise
 from dfedge.learn.net import Net
 from dfedge.learn.skeleton import skeleton
-from dfedge.lower.backs import with_backs
+from dfedge.lower.backs import mean_separation, with_backs
 from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Form, Join, Layer, Plan, Rule
@@ -85,8 +85,8 @@ def _separated(plan: Plan, state: State, rows: int, least: int) -> Plan:
     """
     layers = []
     for i, layer in enumerate(plan.layers):
-        apart = torch.pdist(state[f"layer{i}.anchors"][:rows].double()).square().mean()
-        separation = max(round(apart.item()), least * layer.features)
+        apart = mean_separation(state[f"layer{i}.anchors"][:rows])
+        separation = max(round(apart), least * layer.features)
         layers.append(replace(layer, separation=separation))
     return replace(plan, layers=tuple(layers))
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from dfedge.bundle import LEARNING, Bundle
+from dfedge.bundle import Bundle
+from dfedge.device.replay import golden_call
 from dfedge.device.runners import RUNTIMES, open_runner
 
 
@@ -52,17 +53,11 @@ def measure(folder: Path, runtime: str, method: str, calls: int) -> Measured:
     import_module(RUNTIMES[runtime].split(":")[0])
     before = peak_resident_bytes()
     runner = open_runner(bundle, runtime)
-    entry = next(m for m in bundle.manifest.methods if m.name == method)
-    golden = bundle.golden()
-    x, y = golden["x"][0][: entry.batch], golden["y"][0][: entry.batch]
-    if entry.kind == "train_from":
-        x = runner.features(x)[-1]
-    call = getattr(runner, entry.kind)
-    given = (x, y) if entry.kind in LEARNING else (x,)
+    call = golden_call(bundle, runner, method, 0)
     times = []
     for _ in range(calls):
         start = time.perf_counter()
-        call(*given)
+        call()
         times.append((time.perf_counter() - start) * 1000)
     median = round(statistics.median(times), 3)
     return Measured(runtime, method, before, peak_resident_bytes(), median)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from dfedge.bundle import Bundle
-from dfedge.device.runners import RUNTIMES, installed
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.device.runners import check_runtimes, installed
+from dfedge.errors import DfedgeError
 from dfedge.profile.measure import Measured
 from dfedge.target import load_target
 
@@ -54,10 +54,7 @@ def profile(
     manifest = bundle.manifest
     name = target or manifest.target
     device = load_target(name)
-    for runtime in runtimes or []:
-        if runtime not in RUNTIMES:
-            raise unknown_name("runtime", runtime, list(RUNTIMES))
-        bundle.format(runtime)
+    check_runtimes(bundle, runtimes or [])
     wanted = runtimes or [runtime for runtime in manifest.formats if installed(runtime)]
     jobs = [(runtime, method.name) for runtime in wanted for method in manifest.methods]
     measured = []

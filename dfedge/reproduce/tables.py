@@ -21,10 +21,12 @@ def markdown(table: Table, rows: dict[str, Row]) -> str:
     spent = sum(row["seconds"] for row in ran)
     devices = sorted({row["device"] for row in ran})
     short = sum(row["status"] == "short" for row in ran)
-    seen = sorted({f"{row['images_seen']:,}" for row in ran if "images_seen" in row}, key=len)
+    seen = sorted({row["images_seen"] for row in ran if "images_seen" in row})
     facts = [f"{len(ran)} of {len(table.jobs)} cells ran", f"{spent / 60:.0f} min on {devices}"]
     if short:
-        facts.append(f"{short} of them short (images seen by each: {', '.join(seen)})")
+        facts.append(
+            f"{short} of them short (images seen by each: {', '.join(map('{:,}'.format, seen))})"
+        )
     command = f"`dfedge reproduce {table.name}`"
     return f"**{table.name}. {table.title}** ({command})\n\n{table.render(rows)}\n\n" + (
         "; ".join(facts) + "."

@@ -17,11 +17,9 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 from dfedge.export.litert.graph import Graph
 from dfedge.export.litert.options import (
     concat_options,
-    matmul_options,
     plain_options,
     reduce_options,
     reshape_options,
-    strided_slice_options,
 )
 from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock import primitives  # noqa: F401  registers them
@@ -194,7 +192,7 @@ def _part(
         ends = [g.const(value) for value in (begin, list(shape))]
         return g.op(Op.SLICE, [x, *ends], shape, g.types[x], plain_options("Slice"))
     ends = [g.const(value) for value in (begin, end, strides)]
-    return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], strided_slice_options())
+    return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], plain_options("StridedSlice"))
 
 
 def select(n: Node) -> int:
@@ -235,9 +233,15 @@ def cat(n: Node) -> int:
     return join(n.g, [part.tensor for part in n.args[0]], axis)
 
 
+def transpose(g: Graph, x: int, order: Sequence[int]) -> int:
+    """Axes in another order."""
+    shape = [g.shapes[x][axis] for axis in order]
+    inputs = [x, g.const(list(order))]
+    return g.op(Op.TRANSPOSE, inputs, shape, g.types[x], plain_options("Transpose"))
+
+
 def permute(n: Node) -> int:
-    x, order = n.operand(0), n.g.const([axis % len(n.shape) for axis in n.args[1]])
-    return n.g.op(Op.TRANSPOSE, [x, order], n.shape, n.g.types[x], plain_options("Transpose"))
+    return transpose(n.g, n.operand(0), [axis % len(n.shape) for axis in n.args[1]])
 
 
 def reduction(op: int) -> Lowering:
@@ -283,7 +287,7 @@ def _product(g: Graph, a: int, b: int) -> int:
             left = _part(g, a, 1, start, stop, 1, (rows, stop - start))
             right = _part(g, b, 0, start, stop, 1, (stop - start, cols))
         both = [cast(g, left, F32), cast(g, right, F32)]
-        product = g.op(Op.BATCH_MATMUL, both, (rows, cols), F32, matmul_options())
+        product = g.op(Op.BATCH_MATMUL, both, (rows, cols), F32, plain_options("BatchMatMul"))
         part = cast(g, product, I32)
         total = part if total is None else binary(g, Op.ADD, total, part)
     assert total is not None
@@ -293,13 +297,7 @@ def _product(g: Graph, a: int, b: int) -> int:
 def correlate(n: Node) -> int:
     """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
     g, a, b = n.g, n.operand(0), n.operand(1)
-    return _turned(g, _product(g, _turned(g, b), a))
-
-
-def _turned(g: Graph, x: int) -> int:
-    rows, cols = g.shapes[x]
-    order, options = g.const([1, 0]), plain_options("Transpose")
-    return g.op(Op.TRANSPOSE, [x, order], (cols, rows), g.types[x], options)
+    return transpose(g, _product(g, transpose(g, b, (1, 0)), a), (1, 0))
 
 
 def same(n: Node) -> int:

@@ -28,18 +28,8 @@ def concat_options(axis: int) -> Options:
     return kind, options
 
 
-def strided_slice_options() -> Options:
-    """No mask: begin and end say all."""
-    return plain_options("StridedSlice")
-
-
 def reduce_options(keep: bool) -> Options:
     """Whether reduced axes stay, with length one."""
     kind, options = plain_options("Reducer")
     options.keepDims = keep
     return kind, options
-
-
-def matmul_options() -> Options:
-    """Neither side transposed."""
-    return plain_options("BatchMatMul")

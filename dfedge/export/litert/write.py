@@ -15,9 +15,7 @@ from dfedge.export.litert.graph import File, Graph
 from dfedge.export.litert.lowerings import DTYPES, TABLE, Node, Ref
 from dfedge.export.litert.options import reshape_options
 from dfedge.export.liveness import Flow, peak_bytes
-from dfedge.export.program import FunctionalProgram, Method
-from dfedge.int8 import stock
-from dfedge.lower.state import changed_names
+from dfedge.export.program import Method, export_functional
 from dfedge.quiet import quiet
 
 PROGRAM = "program.tflite"
@@ -38,17 +36,11 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
 
 
 def _translate(file: File, source: Source, method: Method) -> Graph:
-    names = list(source.state)
-    args = (*source.state.values(), *method.example(source.plan))
-    results = method.results(source.plan)
-    if method.learns:
-        results = [f"{n}.next" for n in changed_names(names, source.plan.cut)] + results
     with quiet():
-        wrapper = FunctionalProgram(source.plan, names, method)
-        exported = torch.export.export(wrapper, args, strict=False)
-        exported = exported.run_decompositions(stock.decompositions()).run_decompositions()
+        functional = export_functional(source.plan, source.state, method)
+        exported = functional.program.run_decompositions()
     graph = Graph(file, method.name)
-    _Walk(graph, exported, names + ["x", "y"][: len(args) - len(names)], results, method)
+    _Walk(graph, exported, functional.inputs, functional.outputs, method)
     return graph
 
 
