@@ -1,14 +1,14 @@
 """The pace of learning: rates that follow the error, as an integer rule inside the step.
 
     error' = error - (error >> k) + wrong (2^(16-k) // B)       k = max(0, 8 - log2 B)
-    slowing = how many of 2^-4, 2^-5, 2^-6, 2^-7 the error is below, at most `pace`
+    slowing = how many of 2^-4, 2^-5, ... 2^-11 the error is below, at most `pace`
     every weight and anchor shift of this step is its own plus slowing
 
 `error` is the running fraction of samples that were misjudged before they were learned, in units
 of 2^-16, over about the last 256.  A net that knows what it sees takes steps of a sixteenth; one
 that meets something new is at its full rate within a few dozen samples, and slows down as it
 learns.  Nobody has to know the length of the stream, as a cooling schedule would.  At a constant
-rate a trained net lost 1.2 points of what it knew, at this pace 0.3 (examples/experiments/pace.py).
+rate a trained net loses what it knew (examples/experiments/own_data.py).
 """
 
 import math
@@ -27,7 +27,7 @@ HORIZON_LOG = 8
 FULL = 4
 """From an error of 2^-4 on, learning is at its full rate."""
 PACE = 4
-"""The most that a shift grows by."""
+"""The most that a shift grows by; 0 keeps the rate constant."""
 MAX_PACE = 8
 PACED = ("weight_shift", "anchor_shift")
 
