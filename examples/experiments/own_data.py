@@ -2,8 +2,8 @@
 
     python examples/experiments/own_data.py --data-dir .data
 
-With the rates that the bundle comes with, the ones that learn the demo's turned digits, at its pace
-and at a constant rate: test accuracy at every 500th step at batch 16, and the fraction of weights that
+With the rates that the bundle comes with, which learn the demo's turned digits, at its pace and
+at a constant rate: test accuracy at every 500th step at batch 16, and the fraction of weights that
 moved in every layer.  Writes results/own_data.json.
 """
 
