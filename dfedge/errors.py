@@ -17,6 +17,15 @@ class UsageError(DfedgeError):
     exit_code = 2
 
 
+class ResourceError(DfedgeError):
+    """The machine could not: disk full, a failed flush, state in use, no memory (exit code 3).
+
+    What lay on the disk before lies there still, so the same command may be tried again.
+    """
+
+    exit_code = 3
+
+
 def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> UsageError:
     """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``."""
     hint = f"; {remedy}" if remedy else ""

@@ -25,6 +25,12 @@ def fail(message: str, code: int) -> int:
     return code
 
 
+def warn(notes: list[str]) -> None:
+    """Lines on stderr: what was passed over, and that the command went on."""
+    for note in notes:
+        err.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
 def say(text: str, *, next_command: str | None = None) -> None:
     """A result line, and the command that a user would type next."""
     out.print(text, soft_wrap=True)

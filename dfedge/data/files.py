@@ -13,34 +13,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Dataset, Images, Split, check_labels
+from dfedge.data.door import Door
 from dfedge.data.image import ImageRule, as_images, common_rule, image_files
 from dfedge.errors import DfedgeError, UsageError
 
 
-def load_path(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def load_path(
+    path: Path,
+    rule: ImageRule | None,
+    classes: tuple[str, ...] | None,
+    door: Door | None = None,
+) -> Dataset:
     """Read data by path.
 
     Args:
         rule: a trained model's image rule; None takes the data's own shape (`common_rule`).
         classes: a trained model's class names; None takes the data's own.
+        door: what becomes of bad samples, where the model is known; None stops at the first.
 
     Raises:
         UsageError: neither a file .npz nor a folder.
         DfedgeError: contents that cannot be used.
     """
+    door = door or Door()
     if path.is_dir():
-        return _load_folder(path, rule, classes)
+        return _load_folder(path, rule, classes, door)
     if path.suffix == ".npz" and path.is_file():
-        return _load_npz(path, rule, classes)
+        return _load_npz(path, rule, classes, door)
     raise UsageError(f"{path}: no such data; give a data set's name, a file .npz or a folder")
 
 
-def _load_npz(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def _load_npz(
+    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
+) -> Dataset:
     found = _arrays(path)
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
-    x = as_images(found["x"], str(path))
-    y = found["y"]
+    x, y = found["x"], found["y"]
+    if classes is not None:
+        x, y = door.sift(x, y, len(classes), str(path))
+    x = as_images(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
             f"{path}: y is {y.dtype} of shape {y.shape}; wanted: integers of shape ({len(x)},)"
@@ -56,7 +68,9 @@ def _load_npz(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | Non
     )
 
 
-def _load_folder(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def _load_folder(
+    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
+) -> Dataset:
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
     parts = {part.name: part for part in named} if len(named) == 2 else {"all": path}
     files = {name: _by_class(folder) for name, folder in parts.items()}
@@ -67,7 +81,9 @@ def _load_folder(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | 
         )
     rule = rule or common_rule(every)
     classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
-    splits = {name: _read_split(by_class, rule, classes, path) for name, by_class in files.items()}
+    splits = {
+        name: _read_split(by_class, rule, classes, path, door) for name, by_class in files.items()
+    }
     return Dataset(str(path), classes, splits)
 
 
@@ -77,15 +93,27 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read_split(
-    by_class: dict[str, list[Path]], rule: ImageRule, classes: tuple[str, ...], where: Path
+    by_class: dict[str, list[Path]],
+    rule: ImageRule,
+    classes: tuple[str, ...],
+    where: Path,
+    door: Door,
 ) -> Split:
-    unknown = sorted(by_class.keys() - set(classes))
-    if unknown:
-        raise DfedgeError(
-            f"{where}: class '{unknown[0]}' is unknown to the model; known: {', '.join(classes)}"
-        )
-    images = [rule.read(file) for files in by_class.values() for file in files]
-    labels = [classes.index(name) for name, files in by_class.items() for _ in files]
+    images, labels = [], []
+    for name, files in by_class.items():
+        if name not in classes:
+            known = ", ".join(classes)
+            error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
+            door.refuse(error, "label", len(files))
+            continue
+        for file in files:
+            try:
+                images.append(rule.read(file))
+                labels.append(classes.index(name))
+            except DfedgeError as error:
+                door.refuse(error, "file")
+    if not images:
+        raise DfedgeError(f"{where}: no image of {sum(map(len, by_class.values()))} can be used")
     return Split(np.stack(images), np.asarray(labels, np.int64))
 
 
