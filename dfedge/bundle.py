@@ -184,16 +184,28 @@ class Bundle:
         check_folder(folder, files, frozenset({MANIFEST, signature.SIGNATURE}), AGAIN)
         return Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
 
+    def sign(self, key: Path) -> None:
+        """Write the signature of a private key (PEM) beside the manifest.
+
+        Raises:
+            DfedgeError: no such key, or the bundle was changed since it was opened.
+        """
+        signature.sign(self.folder, self._manifest(), key)
+
     def check_signature(self, key: Path) -> None:
         """Refuse a bundle that the key (public, PEM) did not sign.
 
         Raises:
             DfedgeError: not signed by it, or changed since it was opened.
         """
+        signature.check(self.folder, self._manifest(), key)
+
+    def _manifest(self) -> bytes:
+        """The very bytes that were opened."""
         raw = _read_manifest(self.folder)
         if hashlib.sha256(raw).hexdigest() != self.sha256:
             raise DfedgeError(f"{self.folder}: changed since it was opened; {AGAIN}")
-        signature.check(self.folder, raw, key)
+        return raw
 
     def initial_state(self) -> dict[str, NDArray[Any]]:
         """The state to start from."""

@@ -22,6 +22,8 @@ from dfedge.cli import (
     predict,
     profile,
     reproduce,
+    sign,
+    state,
     targets,
     train,
     verify,
@@ -45,6 +47,7 @@ for command in (
     finetune,
     profile,
     verify,
+    sign,
     bench,
     targets,
     doctor,
@@ -52,6 +55,7 @@ for command in (
     reproduce,
 ):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+app.add_typer(state.app, name="state")
 
 
 def _version(wanted: bool) -> None:
