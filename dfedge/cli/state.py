@@ -1,7 +1,7 @@
 """``dfedge state``: what was learned on this device."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -10,12 +10,18 @@ from dfedge.cli.console import percent, print_json, say, table, warn
 from dfedge.cli.options import BundleArg, Json, Signer, State
 from dfedge.errors import UsageError
 
+if TYPE_CHECKING:
+    from dfedge.bundle import Bundle
+    from dfedge.device.store import Store
+
 app = typer.Typer(
     help="Show, export, import, compare or reset what was learned.", no_args_is_help=True
 )
 
 
-def _open(bundle: Path, state: Path | None, signer: Path | None, *, write: bool = False) -> Any:
+def _open(
+    bundle: Path, state: Path | None, signer: Path | None, *, write: bool = False
+) -> "tuple[Bundle, Store]":
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store, default_folder
 
@@ -123,7 +129,8 @@ def diff(
     moved = transfer.compare(transfer.current(store, opened).state, before)
     warn(store.notes)
     if json:
-        print_json(msgspec.to_builtins(moved))
+        since = str(against) if against else opened.sha256
+        print_json({"since": since, "moved": msgspec.to_builtins(moved)})
         return
     table(
         f"moved since {against or 'the bundle'}",
