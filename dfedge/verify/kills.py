@@ -50,7 +50,7 @@ class Kills:
 def kill_finetunes(
     work: Work, root: Path, kills: int, seed: int, watch: Callable[[Kills], None] = lambda _: None
 ) -> Kills:
-    """Start fine-tunes under ``root`` and kill them until so many were killed and all have ended."""
+    """Start fine-tunes under ``root`` and kill them, until so many were and all have ended."""
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     draw, found, bundle = random.Random(seed), Kills(), Bundle.open(work.bundle)

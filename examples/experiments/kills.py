@@ -2,9 +2,9 @@
 
     python examples/experiments/kills.py out/demo/bundle
 
-A fine-tune of 240 steps on the digits, turned, is killed and repeated until it reaches its end, then
-a new one begins.  After every kill the store must hold the last save that was acknowledged, or a
-newer one; at every end both slots must be, byte for byte, those of a run that was never
+A fine-tune of 240 steps on the digits, turned, is killed and repeated until it reaches its end,
+then a new one begins.  After every kill the store must hold the last save that was acknowledged, or
+a newer one; at every end both slots must be, byte for byte, those of a run that was never
 interrupted.  Writes results/kills.json.
 """
 

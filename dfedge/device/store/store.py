@@ -106,23 +106,26 @@ class Store:
             yield
 
     def save(self, stored: Stored) -> None:
-        """Write the older slot.  When this returns, a loss of power cannot undo it.
+        """Write the older slot; the first save writes both, so that a missing one is noticed.
+
+        When this returns, a loss of power cannot undo it.
 
         Raises:
             ResourceError: it could not be written, or another writes; what was there is there.
         """
         with self.writing():
-            target = SLOTS[1] if self.slot == SLOTS[0] else SLOTS[0]
+            targets = SLOTS if self.slot is None else (SLOTS[self.slot == SLOTS[0]],)
             raw = slot.encode(Slot(self.sequence + 1, stored.record, stored.state))
             try:
-                write_file(self.folder / target, raw, self.disk)
+                for target in targets:
+                    write_file(self.folder / target, raw, self.disk)
                 if self.slot is None:
                     self.disk.remove(self.folder / earlier.FILE)
             except OSError as error:
                 raise self._unwritable(error) from error
             # Only now: had the last flush failed, the next save must try this slot again, because
             # the other one is the last that is certain.
-            self.slot, self.sequence = target, self.sequence + 1
+            self.slot, self.sequence = targets[0], self.sequence + 1
 
     def reset(self) -> None:
         """Drop everything that was learned, whole or damaged.
@@ -162,12 +165,13 @@ class Store:
 
     def _scan(self) -> tuple[Slot | None, list[str]]:
         """The newest whole slot, and what is wrong with the others."""
-        best, damaged = None, []
+        best, damaged, missing = None, [], []
         self.slot, self.sequence = None, 0
         for name in SLOTS:
             try:
                 found = slot.decode(self.disk.read(self.folder / name))
             except FileNotFoundError:
+                missing.append(f"{name} is missing")
                 continue
             except NewerError as error:
                 raise DfedgeError(f"{self.folder / name}: {error}") from error
@@ -183,7 +187,7 @@ class Store:
                 continue
             if best is None or found.sequence > best.sequence:
                 best, self.slot, self.sequence = found, name, found.sequence
-        return best, damaged
+        return best, damaged + missing if best else damaged
 
     def _look_again(self) -> None:
         """Refuse to write over what another saved; drop what interrupted writes left."""
