@@ -5,6 +5,7 @@ FOLDER/CLASS/*.png      in one piece
 FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
 """
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import Dataset, Images, Split, check_labels
+from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
 from dfedge.data.door import Door
 from dfedge.data.image import ImageRule, as_images, common_rule, image_files
-from dfedge.errors import DfedgeError, UsageError
+from dfedge.errors import DfedgeError, UsageError, foreign
+
+ENTRIES = {"x.npy", "y.npy", "classes.npy"}
+MAX_UNPACKED_BYTES = 1 << 33
+MAX_UNNAMED = 10_000
 
 
 def load_path(
@@ -59,13 +64,24 @@ def _load_npz(
         )
     y = y.astype(np.int64)
     if classes is None:
-        count = int(y.max()) + 1 if len(y) else 0
-        names = found.get("classes", np.arange(count).astype(str))
-        classes = tuple(str(name) for name in names)
+        classes = _class_names(y, found.get("classes"), path)
     check_labels(y, len(classes), str(path))
     return Dataset(
         str(path), classes, {"all": Split(x if rule is None else rule.apply(x, str(path)), y)}
     )
+
+
+def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str, ...]:
+    """The file's own names, else the numbers up to its largest label."""
+    if names is not None:
+        return tuple(str(name) for name in names.reshape(-1))
+    count = int(y.max()) + 1 if len(y) else 0
+    if count > MAX_UNNAMED:
+        raise DfedgeError(
+            f"{path}: a label of {count - 1:,}; allowed without names (classes): below "
+            f"{MAX_UNNAMED:,}"
+        )
+    return tuple(str(number) for number in range(count))
 
 
 def _load_folder(
@@ -135,9 +151,13 @@ def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DfedgeError(f"{path}: cannot be read as .npz ({error})") from error
+    # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
+    with foreign(path, ".npz"), path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+        entries = [entry for entry in archive.infolist() if entry.filename in ENTRIES]
+        if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+            raise DfedgeError(f"{path}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+        return {entry.filename[:-4]: _array(archive.read(entry)) for entry in entries}
+
+
+def _array(raw: bytes) -> NDArray[Any]:
+    return np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.locate import locate
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, foreign
 
 SITE = "The two files are at http://ufldl.stanford.edu/housenumbers/."
 
@@ -29,14 +29,13 @@ def read_mat(path: Path) -> Split:
         from scipy.io import loadmat
     except ImportError as error:
         raise DfedgeError(f"{path}: reading it needs SciPy; pip install scipy") from error
-    try:
+    with foreign(path, "a MATLAB file", "fetch the file again"):
         found = loadmat(path, variable_names=["X", "y"])
-        x, y = found["X"], found["y"].reshape(-1).astype(np.int64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DfedgeError(f"{path}: cannot be read ({error}); fetch the file again") from error
-    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not ((y >= 1) & (y <= 10)).all():
+        x, y = np.asarray(found["X"]), np.asarray(found["y"]).reshape(-1).astype(np.int64)
+    labelled = y.size and ((y >= 1) & (y <= 10)).all()
+    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not labelled:
         raise DfedgeError(
-            f"{path}: X is {x.dtype} {x.shape} with {len(y)} labels {y.min()}..{y.max()}; "
+            f"{path}: X is {x.dtype} {x.shape} with {len(y)} labels {y.tolist()[:3]}...; "
             "should be uint8 (32, 32, 3, N) with labels 1..10; fetch the file again"
         )
     return Split(np.ascontiguousarray(x.transpose(3, 0, 1, 2)), y % 10)

@@ -66,6 +66,8 @@ def kill_finetunes(
         acknowledged = max(acknowledged, last)
         stored = Store(folder, read_only=True).load(bundle)
         found.lost += (stored.record.samples if stored else 0) < acknowledged
+        # The machine is busier at times: keep the instants within a fine-tune's life.
+        lifetime *= 1.03 if killed else 0.93
         if killed:
             found.kills += 1
             found.after_a_save += acknowledged > 0
