@@ -37,7 +37,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     start = 4 + 4 * axes
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
     expected = start + math.prod(shape)
-    if len(raw) != expected:
+    if len(raw) != expected or not math.prod(shape):
         raise DfedgeError(
             f"{path}: truncated or damaged: {len(raw):,} bytes, its header asks for "
             f"{expected:,}; fetch the file again"

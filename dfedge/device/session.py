@@ -248,10 +248,10 @@ class Session:
             yield
         except Exception as error:  # every runtime raises classes of its own
             self.broken = True
+            text = " ".join(f"{type(error).__name__} {error}".split())[-160:]
             raise ResourceError(
-                f"{self.runtime} failed in a training step ({type(error).__name__}: "
-                f"{str(error).strip()[:200]}); what was saved in {self.folder} is as it was; "
-                "free memory and repeat the command"
+                f"{self.runtime} failed in a training step ({text}); what was saved in "
+                f"{self.folder} is as it was; free memory and repeat the command"
             ) from error
 
     def _count(self, samples: int, steps: int) -> None:

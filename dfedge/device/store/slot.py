@@ -6,7 +6,7 @@
     12      4      h, length of the header
     16      32     SHA-256 of bytes 0..15 and the header
     48      h      header, JSON: sequence, record, and of every tensor: name, dtype, shape, sha256
-    48 + h  ...    the tensors' bytes in the header's order, nothing between or after them
+    48 + h  ...    the tensors' bytes in the header's order (by name), nothing between or after
 
 The first 48 bytes mean the same in every version, so that a slot of a newer dfedge can be told from
 a damaged one.  The sequence number grows by one with every save: no clock is asked which is newer.
@@ -70,7 +70,8 @@ class Slot:
 
 def encode(slot: Slot) -> bytes:
     """A slot file's bytes."""
-    arrays = {name: _little(value) for name, value in slot.state.items()}
+    # In name order: safetensors hands tensors out in any, and equal states shall be equal files.
+    arrays = {name: _little(slot.state[name]) for name in sorted(slot.state)}
     tensors = [
         TensorRecord(name, str(value.dtype), list(value.shape), _sha(value.tobytes()))  # type: ignore[arg-type]
         for name, value in arrays.items()

@@ -50,6 +50,7 @@ class Store:
         self.slot: str | None = None
         self.sequence = 0
         self.notes: list[str] = []
+        self._tried = b""
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         if folder.exists() and not folder.is_dir():
             raise DfedgeError(f"{folder} is no state folder; choose another --state")
@@ -116,6 +117,7 @@ class Store:
         with self.writing():
             targets = SLOTS if self.slot is None else (SLOTS[self.slot == SLOTS[0]],)
             raw = slot.encode(Slot(self.sequence + 1, stored.record, stored.state))
+            self._tried = raw
             try:
                 for target in targets:
                     write_file(self.folder / target, raw, self.disk)
@@ -191,13 +193,17 @@ class Store:
 
     def _look_again(self) -> None:
         """Refuse to write over what another saved; drop what interrupted writes left."""
-        known = self.sequence
-        self._scan()
-        if self.sequence > known:
-            raise ResourceError(
-                f"{self.folder}: another process has saved since it was opened here "
-                f"(save {self.sequence}, was {known}); open it again"
-            )
+        known, slot = self.sequence, self.slot
+        found, _ = self._scan()
+        if found is not None and found.sequence > known:
+            # A save of this object whose last flush failed may lie there, or may not after the
+            # next loss of power: the slot before it still is the one that must not be touched.
+            if self.disk.read(self.folder / str(self.slot)) != self._tried:
+                raise ResourceError(
+                    f"{self.folder}: another process has saved since it was opened here "
+                    f"(save {self.sequence}, was {known}); open it again"
+                )
+            self.slot = slot
         self.sequence = known  # a slot may have rotted meanwhile: its number is not given again
         for name in self.disk.names(self.folder):
             if name.endswith(".tmp"):
