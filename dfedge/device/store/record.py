@@ -10,6 +10,8 @@ class Job(msgspec.Struct, frozen=True):
         samples: presentations to learn.
         done: presentations learned.
         start: presentations that the state had learned before the job.
+        pace: how far its rates may slow down while there is little to learn (0: they stay); None:
+            as the bundle has it.
         total: ``samples`` counts all calls of this job: repeated at its end, it has nothing to do.
     """
 
@@ -18,11 +20,11 @@ class Job(msgspec.Struct, frozen=True):
     shift: str
     seed: int
     batch: int
-    cooling: bool
     samples: int
     done: int = 0
     start: int = 0
     total: bool = False
+    pace: int | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
