@@ -34,7 +34,7 @@ VERSION = 3
 OLDEST_VERSION = 2
 """Of bundles that are still read; 2 had no digest of its manifest."""
 
-SEMANTICS_VERSION = 3
+SEMANTICS_VERSION = 4
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
 LEARNING = ("train", "train_from")

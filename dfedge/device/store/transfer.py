@@ -21,6 +21,8 @@ RANGES = {
     "anchor_shift": (0, 24),
     "live": (0, 1),
     "phase": (0, (1 << 16) - 1),
+    "error": (0, 1 << 16),
+    "pace": (0, 8),
     "anchors": (0, 127),
 }
 """Last part of a tensor's name -> least and greatest value that a training step ever leaves."""
