@@ -160,6 +160,15 @@ def test_no_whole_slot_is_refused_until_reset(
         Store(folder).load(bundle)
     Store(folder).reset()
     assert opened(folder, bundle) == (0, [])
+    assert list(folder.iterdir()) == []
+
+
+def test_slots_that_are_gone_are_told_from_a_folder_never_written(
+    bundle: Bundle, folder: Path, saved: list[str]
+) -> None:
+    for name in SLOTS:
+        (folder / name).unlink()
+    assert opened(folder, bundle) == (0, [f"{folder}: no slot is there; the bundle's own counts"])
 
 
 def test_state_of_version_1_is_brought_to_2(bundle: Bundle, folder: Path) -> None:
