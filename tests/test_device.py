@@ -216,8 +216,9 @@ def test_state_of_another_bundle_is_refused_and_left_alone(bundle: Bundle, tmp_p
 @pytest.mark.parametrize("keep", [0, 7, 300, -1])
 def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
     session.save()
-    path = session.folder / "slot-a"
-    path.write_bytes(path.read_bytes()[:keep])
+    for name in store.SLOTS:
+        path = session.folder / name
+        path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DfedgeError, match="cannot be read as a state"):
         Session.open(session.bundle, "onnx", session.folder)
 

@@ -160,6 +160,15 @@ def test_no_whole_slot_is_refused_until_reset(
         Store(folder).load(bundle)
     Store(folder).reset()
     assert opened(folder, bundle) == (0, [])
+    assert list(folder.iterdir()) == []
+
+
+def test_slots_that_are_gone_are_told_from_a_folder_never_written(
+    bundle: Bundle, folder: Path, saved: list[str]
+) -> None:
+    for name in SLOTS:
+        (folder / name).unlink()
+    assert opened(folder, bundle) == (0, [f"{folder}: no slot is there; the bundle's own counts"])
 
 
 def test_state_of_version_1_is_brought_to_2(bundle: Bundle, folder: Path) -> None:
@@ -448,11 +457,11 @@ def test_power_loss_at_any_instant_loses_nothing(bundle: Bundle, tmp_path: Path)
     assert found.lost == 0
 
 
-@pytest.mark.parametrize("left_out", ["sync", "sync_folder"])
+@pytest.mark.parametrize(("left_out", "saves"), [("sync", 1), ("sync_folder", 2)])
 def test_the_simulator_finds_a_flush_that_is_left_out(
-    left_out: str, bundle: Bundle, tmp_path: Path
+    left_out: str, saves: int, bundle: Bundle, tmp_path: Path
 ) -> None:
-    assert survey(record_saves(bundle, tmp_path, 2), left_out).lost > 20
+    assert survey(record_saves(bundle, tmp_path, saves), left_out).lost > 20
 
 
 def test_killed_processes_lose_nothing_and_end_in_the_same_bytes(

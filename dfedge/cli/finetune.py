@@ -87,6 +87,7 @@ def run(
     saving = Saving(save_every, save_seconds)
     with progress() as watch:
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)
+    warn([f"skipped {count:,} samples: {reason}" for reason, count in door.skipped.items()])
     if json:
         print_json(
             {
@@ -107,7 +108,6 @@ def run(
             }
         )
         return
-    warn([f"skipped {count:,} samples: {reason}" for reason, count in door.skipped.items()])
     if outcome.resumed:
         say(f"went on after {outcome.resumed:,} presentations that an earlier call had learned")
     say(
