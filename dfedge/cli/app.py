@@ -11,8 +11,10 @@ import typer
 
 import dfedge
 from dfedge.cli import (
+    add_class,
     bench,
     calibrate,
+    continual,
     demo,
     doctor,
     evaluate,
@@ -42,6 +44,8 @@ for command in (
     predict,
     evaluate,
     finetune,
+    add_class,
+    continual,
     profile,
     verify,
     bench,
@@ -50,7 +54,7 @@ for command in (
     demo,
     reproduce,
 ):
-    app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+    app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 
 
 def _version(wanted: bool) -> None:

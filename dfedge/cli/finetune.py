@@ -50,7 +50,7 @@ def run(
     session = Session.open(bundle, runtime, state, initial)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
-    name, images = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift)
+    name, images = load_split(data, data_dir, manifest.image, session.classes, wanted, shift)
     job = Job(data, name, shift or "", seed, batch, cooling, samples)
     with progress() as watch:
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of))

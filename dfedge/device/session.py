@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Images, Labels
 from dfedge.data.image import to_input
-from dfedge.device import store
+from dfedge.device import names, store
 from dfedge.device.runners import Runner, choose_runtime, open_runner
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.state import digest
@@ -57,6 +57,7 @@ class Session:
     Attributes:
         bundle, runner, runtime: what is open, and where.
         folder, record: of the state.
+        added: names of the classes that were added on this device, in the order of their rows.
         rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
             bundle's.
     """
@@ -66,6 +67,7 @@ class Session:
     ) -> None:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.folder, self.record = folder, record
+        self.added: tuple[str, ...] = ()
         initial = bundle.initial_state()
         self.rates = {name: initial[name] for name in RATES if name in initial}
 
@@ -92,11 +94,17 @@ class Session:
         stored = None if initial else store.load(folder, bundle)
         runtime = runtime or choose_runtime(bundle)
         runner = open_runner(bundle, runtime)
-        record = store.Record(bundle.sha256)
-        if stored is not None:
-            runner.set_state(stored.state)
-            record = stored.record
-        return Session(bundle, runner, runtime, folder, record)
+        if stored is None:
+            return Session(bundle, runner, runtime, folder, store.Record(bundle.sha256))
+        runner.set_state(stored.state)
+        session = Session(bundle, runner, runtime, folder, stored.record)
+        session.added = names.load(folder, bundle, stored.state)
+        return session
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the rows: the bundle's classes, then those added here."""
+        return self.bundle.manifest.classes + self.added
 
     @property
     def state_name(self) -> str:
@@ -114,7 +122,7 @@ class Session:
         order = np.argsort(-scores.astype(np.int64), kind="stable")
         label = int(order[0])
         margin = int(scores[order[0]]) - int(scores[order[1]]) if len(order) > 1 else 0
-        return Prediction(label, self.bundle.manifest.classes[label], int(scores[label]), margin)
+        return Prediction(label, self.classes[label], int(scores[label]), margin)
 
     def learn(self, x: NDArray[Any], label: int | str) -> Lesson:
         """Learn one image, uint8 [H, W, C] or [H, W], with its class's number or name.
@@ -131,7 +139,7 @@ class Session:
         Raises:
             UsageError: no such class.
         """
-        classes = self.bundle.manifest.classes
+        classes = self.classes
         if isinstance(label, str):
             if label not in classes:
                 raise unknown_name("class", label, list(classes))
@@ -148,13 +156,31 @@ class Session:
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
         """
+        return self.learn_input(self.input(x), y)
+
+    def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
+        """As `learn_batch`, from what `input` made of images."""
+        return self._learn("train", q, self._labels(y, len(q)))
+
+    def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
+        """As `learn_batch`, from latents [B, *plan.latent_shape] on; frozen layers do not run.
+
+        The scores are those of the learning layers.  Where nothing is frozen a latent is the input.
+
+        Raises:
+            DfedgeError: labels that cannot be used; nothing was learned then.
+        """
+        kind = "train_from" if self.bundle.manifest.plan.cut else "train"
+        return self._learn(kind, z, self._labels(y, len(z)))
+
+    def _learn(self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32]) -> Lesson:
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
-        q, labels = self._input(x), self._labels(y, len(x))
-        for part in self._parts("train", len(x)):
-            seen, moved = self.runner.train(q[part], labels[part])
+        call = getattr(self.runner, kind)
+        for part in self._parts(kind, len(given)):
+            seen, moved = call(given[part], labels[part])
             scores.append(seen)
             active += moved
-        self._count(len(x))
+        self._count(len(given))
         return Lesson(np.concatenate(scores), active)
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -163,8 +189,11 @@ class Session:
         Raises:
             DfedgeError: images that cannot be used.
         """
-        q = self._input(x)
-        return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(x))])
+        return self.scores_of_input(self.input(x))
+
+    def scores_of_input(self, q: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K] of what `input` made of images."""
+        return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(q))])
 
     def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
         """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
@@ -172,9 +201,22 @@ class Session:
         Raises:
             DfedgeError: images that cannot be used.
         """
-        q = self._input(x)
-        for part in self._parts("features", len(x)):
-            yield part, self.runner.features(q[part])[:-1]
+        for part, seen, _ in self.seen(self.input(x)):
+            yield part, seen
+
+    def seen(
+        self, q: NDArray[np.int8]
+    ) -> Iterator[tuple[slice, list[NDArray[np.int8]], NDArray[np.int8]]]:
+        """As `features`, of inputs; and their latents, which `learn_latents` takes."""
+        for part in self._parts("features", len(q)):
+            *seen, latents = self.runner.features(q[part])
+            yield part, seen, latents
+
+    def latents(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
+        """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
+        if not self.bundle.manifest.plan.cut:
+            return q
+        return np.concatenate([latents for _, _, latents in self.seen(q)])
 
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
@@ -182,6 +224,7 @@ class Session:
 
     def save(self) -> None:
         """Write what was learned to the state folder."""
+        names.save(self.folder, self.bundle, self.added)
         store.save(self.folder, store.Stored(self.runner.get_state(), self.record))
 
     def _count(self, samples: int) -> None:
@@ -192,11 +235,16 @@ class Session:
         rule = self.bundle.manifest.image
         return rule.apply(np.asarray(x)[None], "the image")
 
-    def _input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+    def input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+        """What the programs take, int8 [B, H, W, C], of images [B, H, W] or [B, H, W, C].
+
+        Raises:
+            DfedgeError: images that cannot be used.
+        """
         return to_input(self.bundle.manifest.image.apply(np.asarray(x), "the images"))
 
     def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
-        y, classes = np.asarray(y), len(self.bundle.manifest.classes)
+        y, classes = np.asarray(y), len(self.classes)
         if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):
             raise DfedgeError(
                 f"the labels: {y.dtype} {list(y.shape)}; allowed: an integer for each of the "
