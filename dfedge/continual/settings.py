@@ -17,6 +17,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data: a data set's name or path.
         strategy: of `dfedge.continual.strategies`.
         budget: bytes of replay memory.
+        bits: of a stored latent's values: 8, or 4, which holds twice as many samples.
         replayed: replayed samples for each new one.
         batch: new samples of a step.
         remember: samples of what the model knows that the replay memory starts with, from the
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     strategy: str = "none"
     budget: Annotated[int, Meta(ge=0)] = 65536
+    bits: Literal[4, 8] = 8
     replayed: Annotated[int, Meta(ge=0)] = 1
     batch: Annotated[int, Meta(ge=1)] = 16
     remember: Annotated[int, Meta(ge=0)] = 0

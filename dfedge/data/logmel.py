@@ -34,12 +34,13 @@ def log_mel(sound: NDArray[np.int16]) -> Images:
     Longer ones lose both ends, shorter ones stand between silences.
     """
     start = (LENGTH - len(sound)) // 2
-    middle = np.zeros(LENGTH, np.int64)
+    middle = np.zeros(LENGTH)
     kept = sound[max(0, -start) : max(0, -start) + LENGTH]
     middle[max(0, start) : max(0, start) + len(kept)] = kept
     frames = np.lib.stride_tricks.sliding_window_view(middle, FRAME)[::HOP]
-    cosine, sine = _basis()
-    power = (frames @ cosine >> WINDOW_BITS) ** 2 + (frames @ sine >> WINDOW_BITS) ** 2
+    # Sums below 2^37 are exact in float64, in any order, and much faster than integers'.
+    cosine, sine = ((frames @ wave).astype(np.int64) >> WINDOW_BITS for wave in _basis())
+    power = cosine * cosine + sine * sine
     loudness = np.searchsorted(_thresholds(), power @ _filters(), side="right")
     feature = RANGE - np.minimum(loudness.max() - loudness, RANGE)
     feature[loudness == 0] = 0
@@ -47,13 +48,13 @@ def log_mel(sound: NDArray[np.int16]) -> Images:
 
 
 @cache
-def _basis() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Windowed cosines and sines, int64 [FRAME, FRAME / 2 + 1]."""
+def _basis() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windowed cosines and sines, integers in float64 [FRAME, FRAME / 2 + 1]."""
     n = np.arange(FRAME)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
     angle = 2 * np.pi * np.outer(n, np.arange(FRAME // 2 + 1)) / FRAME
     wave = window[:, None] * np.stack([np.cos(angle), np.sin(angle)])
-    cosine, sine = np.round(wave * (1 << WINDOW_BITS)).astype(np.int64)
+    cosine, sine = np.round(wave * (1 << WINDOW_BITS))
     return cosine, sine
 
 

@@ -44,10 +44,12 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
         DfedgeError: a name that is there, no spare row, images that cannot be used; the state is as
             it was.
     """
-    if not name or name in session.classes:
+    state = session.runner.get_state()
+    known = [k for k, live in zip(session.classes, state["live"], strict=False) if live]
+    if not name or name in known:
         raise DfedgeError(
             f"class '{name}': {'is there already' if name else 'a class needs a name'}; known: "
-            f"{', '.join(session.classes)}"
+            f"{', '.join(known)}"
         )
     check_spare(session, [name])
     plan, row = session.bundle.manifest.plan, len(session.classes)
@@ -55,7 +57,6 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     for _, seen in session.features(x):
         for total, p in zip(sums, seen, strict=True):
             total += p.sum(0, dtype=np.int64)
-    state = session.runner.get_state()
     for i, total in enumerate(sums):
         anchors = state[f"layer{i}.anchors"]
         if i >= plan.cut or anchors.any():

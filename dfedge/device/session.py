@@ -143,7 +143,7 @@ class Session:
         if isinstance(label, str):
             if label not in classes:
                 raise unknown_name("class", label, list(classes))
-            return classes.index(label)
+            return len(classes) - 1 - classes[::-1].index(label)  # the last: a name may be reused
         if not 0 <= label < len(classes):
             raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
         return int(label)

@@ -13,12 +13,33 @@ from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 
+LOST_BITS = 3
+"""Of a 7-bit latent that is stored in 4."""
+
+
+def pack(latents: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """int8 [B, ...] in 0..127 -> bytes [B, n]: as they are, or two values of four bits in each."""
+    flat = latents.reshape(len(latents), -1).astype(np.uint8)
+    if bits == 8:
+        return flat
+    short = np.pad(flat >> LOST_BITS, ((0, 0), (0, flat.shape[1] % 2)))
+    return short[:, ::2] | short[:, 1::2] << 4
+
+
+def unpack(stored: NDArray[np.uint8], bits: int, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """What `pack` stored; of four bits the middle of their range, and 0 as 0."""
+    if bits == 8:
+        return stored.astype(np.int8).reshape(len(stored), *shape)
+    short = np.stack([stored & 15, stored >> 4], 2).reshape(len(stored), 2 * stored.shape[1])
+    middle = (short << LOST_BITS) + (short > 0) * np.uint8(1 << LOST_BITS - 1)
+    return middle[:, : int(np.prod(shape))].astype(np.int8).reshape(len(stored), *shape)
+
 
 class Replay:
     """See `dfedge.continual.strategies.Strategy`.
 
     Attributes:
-        latents: int8 [slots, *latent_shape].
+        latents: bytes [slots, n], as `pack` made them.
         rows: uint8 or uint16 [slots].
         held: slots that are filled.
         seen: samples offered so far, by row, int32 [K].
@@ -27,7 +48,10 @@ class Replay:
     def __init__(self, session: Session, settings: Settings) -> None:
         plan = session.bundle.manifest.plan
         kind = np.uint8 if plan.classes <= 256 else np.uint16
-        each = int(np.prod(plan.latent_shape)) + np.dtype(kind).itemsize
+        self.shape, self.bits = plan.latent_shape, settings.bits
+        values = int(np.prod(self.shape))
+        stored = values if self.bits == 8 else (values + 1) // 2
+        each = stored + np.dtype(kind).itemsize
         slots = settings.budget // each
         if not slots:
             raise DfedgeError(
@@ -36,7 +60,7 @@ class Replay:
                 "with --train-layers last:N for smaller latents"
             )
         self.session, self.settings = session, settings
-        self.latents = np.zeros((slots, *plan.latent_shape), np.int8)
+        self.latents = np.zeros((slots, stored), np.uint8)
         self.rows = np.zeros(slots, kind)
         self.held = 0
         self.seen = np.zeros(plan.classes, np.int32)
@@ -47,7 +71,7 @@ class Replay:
         # Whole batches only, so that every step is one of the larger program.
         count = min(self.settings.replayed, self.held // len(q)) * len(q)
         again = rng.permutation(self.held)[:count]
-        z = np.concatenate([new, self.latents[again]])
+        z = np.concatenate([new, unpack(self.latents[again], self.bits, self.shape)])
         y = np.concatenate([rows, self.rows[again].astype(np.int64)])
         order = rng.permutation(len(z))
         active = self.session.learn_latents(z[order], y[order]).active
@@ -59,11 +83,11 @@ class Replay:
         self._offer(self.session.latents(q), rows, rng)
 
     def _offer(self, latents: NDArray[np.int8], rows: Rows, rng: np.random.Generator) -> None:
-        for latent, row in zip(latents, rows, strict=True):
+        for latent, row in zip(pack(latents, self.bits), rows, strict=True):
             self.offer(latent, int(row), rng)
 
-    def offer(self, latent: NDArray[np.int8], row: int, rng: np.random.Generator) -> None:
-        """Keep a sample, or not."""
+    def offer(self, latent: NDArray[np.uint8], row: int, rng: np.random.Generator) -> None:
+        """Keep a packed sample, or not."""
         self.seen[row] += 1
         if self.held < len(self.latents):
             slot: int | None = self.held

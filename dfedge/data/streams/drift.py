@@ -1,8 +1,7 @@
 """Gradual change: a camera that tilts, dims, loses focus or grows noisy while it works."""
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
@@ -81,7 +80,6 @@ def _blurred(x: Images, radius: float) -> Images:
         from PIL import Image, ImageFilter
     except ImportError as error:
         raise DfedgeError("blur needs Pillow; pip install Pillow") from error
-    one: Callable[[Any], Any] = lambda a: Image.fromarray(a).filter(  # noqa: E731
-        ImageFilter.GaussianBlur(radius)
-    )
-    return np.stack([np.asarray(one(image.squeeze())).reshape(image.shape) for image in x])
+    blur = ImageFilter.GaussianBlur(float(radius))
+    images = [Image.fromarray(one.squeeze(2) if one.shape[2] == 1 else one) for one in x]
+    return np.stack([np.asarray(image.filter(blur)) for image in images]).reshape(x.shape)
