@@ -200,7 +200,7 @@ def test_recording_at_another_rate_is_refused(tmp_path: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes(bytes(3200))
-    with pytest.raises(DfedgeError, match="16000 samples a second.*reads 8000 a second"):
+    with pytest.raises(DfedgeError, match=r"16000 samples a second.*reads 8000 a second"):
         read_wav(path)
     (tmp_path / "no.wav").write_bytes(b"nothing")
     with pytest.raises(DfedgeError, match="cannot be read as a WAV file"):

@@ -3,14 +3,20 @@
 The device keeps N samples that it recognised when they came, at first of the bundle's own golden
 ones, then every eighth recognised one of the stream in the place of the oldest.  So the set follows
 a drift that the device can follow, while samples with wrong labels, which it does not recognise,
-hardly enter it.  Every 8 steps the set is judged:
+hardly enter it.  Every 8 steps the set is judged.  With
 
     lost = (samples that the good state recognised) - (those recognised now)
-    lost <= 0              the state now becomes the good one
-    lost > max(1, N / 32)  the good state comes back, with the strategy's memory as it was then
-    else                   on probation: neither
 
-A run ends in its good state unless nothing was lost since.
+and the stream's samples since the last judgement, each compared with its label before it was
+learned:
+
+    at least half agreed   lost <= N / 4: the state now becomes the good one, else that comes back
+    fewer did              lost <= 0: the same; lost > N / 32: the good state comes back, with the
+                           strategy's memory as it was then; between them: on probation, neither
+
+So labels that the device mostly agrees with are trusted, and a drift may cost what is long past; of
+others nothing is learned that costs what was known: a guard cannot tell a sudden change from wrong
+labels.  A run does not end on probation: what nothing confirmed is taken back.
 """
 
 from typing import Any
@@ -26,8 +32,9 @@ CHECK_EVERY = 8
 """Steps between two judgements."""
 HELD_BACK = 8
 """One in so many recognised samples goes to the guard."""
-TOLERANCE = 32
-"""One in so many samples of the set may be lost on probation."""
+TRUSTED, TOLERANCE = 4, 32
+"""One in so many samples of the set may be lost where labels are trusted, and on probation."""
+COUNTS = ("oldest", "recognised", "rollbacks", "agreed", "compared")
 
 
 class Guard:
@@ -47,7 +54,7 @@ class Guard:
             right = np.flatnonzero(session.scores_of_input(q).argmax(1) == rows)[:size]
             self.q, self.rows = q[right], rows[right]
         self.kept = np.ones(len(self.rows), bool)
-        self.oldest = self.recognised = self.rollbacks = 0
+        self.oldest = self.recognised = self.rollbacks = self.agreed = self.compared = 0
         self.mark()
 
     def mark(self) -> None:
@@ -59,6 +66,8 @@ class Guard:
         self, q: NDArray[np.int8], rows: NDArray[np.int64], right: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Take some of the recognised samples of a batch; which were taken, bool [B]."""
+        self.agreed += int(right.sum())
+        self.compared += len(right)
         taken = np.zeros(len(rows), bool)
         for i in np.flatnonzero(right):
             self.recognised += 1
@@ -86,11 +95,13 @@ class Guard:
             return False
         now = self.session.scores_of_input(self.q).argmax(1) == self.rows
         lost = int(self.kept.sum()) - int(now.sum())
-        if lost <= 0:
+        trusted = 2 * self.agreed >= self.compared
+        self.agreed = self.compared = 0
+        if lost <= (self.size // TRUSTED if trusted else 0):
             self.kept = now
             self.mark()
             return False
-        if not last and lost <= max(1, self.size // TOLERANCE):
+        if not (trusted or last) and lost <= self.size // TOLERANCE:
             return False
         self.restore_good()
         self.rollbacks += 1
@@ -107,13 +118,14 @@ class Guard:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps, and what the guard's bytes are."""
-        counts = np.array([self.oldest, self.recognised, self.rollbacks], np.int64)
+        counts = np.array([getattr(self, name) for name in COUNTS], np.int64)
         own: Arrays = {"q": self.q, "rows": self.rows, "kept": self.kept, "counts": counts}
         return own | {f"good.{name}": value for name, value in self.good.items()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take `arrays` back."""
         self.q, self.rows, self.kept = (arrays[name].copy() for name in ("q", "rows", "kept"))
-        self.oldest, self.recognised, self.rollbacks = (int(n) for n in arrays["counts"])
+        for name, value in zip(COUNTS, arrays["counts"], strict=True):
+            setattr(self, name, int(value))
         self.good = {name.removeprefix("good."): value for name, value in arrays.items()
                      if name.startswith("good.")}  # fmt: skip
