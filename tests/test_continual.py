@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dfedge.bundle import Bundle
 from dfedge.continual import metrics
 from dfedge.continual.known import known_samples
-from dfedge.continual.rate import offset_of
 from dfedge.continual.report import write_report
 from dfedge.continual.result import result_of
 from dfedge.continual.run import Run
@@ -55,7 +54,7 @@ def wanted(stream: str = DRIFT, **changes: object) -> Settings:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_state_is_the_same_on_every_runtime(strategy: str, bundle: Bundle, tmp_path: Path) -> None:
-    settings = wanted(strategy=strategy, budget=2048, guard=16, gate=True, rate="auto")
+    settings = wanted(strategy=strategy, budget=2048, guard=16, gate=True, offset=1)
     runs = [learned(bundle, tmp_path / name, settings, name) for name in ("onnx", "executorch")]
     found = [result_of(run) for run in runs]
     for name in ("state_sha256", "accuracy_matrix", "rollbacks", "steps", "skipped"):
@@ -103,7 +102,7 @@ def test_replay_forgets_less_than_no_memory(spare_bundle: Bundle, tmp_path: Path
 def test_stopped_and_resumed_run_ends_in_the_same_bytes(
     stop: int, stream: str, spare_bundle: Bundle, tmp_path: Path
 ) -> None:
-    settings = wanted(stream, strategy="balanced", budget=8192, guard=16, gate=True, rate="auto",
+    settings = wanted(stream, strategy="balanced", budget=8192, guard=16, gate=True, offset=1,
                       passes=2)  # fmt: skip
     whole = learned(spare_bundle, tmp_path / "whole", settings)
     cut = opened(spare_bundle, tmp_path / "cut", settings)
@@ -230,18 +229,10 @@ def test_figures_are_those_of_a_matrix_worked_out_by_hand() -> None:
     assert metrics.forward_transfer(r) == pytest.approx(((0.3 - 0.1) + (0.4 - 0.0)) / 2)
 
 
-RATES = [(128, -1), (32, -1), (31, 0), (16, 0), (15, 1), (8, 1), (7, 2), (0, 2)]
-
-
-@pytest.mark.parametrize(("errors", "offset"), RATES)
-def test_rate_follows_the_errors(errors: int, offset: int) -> None:
-    assert offset_of(errors) == offset
-
-
 def test_shifts_are_the_bundles_again_after_a_run(bundle: Bundle, tmp_path: Path) -> None:
-    run = learned(bundle, tmp_path, wanted(rate="auto"))
+    run = learned(bundle, tmp_path, wanted(offset=1, pace=0))
     state, initial = run.session.runner.get_state(), bundle.initial_state()
-    for name in ("weight_shift", "anchor_shift", "bias_shift"):
+    for name in ("weight_shift", "anchor_shift", "bias_shift", "pace"):
         assert np.array_equal(state[name], initial[name])
 
 

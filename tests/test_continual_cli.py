@@ -72,7 +72,6 @@ def test_result_has_the_promised_fields_and_people_get_tables(
         (["BUNDLE"], 2, "a BUNDLE needs --data NAME and --stream NAME"),
         (["--preset", "dreams"], 2, "unknown preset 'dreams'; known: camera, classes, digits"),
         (["BUNDLE", "--data", "digits", "--stream", "tilt"], 2, "unknown stream 'tilt'"),
-        (["BUNDLE", *DRIFT, "--rate", "fast"], 2, "Invalid enum value 'fast'"),
         (["BUNDLE", *DRIFT, "--strategy", "reservoir", "--budget", 3], 1, "holds no sample"),
         (
             ["BUNDLE", "--data", "digits", "--stream", "class-incremental"],

@@ -39,6 +39,10 @@ def run(
     replayed: Annotated[
         int | None, typer.Option(min=0, help="Replayed samples for each new one.")
     ] = None,
+    remember: Annotated[
+        int | None,
+        typer.Option(min=0, help="Samples of what is known that the replay memory starts with."),
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="New samples of a step.")] = None,
     passes: Annotated[int | None, typer.Option(min=1, help="Over each experience.")] = None,
     guard: Annotated[
@@ -46,9 +50,6 @@ def run(
     ] = None,
     gate: Annotated[
         bool | None, typer.Option(help="Learn only where the net's margin is violated.")
-    ] = None,
-    rate: Annotated[
-        str | None, typer.Option(help="fixed, or auto: the rate follows the errors.")
     ] = None,
     wrong: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fraction of labels made wrong on purpose.")
@@ -82,8 +83,8 @@ def run(
 
     given = {
         "stream": stream, "data": data, "strategy": strategy, "budget": budget,
-        "replayed": replayed, "batch": batch, "passes": passes, "guard": guard, "gate": gate,
-        "rate": rate, "wrong": wrong, "seed": seed,
+        "replayed": replayed, "remember": remember, "batch": batch, "passes": passes,
+        "guard": guard, "gate": gate, "wrong": wrong, "seed": seed,
     }  # fmt: skip
     if (bundle is None) == (preset is None):
         raise UsageError("give either a BUNDLE or --preset NAME")

@@ -41,7 +41,6 @@ class Progress(msgspec.Struct):
         seconds: spent on learning.
         learned: presentations that the state had learned when this was written.
         added: names of the classes added on the device.
-        offset: of the rates.
         finished: whether the stream was learned to its end.
     """
 
@@ -59,7 +58,6 @@ class Progress(msgspec.Struct):
     seconds: float = 0.0
     learned: int = 0
     added: tuple[str, ...] = ()
-    offset: int = 0
     finished: bool = False
 
 

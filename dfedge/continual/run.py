@@ -15,7 +15,7 @@ from dfedge.continual.checkpoint import Probe, Progress
 from dfedge.continual.gate import Gate
 from dfedge.continual.guard import CHECK_EVERY, Guard
 from dfedge.continual.known import known_samples
-from dfedge.continual.rate import WINDOW, offset_of, set_offset
+from dfedge.continual.rate import set_rates
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import generator, open_strategy
 from dfedge.data.dataset import Split
@@ -92,8 +92,8 @@ class Run:
     def _begin(self) -> None:
         """Before the first sample: the rates, and what the memory starts with."""
         settings, session = self.settings, self.session
-        if settings.offset:
-            set_offset(session, settings.offset)
+        if settings.offset or settings.pace is not None:
+            set_rates(session, settings.offset, settings.pace)
         if settings.remember:
             if self.stream.past is not None:
                 q, rows = session.input(self.stream.past.x), self._rows()[self.stream.past.y]
@@ -166,18 +166,13 @@ class Run:
             self._judge(last=True)
 
     def _step(self, size: int) -> None:
-        progress, settings = self.progress, self.settings
+        progress = self.progress
         q, rows = self.waiting[:size], self.waiting_rows[:size]
         self.waiting, self.waiting_rows = self.waiting[size:], self.waiting_rows[size:]
-        self.strategy.learn(q, rows, generator(settings, progress.steps))
+        self.strategy.learn(q, rows, generator(self.settings, progress.steps))
         progress.steps += 1
         if self.guard is not None and progress.steps % CHECK_EVERY == 0:
             self._judge()
-        if settings.rate == "auto" and len(self.right) >= WINDOW:
-            wanted = offset_of(WINDOW - sum(self.right[-WINDOW:]))
-            if wanted != progress.offset:
-                progress.offset = wanted
-                set_offset(self.session, settings.offset + wanted)
 
     def _judge(self, last: bool = False) -> None:
         if self.guard is not None and self.guard.judge(last) and self.gate is not None:
@@ -254,8 +249,8 @@ class Run:
 
     def _finish_if_over(self) -> None:
         if self.progress.experience == len(self.stream.experiences):
-            if self.settings.rate == "auto" or self.settings.offset:
-                set_offset(self.session, 0)
+            if self.settings.offset or self.settings.pace is not None:
+                set_rates(self.session, 0, None)
             self.progress.finished = True
 
     def save(self) -> None:

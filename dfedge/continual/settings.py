@@ -25,8 +25,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         passes: over each experience; 1 is one pass over the stream.
         guard: samples held back to judge learning by; 0: no guard.
         gate: learn only where the net's margin is violated.
-        rate: ``fixed``, or ``auto``: the shifts follow the errors (`dfedge.continual.rate`).
         offset: added to the update shifts; one more is half the learning rate.
+        pace: by how much the shifts grow at most while little is misjudged; 0 keeps rates
+            constant, None the bundle's.
         wrong: fraction of labels that are deliberately wrong, to try the guard.
         seed: of the stream and of what is replayed.
     """
@@ -42,8 +43,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passes: Annotated[int, Meta(ge=1)] = 1
     guard: Annotated[int, Meta(ge=0)] = 0
     gate: bool = False
-    rate: Literal["fixed", "auto"] = "fixed"
     offset: Annotated[int, Meta(ge=-8, le=8)] = 0
+    pace: Annotated[int, Meta(ge=0, le=8)] | None = None
     wrong: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: int = 0
 
