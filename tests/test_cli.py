@@ -12,7 +12,7 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app
 
 COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "add-class",
-            "continual", "profile", "verify", "bench", "targets", "doctor", "demo",
+            "continual", "profile", "verify", "sign", "bench", "targets", "doctor", "demo",
             "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

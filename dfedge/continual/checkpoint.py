@@ -40,6 +40,7 @@ class Progress(msgspec.Struct):
         probes: the matrix's rows in between, on fewer samples.
         seconds: spent on learning.
         learned: presentations that the state had learned when this was written.
+        before: the same when the state was saved before: what a crash between both files leaves.
         added: names of the classes added on the device.
         finished: whether the stream was learned to its end.
     """
@@ -57,6 +58,7 @@ class Progress(msgspec.Struct):
     probes: list[Probe] = []
     seconds: float = 0.0
     learned: int = 0
+    before: int = 0
     added: tuple[str, ...] = ()
     finished: bool = False
 

@@ -67,7 +67,9 @@ class Run:
         self.session, self.stream, self.settings = session, stream, settings
         new = [name for name in stream.classes if stream.fresh or name not in session.classes]
         left = checkpoint.load(session.folder)
-        self.progress = Progress(session.bundle.sha256, settings, _digest(stream))
+        self.progress = Progress(
+            session.bundle.sha256, settings, _digest(stream), learned=session.record.samples
+        )
         self.strategy = open_strategy(session, settings)
         resume = left is not None and self._same(left[0])
         if not resume:
@@ -105,7 +107,14 @@ class Run:
     # -- learning --------------------------------------------------------------------------------
 
     def moments(self) -> Iterator[Moment]:
-        """Learn what is left of the stream; stop asking at any time, and `save`."""
+        """Learn what is left of the stream; stop asking at any time, and `save`.
+
+        The state folder is held against other writers until then.
+        """
+        with self.session.store.writing():
+            yield from self._moments()
+
+    def _moments(self) -> Iterator[Moment]:
         progress, saved = self.progress, self.progress.samples
         if not progress.matrix:
             self._evaluate()
@@ -191,7 +200,7 @@ class Run:
 
     def _rows(self) -> NDArray[np.int64]:
         """The row of each of the stream's classes, or `UNSEEN`."""
-        known = self.session.added if self.stream.fresh else self.session.classes
+        known = self.session.record.added if self.stream.fresh else self.session.classes
         first = len(self.session.classes) - len(known)
         return np.array(
             [first + known.index(n) if n in known else UNSEEN for n in self.stream.classes],
@@ -256,9 +265,11 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint, then the state: in this order a crash between them is harmless."""
         progress, session = self.progress, self.session
-        progress.learned, progress.added = session.record.samples, session.added
+        stored = session.stored()
+        progress.before, progress.learned = progress.learned, stored.record.samples
+        progress.added = stored.record.added
         checkpoint.save(session.folder, progress, self.tensors())
-        session.save()
+        session.store.save(stored)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All that a checkpoint keeps, by name."""
@@ -278,7 +289,7 @@ class Run:
             not left.finished
             and (left.bundle_sha256, left.settings, left.stream_sha256)
             == (mine.bundle_sha256, mine.settings, mine.stream_sha256)
-            and self.session.record.samples <= left.learned
+            and self.session.record.samples in (left.before, left.learned)
         )
 
     def _restore(self, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
@@ -288,8 +299,9 @@ class Run:
 
         session = self.session
         session.runner.set_state(part("state"))
-        session.added = progress.added
-        session.record = msgspec.structs.replace(session.record, samples=progress.learned)
+        session.record = msgspec.structs.replace(
+            session.record, samples=progress.learned, added=progress.added
+        )
         self.strategy.restore(part("memory"))
         if self.guard is not None:
             self.guard.restore(part("guard"))
@@ -307,9 +319,10 @@ def check_names(session: Session, stream: Stream, new: list[str]) -> None:
     Raises:
         DfedgeError: naming the classes; nothing was changed.
     """
-    if stream.fresh and session.added:
+    if stream.fresh and session.record.added:
+        added = ", ".join(session.record.added)
         raise DfedgeError(
-            f"{session.folder} holds classes that were added before ({', '.join(session.added)}); "
+            f"{session.folder} holds classes that were added before ({added}); "
             "a class-incremental stream starts from none: give --initial or another --state"
         )
     check_spare(session, new)

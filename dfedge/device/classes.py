@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +64,8 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
             anchors[row] = (2 * total + len(x)) // (2 * len(x))
     state["live"][row] = 1
     session.runner.set_state(state)
-    session.added = (*session.added, name)
+    record = session.record
+    session.record = msgspec.structs.replace(record, added=(*record.added, name))
     return row
 
 
