@@ -94,7 +94,8 @@ def test_replay_forgets_less_than_no_memory(spare_bundle: Bundle, tmp_path: Path
         )["forgetting"]
         for name in ("none", "balanced")
     }
-    assert lost["balanced"] < lost["none"] - 0.2
+    assert lost["none"] > 0.08
+    assert lost["balanced"] < lost["none"] / 2
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7])
@@ -156,7 +157,7 @@ def test_guard_takes_back_what_wrong_labels_did(bundle: Bundle, tmp_path: Path) 
     before = guarded["known_accuracy"][0]
     assert guarded["rollbacks"] > 0
     assert guarded["known_accuracy"][-1] >= before - 0.01
-    assert unguarded["known_accuracy"][-1] < 0.5
+    assert unguarded["known_accuracy"][-1] < before - 0.3
 
 
 def test_guard_lets_a_drift_be_learned(bundle: Bundle, tmp_path: Path) -> None:

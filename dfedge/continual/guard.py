@@ -10,13 +10,13 @@ hardly enter it.  Every 8 steps the set is judged.  With
 and the stream's samples since the last judgement, each compared with its label before it was
 learned:
 
-    at least half agreed   lost <= N / 4: the state now becomes the good one, else that comes back
-    fewer did              lost <= 0: the same; lost > N / 32: the good state comes back, with the
-                           strategy's memory as it was then; between them: on probation, neither
+    at least half agreed   lost <= N / 4: the state now becomes the good one
+    fewer did              lost <= N / 32: on probation, neither good nor taken back
+    else                   the good state comes back, with the strategy's memory as it was then
 
 So labels that the device mostly agrees with are trusted, and a drift may cost what is long past; of
-others nothing is learned that costs what was known: a guard cannot tell a sudden change from wrong
-labels.  A run does not end on probation: what nothing confirmed is taken back.
+others nothing is learned that costs what was known, and nothing is kept unless the device comes to
+agree: a guard cannot tell a sudden change from wrong labels.  A run does not end on probation.
 """
 
 from typing import Any
@@ -95,9 +95,9 @@ class Guard:
             return False
         now = self.session.scores_of_input(self.q).argmax(1) == self.rows
         lost = int(self.kept.sum()) - int(now.sum())
-        trusted = 2 * self.agreed >= self.compared
+        trusted = 0 < self.compared <= 2 * self.agreed
         self.agreed = self.compared = 0
-        if lost <= (self.size // TRUSTED if trusted else 0):
+        if trusted and lost <= self.size // TRUSTED:
             self.kept = now
             self.mark()
             return False

@@ -16,21 +16,19 @@ from dfedge.continual.gate import Gate
 from dfedge.continual.guard import CHECK_EVERY, Guard
 from dfedge.continual.known import known_samples
 from dfedge.continual.rate import set_rates
+from dfedge.continual.rows import Rows, check_names
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import generator, open_strategy
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.data.streams import Stream
-from dfedge.device.classes import add_class, check_spare, retire
+from dfedge.device.classes import add_class, retire
 from dfedge.device.session import Session
-from dfedge.errors import DfedgeError
 
 SAVE_EVERY = 512
 """Samples between two checkpoints."""
 PROBE, PROBES = 200, 5
 """Test samples of each experience that a probe looks at, and probes within one experience."""
-UNSEEN = -1
-"""The row of a class that has none yet: nothing is ever recognised as it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,6 @@ class Run:
                 spare row; the state is as it was.
         """
         self.session, self.stream, self.settings = session, stream, settings
-        new = [name for name in stream.classes if stream.fresh or name not in session.classes]
         left = checkpoint.load(session.folder)
         self.progress = Progress(
             session.bundle.sha256, settings, _digest(stream), learned=session.record.samples
@@ -73,7 +70,7 @@ class Run:
         self.strategy = open_strategy(session, settings)
         resume = left is not None and self._same(left[0])
         if not resume:
-            check_names(session, stream, new)
+            check_names(session, stream)
             if stream.fresh:
                 retire(session)
         self.gate = Gate(session) if settings.gate else None
@@ -87,9 +84,8 @@ class Run:
         if left is not None and resume:
             self._restore(*left)
         else:
-            self.rows = self._rows()
             self._begin()
-        self.rows = self._rows()
+        self.rows = Rows(session, stream)
 
     def _begin(self) -> None:
         """Before the first sample: the rates, and what the memory starts with."""
@@ -98,7 +94,10 @@ class Run:
             set_rates(session, settings.offset, settings.pace)
         if settings.remember:
             if self.stream.past is not None:
-                q, rows = session.input(self.stream.past.x), self._rows()[self.stream.past.y]
+                q, rows = (
+                    session.input(self.stream.past.x),
+                    Rows(session, self.stream).of(self.stream.past.y),
+                )
             else:
                 q, rows = known_samples(session.bundle)
             few = slice(settings.remember)
@@ -196,27 +195,16 @@ class Run:
         other = (rows + rng.integers(1, count, len(rows))) % count
         return np.where(rng.random(len(rows)) < self.settings.wrong, other, rows)
 
-    # -- classes ---------------------------------------------------------------------------------
-
-    def _rows(self) -> NDArray[np.int64]:
-        """The row of each of the stream's classes, or `UNSEEN`."""
-        known = self.session.record.added if self.stream.fresh else self.session.classes
-        first = len(self.session.classes) - len(known)
-        return np.array(
-            [first + known.index(n) if n in known else UNSEEN for n in self.stream.classes],
-            np.int64,
-        )
-
     def _rows_of(self, batch: Split) -> NDArray[np.int64]:
         """Rows of a batch's labels; a class that was never seen gets one, and its first anchors."""
-        for label in np.unique(batch.y[self.rows[batch.y] == UNSEEN]):
+        for label in self.rows.unseen(batch.y):
             add_class(self.session, self.stream.classes[label], batch.x[batch.y == label])
-            self.rows = self._rows()
+            self.rows = Rows(self.session, self.stream)
             if self.guard is not None:
                 self.guard.mark()
             if self.gate is not None:
                 self.gate.refresh()
-        return self.rows[batch.y]
+        return self.rows.of(batch.y)
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -233,26 +221,16 @@ class Run:
             return True
         if before * PROBES // whole == after * PROBES // whole:
             return False
-        some = [self._recognised(e.test, PROBE) for e in self.stream.experiences]
+        some = [self.rows.recognised(e.test, PROBE) for e in self.stream.experiences]
         self.progress.probes.append(Probe(self.progress.samples, some))
         return True
 
     def _evaluate(self) -> None:
-        row = [self._recognised(e.test) for e in self.stream.experiences]
+        row = [self.rows.recognised(e.test) for e in self.stream.experiences]
         self.progress.matrix.append(row)
         self.progress.probes.append(Probe(self.progress.samples, row))
         if self.stream.known is not None:
-            self.progress.known.append(self._recognised(self.stream.known))
-
-    def _recognised(self, split: Split, count: int | None = None) -> float:
-        rows = self._rows()[split.y[:count]]
-        if (rows == UNSEEN).all():
-            return 0.0
-        found = [
-            self.session.scores(split.x[i : min(i + 128, len(rows))]).argmax(1)
-            for i in range(0, len(rows), 128)
-        ]
-        return float((np.concatenate(found) == rows).mean())
+            self.progress.known.append(self.rows.recognised(self.stream.known))
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -311,21 +289,6 @@ class Run:
         self.waiting, self.waiting_rows = waiting["q"], waiting["rows"]
         self.right = part("judged")["right"].tolist()
         self.progress, self.resumed = progress, progress.samples
-
-
-def check_names(session: Session, stream: Stream, new: list[str]) -> None:
-    """Refuse new classes that have no spare row, and a fresh stream after classes were added.
-
-    Raises:
-        DfedgeError: naming the classes; nothing was changed.
-    """
-    if stream.fresh and session.record.added:
-        added = ", ".join(session.record.added)
-        raise DfedgeError(
-            f"{session.folder} holds classes that were added before ({added}); "
-            "a class-incremental stream starts from none: give --initial or another --state"
-        )
-    check_spare(session, new)
 
 
 def _digest(stream: Stream) -> str:
