@@ -1,5 +1,6 @@
 """The commands continual and add-class, as processes of their own."""
 
+import io
 import json
 import signal
 import subprocess
@@ -10,9 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from dfedge.bundle import Bundle
+from dfedge.cli.watch import spark, view
+from dfedge.continual.run import Run
+from dfedge.continual.settings import Settings
 from dfedge.data.sources import load
+from dfedge.data.streams import Source
+from dfedge.device.session import Session
 
 DRIFT = ["--data", "digits", "--stream", "drift:samples=400,experiences=2,test=40"]
 
@@ -62,7 +69,34 @@ def test_result_has_the_promised_fields_and_people_get_tables(
     assert 0 < found["replay_bytes"] <= 4096 + 4 * 10
     text = dfedge(*args, "--state", tmp_path / "b").out
     assert "average accuracy at the end" in text
-    assert "dfedge evaluate" in text
+    assert "report.html" in text
+
+
+def test_view_shows_every_experience_and_the_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    settings = Settings(
+        "drift:samples=64,experiences=2,test=20", "digits", "reservoir", 650, guard=8
+    )
+    session = Session.open(bundle, "onnx", tmp_path)
+    learning = Run(session, settings.make_stream(Source("digits")), settings)
+    console = Console(width=120, record=True, file=io.StringIO())
+    for moment in learning.moments():
+        console.print(view(learning, moment))
+    last = console.export_text().split("drift:samples=64")[-1]
+    for shown in ("50%", "100%", "64 of 64 samples, 4 steps", "ms a step", "replay 0.7 KiB",
+                  "guard: 8 samples"):  # fmt: skip
+        assert shown in last, shown
+    assert spark([0.0, 0.5, 1.0]) == "▁▅█"
+
+
+def test_preset_starts_anew_each_time(dfedge, bundle: Bundle, tmp_path: Path) -> None:
+    """Its bundle is there already: what is trained and exported the first time is not again."""
+    home = tmp_path / "digits"
+    home.mkdir()
+    (home / "bundle-onnx").symlink_to(bundle.folder.resolve())
+    args = ["continual", "--preset", "digits", "--passes", 1, "--out", tmp_path, "--json"]
+    found = [dfedge(*args).json for _ in range(2)]
+    assert found[0]["state_sha256"] == found[1]["state_sha256"]
+    assert found[0]["accuracy_matrix"] == found[1]["accuracy_matrix"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say
+from dfedge.cli.console import print_json, say, warn
 from dfedge.cli.options import BundleArg, Initial, Json, Runtime, State
 
 
@@ -41,6 +41,7 @@ def run(
     from dfedge.device.session import Session
 
     session = Session.open(bundle, runtime, state, initial)
+    warn(session.store.notes)
     rule = session.bundle.manifest.image
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     row = learn_class(session, name, x, steps, seed)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import fail, percent, print_json, progress, say, table
+from dfedge.cli.console import fail, percent, print_json, progress, say, table, warn
 from dfedge.cli.options import DataDir, Initial, Json, Runtime, State
 
 Preset = Annotated[
@@ -73,6 +73,7 @@ def run(
     [bold]Example:[/] dfedge continual out/bundle --data digits --stream drift:samples=400
     """
     from dfedge.cli.watch import watch_run
+    from dfedge.continual.checkpoint import unfinished
     from dfedge.continual.report import rows, write_report
     from dfedge.continual.result import result_of
     from dfedge.continual.run import Run
@@ -97,14 +98,16 @@ def run(
         with progress() as bar:
             bundle = make_bundle(chosen, home, format, data_dir, bar).folder
         state = state or home / f"state-{format}"
+        initial = initial or not unfinished(state)  # a preset shows the same thing every time
     else:
         if stream is None or data is None:
             raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
         settings = override(None, given)
     assert bundle is not None
     session = Session.open(bundle, runtime, state, initial)
+    warn(session.store.notes)
     made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
-    running = Run(session, made, settings)
+    running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"going on after {running.resumed:,} samples that an earlier call had learned")
     if not watch_run(running):
@@ -123,6 +126,4 @@ def run(
          zip(["nothing", *names], result["accuracy_matrix"], strict=True)],
     )  # fmt: skip
     table("what was found", ["what", "value"], [[what, value] for what, value in rows(result)])
-    where = f" --state {session.folder}"
-    say(f"wrote {session.folder} and {page}",
-        next_command=f"dfedge evaluate {bundle} --data {settings.data}{where}")  # fmt: skip
+    say(f"wrote {session.folder} and {page}")

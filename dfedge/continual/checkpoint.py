@@ -70,6 +70,12 @@ def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> 
     write_file(folder / FILE, state.to_bytes(tensors, meta))
 
 
+def unfinished(folder: Path) -> bool:
+    """Whether a run was stopped there before its end."""
+    left = load(folder)
+    return left is not None and not left[0].finished
+
+
 def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
     """What the folder holds; None where it holds nothing.
 

@@ -55,15 +55,20 @@ class Run:
         resumed: samples that an earlier call had learned.
     """
 
-    def __init__(self, session: Session, stream: Stream, settings: Settings) -> None:
+    def __init__(
+        self, session: Session, stream: Stream, settings: Settings, resume: bool = True
+    ) -> None:
         """Open the run, where it was left if the session's folder holds the same one unfinished.
+
+        Args:
+            resume: False begins anew whatever is there.
 
         Raises:
             UsageError, DfedgeError: settings that do not suit the bundle, a new class without a
                 spare row; the state is as it was.
         """
         self.session, self.stream, self.settings = session, stream, settings
-        left = checkpoint.load(session.folder)
+        left = checkpoint.load(session.folder) if resume else None
         self.progress = Progress(
             session.bundle.sha256, settings, _digest(stream), learned=session.record.samples
         )
