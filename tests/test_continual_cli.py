@@ -74,14 +74,14 @@ def test_result_has_the_promised_fields_and_people_get_tables(
 
 def test_view_shows_every_experience_and_the_bytes(bundle: Bundle, tmp_path: Path) -> None:
     settings = Settings(
-        "drift:samples=64,experiences=2,test=20", "digits", "reservoir", 650, guard=8
+        "drift:rotate=0,samples=64,experiences=2,test=20", "digits", "reservoir", 700, guard=8
     )
     session = Session.open(bundle, "onnx", tmp_path)
     learning = Run(session, settings.make_stream(Source("digits")), settings)
     console = Console(width=120, record=True, file=io.StringIO())
     for moment in learning.moments():
         console.print(view(learning, moment))
-    last = console.export_text().split("drift:samples=64")[-1]
+    last = console.export_text().split("drift:rotate=0")[-1]
     for shown in ("50%", "100%", "64 of 64 samples, 4 steps", "ms a step", "replay 0.7 KiB",
                   "guard: 8 samples"):  # fmt: skip
         assert shown in last, shown
