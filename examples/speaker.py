@@ -33,6 +33,7 @@ def main(out: Path, who: str, epochs: int | None) -> None:
         remember=500,
         replayed=15,
         passes=2,
+        offset=3,
     )
     session = Session.open(bundle, state=out / "state", initial=True)
     learning = Run(session, settings.make_stream(Source("fsdd")), settings)

@@ -127,7 +127,8 @@ class Session:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the rows: the bundle's classes, then those that were added here."""
-        return self.bundle.manifest.classes + self.record.added
+        manifest = self.bundle.manifest
+        return (manifest.classes + self.record.added)[: manifest.plan.classes]
 
     @property
     def state_name(self) -> str:

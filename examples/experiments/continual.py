@@ -135,7 +135,8 @@ def guard(data_dir: Path | None, seeds: int) -> dict[str, Any]:
 def speaker(data_dir: Path | None, seeds: int) -> dict[str, Any]:
     """A speaker left out of training, three in turn; 5, then 20 utterances a digit.
 
-    The memory leaves the host with 500 utterances of the other speakers.  ``with_speaker`` is the
+    The memory leaves the host with 500 utterances of the other speakers.  How many, and the rate
+    (an eighth), were chosen on jackson and george.  ``with_speaker`` is the
     accuracy, on the same test utterances, of a net that was trained with all six (whose training
     takes contain those test takes but for five: an upper bound).
     """
@@ -144,7 +145,7 @@ def speaker(data_dir: Path | None, seeds: int) -> dict[str, Any]:
         bundle = bundle_of(f"fsdd-{who}", TrainOptions(f"fsdd-without-{who}", data_dir, qat=True))
         settings = [
             Settings(f"new-user:speaker={who},utterances=5+20", "fsdd", "balanced", 1 << 20,
-                     replayed=15, remember=500, passes=2, seed=seed)
+                     replayed=15, remember=500, passes=2, offset=3, seed=seed)
             for seed in range(seeds)
         ]  # fmt: skip
         found = [learned(bundle, one, data_dir) for one in settings]
@@ -187,7 +188,7 @@ def split(data_dir: Path | None, seeds: int, samples: int = 3000) -> dict[str, A
 
 
 def new_class(data_dir: Path | None, seeds: int) -> dict[str, Any]:
-    """Each MNIST class left out of training in turn (12,000 images), then added from 10 samples."""
+    """Each MNIST class left out of training in turn (6,000 images), then added from 10 samples."""
     data, rows = load("mnist", data_dir), []
     train_split, test = data.splits["train"], data.splits["test"]
     for left_out in range(10):
@@ -227,7 +228,7 @@ def without(left_out: int, split: Split) -> TrainOptions:
     """Training on a file that holds nine classes."""
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"without-{left_out}.npz"
-    kept = np.flatnonzero(split.y != left_out)[:12_000]
+    kept = np.flatnonzero(split.y != left_out)[:6_000]
     names = np.array([str(k) for k in range(10) if k != left_out])
     y = split.y[kept] - (split.y[kept] > left_out)
     np.savez(path, x=split.x[kept], y=y, classes=names)

@@ -5,7 +5,7 @@
 The float net (PyTorch, one thread) is the one that was trained on Fashion-MNIST and exported for
 ``continual.py split``, its anchors replaced by a linear layer under cross-entropy; normalisation
 keeps its statistics.  SGD, its rate (and EWC's strength) the best of those named in RATES (STRONG)
-on a stream of 400 samples an experience with a seed of its own.  Replay mixes five old samples with
+on a stream of 200 samples an experience with a seed of its own.  Replay mixes five old samples with
 each new one.  Writes results/continual/rivals.json.
 """
 
@@ -31,7 +31,7 @@ from dfedge.learn.run import Run
 RESULTS = Path(__file__).parent / "results" / "continual" / "rivals.json"
 RUN = Path("out/continual-figures/latent")
 BUDGET, REPLAYED, BATCH, CLASSES = 65536, 5, 16, 10
-RATES, STRONG = (0.003, 0.01, 0.03, 0.1), (100.0, 1000.0, 10000.0)
+RATES, STRONG, FISHER = (0.01, 0.03, 0.1), (100.0, 1000.0), 100
 TRUNK = 3
 """Layers below the latent; `METHODS` says which of them are frozen."""
 METHODS = {
@@ -82,7 +82,11 @@ def learn(run: Run, stream: Stream, seed: int, rate: float, strong: float, froze
     rng, net = np.random.default_rng(seed), Rival(run, frozen).eval()
     moving = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(moving, rate)
-    each = (int(np.prod(net.latents(torch.zeros(1, 1, 28, 28)).shape)) if frozen else 784) + 1
+    each = (
+        int(np.prod(net.latents(torch.zeros(1, 1, 28, 28, dtype=torch.uint8)).shape))
+        if frozen
+        else 784
+    ) + 1
     slots, held = BUDGET // each, []
     seen = np.zeros(CLASSES, int)
     importance = [torch.zeros_like(p) for p in moving]
@@ -107,11 +111,11 @@ def learn(run: Run, stream: Stream, seed: int, rate: float, strong: float, froze
                 for one, label in zip(new, y[i : i + BATCH], strict=True):
                     keep(held, slots, (one, label), seen, rng)
         if ewc:
-            for i in range(0, min(len(y), 400)):
+            for i in range(FISHER):
                 optimiser.zero_grad()
                 F.cross_entropy(net(x[i : i + 1], frozen), y[i : i + 1]).backward()
                 for f, p in zip(importance, moving, strict=True):
-                    f += p.grad.square() / 400
+                    f += p.grad.square() / FISHER
             anchor = [p.detach().clone() for p in moving]
         seconds += time.perf_counter() - start
         matrix.append([accuracy(net, e.test) for e in stream.experiences])
@@ -188,7 +192,7 @@ def main(
     def stream(count: int, seed: int) -> Stream:
         return parse_stream(f"class-incremental:each=2,samples={count}").make(source, seed)
 
-    short = stream(400, 99)
+    short = stream(200, 99)
     for name, how in METHODS.items():
         choices = list(itertools.product(RATES, STRONG if how.get("ewc") else (0.0,)))
         tried = {c: learn(run, short, 99, *c, **how)["average_accuracy"] for c in choices}
