@@ -136,9 +136,8 @@ def speaker(data_dir: Path | None, seeds: int) -> dict[str, Any]:
     """A speaker left out of training, three in turn; 5, then 20 utterances a digit.
 
     The memory leaves the host with 500 utterances of the other speakers.  How many, and the rate
-    (an eighth), were chosen on jackson and george.  ``with_speaker`` is the
-    accuracy, on the same test utterances, of a net that was trained with all six (whose training
-    takes contain those test takes but for five: an upper bound).
+    (an eighth), were chosen on jackson and george.  ``with_speaker`` is the accuracy, on the same
+    test utterances, of a net that was trained with all six: an upper bound, for it saw them.
     """
     everyone, rows = bundle_of("fsdd", TrainOptions("fsdd", data_dir, qat=True)), {}
     for who in SPEAKERS:
