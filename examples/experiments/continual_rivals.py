@@ -6,7 +6,8 @@ The float net (PyTorch, one thread) is the one that was trained on Fashion-MNIST
 ``continual.py split``, its anchors replaced by a linear layer under cross-entropy; normalisation
 keeps its statistics.  SGD, its rate (and EWC's strength) the best of those named in RATES (STRONG)
 on a stream of 200 samples an experience with a seed of its own.  Replay mixes five old samples with
-each new one.  Writes results/continual/rivals.json.
+each new one.  Beside them stands the exported int8 program on the same stream.  Writes
+results/continual/rivals.json.
 """
 
 import itertools
@@ -20,10 +21,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
+from continual import clothes_net, learned
 from torch import Tensor, nn
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.continual import metrics
+from dfedge.continual.settings import Settings
 from dfedge.data.dataset import Split
 from dfedge.data.streams import Source, Stream, parse_stream
 from dfedge.learn.run import Run
@@ -34,6 +37,7 @@ BUDGET, REPLAYED, BATCH, CLASSES = 65536, 5, 16, 10
 RATES, STRONG, FISHER = (0.01, 0.03, 0.1), (100.0, 1000.0), 100
 TRUNK = 3
 """Layers below the latent; `METHODS` says which of them are frozen."""
+FIGURES = ("average_accuracy", "forgetting", "bytes", "ms_per_step")
 METHODS = {
     "fine-tuning": {"frozen": False},
     "replay of 83 images": {"frozen": False, "replay": True},
@@ -174,6 +178,15 @@ def class_means(run: Run, stream: Stream, seed: int) -> dict[str, Any]:
     return figures(matrix, 4 * (total.numel() + CLASSES), 1000 * seconds / steps)
 
 
+def program(samples: int, seed: int, data_dir: Path | None) -> dict[str, Any]:
+    """The exported program with balanced latent replay, as in ``continual.py split``."""
+    stream = f"class-incremental:each=2,samples={samples}"
+    settings = Settings(stream, "mnist", "balanced", BUDGET, bits=4, replayed=REPLAYED, seed=seed)
+    found = learned(clothes_net(data_dir), settings, data_dir)
+    names = {"bytes": "replay_bytes"}
+    return {name: found[names.get(name, name)] for name in FIGURES}
+
+
 def figures(matrix: list[list[float]], size: int, ms: float) -> dict[str, Any]:
     r = np.array([[0.0] * len(matrix), *matrix])
     return {"average_accuracy": metrics.average_accuracy(r), "forgetting": metrics.forgetting(r),
@@ -187,11 +200,12 @@ def main(
 ) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
-    run, source, rows = Run.open(RUN), Source("mnist", data_dir), {}
+    run, source, rows = Run.open(RUN), Source("mnist", data_dir), {"samples": samples}
 
     def stream(count: int, seed: int) -> Stream:
         return parse_stream(f"class-incremental:each=2,samples={count}").make(source, seed)
 
+    rows["int8 program"] = summary([program(samples, s, data_dir) for s in range(seeds)])
     short = stream(200, 99)
     for name, how in METHODS.items():
         choices = list(itertools.product(RATES, STRONG if how.get("ewc") else (0.0,)))
