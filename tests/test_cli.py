@@ -10,34 +10,12 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
-from dfedge.cli.app import app, main
+from dfedge.cli.app import app
 
-COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
-            "verify", "sign", "bench", "targets", "doctor", "demo", "reproduce"]  # fmt: skip
+COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "add-class",
+            "continual", "profile", "verify", "sign", "bench", "targets", "doctor", "demo",
+            "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
-
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def dfedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*args: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["dfedge", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call
 
 
 def test_commands_are_the_route_in_its_order() -> None:

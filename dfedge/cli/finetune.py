@@ -81,7 +81,8 @@ def run(
     warn(session.store.notes)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
-    name, images = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift, door)
+    classes = session.classes
+    name, images = load_split(data, data_dir, manifest.image, classes, wanted, shift, door)
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace)
     saving = Saving(save_every, save_seconds)

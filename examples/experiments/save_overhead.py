@@ -39,7 +39,7 @@ def main(
     name, images = load_split(
         manifest.data, None, manifest.image, manifest.classes, ("stream", "train"), "rotate:90"
     )
-    job = Job(manifest.data, name, "rotate:90", 0, 16, False, steps * 16)
+    job = Job(manifest.data, name, "rotate:90", 0, 16, steps * 16)
 
     with tempfile.TemporaryDirectory(dir=bundle.parent) as root:
 

@@ -35,9 +35,11 @@ class Record(msgspec.Struct, frozen=True):
         samples: presentations learned so far, over all jobs and single calls.
         job: the last fine-tuning run.
         steps: update steps taken so far (0 in a state older than this count).
+        added: names of the classes that were added on this device, in the order of their rows.
     """
 
     bundle_sha256: str
     samples: int = 0
     job: Job | None = None
     steps: int = 0
+    added: tuple[str, ...] = ()
