@@ -12,6 +12,10 @@ Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
 """[H, W, C]."""
+MAX_UPDATE_SHIFT = 24
+"""The largest shift of an update."""
+MAX_PACE = 8
+"""The most that shifts may grow by while there is little to learn."""
 
 
 class Conv(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from dfedge.cli.options import (
     State,
 )
 from dfedge.errors import UsageError
+from dfedge.plan import MAX_PACE
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
         int | None,
         typer.Option(
             min=0,
-            max=8,
+            max=MAX_PACE,
             help="How many times the rates may halve while there is little to learn; 0: constant.",
             show_default="the bundle's: 4",
         ),

@@ -15,7 +15,6 @@ from dfedge.continual.checkpoint import Probe, Progress
 from dfedge.continual.gate import Gate
 from dfedge.continual.guard import CHECK_EVERY, Guard
 from dfedge.continual.known import known_samples
-from dfedge.continual.rate import set_rates
 from dfedge.continual.rows import Rows, check_names
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import generator, open_strategy
@@ -23,6 +22,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.data.streams import Stream
 from dfedge.device.classes import add_class, retire
+from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 
 SAVE_EVERY = 512
@@ -96,7 +96,7 @@ class Run:
         """Before the first sample: the rates, and what the memory starts with."""
         settings, session = self.settings, self.session
         if settings.offset or settings.pace is not None:
-            set_rates(session, settings.offset, settings.pace)
+            set_rates(session, settings.pace, settings.offset)
         if settings.remember:
             if self.stream.past is not None:
                 q, rows = (
@@ -242,7 +242,7 @@ class Run:
     def _finish_if_over(self) -> None:
         if self.progress.experience == len(self.stream.experiences):
             if self.settings.offset or self.settings.pace is not None:
-                set_rates(self.session, 0, None)
+                set_rates(self.session)
             self.progress.finished = True
 
     def save(self) -> None:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from dfedge.data.streams import Source, Stream, parse_stream
 from dfedge.errors import UsageError
+from dfedge.plan import MAX_PACE
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guard: Annotated[int, Meta(ge=0)] = 0
     gate: bool = False
     offset: Annotated[int, Meta(ge=-8, le=8)] = 0
-    pace: Annotated[int, Meta(ge=0, le=8)] | None = None
+    pace: Annotated[int, Meta(ge=0, le=MAX_PACE)] | None = None
     wrong: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: int = 0
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.device import store
+from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 
 Watch = Callable[[int, int], None]
@@ -37,14 +38,6 @@ class Outcome:
     accuracy: float
     active: list[float]
     resumed: int
-
-
-def set_rates(session: Session, pace: int | None) -> None:
-    """Write the session's rates into the state, and the job's pace where it has one."""
-    state = session.runner.get_state() | session.rates
-    if pace is not None:
-        state["pace"] = np.array(pace, np.int32)
-    session.runner.set_state(state)
 
 
 @dataclass(frozen=True)

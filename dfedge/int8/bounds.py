@@ -14,8 +14,7 @@ from dfedge.int8.ops.values import (
     MARGIN_UNIT,
     WEIGHT_MAX,
 )
-from dfedge.int8.rounding import MAX_UPDATE_SHIFT
-from dfedge.plan import Conv, Layer, Plan
+from dfedge.plan import MAX_UPDATE_SHIFT, Conv, Layer, Plan
 
 INT32 = 1 << 31
 PEAK = ACTIVATION_MAX * WEIGHT_MAX

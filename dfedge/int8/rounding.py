@@ -17,8 +17,6 @@ LATTICE = (53685, 43977, 36025)
 """Steps of the dither along the last three axes of a tensor: the fractional parts of 1/g, 1/g^2
 and 1/g^3 (g^4 = g + 1) in units of 2^-16, made odd, so that neighbours get far-apart thresholds."""
 
-MAX_UPDATE_SHIFT = 24
-
 
 def round_half_up(value: Tensor) -> Tensor:
     """Round floats to the nearest integer, halves upward: the rounding of every activation."""

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch import int32 as i32
 
 from dfedge.int8 import ops
-from dfedge.int8.rounding import MAX_UPDATE_SHIFT
+from dfedge.int8.stock.goodness import one_hot
 from dfedge.lower.state import State, masked
+from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
 
 ERROR_BITS = 16
 HORIZON_LOG = 8
@@ -28,7 +29,6 @@ FULL = 4
 """From an error of 2^-4 on, learning is at its full rate."""
 PACE = 4
 """The most that a shift grows by; 0 keeps the rate constant."""
-MAX_PACE = 8
 PACED = ("weight_shift", "anchor_shift")
 
 
@@ -50,7 +50,7 @@ def error_after(state: State, scores: Tensor, y: Tensor) -> Tensor:
         y: int32 [B].
     """
     batch, classes = scores.shape
-    right = (y.reshape(-1, 1) == torch.arange(classes, dtype=i32)).to(i32)
+    right = one_hot(y, classes)
     own = (scores * right).sum(1, dtype=i32)
     best = masked(scores, 1 - right).amax(1)
     wrong = batch - (own > best).to(i32).sum(dtype=i32)

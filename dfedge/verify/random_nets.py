@@ -23,12 +23,10 @@ from dfedge.export.golden import replay
 from dfedge.export.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
-from dfedge.int8.rounding import MAX_UPDATE_SHIFT
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
-from dfedge.lower.pace import MAX_PACE
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import Conv, Join, Layer, Plan, Rule
+from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Conv, Join, Layer, Plan, Rule
 
 STEPS = 4
 RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")

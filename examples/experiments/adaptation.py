@@ -32,9 +32,7 @@ def add(**changes: int) -> Callable[[Rates], None]:
 
     def change(rates: Rates) -> None:
         for name, amount in changes.items():
-            rates[f"{name}_shift"] = np.clip(rates[f"{name}_shift"] + amount, 0, 24).astype(
-                np.int32
-            )
+            rates[f"{name}_shift"] = rates[f"{name}_shift"] + np.int32(amount)
 
     return change
 

@@ -14,15 +14,16 @@ from dfedge.device.store import exchange
 from dfedge.device.store.record import Job, Record
 from dfedge.device.store.store import Store, Stored
 from dfedge.errors import DfedgeError, ResourceError
+from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
 
 RANGES = {
-    "weight_shift": (0, 24),
-    "bias_shift": (0, 24),
-    "anchor_shift": (0, 24),
+    "weight_shift": (0, MAX_UPDATE_SHIFT),
+    "bias_shift": (0, MAX_UPDATE_SHIFT),
+    "anchor_shift": (0, MAX_UPDATE_SHIFT),
     "live": (0, 1),
     "phase": (0, (1 << 16) - 1),
     "error": (0, 1 << 16),
-    "pace": (0, 8),
+    "pace": (0, MAX_PACE),
     "anchors": (0, 127),
 }
 """Last part of a tensor's name -> least and greatest value that a training step ever leaves."""

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
-from dfedge.int8.rounding import DITHER_BITS, MAX_UPDATE_SHIFT, dither
+from dfedge.int8.rounding import DITHER_BITS, dither
 from dfedge.int8.stock.convolution import columns, taps
 from dfedge.int8.stock.primitives import I8, I32, constant, correlate, shift_right
+from dfedge.plan import MAX_UPDATE_SHIFT
 
 
 def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
