@@ -1,6 +1,7 @@
 """Learned state as every room sees it: a plain, ordered set of named integer arrays."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,26 @@ def size_bytes(state: State) -> int:
     return sum(value.nbytes for value in state.values())
 
 
+def under(state: State, head: str) -> dict[str, NDArray[Any]]:
+    """The tensors named ``head.NAME``, by NAME."""
+    head += "."
+    return {n.removeprefix(head): value for n, value in state.items() if n.startswith(head)}
+
+
 def to_bytes(state: State, meta: dict[str, str] | None = None) -> bytes:
     """As a safetensors file."""
     return save({name: np.asarray(value, order="C") for name, value in state.items()}, meta)
+
+
+def metadata(raw: bytes) -> str:
+    """What `to_bytes` kept as ``dfedge`` in a safetensors file's bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError: no such file, or nothing of that name in it.
+    """
+    length = int.from_bytes(raw[:8], "little")
+    text: str = json.loads(raw[8 : 8 + length])["__metadata__"]["dfedge"]
+    return text
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:

@@ -74,7 +74,7 @@ def view(run: Run, moment: Moment) -> Group:
         f"{progress.skipped:,} batches without one",
         f"recognised before being learned: {percent(moment.accuracy)} of the last 500",
         f"{1000 * progress.seconds / max(progress.steps, 1):.2f} ms a step; state "
-        f"{kib(state.size_bytes(run.session.bundle.initial_state()))}, replay {kib(held)}"
+        f"{kib(run.session.state_bytes)}, replay {kib(held)}"
         + (f"; guard: {len(guard.rows)} samples, {guard.rollbacks} rollbacks" if guard else ""),
     ]  # fmt: skip
     bar = ProgressBar(total=learned, completed=progress.samples, width=60)

@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from dfedge import state
 from dfedge.atomic import write_file
 from dfedge.continual.settings import Settings
-from dfedge.errors import DfedgeError
+from dfedge.errors import foreign
 
 FILE = "continual.safetensors"
 
@@ -72,8 +71,8 @@ def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> 
 
 def unfinished(folder: Path) -> bool:
     """Whether a run was stopped there before its end."""
-    left = load(folder)
-    return left is not None and not left[0].finished
+    path = folder / FILE
+    return path.exists() and not _progress(path)[0].finished
 
 
 def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
@@ -85,11 +84,11 @@ def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
     path = folder / FILE
     if not path.exists():
         return None
-    try:
-        with safe_open(str(path), "np") as file:
-            progress = msgspec.json.decode(file.metadata()["dfedge"], type=Progress)
-    except (OSError, SafetensorError, KeyError, TypeError, msgspec.DecodeError) as error:
-        raise DfedgeError(
-            f"{path}: cannot be read as a continual run ({error}); delete it to start anew"
-        ) from error
-    return progress, state.read(path)
+    progress, raw = _progress(path)
+    return progress, state.parse(raw, path)
+
+
+def _progress(path: Path) -> tuple[Progress, bytes]:
+    with foreign(path, "a continual run", "delete it to start anew"):
+        raw = path.read_bytes()
+        return msgspec.json.decode(state.metadata(raw), type=Progress), raw

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from dfedge.continual.known import known_samples
 from dfedge.continual.strategies.strategy import Arrays, Strategy
 from dfedge.device.session import Session
+from dfedge.state import under
 
 CHECK_EVERY = 8
 """Steps between two judgements."""
@@ -109,12 +110,8 @@ class Guard:
 
     def restore_good(self) -> None:
         """The good state, and the strategy's memory with it."""
-
-        def part(head: str) -> Arrays:
-            return {n.removeprefix(head): v for n, v in self.good.items() if n.startswith(head)}
-
-        self.session.runner.set_state(part("state."))
-        self.strategy.restore(part("memory."))
+        self.session.runner.set_state(under(self.good, "state"))
+        self.strategy.restore(under(self.good, "memory"))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps, and what the guard's bytes are."""
@@ -127,5 +124,4 @@ class Guard:
         self.q, self.rows, self.kept = (arrays[name].copy() for name in ("q", "rows", "kept"))
         for name, value in zip(COUNTS, arrays["counts"], strict=True):
             setattr(self, name, int(value))
-        self.good = {name.removeprefix("good."): value for name, value in arrays.items()
-                     if name.startswith("good.")}  # fmt: skip
+        self.good = under(arrays, "good")

@@ -38,7 +38,7 @@ def result_of(run: Run) -> dict[str, Any]:
         "resumed": run.resumed,
         "replay_bytes": state.size_bytes(run.strategy.arrays()),
         "guard_bytes": state.size_bytes(run.guard.arrays()) if run.guard else 0,
-        "state_bytes": state.size_bytes(session.runner.get_state()),
+        "state_bytes": session.state_bytes,
         "ms_per_step": 1000 * progress.seconds / max(progress.steps, 1),
         "runtime": session.runtime,
         "classes": list(session.classes),

@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.streams import Stream
 from dfedge.device.classes import check_spare
+from dfedge.device.evaluate import recognised
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 
 UNSEEN = -1
 """The row of a class that has none yet: nothing is ever recognised as it."""
-CHUNK = 128
 
 
 class Rows:
@@ -41,11 +41,7 @@ class Rows:
         rows = self.of(split.y[:count])
         if (rows == UNSEEN).all():
             return 0.0
-        found = [
-            self.session.scores(split.x[i : min(i + CHUNK, len(rows))]).argmax(1)
-            for i in range(0, len(rows), CHUNK)
-        ]
-        return float((np.concatenate(found) == rows).mean())
+        return float(recognised(self.session, Split(split.x[:count], rows)).mean())
 
 
 def check_names(session: Session, stream: Stream) -> None:

@@ -24,6 +24,7 @@ from dfedge.data.streams import Stream
 from dfedge.device.classes import add_class, retire
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
+from dfedge.state import under
 
 SAVE_EVERY = 512
 """Samples between two checkpoints."""
@@ -276,23 +277,19 @@ class Run:
         )
 
     def _restore(self, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
-        def part(head: str) -> dict[str, NDArray[Any]]:
-            head += "."
-            return {n.removeprefix(head): v for n, v in tensors.items() if n.startswith(head)}
-
         session = self.session
-        session.runner.set_state(part("state"))
+        session.runner.set_state(under(tensors, "state"))
         session.record = msgspec.structs.replace(
             session.record, samples=progress.learned, added=progress.added
         )
-        self.strategy.restore(part("memory"))
+        self.strategy.restore(under(tensors, "memory"))
         if self.guard is not None:
-            self.guard.restore(part("guard"))
+            self.guard.restore(under(tensors, "guard"))
         if self.gate is not None:
-            self.gate.restore(part("gate"))
-        waiting = part("waiting")
+            self.gate.restore(under(tensors, "gate"))
+        waiting = under(tensors, "waiting")
         self.waiting, self.waiting_rows = waiting["q"], waiting["rows"]
-        self.right = part("judged")["right"].tolist()
+        self.right = tensors["judged.right"].tolist()
         self.progress, self.resumed = progress, progress.samples
 
 

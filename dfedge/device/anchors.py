@@ -1,30 +1,42 @@
 """Anchors set to class means: the quickest way to learn, without moving any weight."""
 
-import numpy as np
+from typing import Any
 
-from dfedge.data.dataset import Split
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Labels, Split
 from dfedge.device.session import Session
+
+
+def gather(sums: list[NDArray[Any]], rows: Labels, seen: list[NDArray[np.int8]]) -> None:
+    """Add what each layer's anchors see, int8 [B, d], to the sums [K, d] of the samples' rows."""
+    for total, p in zip(sums, seen, strict=True):
+        np.add.at(total, rows, p)
+
+
+def mean(total: NDArray[Any], n: NDArray[Any] | int) -> NDArray[np.int8]:
+    """``(2 sum p + n) // (2 n)``: int8 like the sums, of n samples each."""
+    found: NDArray[np.int8] = ((2 * total + n) // (2 * n)).astype(np.int8)
+    return found
 
 
 def set_anchors(session: Session, split: Split) -> None:
     """Set every learning layer's anchors to the means of what it sees of the split's classes.
 
-    ``A_k <- (2 sum p + n) // (2 n)`` over the n samples of class k; a class without any keeps its
-    anchors.  Only sums of integers, so all runtimes end in the same bytes.
+    A class without any sample keeps its anchors.  Only sums of integers, so all runtimes end in
+    the same bytes.
     """
     layers = session.bundle.manifest.plan.layers
     classes = session.bundle.manifest.plan.classes
     sums = [np.zeros((classes, layer.features), np.int64) for layer in layers]
-    counts = np.zeros(classes, np.int64)
+    counts = np.bincount(split.y, minlength=classes)
     for part, seen in session.features(split.x):
-        labels = split.y[part]
-        np.add.at(counts, labels, 1)
-        for total, p in zip(sums, seen, strict=True):
-            np.add.at(total, labels, p)
+        gather(sums, split.y[part], seen)
     state = session.runner.get_state()
     known = counts > 0
     n = counts[known, None]
     for i in range(session.bundle.manifest.plan.cut, len(layers)):
         anchors = state[f"layer{i}.anchors"]
-        anchors[known] = ((2 * sums[i][known] + n) // (2 * n)).astype(np.int8)
+        anchors[known] = mean(sums[i][known], n)
     session.runner.set_state(state)

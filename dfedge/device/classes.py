@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.device.anchors import mean
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 
@@ -32,7 +33,7 @@ def check_spare(session: Session, names: list[str]) -> None:
 def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     """Give a class a row, its anchors set to the means of what each layer sees of images x.
 
-    ``A = (2 sum p + n) // (2 n)``.  A frozen layer whose anchors are all zero has no say
+    A frozen layer whose anchors are all zero has no say
     (`retire`) and keeps none.
 
     Args:
@@ -61,7 +62,7 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     for i, total in enumerate(sums):
         anchors = state[f"layer{i}.anchors"]
         if i >= plan.cut or anchors.any():
-            anchors[row] = (2 * total + len(x)) // (2 * len(x))
+            anchors[row] = mean(total, len(x))
     state["live"][row] = 1
     session.runner.set_state(state)
     record = session.record

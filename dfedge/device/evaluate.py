@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split
 from dfedge.device.session import Session
@@ -20,15 +21,23 @@ class Evaluation:
     per_class: dict[str, float]
 
 
-def evaluate(
+def recognised(
     session: Session, split: Split, watch: Callable[[int, int], None] = lambda *_: None
-) -> Evaluation:
-    """Score every sample of the split."""
+) -> NDArray[np.bool_]:
+    """Whether each sample's highest score is that of its label: bool [N]."""
     right = np.zeros(len(split), bool)
     for start in range(0, len(split), CHUNK):
         part = slice(start, start + CHUNK)
         right[part] = session.scores(split.x[part]).argmax(1) == split.y[part]
         watch(min(start + CHUNK, len(split)), len(split))
+    return right
+
+
+def evaluate(
+    session: Session, split: Split, watch: Callable[[int, int], None] = lambda *_: None
+) -> Evaluation:
+    """Score every sample of the split."""
+    right = recognised(session, split, watch)
     names = session.classes
     per_class = {
         names[label]: round(float(right[split.y == label].mean()), 4)

@@ -23,7 +23,7 @@ from dfedge.data.image import to_input
 from dfedge.device import store
 from dfedge.device.runners import Runner, choose_runtime, open_runner
 from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
-from dfedge.state import digest
+from dfedge.state import digest, size_bytes
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
@@ -60,6 +60,7 @@ class Session:
     Attributes:
         bundle, runner, runtime: what is open, and where.
         store, record: of the state.
+        state_bytes: its size, which learning does not change.
         rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
             bundle's.
     """
@@ -78,6 +79,7 @@ class Session:
         self.door = Door(on_bad_sample)
         self.broken = False
         initial = bundle.initial_state()
+        self.state_bytes = size_bytes(initial)
         self.rates = {name: initial[name] for name in RATES if name in initial}
 
     @staticmethod

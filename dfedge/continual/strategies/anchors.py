@@ -1,7 +1,7 @@
 """Anchors only: weights stay, every anchor is the running mean of what its layer sees of its class.
 
-A nearest-class-mean classifier in integers, layer by layer: ``A_k = (2 S_k + n_k) // (2 n_k)``, sum
-S and count n both halved whenever n reaches `HORIZON`, so that it follows a drift.  An anchor that
+A nearest-class-mean classifier in integers, layer by layer (`dfedge.device.anchors.mean`), sum and
+count both halved whenever n reaches `HORIZON`, so that it follows a drift.  An anchor that
 was there before counts as `PRIOR` samples.
 """
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
+from dfedge.device.anchors import gather, mean
 from dfedge.device.session import Session
 
 HORIZON, PRIOR = 256, 16
@@ -34,13 +35,12 @@ class Anchors:
                 total[row] = held[row].astype(np.int32) * PRIOR
         for part, seen, _ in session.seen(q):
             np.add.at(self.count, rows[part], 1)
-            for total, p in zip(self.sums, seen, strict=True):
-                np.add.at(total, rows[part], p)
+            gather(self.sums, rows[part], seen)
         moved = np.unique(rows)
         n = self.count[moved, None]
         for total, held in zip(self.sums, anchors, strict=True):
             if held.any():  # a frozen layer without anchors has no say
-                held[moved] = ((2 * total[moved] + n) // (2 * n)).astype(np.int8)
+                held[moved] = mean(total[moved], n)
         full = self.count >= HORIZON
         self.count[full] >>= 1
         for total in self.sums:

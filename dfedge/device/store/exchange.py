@@ -5,7 +5,6 @@
 Version 1 had neither version nor digest, and was what a state folder held (`earlier`).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.numpy import load
 
 from dfedge.device.store.record import Record
 from dfedge.errors import DfedgeError
-from dfedge.state import State, digest, to_bytes
+from dfedge.state import State, digest, metadata, to_bytes
 
 VERSION = 2
 
@@ -41,9 +40,7 @@ def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], Record]:
         DfedgeError: damaged, changed since it was written, or of a newer dfedge.
     """
     try:
-        length = int.from_bytes(raw[:8], "little")
-        text = json.loads(raw[8 : 8 + length])["__metadata__"]["dfedge"]
-        meta = msgspec.json.decode(text, type=Meta)
+        meta = msgspec.json.decode(metadata(raw), type=Meta)
         state = load(raw)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DfedgeError(
