@@ -20,16 +20,6 @@ STRATEGIES = {
 """Name -> module:class; reading the table imports nothing."""
 
 
-def check_strategy(name: str) -> None:
-    """Refuse a name that is no strategy.
-
-    Raises:
-        UsageError: naming the known ones.
-    """
-    if name not in STRATEGIES:
-        raise unknown_name("strategy", name, list(STRATEGIES))
-
-
 def open_strategy(session: Session, settings: Settings) -> Strategy:
     """The settings' strategy, its memory empty.
 
@@ -37,7 +27,8 @@ def open_strategy(session: Session, settings: Settings) -> Strategy:
         UsageError: no such strategy.
         DfedgeError: a budget smaller than one sample, or a bundle that it cannot work on.
     """
-    check_strategy(settings.strategy)
+    if settings.strategy not in STRATEGIES:
+        raise unknown_name("strategy", settings.strategy, list(STRATEGIES))
     plan = session.bundle.manifest.plan
     if plan.form != "one-pass":
         raise DfedgeError(

@@ -6,7 +6,6 @@ was there before counts as `PRIOR` samples.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
@@ -25,8 +24,8 @@ class Anchors:
         self.sums = [np.zeros((plan.classes, l.features), np.int32) for l in plan.layers]  # noqa: E741
         self.count = np.zeros(plan.classes, np.int32)
 
-    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Move the anchors of the batch's classes; no layer's weights are active."""
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
+        """Move the anchors of the batch's classes."""
         session, state = self.session, self.session.runner.get_state()
         anchors = [state[f"layer{i}.anchors"] for i in range(len(self.sums))]
         for row in np.unique(rows[self.count[rows] == 0]):
@@ -46,7 +45,6 @@ class Anchors:
         for total in self.sums:
             total[full] >>= 1
         session.runner.set_state(state)
-        return np.zeros(len(self.sums), np.int64)
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Nothing: there is no memory of samples."""

@@ -1,7 +1,6 @@
 """No memory: the exported step as it is.  What is not shown again may be forgotten."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
@@ -14,9 +13,9 @@ class Plain:
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
 
-    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """One `train` step."""
-        return self.session.learn_input(q, rows).active
+        self.session.learn_input(q, rows)
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Nothing: there is no memory of samples."""

@@ -65,7 +65,7 @@ class Replay:
         self.held = 0
         self.seen = np.zeros(plan.classes, np.int32)
 
-    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """New latents among replayed ones, then the new ones are offered to the memory."""
         new = self.session.latents(q)
         # Whole batches only, so that every step is one of the larger program.
@@ -74,9 +74,8 @@ class Replay:
         z = np.concatenate([new, unpack(self.latents[again], self.bits, self.shape)])
         y = np.concatenate([rows, self.rows[again].astype(np.int64)])
         order = rng.permutation(len(z))
-        active = self.session.learn_latents(z[order], y[order]).active
+        self.session.learn_latents(z[order], y[order])
         self._offer(new, rows, rng)
-        return active
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Offer samples to the memory."""

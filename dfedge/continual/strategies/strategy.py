@@ -14,8 +14,8 @@ Arrays = dict[str, NDArray[Any]]
 class Strategy(Protocol):
     """One way to learn a batch and to remember what came before it."""
 
-    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
-        """One step from new samples, int8 [B, H, W, C]: active samples of each layer [L]."""
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
+        """One step from new samples, int8 [B, H, W, C]."""
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Take samples into the memory without learning them."""
