@@ -166,6 +166,9 @@ def test_signed_bundle_runs_where_a_signature_is_required(
     assert dfedge("evaluate", copy, *data, *required).json["samples"] == 360
     for args in (("evaluate", bundle.folder, *data, *required),
                  ("finetune", bundle.folder, *data, *required, "--state", tmp_path / "new"),
+                 ("predict", bundle.folder, "none.png", *required),
+                 ("continual", bundle.folder, *data[:2], "--stream", "drift", *required),
+                 ("add-class", bundle.folder, "new", "--samples", "none.png", *required),
                  ("verify", bundle.folder, "--key", tmp_path / "maker.pub")):  # fmt: skip
         result = dfedge(*args)
         assert (result.code, result.out) == (1, "")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say, warn
-from dfedge.cli.options import BundleArg, Initial, Json, Runtime, State
+from dfedge.cli.console import print_json, say
+from dfedge.cli.opened import open_session
+from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State
 
 
 def run(
@@ -24,6 +25,7 @@ def run(
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Teach a new class from a few labelled samples, without another export.
@@ -38,10 +40,8 @@ def run(
     from dfedge.continual.new_class import learn_class
     from dfedge.data.files import read_inputs
     from dfedge.device.classes import spare_rows
-    from dfedge.device.session import Session
 
-    session = Session.open(bundle, runtime, state, initial)
-    warn(session.store.notes)
+    session = open_session(bundle, runtime, state, initial, signer)
     rule = session.bundle.manifest.image
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     row = learn_class(session, name, x, steps, seed)

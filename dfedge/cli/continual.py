@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import fail, percent, print_json, progress, say, table, warn
-from dfedge.cli.options import DataDir, Initial, Json, Runtime, State
+from dfedge.cli.console import fail, percent, print_json, progress, say, table
+from dfedge.cli.opened import open_session
+from dfedge.cli.options import DataDir, Initial, Json, Runtime, Signer, State
 
 Preset = Annotated[
     str | None,
@@ -58,6 +59,7 @@ def run(
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
+    signer: Signer = None,
     out: Annotated[
         Path, typer.Option(help="Where a preset's net is made, and its state kept.")
     ] = Path("out/continual"),
@@ -79,7 +81,6 @@ def run(
     from dfedge.continual.run import Run
     from dfedge.continual.settings import override
     from dfedge.data.streams import Source
-    from dfedge.device.session import Session
     from dfedge.errors import UsageError
 
     given = {
@@ -104,8 +105,7 @@ def run(
             raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
         settings = override(None, given)
     assert bundle is not None
-    session = Session.open(bundle, runtime, state, initial)
-    warn(session.store.notes)
+    session = open_session(bundle, runtime, state, initial, signer)
     made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:

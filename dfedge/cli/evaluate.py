@@ -1,6 +1,7 @@
 """``dfedge evaluate``."""
 
-from dfedge.cli.console import percent, print_json, progress, say, table, warn
+from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
     BundleArg,
     Data,
@@ -33,12 +34,8 @@ def run(
     """
     from dfedge.data.sources import load_split
     from dfedge.device.evaluate import evaluate
-    from dfedge.device.session import Session
 
-    session = Session.open(
-        bundle, runtime, state, initial, read_only=True, require_signature=signer
-    )
-    warn(session.store.notes)
+    session = open_session(bundle, runtime, state, initial, signer, read_only=True)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
     name, samples = load_split(data, data_dir, manifest.image, session.classes, wanted, shift)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, warn
+from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
     BundleArg,
     Data,
@@ -72,14 +73,12 @@ def run(
     from dfedge.data.door import Door
     from dfedge.data.sources import load_split
     from dfedge.device.finetune import finetune
-    from dfedge.device.session import Session
     from dfedge.device.store import Job, Saving
 
     if samples and total_steps:
         raise UsageError("--samples and --steps say the same; give one of them")
     door = Door(on_bad_sample)
-    session = Session.open(bundle, runtime, state, initial, require_signature=signer)
-    warn(session.store.notes)
+    session = open_session(bundle, runtime, state, initial, signer)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say, table, warn
+from dfedge.cli.console import print_json, say, table
+from dfedge.cli.opened import open_session
 from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State
 
 
@@ -25,12 +26,8 @@ def run(
     [bold]Example:[/] dfedge predict out/bundle photo.png
     """
     from dfedge.data.files import read_inputs
-    from dfedge.device.session import Session
 
-    session = Session.open(
-        bundle, runtime, state, initial, read_only=True, require_signature=signer
-    )
-    warn(session.store.notes)
+    session = open_session(bundle, runtime, state, initial, signer, read_only=True)
     rule = session.bundle.manifest.image
     inputs = [item for file in files for item in read_inputs(file, rule)]
     answers = [(name, session.predict(image)) for name, image in inputs]

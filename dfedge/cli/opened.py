@@ -1,0 +1,28 @@
+"""How every command that runs a bundle opens it: one place, so that none forgets the signature."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfedge.cli.console import warn
+
+if TYPE_CHECKING:
+    from dfedge.device.session import Session
+
+
+def open_session(
+    bundle: Path,
+    runtime: str | None,
+    state: Path | None,
+    initial: bool,
+    signer: Path | None,
+    *,
+    read_only: bool = False,
+) -> "Session":
+    """`dfedge.device.session.Session.open`; what it had to pass over goes to stderr."""
+    from dfedge.device.session import Session
+
+    session = Session.open(
+        bundle, runtime, state, initial, read_only=read_only, require_signature=signer
+    )
+    warn(session.store.notes)
+    return session
