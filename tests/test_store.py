@@ -24,10 +24,10 @@ from dfedge.device.store import SLOTS, Job, Record, Saver, Saving, Store, Stored
 from dfedge.device.store.slot import DamagedError, NewerError, Slot
 from dfedge.disk import Disk
 from dfedge.errors import DfedgeError, ResourceError, UsageError
+from dfedge.faults.kills import Work, kill_finetunes
+from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
+from dfedge.faults.saves import record_saves, survey
 from dfedge.state import digest
-from dfedge.verify.kills import Work, kill_finetunes
-from dfedge.verify.mutate import BAD, mutate_bundles, mutate_slots
-from dfedge.verify.saves import record_saves, survey
 
 SMALL = {"w": np.arange(6, dtype=np.int8).reshape(2, 3), "phase": np.array(7, np.int32)}
 RECORD = Record("ab" * 32, 16, Job("digits", "stream", "", 0, 16, 64, done=16), 1)

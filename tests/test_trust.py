@@ -21,9 +21,9 @@ from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.faults.readers import READERS, judge
 from dfedge.trust import signature
 from dfedge.trust.folder import check_name
-from dfedge.verify.readers import READERS, judge
 
 ROOT = Path(__file__).parent.parent
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.verify.kills import Kills, Work, kill_finetunes
+from dfedge.faults.kills import Kills, Work, kill_finetunes
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 

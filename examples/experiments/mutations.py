@@ -19,7 +19,7 @@ import typer
 
 from dfedge.bundle import Bundle
 from dfedge.device.session import Session
-from dfedge.verify.mutate import BAD, mutate_bundles, mutate_slots
+from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
 
 RESULTS = Path(__file__).parent / "results" / "mutations.json"
 

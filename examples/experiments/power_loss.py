@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from dfedge.bundle import Bundle
-from dfedge.verify.saves import record_saves, survey
+from dfedge.faults.saves import record_saves, survey
 
 RESULTS = Path(__file__).parent / "results" / "power_loss.json"
 CONTROL = 8

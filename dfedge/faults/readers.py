@@ -27,12 +27,12 @@ from dfedge.data import cifar, files, idx, image, logmel, svhn
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
+from dfedge.faults import example
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
 from dfedge.learn.spec import NETS, load_spec
 from dfedge.trust import signature
-from dfedge.verify import example
 
 MOST_SECONDS = 1.0
 
