@@ -16,9 +16,11 @@ from torch import Tensor
 from dfedge.bundle import MemoryPlan
 from dfedge.export.casts import cast_fast
 from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.order import pool_errors, write_back_early
 from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
 from dfedge.int8 import stock
 from dfedge.int8.bounds import EXACT_DEPTH
+from dfedge.int8.stock import tiled
 from dfedge.quiet import quiet
 
 PROGRAM = "program.pte"
@@ -52,6 +54,11 @@ PRIMITIVES: dict[Any, Any] = {
 }
 
 
+def decompositions() -> dict[Any, Any]:
+    """The stock rendering, tiled."""
+    return stock.decompositions() | tiled.decompositions()
+
+
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
     inner = StatefulModule(source.plan, source.state)
@@ -67,7 +74,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         for i, (name, (module, args)) in enumerate(modules.items()):
             progress(f"executorch {name}", i, steps)
             program = torch.export.export(module, args, strict=False)
-            program = program.run_decompositions(stock.decompositions())
+            program = pool_errors(program).run_decompositions(decompositions())
             exported[name] = cast_fast(program.run_decompositions(PRIMITIVES))
         progress("executorch memory plan", steps - 1, steps)
         buffers = [name.replace(".", "_") for name in source.state]
@@ -90,10 +97,15 @@ def _lower(exported: dict[str, Any], buffers: list[str]) -> Any:
     from executorch.exir.passes import MemoryPlanningPass
     from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
+    class EarlyWriteBack(MemoryPlanningPass):  # type: ignore[misc]
+        def run(self, module: Any, signature: Any = None) -> Any:
+            write_back_early(module)
+            return super().run(module, signature)
+
     edge = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     return edge.to_executorch(
         ExecutorchBackendConfig(
-            memory_planning_pass=MemoryPlanningPass(share_mutable_buffers=True),
+            memory_planning_pass=EarlyWriteBack(share_mutable_buffers=True),
             passes=[InitializedMutableBufferPass(buffers)],
             emit_mutable_buffer_names=True,
         )
