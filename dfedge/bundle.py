@@ -3,6 +3,7 @@
     manifest.json          everything below, described, with the hash of every other file
     state.safetensors      the state to start from
     golden.safetensors     a few real batches and the exact integers that they must give
+    memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
 
@@ -18,9 +19,10 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from dfedge import state
+from dfedge import footprint, state
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.footprint import Footprints
 from dfedge.plan import Plan
 
 VERSION = 2
@@ -31,6 +33,7 @@ LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
+MEMORY = "memory.json"
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -93,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         golden_sha256: digest of the state after the golden batches.
         test_accuracy: of the fake-quantised net on the host's test split, which the programs equal.
         recipe: the calibration recipe's name.
+        budget_bytes: that arena and state were held to; 0 in bundles that know none.
     """
 
     version: int
@@ -115,6 +119,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str
     target: str
     files: dict[str, FileRecord]
+    budget_bytes: int = 0
 
     def batches(self, kind: str) -> list[int]:
         """Batch sizes of the methods of a kind, largest first."""
@@ -182,6 +187,11 @@ class Bundle:
         ``digests`` uint8 [S, T, 32] are SHA-256 of every state tensor after each step.
         """
         return state.read(self.folder / GOLDEN)
+
+    def footprints(self) -> Footprints:
+        """Format -> method -> what it needs position by position; empty in older bundles."""
+        path = self.folder / MEMORY
+        return footprint.decode(path.read_bytes()) if path.is_file() else {}
 
     def format(self, name: str) -> FormatRecord:
         """The record of a format.

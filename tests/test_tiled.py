@@ -42,12 +42,16 @@ def cases(draw: st.DrawFn) -> dict:
     }
 
 
-@pytest.mark.parametrize("floor", [0, 700, 1 << 20])
-def test_tiles_of_any_size_give_the_definitions_bits(
-    floor: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tiled, "FLOOR", floor)
-    monkeypatch.setattr(tiled, "_allowed", lambda *_: max(floor, 1))
+class Exactly(tiled.Tiled):
+    """Tiles of the floor's size, whatever is alive beside them."""
+
+    def _allowed(self, *alive: int) -> int:
+        return self.floor
+
+
+@pytest.mark.parametrize("floor", [1, 700, 1 << 20])
+def test_tiles_of_any_size_give_the_definitions_bits(floor: int) -> None:
+    by_tiles = Exactly(floor)
 
     @given(cases())
     @settings(max_examples=60, deadline=None)
@@ -56,17 +60,17 @@ def test_tiles_of_any_size_give_the_definitions_bits(
         shift, phase, geometry = case["shift"], case["phase"], case["geometry"]
         error, cells = case["error"], case["cells"]
         pairs = [
-            (tiled.conv_sum(x, w, b, geometry), ops.conv_sum(x, w, b, geometry)),
-            (tiled.conv_relu(x, w, b, 7, geometry), ops.conv_relu(x, w, b, 7, geometry)),
-            (tiled.conv_back(e, w, geometry, *x.shape[1:3]),
+            (by_tiles.conv_sum(x, w, b, geometry), ops.conv_sum(x, w, b, geometry)),
+            (by_tiles.conv_relu(x, w, b, 7, geometry), ops.conv_relu(x, w, b, 7, geometry)),
+            (by_tiles.conv_back(e, w, geometry, *x.shape[1:3]),
              ops.conv_back(e, w, geometry, *x.shape[1:3])),
-            (tiled.spread(error, h, cells), ops.spread(error, h, cells)),
-            (tiled.conv_update(x, e, w, shift, phase, geometry),
+            (by_tiles.spread(error, h, cells), ops.spread(error, h, cells)),
+            (by_tiles.conv_update(x, e, w, shift, phase, geometry),
              ops.conv_update(x, e, w, shift, phase, geometry)),
-            (tiled.conv_update_pooled(x, error, h, cells, w, shift, phase, geometry),
+            (by_tiles.conv_update_pooled(x, error, h, cells, w, shift, phase, geometry),
              conv_update_pooled(x, error, h, cells, w, shift, phase, geometry)),
-            (tiled.bias_update(e, b, shift, phase), ops.bias_update(e, b, shift, phase)),
-            (tiled.bias_update_pooled(error, h, cells, b, shift, phase),
+            (by_tiles.bias_update(e, b, shift, phase), ops.bias_update(e, b, shift, phase)),
+            (by_tiles.bias_update_pooled(error, h, cells, b, shift, phase),
              ops.bias_update(ops.spread(error, h, cells), b, shift, phase)),
         ]  # fmt: skip
         for made, wanted in pairs:

@@ -45,12 +45,12 @@ for command in (
     profile,
     verify,
     bench,
-    targets,
     doctor,
     demo,
     reproduce,
 ):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+app.add_typer(targets.app, name="targets")
 
 
 def _version(wanted: bool) -> None:

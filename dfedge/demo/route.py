@@ -154,7 +154,7 @@ def _memory(bundle: Bundle) -> dict[str, dict[str, int]]:
 def measured_peaks(bundle: Bundle, watch: Watch) -> dict[str, dict[str, int]]:
     """Runtime -> method -> peak resident bytes of a process of its own, beyond its imports."""
     peaks: dict[str, dict[str, int]] = {}
-    for row in profile(bundle, calls=5, watch=watch).measured:
+    for row in profile(bundle, calls=5, watch=watch, rivals=False).measured:
         if row.method.endswith(f"_b{BATCH}"):
             peaks.setdefault(row.runtime, {})[row.method] = row.peak_bytes - row.before_bytes
     return peaks

@@ -15,7 +15,7 @@ from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
-WITH_NUMBER = {
+WITH_NUMBER: dict[Any, Any] = {
     aten.add.Tensor: aten.add.Tensor,
     aten.sub.Tensor: aten.sub.Tensor,
     aten.mul.Tensor: aten.mul.Tensor,
@@ -59,7 +59,7 @@ def _single(node: Node) -> bool:
 
 
 def _number_as_tensor(graph: Graph, node: Node) -> None:
-    given, number = node.args[:2]
+    (given,), number = node.all_input_nodes, node.args[1]
     with graph.inserting_before(node):
         single = graph.call_function(aten.full.default, ([], number), {"dtype": torch.int32})
         single.meta["val"] = given.meta["val"].new_empty((), dtype=torch.int32)

@@ -19,8 +19,8 @@ from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
 
-FLOOR = 64 * 1024
-"""Bytes of temporaries that a tile may have beyond those alive beside it."""
+FLOORS = (128 * 1024, 32 * 1024, 8 * 1024, 0)
+"""Sizes of tiles, `Tiled.floor`: the smaller, the less memory and the more operators."""
 SUM_BYTES = 24
 """Of one weight while its block is rounded: about six int32."""
 WIDE_BYTES = 16
@@ -79,9 +79,8 @@ def _part(x: Tensor, dim: int, first: int, end: int, step: int = 1) -> Tensor:
     return x[(slice(None),) * dim + (slice(first, end, step),)]
 
 
-def _allowed(*alive: int) -> int:
-    """Temporaries may weigh as much as the int8 tensors alive beside them, and the floor."""
-    return FLOOR + sum(alive)
+def _cat(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
 
 
 def _output(x: Tensor, geometry: Sequence[int]) -> tuple[int, int]:
@@ -111,32 +110,6 @@ def _columns(x: Tensor, tile: Tile, i: int, geometry: Sequence[int]) -> Tensor |
     return convolution.columns([_part(seen, 2, j, j + width, stride) for j in range(kw)])
 
 
-def _convolve(
-    x: Tensor,
-    w: Tensor,
-    geometry: Sequence[int],
-    multiply: Callable[[Tensor, Tensor], Tensor],
-    finish: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """``finish(conv(x, w))``, of int32 accumulators [positions, O]."""
-    (height, width), (kh, kw), out = _output(x, geometry), geometry[:2], w.shape[2]
-    made = []
-    row = _row_bytes(x.shape[3], out, width, kw)
-    for tile in tiles(len(x), height, row, _allowed(x.numel(), len(x) * height * width * out)):
-        total = None
-        for i in range(kh):
-            seen = _columns(x, tile, i, geometry)
-            if seen is None:
-                continue
-            part = multiply(seen, _part(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
-            total = part if total is None else total + part
-        shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
-        if total is None:
-            total = torch.zeros((shape[0] * shape[1] * width, out), dtype=I32)
-        made.append(finish(total).reshape(shape))
-    return _joined(made, height)
-
-
 def _joined(made: list[Tensor], height: int) -> Tensor:
     """Tiles in their order as maps of ``height`` rows."""
     if len(made) == 1:
@@ -145,52 +118,6 @@ def _joined(made: list[Tensor], height: int) -> Tensor:
         return torch.cat(made)
     rows = torch.cat([tile.reshape(-1, *tile.shape[2:]) for tile in made])
     return rows.reshape(-1, height, *rows.shape[1:])
-
-
-def by_samples(op: Callable[..., Tensor], maps: int) -> Callable[..., Tensor]:
-    """An operation that treats every sample alike, on a few samples at a time.
-
-    Args:
-        maps: how many of its first arguments have a row for each sample.
-    """
-
-    def tiled(*args: Any) -> Tensor:
-        given, rest = args[:maps], args[maps:]
-        largest = max(a.numel() for a in given)
-        step = max(1, len(given[0]) * _allowed(2 * largest) // (WIDE_BYTES * largest))
-        if step >= len(given[0]):
-            return op(*args)
-        starts = range(0, len(given[0]), step)
-        return torch.cat([op(*(_part(a, 0, b, b + step) for a in given), *rest) for b in starts])
-
-    return tiled
-
-
-def conv_sum(x: Tensor, w: Tensor, b: Tensor, geometry: Sequence[int]) -> Tensor:
-    if geometry[7]:
-        return by_samples(convolution.conv_sum, 1)(x, w, b, geometry)
-    return _convolve(x, w, geometry, matmul_i32, lambda total: total + b)
-
-
-def conv_relu(x: Tensor, w: Tensor, b: Tensor, shift: int, geometry: Sequence[int]) -> Tensor:
-    if geometry[7]:
-        return by_samples(convolution.conv_relu, 1)(x, w, b, shift, geometry)
-    finish = convolution.activation
-    return _convolve(x, w, geometry, matmul_i32, lambda total: finish(total + b, shift))
-
-
-def conv_back(e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int) -> Tensor:
-    if geometry[7]:
-        return by_samples(convolution.conv_back, 1)(e, w, geometry, height, width)
-    e = convolution.surrounded(e, geometry, height, width)
-    mirrored = torch.cat([w[t : t + 1] for t in reversed(range(len(w)))]).transpose(1, 2)
-    plain = [*geometry[:2], 1, 0, 0, 0, 0, 0]
-    return _convolve(e, mirrored, plain, matmul_signed, lambda total: total)
-
-
-def spread(error: Tensor, h: Tensor, cells: int) -> Tensor:
-    whole = Tile(0, len(h), 0, h.shape[1])
-    return error_of(error, h, cells)(whole)
 
 
 def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
@@ -212,57 +139,6 @@ def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
     return of
 
 
-def conv_update(
-    x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
-) -> Tensor:
-    return _updated(x, lambda tile: tile.of(e), e.numel(), w, shift, phase, geometry)
-
-
-def conv_update_pooled(
-    x: Tensor, error: Tensor, h: Tensor, cells: int, w: Tensor, shift: Tensor, phase: Tensor,
-    geometry: Sequence[int],
-) -> Tensor:  # fmt: skip
-    return _updated(x, error_of(error, h, cells), h.numel(), w, shift, phase, geometry)
-
-
-def _updated(
-    x: Tensor,
-    error: ErrorOf,
-    outputs: int,
-    w: Tensor,
-    shift: Tensor,
-    phase: Tensor,
-    geometry: Sequence[int],
-) -> Tensor:
-    (height, width), (kh, kw), channels = _output(x, geometry), geometry[:2], w.shape[1]
-    if geometry[7]:
-        return _updated_depthwise(x, error, height, w, shift, phase, geometry)
-    out, allowed = w.shape[2], _allowed(x.numel(), outputs)
-    step = min(max(max(2 * allowed, w.numel()) // (SUM_BYTES * kw * out), 1), channels)
-    cut = tiles(len(x), height, _row_bytes(step, out, width, kw), allowed)
-    blocks = [
-        Block(i, c, min(c + step, channels)) for i in range(kh) for c in range(0, channels, step)
-    ]
-    together = max(allowed // (4 * kw * step * out), 1)
-    made: list[Tensor] = []
-    for first in range(0, len(blocks), together):
-        group = blocks[first : first + together]
-        for block, total in zip(group, _correlated(x, error, group, cut, geometry), strict=True):
-            old = block.of(w, kw)
-            if total is None:
-                made.append(old)
-                continue
-            v = total.transpose(0, 1).reshape(old.shape)
-            at = phase + (LATTICE[0] * block.row * kw + LATTICE[1] * block.c0)
-            moved = update.scaled_round(v, shift, at)
-            made.append((old.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8))
-    each = len(made) // kh
-    rows = (
-        [torch.cat(made[i : i + each], 1) for i in range(0, len(made), each)] if each > 1 else made
-    )
-    return torch.cat(rows) if kh > 1 else rows[0]
-
-
 def _correlated(
     x: Tensor, error: ErrorOf, group: list[Block], cut: list[Tile], geometry: Sequence[int]
 ) -> list[Tensor | None]:
@@ -279,55 +155,190 @@ def _correlated(
     return totals
 
 
-def _updated_depthwise(
-    x: Tensor, error: ErrorOf, height: int, w: Tensor, shift: Tensor, phase: Tensor,
-    geometry: Sequence[int],
-) -> Tensor:  # fmt: skip
-    total = None
-    step = max(1, len(x) * _allowed(2 * x.numel()) // (WIDE_BYTES * x.numel()))
-    for b in range(0, len(x), step):
-        tile = Tile(b, min(b + step, len(x)), 0, height)
-        part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
-        total = part if total is None else total + part
-    assert total is not None
-    moved = update.scaled_round(total, shift, phase)
-    return (w.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)
+@dataclass(frozen=True)
+class Tiled:
+    """The rendering.
 
+    Attributes:
+        floor: bytes of temporaries that a tile may have beyond those alive beside it.
+    """
 
-def bias_update(e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
-    return _moved_bias(lambda tile: tile.of(e), tuple(e.shape), b, shift, phase)
+    floor: int = FLOORS[0]
 
+    def _allowed(self, *alive: int) -> int:
+        """Temporaries may weigh as much as the int8 tensors alive beside them, and the floor."""
+        return self.floor + sum(alive)
 
-def bias_update_pooled(
-    error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor
-) -> Tensor:
-    return _moved_bias(error_of(error, h, cells), tuple(h.shape), b, shift, phase)
+    def _convolve(
+        self,
+        x: Tensor,
+        w: Tensor,
+        geometry: Sequence[int],
+        multiply: Callable[[Tensor, Tensor], Tensor],
+        finish: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """``finish(conv(x, w))``, of int32 accumulators [positions, O]."""
+        (height, width), (kh, kw), out = _output(x, geometry), geometry[:2], w.shape[2]
+        made = []
+        row = _row_bytes(x.shape[3], out, width, kw)
+        allowed = self._allowed(x.numel(), len(x) * height * width * out)
+        for tile in tiles(len(x), height, row, allowed):
+            total = None
+            for i in range(kh):
+                seen = _columns(x, tile, i, geometry)
+                if seen is None:
+                    continue
+                part = multiply(seen, _part(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
+                total = part if total is None else total + part
+            shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
+            if total is None:
+                total = torch.zeros((shape[0] * shape[1] * width, out), dtype=I32)
+            made.append(finish(total).reshape(shape))
+        return _joined(made, height)
 
+    def by_samples(self, op: Callable[..., Tensor], maps: int) -> Callable[..., Tensor]:
+        """An operation that treats every sample alike, on a few samples at a time.
 
-def _moved_bias(
-    error: ErrorOf, shape: tuple[int, ...], b: Tensor, shift: Tensor, phase: Tensor
-) -> Tensor:
-    batch, height, width, out = shape
-    total = None
-    for tile in tiles(
-        batch, height, WIDE_BYTES * width * out, _allowed(batch * height * width * out)
-    ):
-        part = error(tile).to(I32).sum((0, 1, 2), dtype=I32)
-        total = part if total is None else total + part
-    assert total is not None
-    return (b - update.scaled_round(total, shift, phase)).clamp(-BIAS_MAX, BIAS_MAX)
+        Args:
+            maps: how many of its first arguments have a row for each sample.
+        """
 
+        def tiled(*args: Any) -> Tensor:
+            given, rest = args[:maps], args[maps:]
+            largest = max(a.numel() for a in given)
+            step = max(1, len(given[0]) * self._allowed(2 * largest) // (WIDE_BYTES * largest))
+            if step >= len(given[0]):
+                return op(*args)
+            starts = range(0, len(given[0]), step)
+            made = [op(*(_part(a, 0, b, b + step) for a in given), *rest) for b in starts]
+            return torch.cat(made)
 
-def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Operation -> tiled rendering, for those whose maps are large."""
-    ops = torch.ops.dfedge
-    own = (conv_sum, conv_relu, conv_back, spread, conv_update, bias_update,
-           conv_update_pooled, bias_update_pooled)  # fmt: skip
-    found = {getattr(ops, one.__name__).default: one for one in own}
-    wide: dict[Callable[..., Tensor], int] = {
-        convolution.add_relu: 2, convolution.narrow: 1, convolution.gate: 2,
-        convolution.add_errors: 2, pooling.unpool: 2, pooling.pool_cells: 1,
-    }  # fmt: skip
-    return found | {
-        getattr(ops, one.__name__).default: by_samples(one, maps) for one, maps in wide.items()
-    }
+        return tiled
+
+    def conv_sum(self, x: Tensor, w: Tensor, b: Tensor, geometry: Sequence[int]) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_sum, 1)(x, w, b, geometry)
+        return self._convolve(x, w, geometry, matmul_i32, lambda total: total + b)
+
+    def conv_relu(
+        self, x: Tensor, w: Tensor, b: Tensor, shift: int, geometry: Sequence[int]
+    ) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_relu, 1)(x, w, b, shift, geometry)
+        finish = convolution.activation
+        return self._convolve(x, w, geometry, matmul_i32, lambda total: finish(total + b, shift))
+
+    def conv_back(
+        self, e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int
+    ) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_back, 1)(e, w, geometry, height, width)
+        e = convolution.surrounded(e, geometry, height, width)
+        mirrored = torch.cat([w[t : t + 1] for t in reversed(range(len(w)))]).transpose(1, 2)
+        plain = [*geometry[:2], 1, 0, 0, 0, 0, 0]
+        return self._convolve(e, mirrored, plain, matmul_signed, lambda total: total)
+
+    def spread(self, error: Tensor, h: Tensor, cells: int) -> Tensor:
+        whole = Tile(0, len(h), 0, h.shape[1])
+        return error_of(error, h, cells)(whole)
+
+    def conv_update(
+        self, x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
+    ) -> Tensor:
+        return self._updated(x, lambda tile: tile.of(e), e.numel(), w, shift, phase, geometry)
+
+    def conv_update_pooled(
+        self, x: Tensor, error: Tensor, h: Tensor, cells: int, w: Tensor, shift: Tensor,
+        phase: Tensor, geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        return self._updated(x, error_of(error, h, cells), h.numel(), w, shift, phase, geometry)
+
+    def _updated(
+        self,
+        x: Tensor,
+        error: ErrorOf,
+        outputs: int,
+        w: Tensor,
+        shift: Tensor,
+        phase: Tensor,
+        geometry: Sequence[int],
+    ) -> Tensor:
+        (height, width), (kh, kw), channels = _output(x, geometry), geometry[:2], w.shape[1]
+        if geometry[7]:
+            return self._updated_depthwise(x, error, height, w, shift, phase, geometry)
+        out, allowed = w.shape[2], self._allowed(x.numel(), outputs)
+        step = min(max(max(2 * allowed, w.numel()) // (SUM_BYTES * kw * out), 1), channels)
+        cut = tiles(len(x), height, _row_bytes(step, out, width, kw), allowed)
+        blocks = [
+            Block(i, c, min(c + step, channels))
+            for i in range(kh)
+            for c in range(0, channels, step)
+        ]
+        together = max(allowed // (4 * kw * step * out), 1)
+        made: list[Tensor] = []
+        for first in range(0, len(blocks), together):
+            group = blocks[first : first + together]
+            totals = _correlated(x, error, group, cut, geometry)
+            for block, total in zip(group, totals, strict=True):
+                old = block.of(w, kw)
+                if total is None:
+                    made.append(old)
+                    continue
+                v = total.transpose(0, 1).reshape(old.shape)
+                at = phase + (LATTICE[0] * block.row * kw + LATTICE[1] * block.c0)
+                moved = update.scaled_round(v, shift, at)
+                made.append((old.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8))
+        each = len(made) // kh
+        rows = [_cat(made[i : i + each], 1) for i in range(0, len(made), each)]
+        return _cat(rows, 0)
+
+    def _updated_depthwise(
+        self, x: Tensor, error: ErrorOf, height: int, w: Tensor, shift: Tensor, phase: Tensor,
+        geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        total = None
+        step = max(1, len(x) * self._allowed(2 * x.numel()) // (WIDE_BYTES * x.numel()))
+        for b in range(0, len(x), step):
+            tile = Tile(b, min(b + step, len(x)), 0, height)
+            part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
+            total = part if total is None else total + part
+        assert total is not None
+        moved = update.scaled_round(total, shift, phase)
+        return (w.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)
+
+    def bias_update(self, e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
+        return self._moved_bias(lambda tile: tile.of(e), tuple(e.shape), b, shift, phase)
+
+    def bias_update_pooled(
+        self, error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor
+    ) -> Tensor:
+        return self._moved_bias(error_of(error, h, cells), tuple(h.shape), b, shift, phase)
+
+    def _moved_bias(
+        self, error: ErrorOf, shape: tuple[int, ...], b: Tensor, shift: Tensor, phase: Tensor
+    ) -> Tensor:
+        batch, height, width, out = shape
+        total = None
+        row = width * out
+        for tile in tiles(batch, height, WIDE_BYTES * row, self._allowed(batch * height * row)):
+            part = error(tile).to(I32).sum((0, 1, 2), dtype=I32)
+            total = part if total is None else total + part
+        assert total is not None
+        return (b - update.scaled_round(total, shift, phase)).clamp(-BIAS_MAX, BIAS_MAX)
+
+    def decompositions(self) -> dict[Any, Callable[..., Any]]:
+        """Operation -> tiled rendering, for those whose maps are large."""
+        ops = torch.ops.dfedge
+        own = (
+            self.conv_sum, self.conv_relu, self.conv_back, self.spread, self.conv_update,
+            self.bias_update, self.conv_update_pooled, self.bias_update_pooled,
+        )  # fmt: skip
+        found = {getattr(ops, one.__name__).default: one for one in own}
+        wide: dict[Callable[..., Tensor], int] = {
+            convolution.add_relu: 2, convolution.narrow: 1, convolution.gate: 2,
+            convolution.add_errors: 2, pooling.unpool: 2, pooling.pool_cells: 1,
+        }  # fmt: skip
+        return found | {
+            getattr(ops, one.__name__).default: self.by_samples(one, maps)
+            for one, maps in wide.items()
+        }
