@@ -4,7 +4,11 @@ A bundle's memory.json holds one `Footprint` for each method of each format; the
 (`dfedge.export.liveness`), any side reads them.
 """
 
+from pathlib import Path
+
 import msgspec
+
+from dfedge.errors import DfedgeError
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -52,6 +56,13 @@ Footprints = dict[str, dict[str, Footprint]]
 """Format -> method -> footprint: the content of memory.json."""
 
 
-def decode(raw: bytes) -> Footprints:
-    """Read memory.json."""
-    return msgspec.json.decode(raw, type=Footprints)
+def decode(raw: bytes, path: Path) -> Footprints:
+    """Read memory.json.
+
+    Raises:
+        DfedgeError: no such file's content.
+    """
+    try:
+        return msgspec.json.decode(raw, type=Footprints)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DfedgeError(f"{path}: no footprints: {error}; export again") from error

@@ -26,6 +26,7 @@ from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.int8.rounding import MAX_UPDATE_SHIFT
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.lower.pace import MAX_PACE
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Conv, Join, Layer, Plan, Rule
 from dfedge.target import budget_of, load_target
@@ -79,7 +80,7 @@ def draw(seed: int) -> Drawn:
         plan = replace(plan, negatives=r.randint(1, min(4, classes)))
     else:
         plan = replace(plan, rule=r.choice(RULES), cut=r.randrange(len(blocks)))
-    return filled(plan, r, r.randint(2, 6), None)
+    return filled(plan, r, r.randint(1, 6), None)
 
 
 def _block(r: random.Random, plain: bool) -> Block:
@@ -129,6 +130,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
                 layer,
                 convs=tuple(convs),
                 join=join,
+                gain=r.randint(0, 2),
                 score_shift=layer.score_shift or r.randint(0, 2),
                 pull=r.randint(0, NO_PULL),
                 separation=r.choice([0, 1, 3000, 6000]) * layer.features,
@@ -150,6 +152,8 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
     if plan.form == "one-pass":
         state["anchor_shift"] = rand(1, 8, len(layers), dtype=torch.int32)
     state["phase"] = torch.tensor(r.randrange(1 << 16), dtype=torch.int32)
+    state["error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)
+    state["pace"] = torch.tensor(r.randint(0, MAX_PACE), dtype=torch.int32)
     return Drawn(plan, state, batch, limit)
 
 
@@ -220,7 +224,7 @@ def _export(drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress) 
     names = tuple(str(k) for k in range(plan.classes))
     image = ImageRule(*plan.input_shape)
     origin = Origin("random", plan.rule, "random", names, image, [], 0.0, "random")
-    source = Source(plan, drawn.state, methods(plan, {1, drawn.batch}))
+    source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
     golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
     assemble(source, origin, golden, formats, "host", budget, out, watch)
 
