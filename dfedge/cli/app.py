@@ -19,6 +19,7 @@ from dfedge.cli import (
     evaluate,
     export,
     finetune,
+    fit,
     predict,
     profile,
     reproduce,
@@ -41,6 +42,7 @@ app = typer.Typer(
 for command in (
     train,
     calibrate,
+    fit,
     export,
     predict,
     evaluate,

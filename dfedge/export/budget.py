@@ -14,6 +14,8 @@ from dfedge.lower.blank import blank
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget
 
+TIGHTEST = FLOORS[-2]
+"""The tiles by which advice is computed: smaller ones save next to nothing more."""
 AMPLE = 1 << 28
 """A budget that no tile is cut for."""
 WIDTHS = ((3, 4), (1, 2), (1, 4), (1, 8))
@@ -65,7 +67,7 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
         )
 
 
-def needs_bytes(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[-2]) -> int:
+def needs_bytes(plan: Plan, method: Method, format: str, tile_bytes: int = TIGHTEST) -> int:
     """Arena and state that the computed plan gives for a method, in small tiles."""
     arena = planned.stock(plan, method, format, tile_bytes).lower_bound_bytes
     return arena + planned.state_bytes(blank(plan))

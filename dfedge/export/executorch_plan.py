@@ -33,7 +33,7 @@ def planned_footprint(
         elif node.op == "placeholder" and node.name in ("inputs_0", "x"):
             layers[node] = INPUT
         nodes.append((node.all_input_nodes, [node] if node.op == "call_function" else []))
-        if getattr(node.target, "__name__", "").startswith("copy_"):
+        if getattr(node.target, "__name__", "").startswith("copy_") and node.args[0] in layers:
             learned.add(node)
     back = next((n for n in graph.nodes if n.op == "placeholder" and n.name == label), None)
     flow = Flow(nodes, {}, [], [], set(), layers, learned, handed, back)

@@ -32,7 +32,7 @@ class Flow:
         outputs: alive to the end.
         free: what counts elsewhere: constants and the state.
         layers: state (and x: `INPUT`) -> its layer.
-        learned: results that become state.
+        learned: results that become a layer's state.
         handed: bytes that each layer is handed by the one below.
         back: of a graph that goes back down: what is made from this belongs to the lowest layer.
     """

@@ -139,7 +139,7 @@ def _plan(model: onnx.ModelProto, source: Source, method: Method) -> tuple[Memor
         outputs=[value.name for value in graph.output],
         free=set(state) | {tensor.name for tensor in graph.initializer},
         layers={**layers, "x": INPUT},
-        learned={value.name for value in graph.output if value.name.endswith(".next")},
+        learned={f"{name}.next" for name in layers},
         handed=handed(source.plan, method.batch),
     )
     held = sum(sizes[value.name] for value in graph.input if value.name in state)

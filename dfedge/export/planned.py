@@ -135,7 +135,7 @@ def _footprint(
     constants = set(names) - set(known)
     output = program.graph.output_node().args[0]
     changed = changed_names(list(state), plan.cut) if method.learns else []
-    learned = {node.name for node in output[: len(changed)]}
+    written = {node.name: tensor for node, tensor in zip(output, changed, strict=False)}
     sizes: dict[str, int] = {}
     nodes, renamed = [], {}
     for node in program.graph.nodes:
@@ -156,10 +156,10 @@ def _footprint(
         inputs=[name for name, tensor in known.items() if tensor in ("x", "y")],
         outputs=[node.name for node in output[len(changed) :]],
         free={name for name, tensor in known.items() if tensor not in ("x", "y")} | constants
-        | (learned if fused else set()),
+        | (set(written) if fused else set()),
         layers={n: layer for n, layer in layers.items() if layer is not None}
         | {name: INPUT for name, tensor in known.items() if tensor == "x"},
-        learned=learned,
+        learned={name for name, tensor in written.items() if layer_of(tensor) is not None},
         handed=handed(plan, method.batch),
     )  # fmt: skip
     return footprint(flow, blocks(flow, lambda name: sizes.get(name, 0)))

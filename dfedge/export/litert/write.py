@@ -130,7 +130,11 @@ def _plan(graph: Graph, source: Source, method: Method) -> tuple[MemoryPlan, Foo
         outputs=list(graph.outputs.values()),
         free=held | {i for i, buffer in enumerate(graph.constant) if buffer},
         layers=layers,
-        learned={index for name, index in graph.outputs.items() if name.endswith(".next")},
+        learned={
+            index
+            for name, index in graph.outputs.items()
+            if name.endswith(".next") and layer_of(name.removesuffix(".next")) is not None
+        },
         handed=handed(source.plan, method.batch),
     )
     found = footprint(flow, blocks(flow, graph.bytes_of))
