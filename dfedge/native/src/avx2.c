@@ -9,6 +9,8 @@
 
 #define TARGET __attribute__((target("avx2")))
 #define INLINE TARGET static inline __attribute__((always_inline))
+/* What an unrolled loop sums stays in registers. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 enum { HALF = 32, PAIR = 2 };
 
@@ -43,6 +45,7 @@ INLINE __m256i multiply_add(__m256i sum, __m256i seen, __m256i w) {
 
 /* Put the columns of `quads` in order and add them to acc, 32 sums. */
 INLINE void add_in_order(const __m256i a[4], int32_t *acc) {
+    UNROLL
     for (int j = 0; j < 4; j++) {
         __m128i *low = (__m128i *)(void *)(acc + 4 * j), *high = (__m128i *)(void *)(acc + 16 + 4 * j);
         _mm_storeu_si128(low, _mm_add_epi32(_mm_loadu_si128(low), _mm256_castsi256_si128(a[j])));
@@ -51,37 +54,58 @@ INLINE void add_in_order(const __m256i a[4], int32_t *acc) {
     }
 }
 
+/* `rows` (1 to 4) weights of a run against as many values of every pixel. */
+INLINE void multiply_rows(const int8_t *const *x, const int pixels, ptrdiff_t at, const int8_t *w,
+                          ptrdiff_t o, const int rows, int32_t outputs, __m256i sum[PAIR][4]) {
+    __m256i q[4];
+    quads(some(w, outputs), some(w + o, rows > 1 ? outputs : 0),
+          some(w + 2 * o, rows > 2 ? outputs : 0), some(w + 3 * o, rows > 3 ? outputs : 0), q);
+    UNROLL
+    for (int p = 0; p < pixels; p++) {
+        __m256i seen = four_bytes(x[p] + at, rows);
+        UNROLL
+        for (int j = 0; j < 4; j++) sum[p][j] = multiply_add(sum[p][j], seen, q[j]);
+    }
+}
+
 INLINE void multiply_some(const int8_t *const *x, const int pixels, const dfe_taps_run *taps,
                           const int8_t *weight, int32_t outputs, int32_t *acc) {
-    __m256i sum[PAIR][4], q[4];
+    __m256i sum[PAIR][4];
     ptrdiff_t o = taps->stride;
+    UNROLL
     for (int p = 0; p < pixels; p++)
+        UNROLL
         for (int j = 0; j < 4; j++) sum[p][j] = _mm256_setzero_si256();
     for (int32_t r = 0; r < taps->rows; r++) {
         const int8_t *w = weight + r * taps->row_step;
-        ptrdiff_t at = r * taps->input_step;
-        for (int32_t k = 0; k < taps->run; k += 4, w += 4 * o) {
-            int32_t rest = taps->run - k > 4 ? 4 : taps->run - k;
-            quads(some(w, outputs), some(w + o, rest > 1 ? outputs : 0),
-                  some(w + 2 * o, rest > 2 ? outputs : 0), some(w + 3 * o, rest > 3 ? outputs : 0), q);
-            for (int p = 0; p < pixels; p++) {
-                __m256i seen = four_bytes(x[p] + at + k, rest);
-                for (int j = 0; j < 4; j++) sum[p][j] = multiply_add(sum[p][j], seen, q[j]);
-            }
+        ptrdiff_t at = r * taps->input_step, end = at + taps->run;
+        for (; at + 4 <= end; at += 4, w += 4 * o)
+            multiply_rows(x, pixels, at, w, o, 4, outputs, sum);
+        switch (end - at) {
+            case 3: multiply_rows(x, pixels, at, w, o, 3, outputs, sum); break;
+            case 2: multiply_rows(x, pixels, at, w, o, 2, outputs, sum); break;
+            case 1: multiply_rows(x, pixels, at, w, o, 1, outputs, sum); break;
         }
     }
+    UNROLL
     for (int p = 0; p < pixels; p++) add_in_order(sum[p], acc + p * DFE_OUTPUTS);
+}
+
+/* Up to 32 outputs of all pixels. */
+INLINE void multiply_half(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                          const int8_t *w, int32_t outputs, int32_t *acc) {
+    int32_t p = 0;
+    for (; p + PAIR <= pixels; p += PAIR)
+        multiply_some(x + p, PAIR, taps, w, outputs, acc + p * DFE_OUTPUTS);
+    if (p < pixels) multiply_some(x + p, 1, taps, w, outputs, acc + p * DFE_OUTPUTS);
 }
 
 TARGET static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                             int32_t outputs, int32_t *acc) {
-    for (int32_t o = 0; o < outputs; o += HALF) {
-        const int8_t *w = taps->weight + o;
-        int32_t p = 0;
-        for (; p + PAIR <= pixels; p += PAIR)
-            multiply_some(x + p, PAIR, taps, w, outputs - o, acc + p * DFE_OUTPUTS + o);
-        if (p < pixels) multiply_some(x + p, 1, taps, w, outputs - o, acc + p * DFE_OUTPUTS + o);
-    }
+    int32_t o = 0;
+    for (; o + HALF <= outputs; o += HALF) /* a constant: nothing is tested in the loop */
+        multiply_half(x, pixels, taps, taps->weight + o, HALF, acc + o);
+    if (o < outputs) multiply_half(x, pixels, taps, taps->weight + o, outputs - o, acc + o);
 }
 
 TARGET static void activate(const int32_t *acc, int32_t outputs, int32_t shift, int8_t *out) {
@@ -105,17 +129,24 @@ INLINE void pack(__m256i r0, __m256i r1, __m256i r2, __m256i r3, int8_t *to) {
 INLINE void correlate_some(const int8_t *x, const int channels, const int8_t *e, int32_t count,
                            int32_t *acc) {
     __m256i sum[PAIR][4], q[4];
+    UNROLL
     for (int c = 0; c < channels; c++)
+        UNROLL
         for (int j = 0; j < 4; j++)
             sum[c][j] = _mm256_loadu_si256((const void *)(acc + c * DFE_OUTPUTS + 8 * j));
     for (int32_t i = 0; i < count; i++, x += QUAD_BYTES, e += QUAD_BYTES) {
+        UNROLL
         for (int j = 0; j < 4; j++) q[j] = _mm256_loadu_si256((const void *)(e + HALF * j));
+        UNROLL
         for (int c = 0; c < channels; c++) {
             __m256i seen = four_bytes(x + 4 * c, 4);
+            UNROLL
             for (int j = 0; j < 4; j++) sum[c][j] = multiply_add(sum[c][j], seen, q[j]);
         }
     }
+    UNROLL
     for (int c = 0; c < channels; c++)
+        UNROLL
         for (int j = 0; j < 4; j++)
             _mm256_storeu_si256((void *)(acc + c * DFE_OUTPUTS + 8 * j), sum[c][j]);
 }
@@ -136,6 +167,7 @@ TARGET static void correlate(const int8_t *const *x, int32_t channels, const int
             int32_t wide = channels - c > HALF ? HALF : channels - c, done = 0;
             for (int32_t i = 0; i < count; i++) {
                 const int8_t *rows[4]; /* beyond n the error is zero */
+                UNROLL
                 for (int j = 0; j < 4; j++) rows[j] = x[4 * i + j < n ? 4 * i + j : n - 1] + c;
                 pack(some(rows[0], wide), some(rows[1], wide), some(rows[2], wide),
                      some(rows[3], wide), seen + i * QUAD_BYTES);

@@ -11,6 +11,8 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define INLINE TARGET static inline __attribute__((always_inline))
+/* What an unrolled loop sums stays in registers. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 INLINE __mmask64 first_bytes(int32_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
 
@@ -41,6 +43,7 @@ INLINE void add_in_order(const __m512i a[4], int32_t *acc) {
     __m512i t2 = _mm512_shuffle_i32x4(a[2], a[3], 0x44), t3 = _mm512_shuffle_i32x4(a[2], a[3], 0xEE);
     __m512i sum[4] = {_mm512_shuffle_i32x4(t0, t2, 0x88), _mm512_shuffle_i32x4(t0, t2, 0xDD),
                       _mm512_shuffle_i32x4(t1, t3, 0x88), _mm512_shuffle_i32x4(t1, t3, 0xDD)};
+    UNROLL
     for (int j = 0; j < 4; j++) {
         int32_t *at = acc + 16 * j;
         _mm512_storeu_si512(at, _mm512_add_epi32(_mm512_loadu_si512(at), sum[j]));
@@ -52,7 +55,9 @@ INLINE void multiply_some(const int8_t *const *x, const int pixels, const dfe_ta
     __mmask64 mask = first_bytes(outputs);
     __m512i sum[DFE_PIXELS][4], q[4];
     ptrdiff_t o = taps->stride;
+    UNROLL
     for (int p = 0; p < pixels; p++)
+        UNROLL
         for (int j = 0; j < 4; j++) sum[p][j] = _mm512_setzero_si512();
     for (int32_t r = 0; r < taps->rows; r++) {
         const int8_t *w = taps->weight + r * taps->row_step;
@@ -61,8 +66,10 @@ INLINE void multiply_some(const int8_t *const *x, const int pixels, const dfe_ta
         for (; k + 4 <= taps->run; k += 4, w += 4 * o) {
             quads(some(w, mask, 1), some(w + o, mask, 1), some(w + 2 * o, mask, 1),
                   some(w + 3 * o, mask, 1), q);
+            UNROLL
             for (int p = 0; p < pixels; p++) {
                 __m512i seen = four_bytes(x[p] + at + k, 4);
+                UNROLL
                 for (int j = 0; j < 4; j++)
                     sum[p][j] = _mm512_dpbusd_epi32(sum[p][j], seen, q[j]);
             }
@@ -71,11 +78,14 @@ INLINE void multiply_some(const int8_t *const *x, const int pixels, const dfe_ta
         if (rest == 0) continue;
         quads(some(w, mask, 1), some(w + o, mask, rest > 1), some(w + 2 * o, mask, rest > 2),
               _mm512_setzero_si512(), q);
+        UNROLL
         for (int p = 0; p < pixels; p++) {
             __m512i seen = four_bytes(x[p] + at + k, rest);
+            UNROLL
             for (int j = 0; j < 4; j++) sum[p][j] = _mm512_dpbusd_epi32(sum[p][j], seen, q[j]);
         }
     }
+    UNROLL
     for (int p = 0; p < pixels; p++) add_in_order(sum[p], acc + p * DFE_OUTPUTS);
 }
 
@@ -110,6 +120,7 @@ INLINE void pack(const int8_t *const row[4], __mmask64 mask, int8_t *to) {
     for (int i = 0; i < 4; i++)
         r[i] = _mm512_permutexvar_epi32(transposed, _mm512_maskz_loadu_epi8(mask, row[i]));
     quads(r[0], r[1], r[2], r[3], q);
+    UNROLL
     for (int j = 0; j < 4; j++) _mm512_storeu_si512(to + 64 * j, q[j]);
 }
 
@@ -118,16 +129,23 @@ enum { QUADS = DFE_POSITIONS / 4, QUAD_BYTES = 4 * DFE_OUTPUTS };
 INLINE void correlate_some(const int8_t *x, const int channels, const int8_t *e, int32_t count,
                            int32_t *acc) {
     __m512i sum[6][4], q[4];
+    UNROLL
     for (int c = 0; c < channels; c++)
+        UNROLL
         for (int j = 0; j < 4; j++) sum[c][j] = _mm512_loadu_si512(acc + c * DFE_OUTPUTS + 16 * j);
     for (int32_t i = 0; i < count; i++, x += QUAD_BYTES, e += QUAD_BYTES) {
+        UNROLL
         for (int j = 0; j < 4; j++) q[j] = _mm512_loadu_si512(e + 64 * j);
+        UNROLL
         for (int c = 0; c < channels; c++) {
             __m512i seen = four_bytes(x + 4 * c, 4);
+            UNROLL
             for (int j = 0; j < 4; j++) sum[c][j] = _mm512_dpbusd_epi32(sum[c][j], seen, q[j]);
         }
     }
+    UNROLL
     for (int c = 0; c < channels; c++)
+        UNROLL
         for (int j = 0; j < 4; j++) _mm512_storeu_si512(acc + c * DFE_OUTPUTS + 16 * j, sum[c][j]);
 }
 
@@ -137,6 +155,7 @@ TARGET static void correlate(const int8_t *const *x, int32_t channels, const int
     int32_t count = (n + 3) / 4, c = 0;
     for (int32_t i = 0; i < count; i++) {
         const int8_t *rows[4], *errors[4];
+        UNROLL
         for (int j = 0; j < 4; j++) {
             int32_t place = 4 * i + j;
             rows[j] = x[place < n ? place : n - 1]; /* beyond n the error is zero */
