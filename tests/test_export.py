@@ -148,7 +148,7 @@ def test_replay_names_the_first_integer_that_differs(runtime: str, bundle: Bundl
 def test_all_runtimes_are_verified_beyond_what_was_recorded(bundle: Bundle) -> None:
     found = verify(bundle, 40)
     assert found.identical
-    assert list(found.runtimes) == [*RUNTIMES, "pytorch"]
+    assert list(found.runtimes) == [*RUNTIMES, "native", "pytorch"]
     assert len(set(found.runtimes.values())) == 1
     with pytest.raises(UsageError, match="without torch only the 8 recorded steps"):
         replay(bundle, {"onnx": open_runner(bundle, "onnx")}, 9)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dfedge.bundle import Bundle
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import installed
+from dfedge.device.runners import NATIVE, installed, remedy
 from dfedge.errors import DfedgeError
 
 
@@ -62,12 +62,12 @@ def try_bundle(folder: Path) -> list[Trial]:
         DfedgeError: no bundle there, or one whose files were changed.
     """
     bundle = Bundle.open(folder)
-    return [_try(bundle, name) for name in bundle.manifest.formats]
+    return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
 
 
 def _try(bundle: Bundle, runtime: str) -> Trial:
     if not installed(runtime):
-        return Trial(runtime, True, f"not tried: not installed; pip install 'dfedge[{runtime}]'")
+        return Trial(runtime, True, f"not tried: not installed; {remedy(runtime)}")
     try:
         steps = check_golden(bundle, runtime)
     except DfedgeError as error:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.native.build import compiler
 from dfedge.state import State
 
 RUNTIMES = {
@@ -17,6 +18,10 @@ RUNTIMES = {
     "litert": "dfedge.device.litert:LiteRtRunner",
 }
 """Name -> module:class; reading the table imports no runtime."""
+
+NATIVE = "native"
+"""The runtime that needs no program of its own: it interprets the plan of any bundle."""
+NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
 
 PACKAGES = {
     "onnx": ("onnxruntime",),
@@ -53,7 +58,9 @@ class Runner(Protocol):
 
 
 def installed(runtime: str) -> bool:
-    """Whether the runtime's package can be imported here."""
+    """Whether the runtime's package can be imported here; of the native one, its compiler found."""
+    if runtime == NATIVE:
+        return compiler() is not None
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
@@ -64,9 +71,18 @@ def check_runtimes(bundle: Bundle, names: list[str]) -> None:
         UsageError: naming it and the known ones.
     """
     for name in names:
+        if name == NATIVE:
+            continue
         if name not in RUNTIMES:
-            raise unknown_name("runtime", name, list(RUNTIMES))
+            raise unknown_name("runtime", name, [*RUNTIMES, NATIVE])
         bundle.format(name)
+
+
+def remedy(runtime: str) -> str:
+    """What brings a runtime that is not installed."""
+    if runtime == NATIVE:
+        return "a C compiler (Debian: apt-get install gcc libc6-dev)"
+    return f"pip install 'dfedge[{runtime}]'"
 
 
 def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
@@ -78,14 +94,14 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     """
     check_runtimes(bundle, [runtime])
     if not installed(runtime):
-        raise DfedgeError(f"runtime '{runtime}' is not installed; pip install 'dfedge[{runtime}]'")
-    module, name = RUNTIMES[runtime].split(":")
+        raise DfedgeError(f"runtime '{runtime}' is not installed; {remedy(runtime)}")
+    module, name = {**RUNTIMES, NATIVE: NATIVE_RUNNER}[runtime].split(":")
     runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
 
 
 def choose_runtime(bundle: Bundle) -> str:
-    """The first runtime of the table that is installed and that the bundle has programs for.
+    """The first runtime of the table that is installed and has programs here, else the native one.
 
     Raises:
         DfedgeError: none.
@@ -94,7 +110,9 @@ def choose_runtime(bundle: Bundle) -> str:
     for name in RUNTIMES:
         if name in formats and installed(name):
             return name
-    wanted = " or ".join(f"pip install 'dfedge[{name}]'" for name in formats)
+    if installed(NATIVE):
+        return NATIVE
+    wanted = " or ".join(remedy(name) for name in [*formats, NATIVE])
     raise DfedgeError(
         f"{bundle.folder}: no runtime for {', '.join(formats)} is installed; {wanted}"
     )

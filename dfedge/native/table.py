@@ -1,4 +1,4 @@
-"""A plan as the C interpreter reads it: one table of int32, and where each tensor of the state lies.
+"""A plan as the C interpreter reads it: one table of int32, and where each tensor of state lies.
 
 The names and their order are those of the structures in ``src/dfedge.h``.
 """
@@ -83,7 +83,8 @@ def make_table(plan: Plan, state: dict[str, NDArray[Any]]) -> Table:
     def at(name: str) -> int:
         return tensors[name].offset if name in tensors else NOWHERE
 
-    layers, convs = [], []
+    layers: list[Fields] = []
+    convs: list[Fields] = []
     for i, layer in enumerate(plan.layers):
         layers.append(_layer(layer, len(convs), at(f"layer{i}.anchors")))
         for j, conv in enumerate(layer.convs):
@@ -130,10 +131,10 @@ def _layer(layer: Layer, first: int, anchors: int) -> Fields:
         "first": first,
         "convs": len(layer.convs),
         "joined": int(join is not None),
-        "lift0": lift[0],
-        "lift1": lift[1],
-        "back_lift0": back[0],
-        "back_lift1": back[1],
+        "lift": lift[0],
+        "skip_lift": lift[1],
+        "back_lift": back[0],
+        "skip_back_lift": back[1],
         "pool": int(layer.pool),
         "cells": layer.cells,
         "gain": getattr(layer, "gain", 0),

@@ -24,6 +24,10 @@ static int lies_in(const dfe_program *program, int32_t offset, int64_t bytes, in
     return offset >= 0 && offset % align == 0 && offset + bytes <= program->state_bytes;
 }
 
+static int has_feedback(const dfe_program *program) {
+    return program->rule == DFE_DF_R || program->rule == DFE_DF_R_CONCORDANT;
+}
+
 static int good_conv(const dfe_program *program, const dfe_conv *c) {
     if (!within(c->height, 1, MAX_SIDE) || !within(c->width, 1, MAX_SIDE) ||
         !within(c->in_channels, 1, MAX_AXIS) || !within(c->channels, 1, MAX_AXIS) ||
@@ -46,8 +50,7 @@ static int good_conv(const dfe_program *program, const dfe_conv *c) {
     if (!lies_in(program, c->weight, weights, 1) ||
         !lies_in(program, c->bias, 4 * (int64_t)c->channels, 4))
         return 0;
-    int random = program->rule == DFE_DF_R || program->rule == DFE_DF_R_CONCORDANT;
-    return random ? lies_in(program, c->feedback, weights, 1) : 1;
+    return has_feedback(program) ? lies_in(program, c->feedback, weights, 1) : 1;
 }
 
 static int follows(const dfe_conv *c, int32_t height, int32_t width, int32_t channels) {
@@ -57,10 +60,10 @@ static int follows(const dfe_conv *c, int32_t height, int32_t width, int32_t cha
 static int good_join(const dfe_program *program, const dfe_layer *layer) {
     const dfe_conv *c = dfe_convs(program, layer);
     dfe_shape out = dfe_output(program, layer);
-    for (int32_t i = 0; i < 2; i++)
-        if (!within(layer->lift[i], 0, DFE_MAX_SHIFT) ||
-            !within(layer->back_lift[i], 0, DFE_MAX_SHIFT))
-            return 0;
+    if (!within(layer->lift, 0, DFE_MAX_SHIFT) || !within(layer->skip_lift, 0, DFE_MAX_SHIFT) ||
+        !within(layer->back_lift, 0, DFE_MAX_SHIFT) ||
+        !within(layer->skip_back_lift, 0, DFE_MAX_SHIFT))
+        return 0;
     int64_t passed = DFE_MAX, carried = DFE_MAX;
     if (layer->convs == 3) {
         const dfe_conv *s = c + 2;
@@ -77,8 +80,8 @@ static int good_join(const dfe_program *program, const dfe_layer *layer) {
     int64_t inner = (int64_t)dfe_taps(c + 1) * c[1].in_channels * PEAK + DFE_BIAS_MAX;
     int64_t back = (int64_t)dfe_taps(c) * c->channels * PEAK;
     int64_t limit = INT32_LIMIT - (1 << 23);
-    return inner * (1 << layer->lift[0]) + passed * (1 << layer->lift[1]) <= limit &&
-           back * (1 << layer->back_lift[0]) + carried * (1 << layer->back_lift[1]) <= limit;
+    return inner * (1 << layer->lift) + passed * (1 << layer->skip_lift) <= limit &&
+           back * (1 << layer->back_lift) + carried * (1 << layer->skip_back_lift) <= limit;
 }
 
 static int good_goodness(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
@@ -198,6 +201,8 @@ static int inside32(const int32_t *v, int64_t n, int32_t low, int32_t high) {
 
 int dfe_check_state(const dfe_program *p, const void *state) {
     const int8_t *s = state;
+    int status = dfe_check(p);
+    if (status != DFE_OK) return status;
     if ((uintptr_t)state % DFE_ALIGN) return DFE_MISALIGNED;
 #define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
     int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_SHIFT) &&
@@ -210,7 +215,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
             const dfe_conv *c = dfe_convs(p, layer) + j;
             good = good && inside(s + c->weight, dfe_weights(c), -DFE_MAX) &&
                    inside32(WORDS(c->bias), c->channels, -DFE_BIAS_MAX, DFE_BIAS_MAX) &&
-                   (c->feedback < 0 || inside(s + c->feedback, dfe_weights(c), -DFE_MAX));
+                   (!has_feedback(p) || inside(s + c->feedback, dfe_weights(c), -DFE_MAX));
         }
         if (p->form == DFE_ONE_PASS)
             good = good &&

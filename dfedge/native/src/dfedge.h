@@ -45,7 +45,7 @@ typedef struct {
 
 typedef struct {
     int32_t first, convs; /* its convolutions in the table */
-    int32_t joined, lift[2], back_lift[2];
+    int32_t joined, lift, skip_lift, back_lift, skip_back_lift;
     int32_t pool, cells, gain, score_shift, margin, pull, separation, counted;
     int32_t norm_high, norm_low, norm_shift;
     int32_t anchors;

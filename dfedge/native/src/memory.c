@@ -69,7 +69,7 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
                                    given + s.inner + s.h + (moves ? s.inner : 0));
         }
         given = s.handed;
-        m.feature_bytes = larger(m.feature_bytes, dfe_feature_count(program, layer));
+        if (!plane) m.feature_bytes = larger(m.feature_bytes, dfe_feature_count(program, layer));
     }
     for (int32_t i = 0; i < DFE_SLOTS; i++) {
         m.slot[i] = m.activations;

@@ -61,7 +61,7 @@ static dfe_error settle(const dfe_run *run, int32_t i, const dfe_frame *frame, c
         *active += acts[b];
     }
     dfe_settle(layer, m->batch, d, y, verdict, p, dfe_bytes(run, layer->anchors),
-               dfe_words(run, program->anchor_shift)[i], run->phase,
+               dfe_rate(run, program->anchor_shift, i), run->phase,
                (int8_t *)run->arena + m->scratch);
     dfe_error own = {DFE_CELLS, p, frame->h, acts, s.height, s.width, s.channels, layer->cells};
     return own;

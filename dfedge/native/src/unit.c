@@ -12,7 +12,7 @@ void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, co
         dfe_conv_relu(c, samples, x, dfe_bytes(run, c->weight), dfe_words(run, c->bias),
                       frame->inner);
     }
-    dfe_skip skip = {x, NULL, NULL, NULL, layer->lift[0], layer->lift[1]};
+    dfe_skip skip = {x, NULL, NULL, NULL, layer->lift, layer->skip_lift};
     if (layer->convs == 3) {
         skip.conv = c + 2;
         skip.w = dfe_bytes(run, c[2].weight);
@@ -48,8 +48,8 @@ static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t number, int
                       const int8_t *x, const dfe_error *error) {
     const dfe_program *p = run->program;
     dfe_conv_update(c, samples, x, error, dfe_bytes(run, c->weight),
-                    dfe_words(run, p->weight_shift)[number], run->phase);
-    dfe_bias_update(error, samples, dfe_words(run, c->bias), dfe_words(run, p->bias_shift)[number],
+                    dfe_rate(run, p->weight_shift, number), run->phase);
+    dfe_bias_update(error, samples, dfe_words(run, c->bias), dfe_rate(run, p->bias_shift, number),
                     run->phase);
 }
 
@@ -67,7 +67,7 @@ void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const
     const dfe_conv *c = dfe_convs(run->program, layer);
     dfe_error first = at_first(run, layer, samples, frame, error);
     dfe_unit_back unit = {back_of(run, c, &first), {NULL, NULL, NULL, error},
-                          layer->joined, layer->back_lift[0], layer->back_lift[1]};
+                          layer->joined, layer->back_lift, layer->skip_back_lift};
     if (layer->convs > 2) unit.skip = back_of(run, c + 2, error);
     dfe_carry_below(&unit, samples, below, pool, map);
 }

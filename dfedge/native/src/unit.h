@@ -2,6 +2,7 @@
 #ifndef DFE_UNIT_H
 #define DFE_UNIT_H
 
+#include "arithmetic.h"
 #include "carry.h"
 #include "memory.h"
 
@@ -20,6 +21,11 @@ static inline int8_t *dfe_bytes(const dfe_run *run, int32_t offset) {
 
 static inline int32_t *dfe_words(const dfe_run *run, int32_t offset) {
     return (int32_t *)(void *)(run->state + offset);
+}
+
+/* A learning rate; clamped, so that not even tensors that overlap in a damaged table can harm. */
+static inline int32_t dfe_rate(const dfe_run *run, int32_t offset, int32_t number) {
+    return dfe_clamp(dfe_words(run, offset)[number], 0, DFE_MAX_SHIFT);
 }
 
 /* x -> h, before the pool; samples: with copies. */

@@ -1,0 +1,54 @@
+"""The native interpreter: a bundle's plan and state, with no program file and no runtime package.
+
+It runs every bundle, whatever it was exported to, and takes any batch size.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+from dfedge.native.library import load
+from dfedge.native.program import Program
+from dfedge.native.table import make_table
+from dfedge.state import State
+
+
+class NativeRunner:
+    """See `dfedge.device.runners.Runner`; one thread, any batch size."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        initial = bundle.initial_state()
+        ordered = {name: initial[name] for name in bundle.manifest.state_names}
+        plan = bundle.manifest.plan
+        self.program = Program(plan, make_table(plan, ordered), load())
+        self.set_state(initial)
+
+    def set_state(self, state: State) -> None:
+        """Overwrite the whole state."""
+        self.program.write(dict(state))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state."""
+        return self.program.read()
+
+    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K]."""
+        return self.program.infer(x)
+
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, then the latent."""
+        return self.program.features(x)
+
+    def train(
+        self, x: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch."""
+        return self.program.train(x, y)
+
+    def train_from(
+        self, z: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch of latents."""
+        return self.program.train(z, y, latent=True)
