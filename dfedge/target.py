@@ -18,7 +18,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         about: one line for people.
         kind: ``linux`` runs the Python package; ``mcu`` runs the .pte program through ExecuTorch's
-            C++ runtime.
+            C++ runtime, or the C sources on their own.
         ram_bytes: for programs and state, in all.
         flash_bytes: for programs and files, in all.
         formats: that its runtimes open.

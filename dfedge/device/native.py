@@ -1,14 +1,19 @@
 """The native interpreter: a bundle's plan and state, with no program file and no runtime package.
 
-It runs every bundle, whatever it was exported to, and takes any batch size.
+It runs every bundle, whatever it was exported to, and takes any batch size.  The runtime ``c`` is
+the same over the sources, the table and the first state in the bundle's own folder ``c``: what a
+device is given.
 """
 
+import ctypes
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.errors import DfedgeError
+from dfedge.native import build
 from dfedge.native.library import load
 from dfedge.native.program import Program
 from dfedge.native.table import make_table
@@ -22,8 +27,13 @@ class NativeRunner:
         initial = bundle.initial_state()
         ordered = {name: initial[name] for name in bundle.manifest.state_names}
         plan = bundle.manifest.plan
-        self.program = Program(plan, make_table(plan, ordered), load())
+        self.program = Program(plan, make_table(plan, ordered), self.library(bundle))
         self.set_state(initial)
+
+    @staticmethod
+    def library(bundle: Bundle) -> ctypes.CDLL:
+        """What computes."""
+        return load()
 
     def set_state(self, state: State) -> None:
         """Overwrite the whole state."""
@@ -52,3 +62,24 @@ class NativeRunner:
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch of latents."""
         return self.program.train(z, y, latent=True)
+
+
+class ExportedRunner(NativeRunner):
+    """The same over what the bundle's folder ``c`` holds, compiled here."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        super().__init__(bundle, threads)
+        library, table = self.program.library, self.program.table
+        library.net_program.restype = library.net_state.restype = ctypes.c_void_p
+        library.net_reset()
+        words = table.words
+        same = ctypes.string_at(library.net_program(), words.nbytes) == words.tobytes()
+        first = ctypes.string_at(library.net_state(), table.state_bytes)
+        if not same or first != self.program.state.tobytes():
+            raise DfedgeError(f"{bundle.folder}/c: its tables are not the manifest's; export again")
+
+    @staticmethod
+    def library(bundle: Bundle) -> ctypes.CDLL:
+        """The bundle's own."""
+        path = bundle.folder / next(iter(bundle.format("c").files.values()))
+        return load(build.library(path.parent))

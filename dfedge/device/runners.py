@@ -16,9 +16,12 @@ RUNTIMES = {
     "onnx": "dfedge.device.onnx:OnnxRunner",
     "executorch": "dfedge.device.executorch:ExecuTorchRunner",
     "litert": "dfedge.device.litert:LiteRtRunner",
+    "c": "dfedge.device.native:ExportedRunner",
 }
 """Name -> module:class; reading the table imports no runtime."""
 
+COMPILED = ("c", "native")
+"""Runtimes that need a C compiler and no package."""
 NATIVE = "native"
 """The runtime that needs no program of its own: it interprets the plan of any bundle."""
 NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
@@ -58,8 +61,8 @@ class Runner(Protocol):
 
 
 def installed(runtime: str) -> bool:
-    """Whether the runtime's package can be imported here; of the native one, its compiler found."""
-    if runtime == NATIVE:
+    """Whether the runtime's package can be imported here; of a compiled one, its compiler found."""
+    if runtime in COMPILED:
         return compiler() is not None
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
@@ -80,7 +83,7 @@ def check_runtimes(bundle: Bundle, names: list[str]) -> None:
 
 def remedy(runtime: str) -> str:
     """What brings a runtime that is not installed."""
-    if runtime == NATIVE:
+    if runtime in COMPILED:
         return "a C compiler (Debian: apt-get install gcc libc6-dev)"
     return f"pip install 'dfedge[{runtime}]'"
 

@@ -20,6 +20,8 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
+BOARD = "board"
+"""Of an exported folder: startup code that is no part of the library."""
 
 
 def compiler() -> str | None:
@@ -45,15 +47,16 @@ def required_compiler() -> str:
 
 
 def library(folder: Path = SOURCES) -> Path:
-    """Compile a folder's sources, once, and give the shared library's path.
+    """Compile the sources under a folder, once, and give the shared library's path.
 
     Raises:
         DfedgeError: no compiler, or one that refuses the sources.
     """
     found = required_compiler()
-    sources = sorted(folder.glob("*.c"))
+    sources = sorted(folder.rglob("*.c"), key=lambda path: path.relative_to(folder).as_posix())
+    sources = [path for path in sources if BOARD not in path.relative_to(folder).parts]
     key = hashlib.sha256("\0".join([found, *FLAGS, _processor()]).encode())
-    for path in [*sources, *sorted(folder.glob("*.h"))]:
+    for path in [*sources, *sorted(folder.rglob("*.h"))]:
         key.update(path.name.encode() + b"\0" + path.read_bytes())
     place = cache() / key.hexdigest()[:24] / NAME
     if not place.exists():

@@ -1,0 +1,40 @@
+"""C: the net as static tables beside the kernels' sources, for a machine without any runtime."""
+
+import shutil
+from pathlib import Path
+
+from dfedge import configs
+from dfedge.bundle import MemoryPlan
+from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.golden import to_arrays
+from dfedge.native import build, sources
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.table import ABI, make_table
+
+CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
+
+
+def write(source: Source, folder: Path, watch: Progress) -> Written:
+    """See `dfedge.export.formats.Writer`; the arenas are those that the interpreter asks for.
+
+    Raises:
+        DfedgeError: no C compiler here, which the plan of the memory and the verification need.
+    """
+    watch("c", 0, 1)
+    state = to_arrays(source.state)
+    table = make_table(source.plan, state)
+    program = Program(source.plan, table)
+    arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
+    called = [m for m in source.methods if m.kind in ("infer", "train")]
+    batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
+    board = configs.folder("targets") / source.target
+    shutil.copytree(build.SOURCES, folder / "dfedge")
+    if board.is_dir():
+        shutil.copytree(board, folder / "board")
+    (folder / "net.h").write_text(sources.header(source.plan.input_shape, table, batch, arena))
+    (folder / "net.c").write_text(sources.source(table, state))
+    (folder / "CMakeLists.txt").write_text(sources.cmake(source.small, board.is_dir()))
+    watch("c", 1, 1)
+    memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
+    files = dict.fromkeys(arenas, "net.c")
+    return Written(files, memory, "dfedge's interpreter", {"dfedge native ABI": str(ABI)})
