@@ -25,6 +25,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
 from dfedge.native.program import Program
+from dfedge.target import load_target
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 ROOT = Path(__file__).parent.parent
@@ -117,9 +118,9 @@ def firmware(bundle: Bundle, target: str, folder: Path) -> Path:
     """Built by the exported CMake file, with the board's own startup and linker files."""
     made = folder / "c"
     shutil.copytree(bundle.folder / "c", made)
-    shutil.rmtree(made / "board")
-    shutil.copytree(configs.folder("targets") / target, made / "board")
+    shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
     command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={MAIN}",
+               f"-DNET_CPU={load_target(target).cpu}",
                f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
                f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{data(bundle, folder)}"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)

@@ -77,7 +77,7 @@ def assemble(
     check_formats(target, target_name, list(formats))
     check_place(out)
     check_sizes(source.plan, max(method.batch for method in source.methods))
-    source = replace(source, target=target_name, small=target.kind == "mcu")
+    source = replace(source, target=target_name)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():

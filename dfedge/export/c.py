@@ -5,13 +5,25 @@ from pathlib import Path
 
 from dfedge import configs
 from dfedge.bundle import MemoryPlan
+from dfedge.errors import DfedgeError
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
 from dfedge.native import build, sources
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import ABI, make_table
+from dfedge.target import load_target
 
 CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
+
+
+def _copy_board(target: str, folder: Path) -> None:
+    """Startup code, and the linker file that lies beside the target's .toml, in its folder."""
+    targets = configs.folder("targets")
+    script = configs.find(targets, "target", target).with_suffix("") / "link.ld"
+    if not script.is_file():
+        raise DfedgeError(f"{script} is missing: a target with a cpu needs a linker file")
+    shutil.copytree(targets / "cortex-m", folder)
+    shutil.copy(script, folder)
 
 
 def write(source: Source, folder: Path, watch: Progress) -> Written:
@@ -27,13 +39,13 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
     batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
-    board = configs.folder("targets") / source.target
+    target = load_target(source.target)
     shutil.copytree(build.SOURCES, folder / "dfedge")
-    if board.is_dir():
-        shutil.copytree(board, folder / "board")
+    if target.cpu:
+        _copy_board(source.target, folder / "board")
     (folder / "net.h").write_text(sources.header(source.plan.input_shape, table, batch, arena))
     (folder / "net.c").write_text(sources.source(table, state))
-    (folder / "CMakeLists.txt").write_text(sources.cmake(source.small, board.is_dir()))
+    (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu))
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
     files = dict.fromkeys(arenas, "net.c")

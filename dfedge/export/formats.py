@@ -28,15 +28,13 @@ class Source:
     """What is exported: the plan of the step, its first state, and the methods wanted.
 
     Attributes:
-        target: name of the device.
-        small: whether it is a microcontroller.
+        target: name or path of the device.
     """
 
     plan: Plan
     state: State
     methods: tuple[Method, ...]
     target: str = "host"
-    small: bool = False
 
 
 @dataclass(frozen=True)

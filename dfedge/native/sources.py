@@ -129,12 +129,12 @@ def _rows(values: NDArray[Any]) -> Iterator[str]:
     yield line
 
 
-def cmake(small: bool, board: bool) -> str:
+def cmake(small: bool, cpu: str | None) -> str:
     """``CMakeLists.txt``: the library ``net``, to be linked with a program of one's own.
 
     Args:
         small: tiles for a microcontroller's stack.
-        board: whether a folder ``board`` brings startup code and a linker file.
+        cpu: of a board whose startup code and linker file lie in the folder ``board``.
     """
     lines = [
         "cmake_minimum_required(VERSION 3.16)",
@@ -149,8 +149,8 @@ def cmake(small: bool, board: bool) -> str:
     ]
     if small:
         lines.append("target_compile_definitions(net PUBLIC DFE_SMALL)")
-    if board:
-        lines.append("include(board/board.cmake)")
+    if cpu:
+        lines += [f"set(NET_CPU {cpu} CACHE STRING processor)", "include(board/board.cmake)"]
     lines += [
         "if(NET_MAIN) # cmake -DNET_MAIN=main.c: a program of your own",
         "  add_executable(app ${NET_MAIN})",
