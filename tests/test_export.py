@@ -188,7 +188,7 @@ def test_program_that_does_not_fit_the_target_is_refused_and_nothing_is_left(
 def test_unknown_format_and_target_list_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
     run, out = Run.open(run_folder), tmp_path / "bundle"
     with pytest.raises(
-        UsageError, match="unknown format 'tflite'; known: executorch, litert, onnx"
+        UsageError, match="unknown format 'tflite'; known: c, executorch, litert, onnx"
     ):
         export(run, ExportOptions(("tflite",)), out)
     with pytest.raises(UsageError, match=r"unknown target 'pi9'; known: .*raspberry-pi-4"):

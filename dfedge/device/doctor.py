@@ -8,6 +8,7 @@ from dfedge.bundle import Bundle
 from dfedge.device.replay import check_golden
 from dfedge.device.runners import NATIVE, installed, remedy
 from dfedge.errors import DfedgeError
+from dfedge.native.build import compiler
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,11 @@ PARTS = {
 
 def examine() -> list[Part]:
     """Every optional part, installed or not."""
-    return [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+    found = compiler()
+    native = Part(
+        "C compiler", "run bundles: --runtime native; export and run c", remedy(NATIVE), found
+    )
+    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + [native]
 
 
 def _version(package: str) -> str | None:
