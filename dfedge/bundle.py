@@ -24,7 +24,7 @@ from dfedge.errors import DfedgeError, unknown_name
 from dfedge.plan import Plan
 
 VERSION = 2
-SEMANTICS_VERSION = 3
+SEMANTICS_VERSION = 4
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
 LEARNING = ("train", "train_from")

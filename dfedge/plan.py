@@ -80,7 +80,8 @@ class Layer(msgspec.Struct, frozen=True):
             change, the 1 x 1 one of the skipped input.
         join: of a residual layer.
         pool: whether a 2 x 2 maximum follows, after the goodness was read.
-        cells: the goodness sees the mean over cells x cells parts of the output.
+        cells: the goodness sees the mean over cells x cells parts of the output,
+        gain: 2^gain times, so that means use the range of int8 that peaks have set.
         score_shift: left shift of this layer's score in the sum over layers.
         margin: one-pass: in sixteenths of the separation of two anchors; label-plane: in 256ths of
             the sum of two energies.
@@ -94,6 +95,7 @@ class Layer(msgspec.Struct, frozen=True):
     join: Join | None = None
     pool: bool = False
     cells: int = 1
+    gain: int = 0
     score_shift: int = 0
     margin: int = 0
     pull: int = 12

@@ -37,7 +37,8 @@ def test_activation_rounds_half_up_and_saturates() -> None:
 def test_pool_counts_what_lies_outside_as_zero() -> None:
     x = ints(*range(9), dtype=torch.int8).reshape(1, 3, 3, 1)
     # Cells of 2 x 2 over 3 x 3: sums 0+1+3+4, 2+5, 6+7, 8; each (2 s + 4) // 8.
-    assert ops.pool_cells(x, 2).tolist() == [[2, 2, 3, 2]]
+    assert ops.pool_cells(x, 2, 0).tolist() == [[2, 2, 3, 2]]
+    assert ops.pool_cells(x, 2, 2).tolist() == [[8, 7, 13, 8]]
 
 
 def test_contrast_pushes_from_the_nearest_wrong_anchor_and_pulls_to_the_right_one() -> None:
@@ -195,7 +196,7 @@ def test_pool_and_goodness_stock_renderings_give_the_definitions_bits(
     h = rand(g, 0, data.draw(st.sampled_from([2, 127])), batch, height, width, o)
     pooled = agree("max_pool", h)
     agree("unpool", rand(g, -127, 127, *pooled.shape), h)
-    p = agree("pool_cells", h, cells)
+    p = agree("pool_cells", h, cells, data.draw(st.integers(0, 7)))
     anchors = rand(g, 0, data.draw(st.sampled_from([1, 127])), classes, p.shape[1])
     y, live = rand(g, 0, classes - 1, batch, dtype=torch.int32), rand(g, 0, 1, classes)
     scores = agree("anchor_scores", p, anchors)

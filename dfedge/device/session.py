@@ -22,7 +22,7 @@ from dfedge.device.runners import Runner, choose_runtime, open_runner
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.state import digest
 
-RATES = ("weight_shift", "bias_shift", "anchor_shift")
+RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
 
 

@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (3) names it.
+This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (4) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -13,7 +13,7 @@ A convolution (any kernel, stride and padding; depthwise; a linear layer is one 
 A residual layer adds two accumulators, each shifted left to one scale, before that line.
 
 Goodness, one-pass form
-    p = (2 sum + n) // (2 n)  over each of cells x cells cells      round half up
+    p = min(127, (2^gain 2 sum + n) // (2 n))  over each of cells x cells cells   round half up
     score_k = 2 p.A_k - |A_k|^2                        distance, sign turned, |p|^2 left out
     a net's score is the sum of its layers' scores, each shifted left by its score_shift
 
@@ -53,9 +53,13 @@ Rounding of updates
     element's place and of the step's phase alone (`rounding.dither`): on average exact, no random
     numbers, no negative number ever shifted.
 
+Pace
+    The weights' and anchors' shifts grow by up to `pace` while few samples are misjudged
+    (`dfedge.lower.pace`): rates follow the error, from a sixteenth of the full ones to all.
+
 State
     `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
-    the shifts (the learning rates, read by every step), the dither's phase.
+    the shifts (the learning rates, read by every step), the dither's phase, the error and the pace.
 
 Modules: `ops` (definitions), `stock` (the same in operators of any runtime), `rounding`, `scales`,
 `bounds` (what sizes this arithmetic holds).

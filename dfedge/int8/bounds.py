@@ -3,7 +3,7 @@
 Checked before training and again at export, so that no program overflows in silence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import (
@@ -24,7 +24,9 @@ EXACT_DEPTH = (1 << 24) // PEAK
 """1,040: the inner length up to which a float32 sum of products of two int8 values is exact."""
 
 MAX_CELL = 4096
-"""Positions of one pooling cell whose mean a float32 reciprocal still rounds exactly."""
+"""Positions of one pooling cell, 2^gain times, whose mean a float32 reciprocal rounds exactly."""
+MAX_GAIN = 7
+"""Beyond it the smallest activation alone would fill the range."""
 MAX_AXIS = 40_000
 """Length of a weight's axis over which the dither's int32 ramp does not wrap."""
 MAX_KERNEL = 1024
@@ -68,18 +70,30 @@ def _join(layer: Layer) -> Iterator[Check]:
     yield "the sum of both branches' errors", carried, INT32 - (1 << 23)
 
 
+def positions(map_size: Sequence[int], cells: int) -> int:
+    """Of one pooling cell, n, in a map [H, W]."""
+    height, width = map_size
+    return -(-height // cells) * -(-width // cells)
+
+
+def most_gain(map_size: Sequence[int], cells: int) -> int:
+    """The largest gain of a layer's pooled features, at most `MAX_GAIN`."""
+    n = positions(map_size, cells)
+    return max((gain for gain in range(MAX_GAIN + 1) if n << gain <= MAX_CELL), default=0)
+
+
 def _goodness(layer: Layer, plan: Plan) -> Iterator[Check]:
     end = layer.ends
     if plan.form == "label-plane":
         values = end.out_height * end.out_width * end.channels
         yield "values of a map", values, INT32 // PEAK
         return
-    cell = -(-end.out_height // layer.cells) * -(-end.out_width // layer.cells)
+    cell = positions((end.out_height, end.out_width), layer.cells)
     # 16 * score gap (at most 2 * 127^2 d) + margin * separation (at most 127^2 d)
     limit = INT32 // (PEAK * (2 * MARGIN_UNIT + layer.margin))
     yield "features d of an anchor", layer.features, limit
     yield "scores' magnitude", (PEAK * layer.features) << layer.score_shift, -DEAD_SCORE - 1
-    yield "positions of a pooling cell", cell, MAX_CELL
+    yield "positions of a pooling cell", cell << layer.gain, MAX_CELL
     yield "longest axis of an anchor", max(layer.features, plan.classes), MAX_AXIS
 
 

@@ -25,24 +25,31 @@ class LayerScales:
     Attributes:
         convs: of its convolutions.
         handed: of what the next layer receives; the output's own unless it is normalised.
+        gain: one-pass form: by how much the exponent of pooled features exceeds the output's.
         norm_shift: label-plane form: right shift after the normalising multiplier.
     """
 
     convs: tuple[Scales, ...]
     handed: int
+    gain: int = 0
     norm_shift: int = 0
 
     @property
     def output(self) -> int:
-        """Of the layer's output and of its anchors."""
+        """Of the layer's output."""
         return self.convs[-1].activation
+
+    @property
+    def pooled(self) -> int:
+        """Of what its anchors see, and of its anchors."""
+        return self.output + self.gain
 
 
 def score_shifts(features: list[int], exponents: list[int]) -> list[int]:
     """Left shifts that bring the layers' integer scores to one scale, the smallest being 0.
 
     A layer's score stands for ``2^(-2 f) / d`` of a mean squared distance, f the exponent of its
-    activations and d its number of features; d is taken to the nearest power of two.
+    pooled features and d its number of features; d is taken to the nearest power of two.
     """
     logs = [-2 * f - round(math.log2(d)) for d, f in zip(features, exponents, strict=True)]
     return [log - min(logs) for log in logs]

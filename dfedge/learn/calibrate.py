@@ -5,9 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from dfedge.int8.bounds import most_gain
 from dfedge.int8.ops import ACTIVATION_MAX
 from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, Scales
+from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Observer, Recipe
 
@@ -47,8 +49,7 @@ def observe(values: Tensor, observer: Observer, percentile: float, low: int, hig
 def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[LayerScales, ...]:
     """Choose every layer's scales from samples: x pixels 0..127, [N, C, H, W].
 
-    Activations are observed together with the layer's anchors, which share their exponent.  The net
-    is left in evaluation mode, its `scales` as they were.
+    The net is left in evaluation mode, its `scales` as they were.
     """
     net.eval()
     before, net.scales = net.scales, None
@@ -58,18 +59,12 @@ def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[LayerScales, ...]:
         outputs = unit.outputs(a)
         convs: list[Scales] = []
         for j, h in enumerate(outputs):
-            seen = h.flatten()
-            if h is outputs[-1] and not net.plane:
-                seen = torch.cat([seen, net.one_pass.anchors[i].clamp(min=0).flatten()])
             inner = j > 0 and (unit.is_chain or j == 1)
             received = convs[j - 1].activation if inner else exponent
-            convs.append(_convolution(net, i, j, seen, received, recipe))
+            convs.append(_convolution(net, i, j, h.flatten(), received, recipe))
         h = outputs[-1]
         a = net.form.hand_on(i, unit, h)
-        own = convs[-1].activation
-        scales.append(
-            LayerScales(tuple(convs), own) if not net.plane else _normed(h, convs, recipe)
-        )
+        scales.append(_normed(h, convs, recipe) if net.plane else _pooled(net, i, h, convs))
         exponent = scales[-1].handed
     net.scales = before
     return tuple(scales)
@@ -85,6 +80,21 @@ def _convolution(net: Net, i: int, j: int, seen: Tensor, received: int, recipe: 
     return _within_shift(chosen, received)
 
 
+def _pooled(net: Net, i: int, h: Tensor, convs: list[Scales]) -> LayerScales:
+    """The one-pass form's: a gain with which pooled features and anchors still fit, all of them.
+
+    Means over a cell are far smaller than the peaks that the activations' exponent leaves room for:
+    without a gain trained anchors differ by one or two integers, too few to learn by.  The range
+    is taken whole under every recipe, as learning moves both.
+    """
+    form, own = net.one_pass, convs[-1].activation
+    p, anchors = pool_cells(h, form.cells[i]), form.anchors[i]
+    room = range_exponent(float(torch.maximum(p.max(), anchors.max()))) - own
+    return LayerScales(
+        tuple(convs), own, min(max(room, 0), most_gain(h[0, 0].shape, form.cells[i]))
+    )
+
+
 def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:
     """The label-plane form's: what goes on is h over its root mean square."""
     size = h.square().flatten(1).mean(1).sqrt()
@@ -92,7 +102,7 @@ def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:
     handed = observe(normal, recipe.activations, recipe.percentile, 0, ACTIVATION_MAX)
     typical = float(size.median()) * 2.0 ** convs[-1].activation
     shift = round(math.log2(TYPICAL_MULTIPLIER * max(typical, 1.0))) - handed
-    return LayerScales(tuple(convs), handed, min(max(shift, 0), MAX_ACTIVATION_SHIFT))
+    return LayerScales(tuple(convs), handed, norm_shift=min(max(shift, 0), MAX_ACTIVATION_SHIFT))
 
 
 def _within_shift(scales: Scales, received: int) -> Scales:

@@ -15,7 +15,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         about: one sentence for people.
-        activations: observer of each layer's activations (anchors share their scale).
+        activations: observer of each layer's activations.
         weights: observer of each layer's folded weights.
         percentile: of the magnitudes that must not saturate, where the observer is `percentile`.
         samples: training images that are looked at.

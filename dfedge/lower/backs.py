@@ -1,7 +1,7 @@
 """Right shifts of errors that are carried back, so that what meets is on one scale.
 
 The true gradient of a layer's loss at one position of its output is the integer error times
-``2^-E``, with ``E = f + 3 + log2(d n D / 2)``: f the activations' exponent, 3 for levels in
+``2^-E``, with ``E = f + 3 + log2(d n D / 2)``: f the pooled features' exponent, 3 for levels in
 eighths, d the anchor's length, n the positions of a cell and D the mean squared distance of two
 anchors, all from the goodness ``|p - A|^2 / d`` and its separation-normalised margin.  An error
 that comes down to the layer below is shifted to that layer's own E; inside a unit only the use of
@@ -14,6 +14,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from dfedge.int8.bounds import positions
 from dfedge.int8.ops.values import LEVELS_LOG
 from dfedge.int8.scales import LayerScales
 from dfedge.lower.state import State, conv_name
@@ -30,9 +31,9 @@ def mean_separation(anchors: Tensor) -> float:
 def own_exponent(layer: Layer, scales: LayerScales, anchors: Tensor) -> float:
     """E of a layer's own error; anchors int8 [K, d] of trained classes."""
     end = layer.ends
-    cell = -(-end.out_height // layer.cells) * -(-end.out_width // layer.cells)
-    apart = mean_separation(anchors) * 4.0**-scales.output / layer.features
-    return scales.output + LEVELS_LOG + math.log2(layer.features * cell * max(apart, 1e-6) / 2)
+    cell = positions((end.out_height, end.out_width), layer.cells)
+    apart = mean_separation(anchors) * 4.0**-scales.pooled / layer.features
+    return scales.pooled + LEVELS_LOG + math.log2(layer.features * cell * max(apart, 1e-6) / 2)
 
 
 def _inside(w: Tensor, conv: Conv) -> int:

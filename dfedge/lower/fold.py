@@ -11,11 +11,12 @@ from dfedge.learn.fake import quantise
 from dfedge.learn.net import Net
 from dfedge.learn.skeleton import skeleton
 from dfedge.lower.backs import mean_separation, with_backs
+from dfedge.lower.pace import PACE
 from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Form, Join, Layer, Plan, Rule
 
-LEAST_SEPARATION = 25
+LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
 are too few integers between them to learn by."""
 
@@ -53,7 +54,7 @@ def lower(
                 state[name], feedback[name] = _feedback(net, i, j)
         if form == "one-pass":
             with torch.no_grad():
-                real = net.one_pass.anchors[i] * 2.0**scales.output
+                real = net.one_pass.anchors[i] * 2.0**scales.pooled
                 anchors = quantise(real, 0, ACTIVATION_MAX).to(torch.int8)
             state[f"layer{i}.anchors"] = _with_spare(anchors, spare)
     if form == "label-plane":
@@ -71,6 +72,8 @@ def lower(
     if form == "one-pass":
         state["anchor_shift"] = torch.full((len(plan.layers),), ANCHOR_SHIFT, dtype=torch.int32)
     state["phase"] = torch.zeros((), dtype=torch.int32)
+    state["error"] = torch.zeros((), dtype=torch.int32)
+    state["pace"] = torch.tensor(PACE, dtype=torch.int32)
     shifts = measured_shifts(plan, state, x, y)
     state["weight_shift"] = torch.tensor(shifts, dtype=torch.int32)
     return plan, state
@@ -125,13 +128,12 @@ def _feedback(net: Net, i: int, j: int) -> tuple[Tensor, int]:
 
 def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Layer, ...]:
     """The layers with their forward shifts."""
-    exponents = [s.output for s in scales]
     sizes = [layer.ends.out_height * layer.ends.out_width * layer.ends.channels
              for layer in plan.layers]  # fmt: skip
     if plan.form == "label-plane":
-        score = energy_shifts(sizes, exponents)
+        score = energy_shifts(sizes, [s.output for s in scales])
     else:
-        score = score_shifts([layer.features for layer in plan.layers], exponents)
+        score = score_shifts([layer.features for layer in plan.layers], [s.pooled for s in scales])
     layers = []
     for i, (layer, own) in enumerate(zip(plan.layers, scales, strict=True)):
         sums = [own.convs[j].weight + net.input_exponent(i, j) for j in range(len(layer.convs))]
@@ -152,6 +154,7 @@ def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Lay
                     )
                 ),
                 join=join,
+                gain=own.gain,
                 score_shift=score[i],
                 counted=i in net.counted,
                 norm=norm_numerator(sizes[i], own.handed, own.norm_shift) if net.plane else 0,

@@ -14,6 +14,7 @@ from dfedge.int8 import ops
 from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import ENERGY_SHIFT
 from dfedge.int8.rounding import advance
+from dfedge.lower.pace import error_after, paced
 from dfedge.lower.state import State, masked
 from dfedge.lower.units import Move, forward, hand_on
 from dfedge.plan import Layer, Plan
@@ -60,6 +61,7 @@ def train(
     The scores [B, K] are those of the labels that were shown; all others are `DEAD_SCORE`.
     """
     new, phase = dict(state), state["phase"]
+    state = paced(state)
     shown = ops.draw_rivals(y, state["live"], plan.negatives, phase)
     copies = 1 + plan.negatives
     a = _join(x, ops.select_rows(shown, state["planes"]), copies)
@@ -74,8 +76,9 @@ def train(
         total = _judged(layer, g, total)
         a = _onward(layer, trace.h, g)
     assert total is not None
-    new["phase"] = advance(phase)
-    return new, masked(_by_label(total, shown, copies), state["live"]), stack(active)
+    scores = masked(_by_label(total, shown, copies), state["live"])
+    new["phase"], new["error"] = advance(phase), error_after(state, scores, y)
+    return new, scores, stack(active)
 
 
 def _by_label(total: Tensor, shown: Tensor, copies: int) -> Tensor:

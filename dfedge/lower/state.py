@@ -8,6 +8,7 @@ planes                  int8 [K, H*W*2]          (label-plane form)
 live                    int8 [K]                 0: a spare row that neither wins nor repels
 weight_shift, bias_shift int32 [convolutions], anchor_shift int32 [layers]
 phase                   int32 scalar             of the dither
+error, pace             int32 scalars            `dfedge.lower.pace`
 """
 
 from torch import Tensor, int32
@@ -35,7 +36,7 @@ def changed_names(names: list[str], cut: int) -> list[str]:
     return [
         name
         for name in names
-        if name == "phase" or (name.endswith(MOVED) and (layer_of(name) or 0) >= cut)
+        if name in ("phase", "error") or (name.endswith(MOVED) and (layer_of(name) or 0) >= cut)
     ]
 
 

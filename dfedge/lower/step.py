@@ -24,6 +24,7 @@ from torch import int32 as i32
 from dfedge.int8 import ops
 from dfedge.int8.rounding import advance
 from dfedge.lower import plane
+from dfedge.lower.pace import error_after, paced
 from dfedge.lower.state import State, masked
 from dfedge.lower.units import Move, Trace, carry, errors, forward, hand_on, update
 from dfedge.plan import Layer, Plan
@@ -44,7 +45,7 @@ def _judged(layer: Layer, scores: Tensor, total: Tensor | None) -> Tensor | None
 
 def _see(state: State, i: int, layer: Layer, x: Tensor) -> tuple[Trace, Tensor, Tensor]:
     trace = forward(state, i, layer, x)
-    p = ops.pool_cells(trace.h, layer.cells)
+    p = ops.pool_cells(trace.h, layer.cells, layer.gain)
     return trace, p, ops.anchor_scores(p, state[f"layer{i}.anchors"])
 
 
@@ -69,7 +70,7 @@ def features(plan: Plan, state: State, x: Tensor) -> tuple[Tensor, ...]:
     seen, latent = [], x
     for i, layer in enumerate(plan.layers):
         trace = forward(state, i, layer, x)
-        seen.append(ops.pool_cells(trace.h, layer.cells))
+        seen.append(ops.pool_cells(trace.h, layer.cells, layer.gain))
         x = hand_on(layer, trace.h)
         if i + 1 == plan.cut:
             latent = x
@@ -97,6 +98,7 @@ def _learn(
     plan: Plan, state: State, x: Tensor, y: Tensor, total: Tensor | None, move: Move
 ) -> Learned:
     new, phase = dict(state), state["phase"]
+    state = paced(state)
 
     def settle(i: int, trace: Trace, e: Tensor) -> None:
         move(plan, state, new, i, trace, e)
@@ -110,8 +112,9 @@ def _learn(
         total = _judged(layer, scores, total)
     if total is None:  # train_from where no layer above the cut is counted
         total = torch.zeros((len(y), plan.classes), dtype=i32)
-    new["phase"] = advance(phase)
-    return new, masked(total, state["live"]), stack(active)
+    total = masked(total, state["live"])
+    new["phase"], new["error"] = advance(phase), error_after(state, total, y)
+    return new, total, stack(active)
 
 
 Seen = tuple[int, Layer, Tensor, Tensor, Tensor]

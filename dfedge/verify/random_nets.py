@@ -26,6 +26,7 @@ from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.int8.rounding import MAX_UPDATE_SHIFT
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.lower.pace import MAX_PACE
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import Conv, Join, Layer, Plan, Rule
 
@@ -128,6 +129,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
                 layer,
                 convs=tuple(convs),
                 join=join,
+                gain=r.randint(0, 2),
                 score_shift=layer.score_shift or r.randint(0, 2),
                 pull=r.randint(0, NO_PULL),
                 separation=r.choice([0, 1, 3000, 6000]) * layer.features,
@@ -149,6 +151,8 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
     if plan.form == "one-pass":
         state["anchor_shift"] = rand(1, 8, len(layers), dtype=torch.int32)
     state["phase"] = torch.tensor(r.randrange(1 << 16), dtype=torch.int32)
+    state["error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)
+    state["pace"] = torch.tensor(r.randint(0, MAX_PACE), dtype=torch.int32)
     return Drawn(plan, state, batch, limit)
 
 

@@ -68,7 +68,7 @@ def _(h: Tensor) -> Tensor:
 
 @custom_op("dfedge::coarse", mutates_args=())
 def coarse(g: Tensor, shift: int) -> Tensor:
-    """Energies in larger units: int32, ``g >> shift``."""
+    """Numbers from 0 on in larger units: int32, ``g >> shift``."""
     return g >> shift
 
 

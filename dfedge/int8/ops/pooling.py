@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from dfedge.int8.ops.convolution import nchw, nhwc
+from dfedge.int8.ops.values import ACTIVATION_MAX
 
 
 @custom_op("dfedge::max_pool", mutates_args=())
@@ -37,22 +38,22 @@ def _(e: Tensor, h: Tensor) -> Tensor:
 
 
 @custom_op("dfedge::pool_cells", mutates_args=())
-def pool_cells(x: Tensor, cells: int) -> Tensor:
-    """Mean over ``cells x cells`` equal cells, flattened: int8 [B, cells*cells*C].
+def pool_cells(x: Tensor, cells: int, gain: int) -> Tensor:
+    """Mean over ``cells x cells`` equal cells, times 2^gain: int8 [B, cells*cells*C].
 
     A cell is ceil(H/cells) x ceil(W/cells); what lies outside the image counts as zero, so every
-    cell divides by the same n: ``(2 sum + n) // (2 n)``.
+    cell divides by the same n: ``min(127, (2^gain 2 sum + n) // (2 n))``.
     """
     height, width = (-(-n // cells) for n in x.shape[1:3])
     padded = F.pad(nchw(x), (0, width * cells - x.shape[2], 0, height * cells - x.shape[1]))
     total = F.avg_pool2d(padded, (height, width), divisor_override=1)
     n = height * width
-    mean = torch.floor((2 * total + n) / (2 * n))  # exact: both operands below 2^53
-    return nhwc(mean, torch.int8).reshape(x.shape[0], -1)
+    mean = torch.floor((total * 2 ** (gain + 1) + n) / (2 * n))  # exact: operands below 2^53
+    return nhwc(mean.clamp(max=ACTIVATION_MAX), torch.int8).reshape(x.shape[0], -1)
 
 
 @pool_cells.register_fake
-def _(x: Tensor, cells: int) -> Tensor:
+def _(x: Tensor, cells: int, gain: int) -> Tensor:
     return x.new_empty((x.shape[0], cells * cells * x.shape[3]))
 
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.ops.values import ACTIVATION_MAX
 from dfedge.int8.stock.primitives import I8, I32
 
 
@@ -25,7 +26,7 @@ def unpool(e: Tensor, h: Tensor) -> Tensor:
     return held
 
 
-def pool_cells(x: Tensor, cells: int) -> Tensor:
+def pool_cells(x: Tensor, cells: int, gain: int) -> Tensor:
     batch, channels = x.shape[0], x.shape[3]
     height, width = (-(-n // cells) for n in x.shape[1:3])
     padded = F.pad(x, (0, 0, 0, width * cells - x.shape[2], 0, height * cells - x.shape[1]))
@@ -33,8 +34,8 @@ def pool_cells(x: Tensor, cells: int) -> Tensor:
     total = parts.sum((2, 4), dtype=I32)
     n = height * width
     # Half a unit above the integer, so that no rounding of the quotient can cross it.
-    mean = torch.floor((2 * total + n).to(torch.float32).add(0.5) * (1.0 / (2 * n)))
-    return mean.to(I32).to(I8).reshape(batch, cells * cells * channels)
+    mean = torch.floor((total * (2 << gain) + n).to(torch.float32).add(0.5) * (1.0 / (2 * n)))
+    return mean.to(I32).clamp(max=ACTIVATION_MAX).to(I8).reshape(batch, cells * cells * channels)
 
 
 def spread(error: Tensor, h: Tensor, cells: int) -> Tensor:

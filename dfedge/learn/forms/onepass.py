@@ -71,7 +71,7 @@ class OnePass(nn.Module):
         anchors = self.anchors[i]
         if self.scales is None:
             return p, anchors
-        unit = 2.0 ** -self.scales[i].output
+        unit = 2.0 ** -self.scales[i].pooled
         return (
             quantise(p / unit, 0, ACTIVATION_MAX) * unit,
             quantise(anchors / unit, 0, ACTIVATION_MAX) * unit,
@@ -108,7 +108,7 @@ class OnePass(nn.Module):
     def integer_scores(self, i: int, h: Tensor) -> Tensor:
         """``2 p.A - |A|^2``, shifted to the scale that all layers share."""
         assert self.scales is not None
-        exponents = [s.output for s in self.scales]
+        exponents = [s.pooled for s in self.scales]
         shifts = score_shifts([a.shape[1] for a in self.anchors], exponents)
         p, anchors = (t.double() * 2.0 ** exponents[i] for t in self.features(i, h))
         return (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
