@@ -21,6 +21,7 @@ from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.int8 import ops
 from dfedge.lower import step
+from dfedge.lower.pace import error_after, paced
 from dfedge.native import build
 from dfedge.native.library import levels, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
@@ -209,17 +210,19 @@ def test_error_of_pooled_features_is_spread_where_it_is_read(drawn: Any, cells: 
     assert np.array_equal(found, ops.spread(*tensors(pooled, case.h), cells).numpy())
 
 
-@given(convs(), st.integers(1, 4))
+@given(convs(), st.integers(1, 4), st.integers(0, 3))
 @settings(max_examples=30, deadline=None)
-def test_pools_equal_their_definitions_and_shrink_in_place(drawn: Any, cells: int) -> None:
+def test_pools_equal_their_definitions_and_shrink_in_place(
+    drawn: Any, cells: int, gain: int
+) -> None:
     case, library = Case(*drawn), load()
     cells = min(cells, *case.h.shape[1:3])
     shape = Shape(*case.h.shape[1:])
     p = np.empty((case.batch, cells * cells * case.conv.channels), np.int8)
     for b in range(case.batch):
-        library.dfe_pool_cells(at(case.h[b]), shape, cells, 0, at(p[b]))
+        library.dfe_pool_cells(at(case.h[b]), shape, cells, gain, at(p[b]))
     h = torch.from_numpy(case.h)
-    assert np.array_equal(p, ops.pool_cells(h, cells).numpy())
+    assert np.array_equal(p, ops.pool_cells(h, cells, gain).numpy())
     if min(case.h.shape[1:3]) < 2:
         return
     wanted = ops.max_pool(h).numpy()
@@ -305,6 +308,7 @@ def plain(depth: int) -> Program:
         state[f"layer{i}.conv0.bias"] = np.zeros(64, np.int32)
         state[f"layer{i}.anchors"] = np.zeros((10, 1024), np.int8)
     state |= {"live": np.ones(10, np.int8), "phase": np.zeros((), np.int32)}
+    state |= {"error": np.zeros((), np.int32), "pace": np.zeros((), np.int32)}
     for name, count in (("weight_shift", depth), ("bias_shift", depth), ("anchor_shift", depth)):
         state[name] = np.full(count, 8, np.int32)
     return Program(plan, make_table(plan, state))
@@ -407,3 +411,17 @@ def test_kernels_run_clean_under_address_and_undefined_behaviour_sanitizers(tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith("24 nets clean, ")
+
+
+@given(st.integers(1, 400), st.integers(0, 1 << 16), st.integers(0, 8), st.integers(0, 1 << 30))
+@settings(max_examples=60, deadline=None)
+def test_pace_follows_the_error_as_defined(batch: int, error: int, pace: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-3, 4, (batch, 5), np.int32)
+    y = rng.integers(0, 5, batch, np.int32)
+    given_state = {"error": error, "pace": pace, "weight_shift": 3}
+    state = {name: torch.tensor(value, dtype=torch.int32) for name, value in given_state.items()}
+    wanted = error_after(state, *tensors(scores, y))
+    found = load().dfe_error_after(error, batch, 5, at(scores), at(y))
+    assert found == int(wanted)
+    assert 3 + load().dfe_slowing(error, pace) == int(paced(state)["weight_shift"])

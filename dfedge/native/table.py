@@ -18,6 +18,11 @@ NOWHERE = -1
 RULES = ("df", "df-o", "df-r", "df-r-concordant")
 FORMS = ("one-pass", "label-plane")
 
+STEERING = (
+    "live", "weight_shift", "bias_shift", "anchor_shift", "phase", "error", "pace", "planes",
+)  # fmt: skip
+"""Tensors of the whole net."""
+
 Fields = dict[str, int]
 """A structure's fields, by name, in order."""
 
@@ -103,8 +108,7 @@ def make_table(plan: Plan, state: dict[str, NDArray[Any]]) -> Table:
         "negatives": plan.negatives,
         "cut": plan.cut,
     }
-    steering = ("live", "weight_shift", "bias_shift", "anchor_shift", "phase", "planes")
-    return Table(program | {name: at(name) for name in steering}, layers, convs, tensors)
+    return Table(program | {name: at(name) for name in STEERING}, layers, convs, tensors)
 
 
 def _conv(conv: Conv) -> Fields:
@@ -137,7 +141,7 @@ def _layer(layer: Layer, first: int, anchors: int) -> Fields:
         "skip_back_lift": back[1],
         "pool": int(layer.pool),
         "cells": layer.cells,
-        "gain": getattr(layer, "gain", 0),
+        "gain": layer.gain,
         "score_shift": layer.score_shift,
         "margin": layer.margin,
         "pull": layer.pull,

@@ -3,6 +3,7 @@
 
 #include "arithmetic.h"
 #include "geometry.h"
+#include "pace.h"
 
 #define INT32_LIMIT (INT64_C(1) << 31)
 enum {
@@ -103,7 +104,7 @@ static int good_goodness(const dfe_program *program, const dfe_layer *layer, int
                    dfe_ceil_div(s.width, layer->cells);
     *largest = (PEAK * d) * (1 << layer->score_shift);
     return d <= MAX_AXIS && d * PEAK * (MARGIN_UNITS + layer->margin) <= INT32_LIMIT &&
-           cell <= MAX_CELL && *largest < -(int64_t)DFE_DEAD &&
+           cell * (1 << layer->gain) <= MAX_CELL && *largest < -(int64_t)DFE_DEAD &&
            lies_in(program, layer->anchors, d * program->classes, 1);
 }
 
@@ -132,6 +133,7 @@ int dfe_check(const dfe_program *p) {
         return DFE_BAD_PROGRAM;
     if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
+        !lies_in(p, p->error, 4, 4) || !lies_in(p, p->pace, 4, 4) ||
         !lies_in(p, p->weight_shift, 4 * (int64_t)p->convs, 4) ||
         !lies_in(p, p->bias_shift, 4 * (int64_t)p->convs, 4) ||
         (!plane && !lies_in(p, p->anchor_shift, 4 * (int64_t)p->layers, 4)))
@@ -207,7 +209,9 @@ int dfe_check_state(const dfe_program *p, const void *state) {
 #define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
     int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_SHIFT) &&
                inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_SHIFT) &&
-               inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK);
+               inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
+               inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
+               inside32(WORDS(p->pace), 1, 0, DFE_MAX_PACE);
     for (int32_t k = 0; k < p->classes; k++) good = good && within(s[p->live + k], 0, 1);
     for (int32_t i = 0; good && i < p->layers; i++) {
         const dfe_layer *layer = dfe_layers(p) + i;

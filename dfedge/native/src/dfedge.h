@@ -54,7 +54,7 @@ typedef struct {
 typedef struct {
     int32_t abi, state_bytes, layers, convs;
     int32_t classes, rule, form, negatives, cut;
-    int32_t live, weight_shift, bias_shift, anchor_shift, phase, planes;
+    int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, pace, planes;
 } dfe_program;
 
 /* Words of the three structures: what a maker of tables checks its own layout with. */

@@ -2,6 +2,7 @@
 #include "anchors.h"
 #include "arithmetic.h"
 #include "check.h"
+#include "pace.h"
 #include "plane.h"
 #include "unit.h"
 
@@ -61,7 +62,7 @@ static dfe_error settle(const dfe_run *run, int32_t i, const dfe_frame *frame, c
         *active += acts[b];
     }
     dfe_settle(layer, m->batch, d, y, verdict, p, dfe_bytes(run, layer->anchors),
-               dfe_rate(run, program->anchor_shift, i), run->phase,
+               dfe_rate(run, program->anchor_shift, i, run->slowing), run->phase,
                (int8_t *)run->arena + m->scratch);
     dfe_error own = {DFE_CELLS, p, frame->h, acts, s.height, s.width, s.channels, layer->cells};
     return own;
@@ -111,8 +112,9 @@ static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t
 
 static dfe_run begun(const dfe_program *program, void *state, void *arena,
                      const dfe_memory *memory) {
-    dfe_run run = {program, state, arena, *memory, 0};
+    dfe_run run = {program, state, arena, *memory, 0, 0};
     run.phase = (uint32_t)*dfe_words(&run, program->phase);
+    run.slowing = dfe_slowing(*dfe_words(&run, program->error), *dfe_words(&run, program->pace));
     return run;
 }
 
@@ -139,6 +141,8 @@ static int train(const dfe_program *program, void *state, int call, int32_t batc
         learn(&run, x, y, scores, active);
     }
     mask(&run, scores);
+    int32_t *error = dfe_words(&run, program->error);
+    *error = dfe_error_after(*error, batch, program->classes, scores, y);
     *dfe_words(&run, program->phase) = (int32_t)((run.phase + DFE_GOLDEN) & DFE_DITHER_MASK);
     return DFE_OK;
 }

@@ -48,9 +48,9 @@ static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t number, int
                       const int8_t *x, const dfe_error *error) {
     const dfe_program *p = run->program;
     dfe_conv_update(c, samples, x, error, dfe_bytes(run, c->weight),
-                    dfe_rate(run, p->weight_shift, number), run->phase);
-    dfe_bias_update(error, samples, dfe_words(run, c->bias), dfe_rate(run, p->bias_shift, number),
-                    run->phase);
+                    dfe_rate(run, p->weight_shift, number, run->slowing), run->phase);
+    dfe_bias_update(error, samples, dfe_words(run, c->bias), 
+                    dfe_rate(run, p->bias_shift, number, 0), run->phase);
 }
 
 void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,

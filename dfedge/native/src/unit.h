@@ -13,6 +13,7 @@ typedef struct {
     uint8_t *arena;
     dfe_memory memory;
     uint32_t phase;
+    int32_t slowing; /* of this step's weights and anchors */
 } dfe_run;
 
 static inline int8_t *dfe_bytes(const dfe_run *run, int32_t offset) {
@@ -24,8 +25,10 @@ static inline int32_t *dfe_words(const dfe_run *run, int32_t offset) {
 }
 
 /* A learning rate; clamped, so that not even tensors that overlap in a damaged table can harm. */
-static inline int32_t dfe_rate(const dfe_run *run, int32_t offset, int32_t number) {
-    return dfe_clamp(dfe_words(run, offset)[number], 0, DFE_MAX_SHIFT);
+static inline int32_t dfe_rate(const dfe_run *run, int32_t offset, int32_t number,
+                               int32_t slowing) {
+    int32_t shift = dfe_clamp(dfe_words(run, offset)[number], 0, DFE_MAX_SHIFT);
+    return dfe_clamp(shift + slowing, 0, DFE_MAX_SHIFT);
 }
 
 /* x -> h, before the pool; samples: with copies. */
