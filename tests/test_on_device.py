@@ -183,6 +183,86 @@ def test_other_processors_learn_the_same_numbers_on_either_byte_order(
         assert np.array_equal(value, host.program.read()[name]), name
 
 
+def idx(path: Path, values: NDArray[np.uint8]) -> Path:
+    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def dfedge_run(mcu: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    app = tmp_path_factory.mktemp("run") / "dfedge-run"
+    made = mcu.folder / "c"
+    sources = [*sorted((made / "run").glob("*.c")), *sorted((made / "dfedge").glob("*.c"))]
+    command = [build.required_compiler(), "-std=c99", "-O2", f"-I{made / 'dfedge'}"]
+    subprocess.run([*command, "-o", app, *sources], check=True)
+    return app
+
+
+def test_dfedge_run_learns_saves_and_goes_on_to_the_same_state_without_python(
+    dfedge_run: Path, mcu: Bundle, tmp_path: Path
+) -> None:
+    stream, test = turned(mcu, "stream"), turned(mcu, "test")
+    net, state = mcu.folder / "c" / "net.dfe", tmp_path / "learned"
+    half = len(stream) // 2
+    native = open_runner(mcu, "native")
+    for part in (slice(0, half), slice(half, len(stream))):
+        x, y = stream.x[part], stream.y[part]
+        files = [idx(tmp_path / "x", x[..., 0]), idx(tmp_path / "y", y.astype(np.uint8))]
+        command = [dfedge_run, "train", net, *files, "--state", state, "--batch", "10"]
+        subprocess.run(command, check=True, capture_output=True)
+        for i in range(0, len(x), 10):
+            native.train(to_input(x[i : i + 10]), y[i : i + 10].astype(np.int32))
+    assert state.read_bytes()[12:] == native.program.state.tobytes()  # type: ignore[attr-defined]
+    images = idx(tmp_path / "x", test.x[..., 0])
+    done = subprocess.run(
+        [dfedge_run, "infer", net, images, "--state", state],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    answers = native.infer(to_input(test.x)).argmax(1)
+    assert done.stdout.split() == [str(k) for k in answers]
+    told = subprocess.run([dfedge_run, "memory", net], check=True, capture_output=True, text=True)
+    arena = mcu.manifest.formats["c"].memory["train_b1"].arena_bytes
+    assert f"batch 1: arena of train {arena} B" in told.stdout
+
+
+def test_dfedge_run_names_what_it_cannot_use_and_leaves_the_state(
+    dfedge_run: Path, mcu: Bundle, tmp_path: Path
+) -> None:
+    test, net = turned(mcu, "test"), mcu.folder / "c" / "net.dfe"
+    x, y = test.x[:20, ..., 0], test.y[:20].astype(np.uint8)
+    state, images = tmp_path / "state", idx(tmp_path / "x", x)
+    labels = idx(tmp_path / "y", y)
+
+    def refused(code: int, *words: str | Path) -> str:
+        done = subprocess.run([dfedge_run, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        return done.stderr
+
+    subprocess.run([dfedge_run, "train", net, images, labels, "--state", state], check=True,
+                   capture_output=True)  # fmt: skip
+    before = state.read_bytes()
+    train = ("train", net, images)
+    assert "usage" in refused(2, "train", net, images, labels)
+    assert "usage" in refused(2, "forget", net, images)
+    wrong = idx(tmp_path / "wrong", np.full(20, 10, np.uint8))
+    assert "no class of the program" in refused(1, *train, wrong, "--state", state)
+    few = idx(tmp_path / "few", y[:19])
+    assert "one label for each" in refused(1, *train, few, "--state", state)
+    small = idx(tmp_path / "small", x[:, :7])
+    assert "another shape" in refused(1, "infer", net, small)
+    cut = tmp_path / "cut.dfe"
+    cut.write_bytes(net.read_bytes()[:-1])
+    assert "ends too early" in refused(1, "infer", cut, images)
+    raw = bytearray(net.read_bytes())
+    raw[12] = 99
+    cut.write_bytes(raw)
+    assert "another version" in refused(1, "infer", cut, images)
+    (tmp_path / "other").write_bytes(before[:4] + b"\0\0\0\0" + before[8:])
+    assert "another program" in refused(1, *train, labels, "--state", tmp_path / "other")
+    assert state.read_bytes() == before
+
+
 def test_exported_folder_that_was_made_for_another_state_is_refused(
     mcu: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

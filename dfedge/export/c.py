@@ -41,10 +41,12 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
     target = load_target(source.target)
     shutil.copytree(build.SOURCES, folder / "dfedge")
+    shutil.copytree(build.RUNNER, folder / "run")
     if target.cpu:
         _copy_board(source.target, folder / "board")
     (folder / "net.h").write_text(sources.header(source.plan.input_shape, table, batch, arena))
     (folder / "net.c").write_text(sources.source(table, state))
+    (folder / "net.dfe").write_bytes(sources.image(table, program.block(state)))
     (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu))
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}

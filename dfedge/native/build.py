@@ -16,12 +16,14 @@ from pathlib import Path
 from dfedge.errors import DfedgeError
 
 SOURCES = Path(__file__).parent / "src"
+RUNNER = Path(__file__).parent / "run"
+"""The command-line program dfedge-run."""
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
-BOARD = "board"
-"""Of an exported folder: startup code that is no part of the library."""
+APART = ("board", "run")
+"""Of an exported folder: startup code and a program, which are no part of the library."""
 
 
 def compiler() -> str | None:
@@ -54,7 +56,7 @@ def library(folder: Path = SOURCES) -> Path:
     """
     found = required_compiler()
     sources = sorted(folder.rglob("*.c"), key=lambda path: path.relative_to(folder).as_posix())
-    sources = [path for path in sources if BOARD not in path.relative_to(folder).parts]
+    sources = [path for path in sources if path.relative_to(folder).parts[0] not in APART]
     key = hashlib.sha256("\0".join([found, *FLAGS, _processor()]).encode())
     for path in [*sources, *sorted(folder.rglob("*.h"))]:
         key.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -32,16 +32,21 @@ class Program:
         self.state = np.zeros(table.state_bytes, np.uint8)
         self._arena = np.empty(0, np.uint8)
 
+    def block(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        """A state as it lies in memory."""
+        block = np.zeros_like(self.state)
+        for name, tensor in self.table.tensors.items():
+            raw = np.ascontiguousarray(state[name]).reshape(-1).view(np.uint8)
+            block[tensor.offset : tensor.offset + tensor.bytes] = raw
+        return block
+
     def write(self, state: dict[str, NDArray[Any]]) -> None:
         """Overwrite the whole state.
 
         Raises:
             DfedgeError: a value that learning can never reach; the state is as it was.
         """
-        new = np.zeros_like(self.state)
-        for name, tensor in self.table.tensors.items():
-            raw = np.ascontiguousarray(state[name]).view(np.uint8).reshape(-1)
-            new[tensor.offset : tensor.offset + tensor.bytes] = raw
+        new = self.block(state)
         status = self.library.dfe_check_state(self._at(self._words), self._at(new))
         check(status, lambda: "the state")
         self.state[:] = new

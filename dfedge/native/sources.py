@@ -3,6 +3,7 @@
     dfedge/     the kernels and the interpreter, as they lie in `dfedge.native`
     net.h       sizes, and ``net_step`` / ``net_infer``
     net.c       the table, the state and the arena
+    net.dfe     table and state as one file, for the program in run/ (dfedge-run)
     CMakeLists.txt
 
 No number is computed on the device that could be written down here, nothing is allocated.
@@ -129,6 +130,17 @@ def _rows(values: NDArray[Any]) -> Iterator[str]:
     yield line
 
 
+def image(table: Table, block: NDArray[np.uint8]) -> bytes:
+    """``net.dfe``: see ``run/file.h``.
+
+    Args:
+        block: the state as it lies in memory.
+    """
+    words = table.words.astype("<i4")
+    head = np.array([len(words), len(block)], "<i4")
+    return b"DFE1" + head.tobytes() + words.tobytes() + block.tobytes()
+
+
 def cmake(small: bool, cpu: str | None) -> str:
     """``CMakeLists.txt``: the library ``net``, to be linked with a program of one's own.
 
@@ -152,6 +164,12 @@ def cmake(small: bool, cpu: str | None) -> str:
     if cpu:
         lines += [f"set(NET_CPU {cpu} CACHE STRING processor)", "include(board/board.cmake)"]
     lines += [
+        "if(NOT CMAKE_CROSSCOMPILING OR UNIX)",
+        "  file(GLOB runner ${CMAKE_CURRENT_SOURCE_DIR}/run/*.c)",
+        "  add_executable(dfedge-run ${runner} ${kernels})",
+        "  set_target_properties(dfedge-run PROPERTIES C_STANDARD 99)",
+        "  target_include_directories(dfedge-run PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/dfedge)",
+        "endif()",
         "if(NET_MAIN) # cmake -DNET_MAIN=main.c: a program of your own",
         "  add_executable(app ${NET_MAIN})",
         "  target_link_libraries(app net)",
