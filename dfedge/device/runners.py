@@ -60,6 +60,12 @@ class Runner(Protocol):
         """Overwrite the whole state."""
 
 
+def place_of(runtime: str) -> tuple[str, str]:
+    """Module and class of a runtime's runner."""
+    module, name = (NATIVE_RUNNER if runtime == NATIVE else RUNTIMES[runtime]).split(":")
+    return module, name
+
+
 def installed(runtime: str) -> bool:
     """Whether the runtime's package can be imported here; of a compiled one, its compiler found."""
     if runtime in COMPILED:
@@ -98,7 +104,7 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     check_runtimes(bundle, [runtime])
     if not installed(runtime):
         raise DfedgeError(f"runtime '{runtime}' is not installed; {remedy(runtime)}")
-    module, name = {**RUNTIMES, NATIVE: NATIVE_RUNNER}[runtime].split(":")
+    module, name = place_of(runtime)
     runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
 
