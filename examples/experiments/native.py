@@ -225,13 +225,20 @@ PEAK = "print('peak', open('/proc/self/status').read().split('VmHWM:')[1].split(
 
 
 def python_peak(bundle: Bundle, images: Path, state: Path) -> dict[str, int]:
-    """KiB resident at most: the command finetune in a process of its own, and its imports alone."""
+    """KiB resident at most, each in a process of its own; none imports torch or a runtime."""
     words = ["finetune", str(bundle.folder), "--data", str(images), "--split", "all",
              "--runtime", "native", "--samples", str(IMAGES), "--state", str(state)]  # fmt: skip
     run = f"from dfedge.cli.app import app\napp({words!r}, standalone_mode=False)\n"
     clean = "import sys\nassert 'torch' not in sys.modules and 'onnxruntime' not in sys.modules\n"
     found = {}
-    for name, code in (("finetune", run), ("numpy alone", "import numpy\n")):
+    learn = (
+        "import numpy as np\nfrom dfedge.device.session import Session\n"
+        f"session = Session.open({str(bundle.folder)!r}, 'native', {str(state)!r}, initial=True)\n"
+        f"for i in range({IMAGES}): session.learn(np.zeros((28, 28), np.uint8), i % 10)\n"
+    )
+    for name, code in (
+        ("dfedge finetune", run), ("session.learn", learn), ("numpy alone", "import numpy\n")
+    ):  # fmt: skip
         done = subprocess.run([sys.executable, "-c", code + clean + PEAK], check=True,
                               capture_output=True, text=True)  # fmt: skip
         found[name] = int(done.stdout.split("peak ")[1])
