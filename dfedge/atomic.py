@@ -3,22 +3,26 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dfedge.disk import DISK, Disk
 
-def write_file(path: Path, data: bytes) -> None:
-    """Replace a file's contents: written beside it, flushed to the disk, renamed over it."""
+
+def write_file(path: Path, data: bytes, disk: Disk = DISK) -> None:
+    """Replace a file's contents: written beside it, flushed to the medium, renamed over it.
+
+    When it returns, a loss of power cannot undo it; when it raises, the old contents are there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        disk.write(temporary, data)
+        disk.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            disk.remove(temporary)
+        raise
+    disk.sync_folder(path.parent)
 
 
 @contextmanager
@@ -35,12 +39,4 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    DISK.sync_folder(path.parent)

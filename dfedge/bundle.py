@@ -5,15 +5,18 @@
     golden.safetensors     a few real batches and the exact integers that they must give
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
+    manifest.sig           perhaps: who made it (`dfedge.trust.signature`)
 
-The SHA-256 of manifest.json names the bundle: it covers every byte of it.  Hashes are checked
-before anything is loaded, because a flipped bit in a program may run on and be silently wrong.
+The SHA-256 of manifest.json names the bundle: it covers every byte of it.  The manifest carries a
+digest of its own as well: SHA-256 of its bytes, taken while the digest's 64 letters are zeros.  All
+is checked before anything is loaded, because a flipped bit in a program may run on and be silently
+wrong, and nothing else may lie in the folder.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from numpy.typing import NDArray
@@ -22,8 +25,15 @@ from dfedge import state
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.plan import Plan
+from dfedge.trust import signature
+from dfedge.trust.folder import check_folder
 
-VERSION = 2
+T = TypeVar("T")
+
+VERSION = 3
+OLDEST_VERSION = 2
+"""Of bundles that are still read; 2 had no digest of its manifest."""
+
 SEMANTICS_VERSION = 4
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
@@ -31,6 +41,9 @@ LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
+MAX_MANIFEST_BYTES = 1 << 24
+BLANK = "0" * 64
+AGAIN = "copy or export the bundle again"
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -93,6 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         golden_sha256: digest of the state after the golden batches.
         test_accuracy: of the fake-quantised net on the host's test split, which the programs equal.
         recipe: the calibration recipe's name.
+        digest: of the manifest itself; see `seal`.
     """
 
     version: int
@@ -115,10 +129,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str
     target: str
     files: dict[str, FileRecord]
+    digest: str = ""
 
     def batches(self, kind: str) -> list[int]:
         """Batch sizes of the methods of a kind, largest first."""
         return sorted((m.batch for m in self.methods if m.kind == kind), reverse=True)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What is read of a manifest first: these fields mean the same in every version."""
+
+    version: int
+    semantics_version: int
+    digest: str = ""
+
+
+def seal(manifest: Manifest) -> bytes:
+    """manifest.json's bytes, with their own digest filled in."""
+    blank = msgspec.structs.replace(manifest, version=VERSION, digest=BLANK)
+    raw = msgspec.json.format(msgspec.json.encode(blank))
+    return raw.replace(BLANK.encode(), hashlib.sha256(raw).hexdigest().encode())
 
 
 def file_record(path: Path) -> FileRecord:
@@ -136,44 +166,50 @@ class Bundle:
     sha256: str
 
     @staticmethod
-    def open(folder: Path) -> "Bundle":
-        """Read the manifest and check every file's hash.
+    def open(folder: Path, require_signature: str | Path | None = None) -> "Bundle":
+        """Read the manifest and check it, and every file's name, size and hash.
+
+        Args:
+            require_signature: a public key (PEM); a bundle that it did not sign is refused.
 
         Raises:
-            DfedgeError: no bundle, another version, or a file that is missing or was changed.
+            DfedgeError: no bundle, a newer one, a file that is missing, changed, unknown or a link,
+                or not signed by that key.
         """
-        path = folder / MANIFEST
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise DfedgeError(
-                f"{folder} is no bundle (no {MANIFEST}); make one with: "
-                f"dfedge export RUN --format onnx --out {folder}"
-            ) from error
-        try:
-            manifest = msgspec.json.decode(raw, type=Manifest)
-        except msgspec.DecodeError as error:
-            raise DfedgeError(f"{path}: cannot be read: {error}; export again") from error
-        if (manifest.version, manifest.semantics_version) != (VERSION, SEMANTICS_VERSION):
-            raise DfedgeError(
-                f"{folder}: bundle version {manifest.version}, semantics "
-                f"{manifest.semantics_version}; this dfedge reads {VERSION} and "
-                f"{SEMANTICS_VERSION}; export again"
-            )
-        for name, record in manifest.files.items():
-            file = folder / name
-            if not file.is_file():
-                raise DfedgeError(f"{folder}: file {name} is missing; copy or export it again")
-            if file_record(file) != record:
-                raise DfedgeError(
-                    f"{file}: changed since export (its SHA-256 is not the manifest's); "
-                    "copy or export the bundle again"
-                )
+        raw = _read_manifest(folder)
+        if require_signature is not None:
+            signature.check(folder, raw, Path(require_signature))
+        manifest = parse_manifest(raw, folder)
+        files = {name: (record.bytes, record.sha256) for name, record in manifest.files.items()}
+        check_folder(folder, files, frozenset({MANIFEST, signature.SIGNATURE}), AGAIN)
         return Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
+
+    def sign(self, key: Path) -> None:
+        """Write the signature of a private key (PEM) beside the manifest.
+
+        Raises:
+            DfedgeError: no such key, or the bundle was changed since it was opened.
+        """
+        signature.sign(self.folder, self._manifest(), key)
+
+    def check_signature(self, key: Path) -> None:
+        """Refuse a bundle that the key (public, PEM) did not sign.
+
+        Raises:
+            DfedgeError: not signed by it, or changed since it was opened.
+        """
+        signature.check(self.folder, self._manifest(), key)
+
+    def _manifest(self) -> bytes:
+        """The very bytes that were opened."""
+        raw = _read_manifest(self.folder)
+        if hashlib.sha256(raw).hexdigest() != self.sha256:
+            raise DfedgeError(f"{self.folder}: changed since it was opened; {AGAIN}")
+        return raw
 
     def initial_state(self) -> dict[str, NDArray[Any]]:
         """The state to start from."""
-        return state.read(self.folder / STATE)
+        return self._arrays(STATE)
 
     def golden(self) -> dict[str, NDArray[Any]]:
         """x int8 [S, B, H, W, C], y int32 [S, B], scores int32 [S, B, K], infer int32 [B, K].
@@ -181,7 +217,18 @@ class Bundle:
         ``scores`` come from S successive training steps, ``infer`` from the last x after them;
         ``digests`` uint8 [S, T, 32] are SHA-256 of every state tensor after each step.
         """
-        return state.read(self.folder / GOLDEN)
+        return self._arrays(GOLDEN)
+
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """A file of arrays, its hash checked again on the very bytes that are used."""
+        path = self.folder / name
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise DfedgeError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
+        if hashlib.sha256(raw).hexdigest() != self.manifest.files[name].sha256:
+            raise DfedgeError(f"{path}: changed since the bundle was opened; {AGAIN}")
+        return state.parse(raw, path)
 
     def format(self, name: str) -> FormatRecord:
         """The record of a format.
@@ -194,3 +241,78 @@ class Bundle:
                 f"format of {self.folder}", name, list(self.manifest.formats), "export it as well"
             )
         return self.manifest.formats[name]
+
+
+def _read_manifest(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    try:
+        if path.is_symlink():
+            raise DfedgeError(f"{path}: a link has no place in a bundle; {AGAIN}")
+        with path.open("rb") as file:
+            raw = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise DfedgeError(
+            f"{folder} is no bundle (no {MANIFEST}); make one with: "
+            f"dfedge export RUN --format onnx --out {folder}"
+        ) from error
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise DfedgeError(f"{path}: larger than {MAX_MANIFEST_BYTES:,} bytes; {AGAIN}")
+    return raw
+
+
+def parse_manifest(raw: bytes, folder: Path) -> Manifest:
+    """Read and check manifest.json's bytes; ``folder`` is for the error's text.
+
+    Raises:
+        DfedgeError: of another version, changed since export, or without sense.
+    """
+    path = folder / MANIFEST
+    head = _decode(raw, Head, path)
+    if head.version > VERSION or head.semantics_version > SEMANTICS_VERSION:
+        remedy = "a newer dfedge made it: update dfedge"
+    else:
+        remedy = "export again"
+    found = (head.version, head.semantics_version)
+    if not OLDEST_VERSION <= head.version <= VERSION or found[1] != SEMANTICS_VERSION:
+        raise DfedgeError(
+            f"{folder}: bundle version {found[0]}, semantics {found[1]}; this dfedge reads "
+            f"{OLDEST_VERSION} to {VERSION} and {SEMANTICS_VERSION}; {remedy}"
+        )
+    digest = head.digest.encode()
+    blanked = raw.replace(digest, BLANK.encode()) if digest else raw
+    if (digest or head.version > 2) and hashlib.sha256(blanked).hexdigest().encode() != digest:
+        raise DfedgeError(f"{path}: changed since export (its digest does not fit); {AGAIN}")
+    manifest = _decode(raw, Manifest, path)
+    _check_sense(manifest, path)
+    return manifest
+
+
+def _decode(raw: bytes, kind: type[T], path: Path) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DfedgeError(f"{path}: cannot be read: {error}; export again") from error
+
+
+def _check_sense(manifest: Manifest, path: Path) -> None:
+    """What a schema cannot say.  A digest keeps accidents out; this keeps strangers' slips out.
+
+    Raises:
+        DfedgeError: naming the field.
+    """
+    names = {method.name for method in manifest.methods}
+    known = manifest.files.keys()
+    for wrong, field in (
+        (not {STATE, GOLDEN} <= known, "files"),
+        (MANIFEST in known or signature.SIGNATURE in known, "files"),
+        (not manifest.plan.layers, "plan.layers"),
+        (not 1 <= len(manifest.classes) <= manifest.plan.classes, "classes"),
+        (len(set(manifest.classes)) != len(manifest.classes), "classes"),
+        (not 0 <= manifest.plan.cut < max(len(manifest.plan.layers), 1), "plan.cut"),
+        (len(names) != len(manifest.methods), "methods"),
+        (any(method.batch < 1 for method in manifest.methods), "methods"),
+        (any(not names <= set(one.files) for one in manifest.formats.values()), "formats"),
+        (any(set(one.files.values()) - known for one in manifest.formats.values()), "formats"),
+    ):
+        if wrong:
+            raise DfedgeError(f"{path}: its field {field} makes no sense; {AGAIN}")

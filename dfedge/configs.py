@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import foreign, unknown_name
 
 PACKAGE = Path(__file__).parent
 T = TypeVar("T")
@@ -48,7 +48,5 @@ def read(path: Path, kind: type[T], noun: str) -> T:
     Raises:
         DfedgeError: not readable, no TOML, or fields that do not fit.
     """
-    try:
+    with foreign(path, f"a {noun}"):
         return msgspec.convert(tomllib.loads(path.read_text()), kind)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise DfedgeError(f"{path}: not a {noun}: {error}") from error

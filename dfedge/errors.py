@@ -4,6 +4,9 @@ A message tells what is wrong, where, what was found, what is allowed and what t
 one or two sentences.  The command line prints it without a traceback and exits with its code.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DfedgeError(Exception):
     """Data, a file or a program that cannot be used as it is (exit code 1)."""
@@ -15,6 +18,32 @@ class UsageError(DfedgeError):
     """A name, an option or a combination of options that does not exist (exit code 2)."""
 
     exit_code = 2
+
+
+class ResourceError(DfedgeError):
+    """The machine could not: disk full, a failed flush, state in use, no memory (exit code 3).
+
+    What lay on the disk before lies there still, so the same command may be tried again.
+    """
+
+    exit_code = 3
+
+
+@contextmanager
+def foreign(where: object, noun: str, remedy: str = "") -> Iterator[None]:
+    """A library reads a stranger's bytes in this block: whatever it raises, the bytes are at fault.
+
+    Raises:
+        DfedgeError: in the place of any other exception.
+    """
+    try:
+        yield
+    except DfedgeError:
+        raise
+    except Exception as error:  # parsers raise dozens of unrelated classes
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        hint = f"; {remedy}" if remedy else ""
+        raise DfedgeError(f"{where}: cannot be read as {noun} ({text}){hint}") from error
 
 
 def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> UsageError:

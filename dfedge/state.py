@@ -47,9 +47,22 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         DfedgeError: missing or damaged.
     """
     try:
-        return load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raw = path.read_bytes()
+    except OSError as error:
         raise DfedgeError(f"{path}: cannot be read as a state ({error})") from error
+    return parse(raw, path)
+
+
+def parse(raw: bytes, where: Path) -> dict[str, NDArray[Any]]:
+    """From a safetensors file's bytes.
+
+    Raises:
+        DfedgeError: damaged.
+    """
+    try:
+        return load(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DfedgeError(f"{where}: cannot be read as a state ({error})") from error
 
 
 def check_same_layout(state: State, expected: State, where: Path) -> None:

@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from dfedge.bundle import MANIFEST, Bundle
+from dfedge.bundle import MANIFEST, Bundle, seal
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device import store
@@ -145,7 +146,7 @@ def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: 
         count += 1
         assert len({s.digest() for s in sessions}) == 1
     assert count == 21  # 20 batches of 16, and one step for the last 10
-    assert (tmp_path / "onnx" / store.FILE).exists()
+    assert (tmp_path / "onnx" / "slot-a").exists()
 
 
 def test_cooling_ends_with_the_bundles_own_rates(session: Session) -> None:
@@ -184,7 +185,7 @@ def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(
                "--shift", "rotate:90", "--samples", "8000", "--runtime", "onnx", "--json",
                "--state", str(tmp_path / "killed")]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "killed" / store.FILE).exists():
+    while process.poll() is None and not (tmp_path / "killed" / "slot-a").exists():
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -200,19 +201,19 @@ def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(
 def test_state_of_another_bundle_is_refused_and_left_alone(bundle: Bundle, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(bundle.folder, other)
-    manifest = json.loads((other / MANIFEST).read_text())
-    (other / MANIFEST).write_text(json.dumps(manifest | {"data": "elsewhere"}))
+    elsewhere = msgspec.structs.replace(bundle.manifest, data="elsewhere")
+    (other / MANIFEST).write_bytes(seal(elsewhere))
     finetune(Session.open(other, "onnx", tmp_path / "state"), digits(bundle, "stream"), job(16))
-    raw = (tmp_path / "state" / store.FILE).read_bytes()
+    raw = (tmp_path / "state" / "slot-a").read_bytes()
     with pytest.raises(DfedgeError, match=r"belongs to another bundle .*choose another --state"):
         Session.open(bundle, "onnx", tmp_path / "state")
-    assert (tmp_path / "state" / store.FILE).read_bytes() == raw
+    assert (tmp_path / "state" / "slot-a").read_bytes() == raw
 
 
 @pytest.mark.parametrize("keep", [0, 7, 300, -1])
 def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
     session.save()
-    path = session.folder / store.FILE
+    path = session.folder / "slot-a"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DfedgeError, match="cannot be read as a state"):
         Session.open(session.bundle, "onnx", session.folder)

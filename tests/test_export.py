@@ -1,6 +1,5 @@
 """Every format in its real runtime against the one step in PyTorch: integers, so exactly."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfedge.bundle import MANIFEST, Bundle, file_record
+from dfedge.bundle import MANIFEST, Bundle, file_record, seal
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
@@ -239,11 +238,11 @@ def test_program_that_a_runtime_cannot_open_is_one_clear_error(
     """As one would be that needs an operator which the runtime lacks; hashes are in order."""
     copy = tmp_path / "copy"
     shutil.copytree(bundle.folder, copy)
-    manifest = json.loads((copy / MANIFEST).read_text())
-    for name in set(manifest["formats"][runtime]["files"].values()):
+    files = dict(bundle.manifest.files)
+    for name in set(bundle.manifest.formats[runtime].files.values()):
         (copy / name).write_bytes(b"not a program of this runtime" * 64)
-        manifest["files"][name] = msgspec.to_builtins(file_record(copy / name))
-    (copy / MANIFEST).write_text(json.dumps(manifest))
+        files[name] = file_record(copy / name)
+    (copy / MANIFEST).write_bytes(seal(msgspec.structs.replace(bundle.manifest, files=files)))
     with pytest.raises(DfedgeError, match=rf"{runtime[:4]}\w* refuses it"):
         open_runner(Bundle.open(copy), runtime)
 

@@ -1,6 +1,7 @@
 """The application ``dfedge``: its commands in the order of the route, and its exit codes.
 
-0 done, 1 data or files that cannot be used, 2 a name or option that does not exist.
+0 done, 1 data or files that cannot be used, 2 a name or option that does not exist, 3 the machine
+could not (disk full, state in use by another process, no memory): all is as it was, try again.
 """
 
 import os
@@ -21,6 +22,8 @@ from dfedge.cli import (
     predict,
     profile,
     reproduce,
+    sign,
+    state,
     targets,
     train,
     verify,
@@ -44,6 +47,7 @@ for command in (
     finetune,
     profile,
     verify,
+    sign,
     bench,
     targets,
     doctor,
@@ -51,6 +55,7 @@ for command in (
     reproduce,
 ):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+app.add_typer(state.app, name="state")
 
 
 def _version(wanted: bool) -> None:
@@ -74,6 +79,8 @@ def main() -> None:
         app()
     except DfedgeError as error:
         sys.exit(fail(str(error), error.exit_code))
+    except MemoryError:
+        sys.exit(fail("out of memory; what was saved before is as it was; free some and repeat", 3))
     except KeyboardInterrupt:
         sys.exit(fail("interrupted; repeat the command to go on", 130))
     except BrokenPipeError:

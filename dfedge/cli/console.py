@@ -1,6 +1,7 @@
 """What all commands print through: results on stdout, progress and errors on stderr."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -21,8 +22,17 @@ def print_json(value: Any) -> None:
 
 def fail(message: str, code: int) -> int:
     """One line on stderr; the exit code."""
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    try:
+        err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    except MemoryError:  # what is reported may be that there is none
+        sys.stderr.write(f"error: {message}\n")
     return code
+
+
+def warn(notes: list[str]) -> None:
+    """Lines on stderr: what was passed over, and that the command went on."""
+    for note in notes:
+        err.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def say(text: str, *, next_command: str | None = None) -> None:

@@ -1,6 +1,6 @@
 """``dfedge evaluate``."""
 
-from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.console import percent, print_json, progress, say, table, warn
 from dfedge.cli.options import (
     BundleArg,
     Data,
@@ -9,6 +9,7 @@ from dfedge.cli.options import (
     Json,
     Runtime,
     Shift,
+    Signer,
     SplitName,
     State,
 )
@@ -23,6 +24,7 @@ def run(
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Measure accuracy on labelled data, without learning from it.
@@ -33,7 +35,10 @@ def run(
     from dfedge.device.evaluate import evaluate
     from dfedge.device.session import Session
 
-    session = Session.open(bundle, runtime, state, initial)
+    session = Session.open(
+        bundle, runtime, state, initial, read_only=True, require_signature=signer
+    )
+    warn(session.store.notes)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
     name, samples = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift)

@@ -39,6 +39,14 @@ State = Annotated[
 Initial = Annotated[
     bool, typer.Option("--initial", help="Ignore what was learned: the bundle's own state.")
 ]
+Signer = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        envvar="DFEDGE_REQUIRE_SIGNATURE",
+        help="A public key (PEM): refuse a bundle that it did not sign.",
+    ),
+]
 Shift = Annotated[
     str | None,
     typer.Option(help="Turn the images first: rotate:90, invert, or both joined by '+'."),

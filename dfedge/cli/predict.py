@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say, table
-from dfedge.cli.options import BundleArg, Initial, Json, Runtime, State
+from dfedge.cli.console import print_json, say, table, warn
+from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State
 
 
 def run(
@@ -15,6 +15,7 @@ def run(
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Say each input's class, its score and its lead over the runner-up.
@@ -26,7 +27,10 @@ def run(
     from dfedge.data.files import read_inputs
     from dfedge.device.session import Session
 
-    session = Session.open(bundle, runtime, state, initial)
+    session = Session.open(
+        bundle, runtime, state, initial, read_only=True, require_signature=signer
+    )
+    warn(session.store.notes)
     rule = session.bundle.manifest.image
     inputs = [item for file in files for item in read_inputs(file, rule)]
     answers = [(name, session.predict(image)) for name, image in inputs]

@@ -1,5 +1,6 @@
 """``dfedge verify``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,20 @@ def run(
     bundle: BundleArg,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to compare.")] = 8,
     runtime: Runtimes = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DFEDGE_REQUIRE_SIGNATURE",
+            help="A public key (PEM): first check that it signed the bundle.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train the golden batches in every runtime and compare every byte with PyTorch.
 
     Without torch, what PyTorch gave at export is the reference. Exit code 1 where a byte differs;
-    the first difference is named by runtime, step, tensor and index.
+    the first difference is named by runtime, step, tensor and index. With --key, a bundle that the
+    key's owner did not sign is refused before anything of it is run.
 
     [bold]Example:[/] dfedge verify out/bundle --steps 100
     """
@@ -27,7 +36,7 @@ def run(
     from dfedge.verify import verify
 
     with progress() as watch:
-        found = verify(Bundle.open(bundle), steps, runtime, watch)
+        found = verify(Bundle.open(bundle, key), steps, runtime, watch)
     if json:
         print_json(msgspec.to_builtins(found))
     else:
@@ -37,6 +46,8 @@ def run(
             [list(row) for row in (*found.runtimes.items(), *found.not_run.items())],
         )
         if found.first_difference is None:
+            if key:
+                say(f"signed by {key}")
             say("identical: scores and state, every byte after every step")
         else:
             say(f"first difference: {found.first_difference}")

@@ -5,6 +5,7 @@ FOLDER/CLASS/*.png      in one piece
 FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
 """
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,51 +13,80 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import Dataset, Images, Split, check_labels
+from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
+from dfedge.data.door import Door
 from dfedge.data.image import ImageRule, as_images, common_rule, image_files
-from dfedge.errors import DfedgeError, UsageError
+from dfedge.errors import DfedgeError, UsageError, foreign
+
+ENTRIES = {"x.npy", "y.npy", "classes.npy"}
+MAX_UNPACKED_BYTES = 1 << 33
+MAX_UNNAMED = 10_000
 
 
-def load_path(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def load_path(
+    path: Path,
+    rule: ImageRule | None,
+    classes: tuple[str, ...] | None,
+    door: Door | None = None,
+) -> Dataset:
     """Read data by path.
 
     Args:
         rule: a trained model's image rule; None takes the data's own shape (`common_rule`).
         classes: a trained model's class names; None takes the data's own.
+        door: what becomes of bad samples, where the model is known; None stops at the first.
 
     Raises:
         UsageError: neither a file .npz nor a folder.
         DfedgeError: contents that cannot be used.
     """
+    door = door or Door()
     if path.is_dir():
-        return _load_folder(path, rule, classes)
+        return _load_folder(path, rule, classes, door)
     if path.suffix == ".npz" and path.is_file():
-        return _load_npz(path, rule, classes)
+        return _load_npz(path, rule, classes, door)
     raise UsageError(f"{path}: no such data; give a data set's name, a file .npz or a folder")
 
 
-def _load_npz(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def _load_npz(
+    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
+) -> Dataset:
     found = _arrays(path)
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
-    x = as_images(found["x"], str(path))
-    y = found["y"]
+    x, y = found["x"], found["y"]
+    if classes is not None:
+        x, y = door.sift(x, y, len(classes), str(path))
+    x = as_images(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
             f"{path}: y is {y.dtype} of shape {y.shape}; wanted: integers of shape ({len(x)},)"
         )
     y = y.astype(np.int64)
     if classes is None:
-        count = int(y.max()) + 1 if len(y) else 0
-        names = found.get("classes", np.arange(count).astype(str))
-        classes = tuple(str(name) for name in names)
+        classes = _class_names(y, found.get("classes"), path)
     check_labels(y, len(classes), str(path))
     return Dataset(
         str(path), classes, {"all": Split(x if rule is None else rule.apply(x, str(path)), y)}
     )
 
 
-def _load_folder(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None) -> Dataset:
+def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str, ...]:
+    """The file's own names, else the numbers up to its largest label."""
+    if names is not None:
+        return tuple(str(name) for name in names.reshape(-1))
+    count = int(y.max()) + 1 if len(y) else 0
+    if count > MAX_UNNAMED:
+        raise DfedgeError(
+            f"{path}: a label of {count - 1:,}; allowed without names (classes): below "
+            f"{MAX_UNNAMED:,}"
+        )
+    return tuple(str(number) for number in range(count))
+
+
+def _load_folder(
+    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
+) -> Dataset:
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
     parts = {part.name: part for part in named} if len(named) == 2 else {"all": path}
     files = {name: _by_class(folder) for name, folder in parts.items()}
@@ -67,7 +97,9 @@ def _load_folder(path: Path, rule: ImageRule | None, classes: tuple[str, ...] | 
         )
     rule = rule or common_rule(every)
     classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
-    splits = {name: _read_split(by_class, rule, classes, path) for name, by_class in files.items()}
+    splits = {
+        name: _read_split(by_class, rule, classes, path, door) for name, by_class in files.items()
+    }
     return Dataset(str(path), classes, splits)
 
 
@@ -77,15 +109,27 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read_split(
-    by_class: dict[str, list[Path]], rule: ImageRule, classes: tuple[str, ...], where: Path
+    by_class: dict[str, list[Path]],
+    rule: ImageRule,
+    classes: tuple[str, ...],
+    where: Path,
+    door: Door,
 ) -> Split:
-    unknown = sorted(by_class.keys() - set(classes))
-    if unknown:
-        raise DfedgeError(
-            f"{where}: class '{unknown[0]}' is unknown to the model; known: {', '.join(classes)}"
-        )
-    images = [rule.read(file) for files in by_class.values() for file in files]
-    labels = [classes.index(name) for name, files in by_class.items() for _ in files]
+    images, labels = [], []
+    for name, files in by_class.items():
+        if name not in classes:
+            known = ", ".join(classes)
+            error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
+            door.refuse(error, "label", len(files))
+            continue
+        for file in files:
+            try:
+                images.append(rule.read(file))
+                labels.append(classes.index(name))
+            except DfedgeError as error:
+                door.refuse(error, "file")
+    if not images:
+        raise DfedgeError(f"{where}: no image of {sum(map(len, by_class.values()))} can be used")
     return Split(np.stack(images), np.asarray(labels, np.int64))
 
 
@@ -107,9 +151,13 @@ def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DfedgeError(f"{path}: cannot be read as .npz ({error})") from error
+    # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
+    with foreign(path, ".npz"), path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+        entries = [entry for entry in archive.infolist() if entry.filename in ENTRIES]
+        if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+            raise DfedgeError(f"{path}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+        return {entry.filename[:-4]: _array(archive.read(entry)) for entry in entries}
+
+
+def _array(raw: bytes) -> NDArray[Any]:
+    return np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)

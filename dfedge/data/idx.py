@@ -4,6 +4,7 @@ IDX: two zero bytes, the element type (8: unsigned byte), the number of axes, on
 size per axis, then the elements.  (http://yann.lecun.com/exdb/mnist)
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         )
     start = 4 + 4 * axes
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    expected = start + int(np.prod(shape, dtype=np.int64))
-    if len(raw) != expected:
+    expected = start + math.prod(shape)
+    if len(raw) != expected or not math.prod(shape):
         raise DfedgeError(
             f"{path}: truncated or damaged: {len(raw):,} bytes, its header asks for "
             f"{expected:,}; fetch the file again"

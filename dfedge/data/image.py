@@ -5,6 +5,8 @@
 3. values: bytes 0..255 as they are, floats in 0..1 times 255; the program is fed ``byte >> 1``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +16,11 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, foreign
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
+MAX_PIXELS = 1 << 25
 MODES = {1: "L", 3: "RGB"}
 Side = Annotated[int, Meta(ge=1, le=4096)]
 
@@ -43,12 +47,8 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             DfedgeError: not an image that Pillow can read.
         """
-        image = _pillow(f"{path} is an image")
-        try:
-            with image.open(path) as opened:
-                return self._fit(opened.convert(MODES[self.channels]))
-        except (OSError, ValueError) as error:
-            raise DfedgeError(f"{path}: cannot be read as an image ({error})") from error
+        with _open(path) as opened:
+            return self._fit(opened.convert(MODES[self.channels]))
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Images of any size, [N, H, W] or [N, H, W, C], as uint8 of this rule's shape.
@@ -112,6 +112,21 @@ def _pillow(why: str) -> Any:
     return Image
 
 
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A Pillow image of one of our formats and of bounded size: its others run programs, or bombs.
+
+    Raises:
+        DfedgeError: anything else, and whatever goes wrong in the block.
+    """
+    image = _pillow(f"{path} is an image")
+    with foreign(path, "an image"), image.open(path, formats=FORMATS) as opened:
+        width, height = opened.size
+        if width * height > MAX_PIXELS:
+            raise DfedgeError(f"{path}: {width} x {height} pixels; allowed: {MAX_PIXELS:,} in all")
+        yield opened
+
+
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder, by name."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
@@ -124,15 +139,11 @@ def common_rule(files: list[Path]) -> ImageRule:
     Raises:
         DfedgeError: a file that is no image.
     """
-    image = _pillow(f"{files[0]} is an image")
     sizes, grey = set(), True
     for path in files:
-        try:
-            with image.open(path) as opened:
-                sizes.add(opened.size)
-                grey = grey and opened.mode in ("1", "L", "LA", "I", "I;16")
-        except (OSError, ValueError) as error:
-            raise DfedgeError(f"{path}: cannot be read as an image ({error})") from error
+        with _open(path) as opened:
+            sizes.add(opened.size)
+            grey = grey and opened.mode in ("1", "L", "LA", "I", "I;16")
     width, height = sizes.pop() if len(sizes) == 1 else (32, 32)
     if max(width, height) > 64:
         width, height = 32, 32

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dfedge.errors import DfedgeError
 
+MAX_UNPACKED_BYTES = 1 << 30
+
 
 def search_path(data_dir: Path | None) -> list[Path]:
     """``--data-dir``, else ``$DFEDGE_DATA``, else the user's cache."""
@@ -51,7 +53,12 @@ def read(path: Path) -> bytes:
     """
     found = _variant(path) or path
     try:
-        raw = found.read_bytes()
-        return gzip.decompress(raw) if found.suffix == ".gz" else raw
+        if found.suffix != ".gz":
+            return found.read_bytes()
+        with gzip.open(found) as file:
+            raw = file.read(MAX_UNPACKED_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DfedgeError(f"{found}: cannot be read ({error}); fetch the file again") from error
+    if len(raw) > MAX_UNPACKED_BYTES:
+        raise DfedgeError(f"{found}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; not read")
+    return raw

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from dfedge.data.dataset import Dataset, Split
+from dfedge.data.door import Door
 from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
@@ -40,6 +41,7 @@ def load(
     data_dir: Path | None = None,
     rule: ImageRule | None = None,
     classes: tuple[str, ...] | None = None,
+    door: Door | None = None,
 ) -> Dataset:
     """Read a data set by name or by path, brought to a model's shape and labels where given.
 
@@ -51,7 +53,7 @@ def load(
         path = Path(data)
         if not path.exists() and path.suffix != ".npz" and "/" not in data:
             raise unknown_name("data set", data, list(SETS), "or give a file .npz or a folder")
-        return load_path(path, rule, classes)
+        return load_path(path, rule, classes, door)
     module, function = SETS[data].split(":")
     dataset: Dataset = getattr(import_module(module), function)(data_dir)
     if classes is not None and len(dataset.classes) > len(classes):
@@ -74,12 +76,16 @@ def load_split(
     classes: tuple[str, ...],
     wanted: tuple[str, ...],
     shift: str | None,
+    door: Door | None = None,
 ) -> tuple[str, Split]:
     """One split for a trained model, shifted: the first of ``wanted`` that is there, and its name.
+
+    Args:
+        door: what becomes of bad samples; None stops at the first.
 
     Raises:
         UsageError, DfedgeError: as `load`; a split or shift that does not exist.
     """
     move = parse_shift(shift) if shift else None
-    name, split = load(data, data_dir, rule, classes).split(*wanted)
+    name, split = load(data, data_dir, rule, classes, door).split(*wanted)
     return name, Split(move(split.x), split.y) if move else split

@@ -6,6 +6,7 @@ import numpy as np
 
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.locate import locate
+from dfedge.data.mat import read_arrays
 from dfedge.errors import DfedgeError
 
 SITE = "The two files are at http://ufldl.stanford.edu/housenumbers/."
@@ -23,20 +24,14 @@ def read_mat(path: Path) -> Split:
     """One file: X uint8 [32, 32, 3, N] and y uint8 [N, 1], digits 1..10.
 
     Raises:
-        DfedgeError: SciPy is not there, or the file holds something else.
+        DfedgeError: unreadable, or something else than that.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise DfedgeError(f"{path}: reading it needs SciPy; pip install scipy") from error
-    try:
-        found = loadmat(path, variable_names=["X", "y"])
-        x, y = found["X"], found["y"].reshape(-1).astype(np.int64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DfedgeError(f"{path}: cannot be read ({error}); fetch the file again") from error
-    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not ((y >= 1) & (y <= 10)).all():
+    found = read_arrays(path, ("X", "y"))
+    x, y = found["X"], found["y"].reshape(-1)
+    labelled = y.size and ((y >= 1) & (y <= 10)).all()
+    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not labelled:
         raise DfedgeError(
-            f"{path}: X is {x.dtype} {x.shape} with {len(y)} labels {y.min()}..{y.max()}; "
+            f"{path}: X is {x.dtype} {x.shape} with {len(y)} labels {y.tolist()[:3]}...; "
             "should be uint8 (32, 32, 3, N) with labels 1..10; fetch the file again"
         )
-    return Split(np.ascontiguousarray(x.transpose(3, 0, 1, 2)), y % 10)
+    return Split(np.ascontiguousarray(x.transpose(3, 0, 1, 2)), y.astype(np.int64) % 10)

@@ -22,9 +22,6 @@ COOLED = ("weight_shift", "anchor_shift")
 STAGES = 4
 MAX_SHIFT = 24
 """The largest shift of the integer step (`dfedge.int8.rounding.MAX_UPDATE_SHIFT`)."""
-SAVE_EVERY = 512
-"""Presentations between two writes of the state folder."""
-
 Watch = Callable[[int, int], None]
 """Called with (presentations done, presentations in all)."""
 
@@ -74,14 +71,42 @@ class Step:
     active: NDArray[np.int64]
 
 
-def steps(session: Session, split: Split, job: store.Job) -> Iterator[Step]:
+def steps(
+    session: Session,
+    split: Split,
+    job: store.Job,
+    saving: store.Saving | None = None,
+    on_saved: Callable[[int], None] = lambda _: None,
+) -> Iterator[Step]:
     """Learn ``job.samples`` presentations of the split, step by step, keeping the state as it goes.
 
-    The order is a function of the job's seed and of how much the state has learned before, so an
-    interrupted job, called again, ends in the same bytes as one that never stopped.
+    The order is a function of the job's seed and of how much the state has learned before, and
+    saves fall on the same steps of the job, so an interrupted job, called again, ends in the same
+    bytes as one that never stopped.  The state folder is held against other writers until the end.
+
+    Args:
+        saving: when the state is saved on the way; it always is at the end.
+        on_saved: called with the presentations of every save that is on the medium.
+
+    Raises:
+        ResourceError: the state folder is in use or cannot be written, or a step failed.
     """
     job = continued(session.record, job)
-    stage, saved = -1, job.done
+    if job.done >= job.samples:
+        return
+    with session.store.writing():
+        saver = store.Saver(session.store, saving or store.Saving(), on_saved)
+        try:
+            yield from _learn(session, split, job, saver)
+            cool(session, 0)
+            saver.save(session.stored())
+            saver.wait()
+        finally:
+            saver.close()
+
+
+def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
+    stage = -1
     while job.done < job.samples:
         size = min(job.batch, job.samples - job.done)
         wanted = STAGES * job.done // job.samples if job.cooling else 0
@@ -93,20 +118,21 @@ def steps(session: Session, split: Split, job: store.Job) -> Iterator[Step]:
         right = int((lesson.scores.argmax(1) == split.y[index]).sum())
         job = msgspec.structs.replace(job, done=job.done + size)
         session.record = msgspec.structs.replace(session.record, job=job)
-        if job.done - saved >= SAVE_EVERY:
-            session.save()
-            saved = job.done
+        if job.done < job.samples and saver.due(job.done // job.batch):
+            saver.save(session.stored())
         yield Step(job.done, size, right, lesson.active)
-    cool(session, 0)
-    session.save()
 
 
 def finetune(
-    session: Session, split: Split, job: store.Job, watch: Watch = lambda *_: None
+    session: Session,
+    split: Split,
+    job: store.Job,
+    watch: Watch = lambda *_: None,
+    saving: store.Saving | None = None,
 ) -> Outcome:
     """Run `steps` to the end."""
     taken, resumed = [], continued(session.record, job).done
-    for step in steps(session, split, job):
+    for step in steps(session, split, job, saving):
         taken.append(step)
         watch(step.done, job.samples)
     samples = sum(step.size for step in taken)
@@ -116,20 +142,24 @@ def finetune(
     return Outcome(
         samples=samples,
         steps=len(taken),
-        accuracy=sum(step.right for step in taken) / samples,
-        active=[round(float(a) / samples, 4) for a in active],
+        accuracy=sum(step.right for step in taken) / max(samples, 1),
+        active=[round(float(a) / max(samples, 1), 4) for a in active],
         resumed=resumed,
     )
 
 
 def continued(record: store.Record, job: store.Job) -> store.Job:
-    """The job as it was left, if it is the last that the state learned and unfinished; else new."""
+    """The job as it was left, if it is the last that the state learned; else new.
+
+    A finished job is new again, unless its samples are a total: then nothing of it is left to do.
+    A total may also be raised later, where no cooling depends on it.
+    """
     last = record.job
-    if (
-        last is not None
-        and last.done < last.samples
-        and last.start + last.done == record.samples
-        and msgspec.structs.replace(last, done=0, start=0) == job
-    ):
-        return last
+    if last is None or last.start + last.done != record.samples:
+        return msgspec.structs.replace(job, start=record.samples)
+    raised = job.total and not job.cooling
+    samples = job.samples if raised else last.samples
+    same = msgspec.structs.replace(last, done=0, start=0, samples=samples) == job
+    if same and (job.total or last.done < last.samples):
+        return msgspec.structs.replace(last, samples=samples)
     return msgspec.structs.replace(job, start=record.samples)

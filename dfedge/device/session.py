@@ -7,19 +7,22 @@ session.save()
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Images, Labels
+from dfedge.data.door import Door, Policy, as_array
 from dfedge.data.image import to_input
 from dfedge.device import store
 from dfedge.device.runners import Runner, choose_runtime, open_runner
-from dfedge.errors import DfedgeError, UsageError, unknown_name
+from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
 from dfedge.state import digest
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
@@ -56,16 +59,24 @@ class Session:
 
     Attributes:
         bundle, runner, runtime: what is open, and where.
-        folder, record: of the state.
+        store, record: of the state.
         rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
             bundle's.
     """
 
     def __init__(
-        self, bundle: Bundle, runner: Runner, runtime: str, folder: Path, record: store.Record
+        self,
+        bundle: Bundle,
+        runner: Runner,
+        runtime: str,
+        kept: store.Store,
+        record: store.Record,
+        on_bad_sample: Policy = "stop",
     ) -> None:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
-        self.folder, self.record = folder, record
+        self.store, self.record = kept, record
+        self.door = Door(on_bad_sample)
+        self.broken = False
         initial = bundle.initial_state()
         self.rates = {name: initial[name] for name in RATES if name in initial}
 
@@ -75,6 +86,9 @@ class Session:
         runtime: str | None = None,
         state: str | Path | None = None,
         initial: bool = False,
+        read_only: bool = False,
+        require_signature: str | Path | None = None,
+        on_bad_sample: Policy = "stop",
     ) -> "Session":
         """Open a bundle.
 
@@ -82,21 +96,33 @@ class Session:
             runtime: ``onnx``, ``executorch`` or ``litert``; None takes the first that is installed.
             state: the state folder; None means beside the bundle.
             initial: start from the bundle's own state, whatever the folder holds.
+            read_only: nothing will be saved: the folder is not touched.
+            require_signature: a public key (PEM); a bundle that it did not sign is refused.
+            on_bad_sample: ``stop`` raises at a sample that cannot be learned, ``skip`` passes over
+                it and counts it in ``session.door.skipped``.
 
         Raises:
             UsageError, DfedgeError: a bundle, runtime or state that cannot be used.
         """
         if not isinstance(bundle, Bundle):
-            bundle = Bundle.open(Path(bundle))
+            bundle = Bundle.open(Path(bundle), require_signature)
+        elif require_signature is not None:
+            bundle.check_signature(Path(require_signature))
         folder = Path(state) if state is not None else store.default_folder(bundle)
-        stored = None if initial else store.load(folder, bundle)
+        kept = store.Store(folder, read_only)
+        stored = kept.load(bundle, use=not initial)
         runtime = runtime or choose_runtime(bundle)
         runner = open_runner(bundle, runtime)
         record = store.Record(bundle.sha256)
         if stored is not None:
             runner.set_state(stored.state)
             record = stored.record
-        return Session(bundle, runner, runtime, folder, record)
+        return Session(bundle, runner, runtime, kept, record, on_bad_sample)
+
+    @property
+    def folder(self) -> Path:
+        """Of the state."""
+        return self.store.folder
 
     @property
     def state_name(self) -> str:
@@ -122,8 +148,12 @@ class Session:
         Raises:
             UsageError: no such class.
         """
-        number = self.label(label)
-        return self.learn_batch(self._one(x), np.array([number], np.int64))
+        try:
+            number, image = self.label(label), self._one(x)
+        except DfedgeError as error:
+            self.door.refuse(error, "sample")
+            return self._no_lesson()
+        return self.learn_batch(image, np.array([number], np.int64))
 
     def label(self, label: int | str) -> int:
         """A class's number.
@@ -148,13 +178,19 @@ class Session:
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
         """
-        scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
+        x, y = self.door.sift(x, y, len(self.bundle.manifest.classes), "the images")
+        if not len(y) and self.door.skipped:
+            return self._no_lesson()
         q, labels = self._input(x), self._labels(y, len(x))
+        scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
+        steps = 0
         for part in self._parts("train", len(x)):
-            seen, moved = self.runner.train(q[part], labels[part])
+            with self._whole_or_broken():
+                seen, moved = self.runner.train(q[part], labels[part])
             scores.append(seen)
             active += moved
-        self._count(len(x))
+            steps += 1
+        self._count(len(x), steps)
         return Lesson(np.concatenate(scores), active)
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -181,19 +217,55 @@ class Session:
         return digest(self.runner.get_state())
 
     def save(self) -> None:
-        """Write what was learned to the state folder."""
-        store.save(self.folder, store.Stored(self.runner.get_state(), self.record))
+        """Write what was learned to the state folder.
 
-    def _count(self, samples: int) -> None:
+        Raises:
+            ResourceError: it cannot be written, or a step failed half-way; what was saved is safe.
+        """
+        self.store.save(self.stored())
+
+    def stored(self) -> store.Stored:
+        """A copy of what was learned, as the store takes it.
+
+        Raises:
+            ResourceError: a step failed half-way.
+        """
+        if self.broken:
+            raise ResourceError(
+                f"a step failed half-way in {self.runtime}, so its state is not saved; open "
+                f"{self.folder} again"
+            )
+        return store.Stored(self.runner.get_state(), self.record)
+
+    def _no_lesson(self) -> Lesson:
+        plan = self.bundle.manifest.plan
+        return Lesson(np.empty((0, plan.classes), np.int32), np.zeros(len(plan.layers), np.int64))
+
+    @contextmanager
+    def _whole_or_broken(self) -> Iterator[None]:
+        """A step that fails, for want of memory most of all, leaves a state not to be kept."""
+        try:
+            yield
+        except Exception as error:  # every runtime raises classes of its own
+            self.broken = True
+            text = " ".join(f"{type(error).__name__} {error}".split())[-160:]
+            raise ResourceError(
+                f"{self.runtime} failed in a training step ({text}); what was saved in "
+                f"{self.folder} is as it was; free memory and repeat the command"
+            ) from error
+
+    def _count(self, samples: int, steps: int) -> None:
         old = self.record
-        self.record = store.Record(old.bundle_sha256, old.samples + samples, old.job)
+        self.record = msgspec.structs.replace(
+            old, samples=old.samples + samples, steps=old.steps + steps
+        )
 
     def _one(self, x: NDArray[Any]) -> Images:
         rule = self.bundle.manifest.image
-        return rule.apply(np.asarray(x)[None], "the image")
+        return rule.apply(as_array(x, "the image")[None], "the image")
 
     def _input(self, x: NDArray[Any]) -> NDArray[np.int8]:
-        return to_input(self.bundle.manifest.image.apply(np.asarray(x), "the images"))
+        return to_input(self.bundle.manifest.image.apply(as_array(x, "the images"), "the images"))
 
     def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
         y, classes = np.asarray(y), len(self.bundle.manifest.classes)

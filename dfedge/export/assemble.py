@@ -20,6 +20,7 @@ from dfedge.bundle import (
     Manifest,
     MethodRecord,
     file_record,
+    seal,
 )
 from dfedge.data.image import ImageRule
 from dfedge.device.replay import check_golden
@@ -146,4 +147,4 @@ def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+    (folder / MANIFEST).write_bytes(seal(manifest))

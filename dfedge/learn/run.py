@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dfedge.atomic import write_file
 from dfedge.data.image import ImageRule
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, foreign
 from dfedge.int8.scales import LayerScales
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
@@ -113,21 +113,23 @@ class Run:
         """
         path = folder / "run.json"
         try:
-            return Run(folder, msgspec.json.decode(path.read_bytes(), type=RunPlan))
+            raw = path.read_bytes()
         except OSError as error:
             raise DfedgeError(
                 f"{folder} is no run folder (no run.json); "
                 f"make one with: dfedge train --out {folder}"
             ) from error
-        except msgspec.DecodeError as error:
-            raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
+        with foreign(path, "a run", "train again"):
+            return Run(folder, msgspec.json.decode(raw, type=RunPlan))
 
     # -- metrics ---------------------------------------------------------------------------------
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        with foreign(path, "metrics", "train again"):
+            text = path.read_text() if path.exists() else ""
+            return [json.loads(line) for line in text.splitlines()]
 
     def log(self, row: dict[str, Any], keep: int) -> None:
         """Append a line after the first ``keep``: what a crash left beyond them is dropped."""
@@ -148,10 +150,8 @@ class Run:
             raise DfedgeError(
                 f"{self.folder} was never calibrated; run: dfedge calibrate {self.folder}"
             )
-        try:
+        with foreign(path, "a calibration", "calibrate again"):
             return msgspec.json.decode(path.read_bytes(), type=Calibration)
-        except msgspec.DecodeError as error:
-            raise DfedgeError(f"{path}: cannot be read: {error}; calibrate again") from error
 
     def write_calibration(self, calibration: Calibration) -> None:
         """Keep the scales."""
@@ -182,20 +182,18 @@ class Run:
         path = self.folder / "checkpoint.safetensors"
         if not path.exists():
             return None
-        try:
+        slots: list[Slots] = [{} for _ in net.units]
+        with foreign(path, "a checkpoint", "train again"):
             with safe_open(os.fspath(path), "pt") as file:
                 meta: dict[str, Any] = json.loads(file.metadata()["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             weights = {n.removeprefix("net."): t for n, t in tensors.items() if n[:4] == "net."}
             net.load_state_dict(weights)
             net.counted = tuple(meta.pop("counted"))
-        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise DfedgeError(f"{path}: cannot be read: {error}; train again") from error
-        slots: list[Slots] = [{} for _ in net.units]
-        for name, tensor in tensors.items():
-            if name.startswith("optimiser."):
-                _, layer, index, slot = name.split(".")
-                slots[int(layer)].setdefault(int(index), {})[slot] = tensor
+            for name, tensor in tensors.items():
+                if name.startswith("optimiser."):
+                    _, layer, index, slot = name.split(".")
+                    slots[int(layer)].setdefault(int(index), {})[slot] = tensor
         return meta, slots
 
     def load_net(self) -> Net:

@@ -79,7 +79,7 @@ def draw(seed: int) -> Drawn:
         plan = replace(plan, negatives=r.randint(1, min(4, classes)))
     else:
         plan = replace(plan, rule=r.choice(RULES), cut=r.randrange(len(blocks)))
-    return filled(plan, r, r.randint(2, 6), None)
+    return filled(plan, r, r.randint(1, 6), None)
 
 
 def _block(r: random.Random, plain: bool) -> Block:
@@ -223,7 +223,7 @@ def _export(drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress) 
     names = tuple(str(k) for k in range(plan.classes))
     image = ImageRule(*plan.input_shape)
     origin = Origin("random", plan.rule, "random", names, image, [], 0.0, "random")
-    source = Source(plan, drawn.state, methods(plan, {1, drawn.batch}))
+    source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
     assemble(source, origin, replay(plan, drawn.state, x, y), formats, "host", out, watch)
 
 

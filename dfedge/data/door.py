@@ -1,0 +1,84 @@
+"""The door of a stream: a sample that cannot be learned stops it, or is passed over and counted.
+
+What a whole array is (its axes, its type) is judged by `dfedge.data.image.as_images`; here single
+samples are judged: values that are not finite or out of range, and labels that no class bears.
+"""
+
+from collections import Counter
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.errors import DfedgeError, unknown_name
+
+Policy = Literal["stop", "skip"]
+
+
+class Door:
+    """What lets samples in.
+
+    Attributes:
+        policy: ``stop`` leaves every sample to the checks that raise; ``skip`` takes bad ones out.
+        skipped: reason -> samples passed over.
+
+    Raises:
+        UsageError: no such policy.
+    """
+
+    def __init__(self, policy: str = "stop") -> None:
+        if policy not in get_args(Policy):
+            raise unknown_name("--on-bad-sample", policy, list(get_args(Policy)))
+        self.policy, self.skipped = policy, Counter[str]()
+
+    def refuse(self, error: DfedgeError, reason: str, samples: int = 1) -> None:
+        """Tell of samples that came to nothing: raises the error, or counts them."""
+        if self.policy == "stop":
+            raise error
+        self.skipped[reason] += samples
+
+    def sift(
+        self, x: NDArray[Any], y: NDArray[Any], classes: int, where: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The samples [N, ...] and labels [N] that can be learned, if the policy is to skip.
+
+        Raises:
+            DfedgeError: samples of different shapes, which are no array.
+        """
+        x, y = as_array(x, where), as_array(y, f"labels of {where}")
+        if self.policy == "stop" or not x.ndim or y.shape != x.shape[:1]:
+            return x, y
+        bad = {"value": _bad_values(x), "label": _bad_labels(y, classes)}
+        taken = np.ones(len(y), bool)
+        for reason, here in bad.items():
+            self.skipped[reason] += int((here & taken).sum())
+            taken &= ~here
+        self.skipped = +self.skipped
+        return x[taken], y[taken]
+
+
+def as_array(values: Any, where: str) -> NDArray[Any]:
+    """Whatever was given, as an array.
+
+    Raises:
+        DfedgeError: parts of different shapes.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DfedgeError(f"{where}: no array ({error}); all must have one shape") from error
+
+
+def _bad_values(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Samples with a value outside 0..255 (integers) or 0..1 (floats); NaN is outside."""
+    axes = tuple(range(1, x.ndim))
+    if x.dtype == np.uint8 or not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
+        return np.zeros(len(x), bool)
+    high = 255 if np.issubdtype(x.dtype, np.integer) else 1
+    return np.asarray(~((x >= 0) & (x <= high)).all(axis=axes))
+
+
+def _bad_labels(y: NDArray[Any], classes: int) -> NDArray[np.bool_]:
+    if not np.issubdtype(y.dtype, np.integer):
+        return np.zeros(len(y), bool)
+    return (y < 0) | (y >= classes)

@@ -1,0 +1,41 @@
+"""What a state says of itself, beside its tensors."""
+
+import msgspec
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A fine-tuning run and how far it came: repeated after a crash, the same job goes on.
+
+    Attributes:
+        samples: presentations to learn.
+        done: presentations learned.
+        start: presentations that the state had learned before the job.
+        total: ``samples`` counts all calls of this job: repeated at its end, it has nothing to do.
+    """
+
+    data: str
+    split: str
+    shift: str
+    seed: int
+    batch: int
+    cooling: bool
+    samples: int
+    done: int = 0
+    start: int = 0
+    total: bool = False
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a state folder says of itself.
+
+    Attributes:
+        bundle_sha256: of the bundle that the state belongs to.
+        samples: presentations learned so far, over all jobs and single calls.
+        job: the last fine-tuning run.
+        steps: update steps taken so far (0 in a state older than this count).
+    """
+
+    bundle_sha256: str
+    samples: int = 0
+    job: Job | None = None
+    steps: int = 0

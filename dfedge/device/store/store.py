@@ -1,0 +1,216 @@
+"""The state folder of one bundle: which slot is opened, and how the other is written."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from dfedge import state
+from dfedge.atomic import write_file
+from dfedge.bundle import Bundle
+from dfedge.device.store import earlier, slot
+from dfedge.device.store.record import Record
+from dfedge.device.store.slot import DamagedError, NewerError, Slot
+from dfedge.disk import DISK, Disk
+from dfedge.errors import DfedgeError, ResourceError, UsageError
+
+SLOTS = ("slot-a", "slot-b")
+LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A state with its record."""
+
+    state: dict[str, NDArray[Any]]
+    record: Record
+
+
+def default_folder(bundle: Bundle) -> Path:
+    """Beside the bundle: its name with ``.state``."""
+    folder = bundle.folder.resolve()
+    return folder.with_name(folder.name + ".state")
+
+
+class Store:
+    """A state folder.
+
+    Attributes:
+        slot, sequence: of the newest whole slot, as this object last read or wrote it.
+        notes: what opening had to pass over, in words.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False, disk: Disk = DISK) -> None:
+        self.folder, self.read_only, self.disk = folder, read_only, disk
+        self.slot: str | None = None
+        self.sequence = 0
+        self.notes: list[str] = []
+        self._tried = b""
+        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        if folder.exists() and not folder.is_dir():
+            raise DfedgeError(f"{folder} is no state folder; choose another --state")
+
+    def load(self, bundle: Bundle, use: bool = True) -> Stored | None:
+        """What the folder holds for this bundle; None where it holds nothing yet.
+
+        The newest whole slot counts; what was passed over for it is told in `notes`.
+
+        Args:
+            use: False takes note of what is there, whatever it is, so that the next save is newer.
+
+        Raises:
+            DfedgeError: a state of another bundle, one of a newer dfedge, or no slot that is whole.
+        """
+        found, damaged = self._scan()
+        if not use:
+            return None
+        if found is None and damaged:
+            raise DfedgeError(
+                f"{self.folder}: cannot be read as a state ({'; '.join(damaged)}); "
+                "'dfedge state reset' starts from the bundle's"
+            )
+        if found is None:
+            stored = earlier.read(self.folder, self.disk)
+            if stored is None:
+                return None
+            self.notes.append(f"{self.folder}: a state of version 1; the next save brings it to 2")
+            learned, record = stored
+        else:
+            learned, record = found.state, found.record
+            self.notes += [f"{self.folder}: {text}; opened {self.slot}" for text in damaged]
+        if record.bundle_sha256 != bundle.sha256:
+            raise DfedgeError(
+                f"{self.folder} belongs to another bundle ({record.bundle_sha256[:12]}, this one "
+                f"is {bundle.sha256[:12]}); choose another --state, or --initial to ignore it"
+            )
+        state.check_same_layout(learned, bundle.initial_state(), self.folder)
+        return Stored(learned, record)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder against every other writer, over one save or over many.
+
+        Raises:
+            UsageError: opened read-only.
+            ResourceError: another holds it, or saved after this object last looked.
+        """
+        if self._lock.is_locked:
+            yield
+            return
+        with self._locked():
+            self._look_again()
+            yield
+
+    def save(self, stored: Stored) -> None:
+        """Write the older slot; the first save writes both, so that a missing one is noticed.
+
+        When this returns, a loss of power cannot undo it.
+
+        Raises:
+            ResourceError: it could not be written, or another writes; what was there is there.
+        """
+        with self.writing():
+            targets = SLOTS if self.slot is None else (SLOTS[self.slot == SLOTS[0]],)
+            raw = slot.encode(Slot(self.sequence + 1, stored.record, stored.state))
+            self._tried = raw
+            try:
+                for target in targets:
+                    write_file(self.folder / target, raw, self.disk)
+                if self.slot is None:
+                    self.disk.remove(self.folder / earlier.FILE)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            # Only now: had the last flush failed, the next save must try this slot again, because
+            # the other one is the last that is certain.
+            self.slot, self.sequence = targets[0], self.sequence + 1
+
+    def reset(self) -> None:
+        """Drop everything that was learned, whole or damaged.
+
+        Raises:
+            ResourceError: another writes, or a file cannot be removed.
+        """
+        self.slot, self.sequence = None, 0
+        if not self.folder.is_dir():
+            return
+        with self._locked():
+            try:
+                for name in (*SLOTS, earlier.FILE):
+                    self.disk.remove(self.folder / name)
+                self.disk.sync_folder(self.folder)
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self.read_only:
+            raise UsageError(f"{self.folder} was opened read-only; nothing can be saved")
+        try:
+            self.disk.make_folder(self.folder)
+            self._lock.acquire()
+        except Timeout as error:
+            raise ResourceError(
+                f"{self.folder} is in use by another process that learns; wait for its end, "
+                "or choose another --state"
+            ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _scan(self) -> tuple[Slot | None, list[str]]:
+        """The newest whole slot, and what is wrong with the others."""
+        best, damaged, missing = None, [], []
+        self.slot, self.sequence = None, 0
+        for name in SLOTS:
+            try:
+                found = slot.decode(self.disk.read(self.folder / name))
+            except FileNotFoundError:
+                missing.append(f"{name} is missing")
+                continue
+            except NewerError as error:
+                raise DfedgeError(f"{self.folder / name}: {error}") from error
+            except OSError as error:
+                # A medium that cannot give a block back is damage; anything else may pass, and
+                # the slot must not be written over meanwhile.
+                if error.errno != errno.EIO:
+                    raise DfedgeError(f"{self.folder / name}: {error.strerror}") from error
+                damaged.append(f"{name} is damaged: {error.strerror}")
+                continue
+            except DamagedError as error:
+                damaged.append(f"{name} is damaged: {error}")
+                continue
+            if best is None or found.sequence > best.sequence:
+                best, self.slot, self.sequence = found, name, found.sequence
+        return best, damaged + missing if best else damaged
+
+    def _look_again(self) -> None:
+        """Refuse to write over what another saved; drop what interrupted writes left."""
+        known, slot = self.sequence, self.slot
+        found, _ = self._scan()
+        if found is not None and found.sequence > known:
+            # A save of this object whose last flush failed may lie there, or may not after the
+            # next loss of power: the slot before it still is the one that must not be touched.
+            if self.disk.read(self.folder / str(self.slot)) != self._tried:
+                raise ResourceError(
+                    f"{self.folder}: another process has saved since it was opened here "
+                    f"(save {self.sequence}, was {known}); open it again"
+                )
+            self.slot = slot
+        self.sequence = known  # a slot may have rotted meanwhile: its number is not given again
+        for name in self.disk.names(self.folder):
+            if name.endswith(".tmp"):
+                self.disk.remove(self.folder / name)
+
+    def _unwritable(self, error: OSError) -> ResourceError:
+        return ResourceError(
+            f"{self.folder}: cannot be written ({error.strerror or error}); what was saved before "
+            f"is as it was (save {self.sequence}); make room or choose another --state"
+        )

@@ -1,0 +1,161 @@
+"""Learned state looked at, taken out, brought in and compared."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge import state
+from dfedge.atomic import write_file
+from dfedge.bundle import Bundle
+from dfedge.device.store import exchange
+from dfedge.device.store.record import Job, Record
+from dfedge.device.store.store import Store, Stored
+from dfedge.errors import DfedgeError, ResourceError
+
+RANGES = {
+    "weight_shift": (0, 24),
+    "bias_shift": (0, 24),
+    "anchor_shift": (0, 24),
+    "live": (0, 1),
+    "phase": (0, (1 << 16) - 1),
+    "error": (0, 1 << 16),
+    "pace": (0, 8),
+    "anchors": (0, 127),
+}
+"""Last part of a tensor's name -> least and greatest value that a training step ever leaves."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What a state folder holds; ``slot`` None: nothing yet, so the bundle's own state counts."""
+
+    folder: str
+    bundle: str
+    slot: str | None
+    sequence: int
+    step: int
+    samples: int
+    state_sha256: str
+    state_bytes: int
+    job: Job | None
+    notes: list[str]
+
+
+class Movement(msgspec.Struct, frozen=True):
+    """How far learning moved one tensor: fraction of its values, mean and largest step."""
+
+    tensor: str
+    changed: float
+    mean_step: float
+    largest_step: int
+
+
+def current(store: Store, bundle: Bundle) -> Stored:
+    """What the folder holds, else the bundle's own state.
+
+    Raises:
+        DfedgeError: as `Store.load`.
+    """
+    return store.load(bundle) or Stored(bundle.initial_state(), Record(bundle.sha256))
+
+
+def show(store: Store, bundle: Bundle) -> Shown:
+    """Describe a state folder.
+
+    Raises:
+        DfedgeError: as `Store.load`.
+    """
+    stored = current(store, bundle)
+    return Shown(
+        folder=str(store.folder),
+        bundle=bundle.sha256,
+        slot=store.slot,
+        sequence=store.sequence,
+        step=stored.record.steps,
+        samples=stored.record.samples,
+        state_sha256=state.digest(stored.state),
+        state_bytes=state.size_bytes(stored.state),
+        job=stored.record.job,
+        notes=store.notes,
+    )
+
+
+def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
+    """Write what was learned to one file (`exchange`).
+
+    Raises:
+        DfedgeError: nothing was learned yet, or as `Store.load`.
+        ResourceError: ``out`` cannot be written.
+    """
+    stored = store.load(bundle)
+    if stored is None:
+        raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
+    try:
+        write_file(out, exchange.write(stored.state, stored.record))
+    except OSError as error:
+        raise ResourceError(f"{out}: cannot be written ({error.strerror})") from error
+    return stored
+
+
+def bring_in(store: Store, bundle: Bundle, source: Path) -> Stored:
+    """Save a file's state as the newest.
+
+    Raises:
+        DfedgeError: no such file, damaged, of another bundle, or with values that no step leaves.
+        ResourceError: it cannot be saved.
+    """
+    stored = read_file(bundle, source)
+    store.load(bundle)
+    store.save(stored)
+    return stored
+
+
+def read_file(bundle: Bundle, source: Path) -> Stored:
+    """Read a file of `take_out`.
+
+    Raises:
+        DfedgeError: as `bring_in`.
+    """
+    try:
+        raw = source.read_bytes()
+    except OSError as error:
+        raise DfedgeError(f"{source}: cannot be read ({error.strerror})") from error
+    learned, record = exchange.parse(raw, source)
+    if record.bundle_sha256 != bundle.sha256:
+        raise DfedgeError(
+            f"{source} is of another bundle ({record.bundle_sha256[:12]}, this one is "
+            f"{bundle.sha256[:12]}); bring it into the bundle that it was learned on"
+        )
+    state.check_same_layout(learned, bundle.initial_state(), source)
+    _check_values(learned, source)
+    return Stored(learned, record)
+
+
+def compare(now: state.State, before: state.State) -> list[Movement]:
+    """How far each tensor moved that may move, in name order."""
+    return [
+        _movement(name, np.asarray(now[name]), np.asarray(before[name]))
+        for name in sorted(before)
+        if name.rsplit(".", 1)[-1] in ("weight", "bias", "anchors") or name == "planes"
+    ]
+
+
+def _movement(name: str, now: NDArray[Any], before: NDArray[Any]) -> Movement:
+    step = np.abs(now.astype(np.int64) - before.astype(np.int64))
+    return Movement(
+        name, round(float((step > 0).mean()), 4), round(float(step.mean()), 4), int(step.max())
+    )
+
+
+def _check_values(learned: state.State, where: Path) -> None:
+    for name, value in learned.items():
+        least, greatest = RANGES.get(name.rsplit(".", 1)[-1], (None, None))
+        if least is None or not value.size:
+            continue
+        if value.min() < least or value.max() > greatest:
+            raise DfedgeError(
+                f"{where}: tensor '{name}' reaches from {value.min()} to {value.max()}; "
+                f"allowed: {least} to {greatest}"
+            )

@@ -1,0 +1,1 @@
+"""What is checked of a stranger's folder before it is read: names, links, sizes, hashes, signer."""
