@@ -112,7 +112,7 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
     _, images = load_split(
         str(tmp_path / "stream.npz"), None, rule, tuple("0123456789"), wanted, None
     )
-    finetune(session, images, Job("stream.npz", "all", "", 0, 16, False, 480))
+    finetune(session, images, Job("stream.npz", "all", "", 0, 16, 480))
     assert learned["state_sha256"] == session.digest()
 
 

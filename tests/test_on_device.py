@@ -1,5 +1,6 @@
 """The exported C, compiled for other processors and run in QEMU: it learns the same bytes there."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -275,8 +276,21 @@ def test_exported_folder_that_was_made_for_another_state_is_refused(
 
     assert open_runner(mcu, "c").get_state().keys() == original(mcu).keys()
     monkeypatch.setattr(Bundle, "initial_state", changed)
-    with pytest.raises(DfedgeError, match="its tables are not the manifest's; export again"):
+    with pytest.raises(DfedgeError, match=r"net\.c: not what this dfedge would write"):
         open_runner(mcu, "c")
+
+
+@pytest.mark.parametrize("name", ["net.h", "dfedge/pool.c", "dfedge/more.c", "more/more.c"])
+def test_foreign_code_in_a_bundle_is_never_compiled(name: str, mcu: Bundle, tmp_path: Path) -> None:
+    foreign = tmp_path / "bundle"
+    shutil.copytree(mcu.folder, foreign)
+    path = foreign / "c" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((path.read_bytes() if path.exists() else b"") + b"/* mine */\n")
+    changed = dataclasses.replace(mcu, folder=foreign)
+    with pytest.raises(DfedgeError, match=rf"{name}: not what this dfedge would write"):
+        open_runner(changed, "c")
+    assert open_runner(changed, "native").infer(mcu.golden()["x"][0]).shape == (1, 10)
 
 
 def test_net_too_large_for_the_board_is_refused_before_anything_is_written(

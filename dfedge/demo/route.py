@@ -113,7 +113,7 @@ def _lockstep(
     sessions: dict[str, Session], stream: Split, seed: int, watch: Watch
 ) -> tuple[list[Step], bool]:
     """Learn the stream in all runtimes at once, comparing their states after every step."""
-    job = Job("digits", "stream", SHIFT, seed, BATCH, cooling=False, samples=PRESENTATIONS)
+    job = Job("digits", "stream", SHIFT, seed, BATCH, PRESENTATIONS)
     taken, identical = [], True
     for together in zip(*(steps(s, stream, job) for s in sessions.values()), strict=True):
         identical &= len({session.digest() for session in sessions.values()}) == 1

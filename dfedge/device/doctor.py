@@ -35,6 +35,7 @@ PARTS = {
     "executorch": ("run and export bundles: executorch", "pip install 'dfedge[executorch]'"),
     "ai-edge-litert": ("run and export bundles: litert", "pip install 'dfedge[litert]'"),
     "pillow": ("read image files", "pip install 'dfedge[images]'"),
+    "cryptography": ("sign bundles and check signatures", "pip install 'dfedge[sign]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
     "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
     "onnxscript": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),

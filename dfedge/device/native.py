@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
-from dfedge.native import build
+from dfedge.native import build, sources
 from dfedge.native.library import load
 from dfedge.native.program import Program
 from dfedge.native.table import make_table
@@ -65,7 +65,10 @@ class NativeRunner:
 
 
 class ExportedRunner(NativeRunner):
-    """The same over what the bundle's folder ``c`` holds, compiled here."""
+    """The same over what the bundle's folder ``c`` holds, compiled here.
+
+    Foreign code is never compiled: every source must be what this dfedge would write itself.
+    """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         super().__init__(bundle, threads)
@@ -81,5 +84,17 @@ class ExportedRunner(NativeRunner):
     @staticmethod
     def library(bundle: Bundle) -> ctypes.CDLL:
         """The bundle's own."""
-        path = bundle.folder / next(iter(bundle.format("c").files.values()))
-        return load(build.library(path.parent))
+        manifest, record = bundle.manifest, bundle.format("c")
+        folder, plan, state = bundle.folder / "c", manifest.plan, bundle.initial_state()
+        table = make_table(plan, {name: state[name] for name in manifest.state_names})
+        called = [m for m in manifest.methods if m.kind in ("infer", "train")]
+        batch = max(method.batch for method in called)
+        arena = max(record.memory[method.name].arena_bytes for method in called)
+        header = sources.header(plan.input_shape, table, batch, arena)
+        wrong = sources.differing(folder, sources.compiled(header, sources.source(table, state)))
+        if wrong is not None:
+            raise DfedgeError(
+                f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "
+                "export again, or choose --runtime native"
+            )
+        return load(build.library(folder))

@@ -110,14 +110,14 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
 
 
 def choose_runtime(bundle: Bundle) -> str:
-    """The first runtime of the table that is installed and has programs here, else the native one.
+    """The first runtime whose package is installed and has programs here, else the native one.
 
     Raises:
         DfedgeError: none.
     """
     formats = bundle.manifest.formats
     for name in RUNTIMES:
-        if name in formats and installed(name):
+        if name in formats and name not in COMPILED and installed(name):
             return name
     if installed(NATIVE):
         return NATIVE

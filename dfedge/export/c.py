@@ -40,12 +40,13 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     called = [m for m in source.methods if m.kind in ("infer", "train")]
     batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
     target = load_target(source.target)
-    shutil.copytree(build.SOURCES, folder / "dfedge")
     shutil.copytree(build.RUNNER, folder / "run")
     if target.cpu:
         _copy_board(source.target, folder / "board")
-    (folder / "net.h").write_text(sources.header(source.plan.input_shape, table, batch, arena))
-    (folder / "net.c").write_text(sources.source(table, state))
+    header = sources.header(source.plan.input_shape, table, batch, arena)
+    (folder / "dfedge").mkdir()
+    for name, content in sources.compiled(header, sources.source(table, state)).items():
+        (folder / name).write_bytes(content)
     (folder / "net.dfe").write_bytes(sources.image(table, program.block(state)))
     (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu))
     watch("c", 1, 1)

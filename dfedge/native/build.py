@@ -55,15 +55,21 @@ def library(folder: Path = SOURCES) -> Path:
         DfedgeError: no compiler, or one that refuses the sources.
     """
     found = required_compiler()
-    sources = sorted(folder.rglob("*.c"), key=lambda path: path.relative_to(folder).as_posix())
-    sources = [path for path in sources if path.relative_to(folder).parts[0] not in APART]
+    files = compiled_files(folder)
+    sources = [path for path in files if path.suffix == ".c"]
     key = hashlib.sha256("\0".join([found, *FLAGS, _processor()]).encode())
-    for path in [*sources, *sorted(folder.rglob("*.h"))]:
+    for path in files:
         key.update(path.name.encode() + b"\0" + path.read_bytes())
     place = cache() / key.hexdigest()[:24] / NAME
     if not place.exists():
         _compile(found, sources, place)
     return place
+
+
+def compiled_files(folder: Path) -> list[Path]:
+    """Sources and headers of the library under a folder."""
+    files = [*folder.rglob("*.c"), *folder.rglob("*.h")]
+    return sorted(path for path in files if path.relative_to(folder).parts[0] not in APART)
 
 
 def cache() -> Path:

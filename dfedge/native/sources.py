@@ -10,15 +10,33 @@ No number is computed on the device that could be written down here, nothing is 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.native import build
 from dfedge.native.table import Fields, Table
 
 ROW = 96
 """Characters of a row of numbers."""
+
+
+def compiled(header: str, source: str) -> dict[str, bytes]:
+    """Every file that becomes the library, by its path in the folder."""
+    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in sorted(build.SOURCES.iterdir())}
+    return kernels | {"net.h": header.encode(), "net.c": source.encode()}
+
+
+def differing(folder: Path, wanted: dict[str, bytes]) -> str | None:
+    """The first file under a folder that is not as wanted, or that would be compiled as well."""
+    for name, content in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != content:
+            return name
+    found = (path.relative_to(folder) for path in build.compiled_files(folder))
+    return next((path.as_posix() for path in found if path.as_posix() not in wanted), None)
 
 
 def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: int) -> str:

@@ -123,7 +123,7 @@ def _reseal(raw: bytes) -> bytes:
 
 
 def _slots() -> list[bytes]:
-    job = Job("digits", "stream", "", 0, 16, False, 64, done=16)
+    job = Job("digits", "stream", "", 0, 16, 64, done=16)
     return [slot.encode(slot.Slot(3, Record("ab" * 32, 16, job, 1), SMALL))]
 
 
