@@ -18,10 +18,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         about: one line for people.
         kind: ``linux`` runs the Python package; ``mcu`` runs the .pte program through ExecuTorch's
-            C++ runtime.
+            C++ runtime, or the C sources on their own.
         ram_bytes: for programs and state, in all.
         flash_bytes: for programs and files, in all.
         formats: that its runtimes open.
+        cpu: the processor, as a C compiler names it, where NAME/link.ld lays out its memory.
         sources: where the numbers come from.
     """
 
@@ -31,6 +32,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flash_bytes: Annotated[int, Meta(ge=KIB)]
     formats: list[str]
     sources: Annotated[list[str], Meta(min_length=1)]
+    cpu: str | None = None
 
 
 def load_target(name: str) -> Target:

@@ -147,7 +147,7 @@ def test_replay_names_the_first_integer_that_differs(runtime: str, bundle: Bundl
 def test_all_runtimes_are_verified_beyond_what_was_recorded(bundle: Bundle) -> None:
     found = verify(bundle, 40)
     assert found.identical
-    assert list(found.runtimes) == [*RUNTIMES, "pytorch"]
+    assert list(found.runtimes) == [*RUNTIMES, "native", "pytorch"]
     assert len(set(found.runtimes.values())) == 1
     with pytest.raises(UsageError, match="without torch only the 8 recorded steps"):
         replay(bundle, {"onnx": open_runner(bundle, "onnx")}, 9)
@@ -187,7 +187,7 @@ def test_program_that_does_not_fit_the_target_is_refused_and_nothing_is_left(
 def test_unknown_format_and_target_list_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
     run, out = Run.open(run_folder), tmp_path / "bundle"
     with pytest.raises(
-        UsageError, match="unknown format 'tflite'; known: executorch, litert, onnx"
+        UsageError, match="unknown format 'tflite'; known: c, executorch, litert, onnx"
     ):
         export(run, ExportOptions(("tflite",)), out)
     with pytest.raises(UsageError, match=r"unknown target 'pi9'; known: .*raspberry-pi-4"):

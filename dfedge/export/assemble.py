@@ -1,6 +1,6 @@
 """The writer of bundles: every format, its fit to the target, its golden batches, the manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -78,6 +78,7 @@ def assemble(
     check_formats(target, target_name, list(formats))
     check_place(out)
     check_sizes(source.plan, max(method.batch for method in source.methods))
+    source = replace(source, target=target_name)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():

@@ -15,6 +15,7 @@ FORMATS = {
     "onnx": "dfedge.export.onnx:write",
     "executorch": "dfedge.export.executorch:write",
     "litert": "dfedge.export.litert:write",
+    "c": "dfedge.export.c:write",
 }
 """Name -> module:function; reading the table imports no exporter."""
 
@@ -24,11 +25,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the plan of the step, its first state, and the methods wanted."""
+    """What is exported: the plan of the step, its first state, and the methods wanted.
+
+    Attributes:
+        target: name or path of the device.
+    """
 
     plan: Plan
     state: State
     methods: tuple[Method, ...]
+    target: str = "host"
 
 
 @dataclass(frozen=True)
