@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.logmel import RATE
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, foreign
 
 
 def read_wav(path: Path) -> NDArray[np.int16]:
@@ -16,15 +16,12 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     Raises:
         DfedgeError: not a WAV file of one channel of 16 bits at 8 kHz.
     """
-    try:
-        with wave.open(str(path)) as file:
-            found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
-            raw = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise DfedgeError(f"{path}: cannot be read as a WAV file ({error})") from error
+    with foreign(path, "a WAV file"), wave.open(str(path)) as file:
+        found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
+        raw = file.readframes(file.getnframes())
     if found != (RATE, 1, 16):
         raise DfedgeError(
             f"{path}: {found[0]} samples a second, {found[1]} channel(s) of {found[2]} bits; the "
             f"model reads {RATE} a second, one channel of 16 bits: convert it"
         )
-    return np.frombuffer(raw, "<i2")
+    return np.frombuffer(raw[: len(raw) // 2 * 2], "<i2")  # a cut file may end in half a sample
