@@ -16,7 +16,7 @@ from dfedge.errors import DfedgeError, UsageError
 KIB = 1024
 UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
 
-Runtime = Literal["onnx", "executorch", "litert", "native"]
+Runtime = Literal["onnx", "executorch", "litert", "c"]
 Source = Annotated[str, Meta(pattern=r"^(https://\S+ : .+|chosen: .+)$")]
 
 
@@ -35,12 +35,13 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         about: one line for people.
         kind: ``linux`` runs the Python package; ``mcu`` runs the .pte program through ExecuTorch's
-            C++ runtime.
+            C++ runtime, or the C sources on their own.
         ram_bytes: of the memory in which arena and state would lie.
         flash_bytes: for programs and files, in all.
         arena_alignment: what addresses of tensors should divide by, in bytes: a power of two.
         model_share: of the RAM, that arena and state together may take.
         runtimes: that can run there.
+        cpu: the processor, as a C compiler names it, where NAME/link.ld lays out its memory.
         sources: of the numbers.
     """
 
@@ -52,6 +53,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_share: Annotated[float, Meta(gt=0, le=1)]
     runtimes: Annotated[list[Runtime], Meta(min_length=1)]
     sources: Sources
+    cpu: str | None = None
 
     def __post_init__(self) -> None:
         if self.arena_alignment & (self.arena_alignment - 1):

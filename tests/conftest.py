@@ -1,6 +1,8 @@
 """What tests share: one small trained run and one bundle of it, made once for all workers."""
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from filelock import FileLock
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
+from dfedge.cli.app import main
 from dfedge.device.runners import RUNTIMES
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
@@ -48,3 +51,38 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle
         export(Run.open(run_folder), ExportOptions(tuple(RUNTIMES)), folder)
 
     return Bundle.open(once(tmp_path_factory, "bundle", make))
+
+
+@pytest.fixture(scope="session")
+def spare_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle:
+    """Ten spare rows, the last layer learns: what class-incremental streams and replay need."""
+
+    def make(folder: Path) -> None:
+        options = ExportOptions(("onnx",), train_layers="last:1", spare_classes=10)
+        export(Run.open(run_folder), options, folder)
+
+    return Bundle.open(once(tmp_path_factory, "spare", make))
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def dfedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """A command in this process: its exit code and what it wrote."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*args: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dfedge", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capfd.readouterr()
+        return Result(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call

@@ -7,36 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
-from dfedge.cli.app import app, main
+from dfedge.cli.app import app
 
-COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "profile",
-            "verify", "bench", "targets", "doctor", "demo", "reproduce"]  # fmt: skip
+COMMANDS = ["train", "calibrate", "fit", "export", "predict", "evaluate", "finetune", "add-class",
+            "continual", "profile", "verify", "sign", "bench", "doctor", "demo",
+            "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
-
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def dfedge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*args: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["dfedge", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call
 
 
 def test_commands_are_the_route_in_its_order() -> None:
@@ -52,6 +31,16 @@ def test_every_command_has_help_an_example_and_a_place_in_the_readme(command: st
     assert f"dfedge {command}" in README
 
 
+@pytest.mark.parametrize("command", ["show", "export", "import", "diff", "reset"])
+def test_every_command_of_state_has_help_an_example_and_a_place_in_the_readme(
+    command: str, dfedge
+) -> None:
+    result = dfedge("state", command, "--help")
+    assert "Example:" in result.out
+    assert f"dfedge state {command}" in result.out
+    assert f"dfedge state {command}" in README
+
+
 def test_help_needs_no_torch_and_no_runtime() -> None:
     code = (
         "import sys; sys.argv = ['dfedge', 'predict', '--help']\n"
@@ -65,7 +54,7 @@ def test_help_needs_no_torch_and_no_runtime() -> None:
 
 
 def test_targets_and_doctor_speak_json(dfedge, bundle: Bundle) -> None:
-    assert dfedge("targets", "--json").json["rp2350"]["ram_bytes"] == 520 * 1024
+    assert dfedge("targets", "list", "--json").json["rp2350"]["ram_bytes"] == 520 * 1024
     answer = dfedge("doctor", bundle.folder, "--json").json
     assert {p["name"] for p in answer["parts"]} >= {"onnxruntime", "executorch", "torch"}
     assert all(trial["good"] for trial in answer["bundle"])
@@ -109,14 +98,126 @@ def test_finetune_then_evaluate_uses_and_names_the_learned_state(
     assert "656 presentations in all" in again
 
 
+def test_learned_state_is_shown_taken_along_compared_and_dropped(
+    dfedge, bundle: Bundle, tmp_path: Path
+) -> None:
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "learned.safetensors"
+    state = ("--json", "--state", here)
+    nothing = dfedge("state", "show", bundle.folder, *state).json
+    assert (nothing["slot"], nothing["step"]) == (None, 0)
+    assert nothing["state_sha256"] == bundle.manifest.state_sha256
+    assert dfedge("state", "export", bundle.folder, file, *state).code == 1
+    learned = dfedge("finetune", bundle.folder, "--data", "digits", "--shift", "rotate:90",
+                     "--steps", 30, "--save-every", 8, *state).json  # fmt: skip
+    shown = dfedge("state", "show", bundle.folder, *state).json
+    assert (shown["step"], shown["samples"], shown["sequence"]) == (30, 480, 4)
+    assert (shown["state_sha256"], shown["bundle"]) == (learned["state_sha256"], bundle.sha256)
+    assert dfedge("state", "export", bundle.folder, file, *state).json["step"] == 30
+    assert dfedge("state", "import", bundle.folder, file, "--state", there).code == 0
+    moved = dfedge("state", "show", bundle.folder, "--state", there, "--json").json
+    assert moved["state_sha256"] == learned["state_sha256"]
+    rows = {
+        row["tensor"]: row for row in dfedge("state", "diff", bundle.folder, *state).json["moved"]
+    }
+    initial, now = bundle.initial_state(), load_file(file)
+    for name, row in rows.items():
+        step = np.abs(now[name].astype(int) - initial[name])
+        assert row["changed"] == pytest.approx((step > 0).mean(), abs=1e-4)
+        assert row["largest_step"] == step.max()
+    assert rows["layer2.anchors"]["changed"] > 0.1
+    same = dfedge("state", "diff", bundle.folder, "--against", file, *state).json["moved"]
+    assert {row["largest_step"] for row in same} == {0}
+    assert dfedge("state", "reset", bundle.folder, *state).code == 2
+    assert dfedge("state", "reset", bundle.folder, "--yes", *state).code == 0
+    assert dfedge("state", "show", bundle.folder, *state).json == nothing
+
+
+def test_foreign_or_changed_state_is_not_imported(dfedge, bundle: Bundle, tmp_path: Path) -> None:
+    from dfedge.device.store import Record, exchange
+
+    state, own = bundle.initial_state(), Record(bundle.sha256)
+    wild = {**state, "phase": np.array(-1, np.int32)}
+    for raw, message in (
+        (exchange.write(state, Record("ab" * 32)), "is of another bundle"),
+        (exchange.write({k: v for k, v in state.items() if k != "live"}, own), "'live' is missing"),
+        (exchange.write(wild, own), "'phase' reaches from -1 to -1; allowed: 0 to 65535"),
+        (b"nothing", "cannot be read as a state"),
+    ):
+        (tmp_path / "file").write_bytes(raw)
+        result = dfedge("state", "import", bundle.folder, tmp_path / "file", "--state",
+                        tmp_path / "new")  # fmt: skip
+        assert (result.code, result.out) == (1, "")
+        assert message in result.err
+        assert not (tmp_path / "new").exists()
+
+
+def test_signed_bundle_runs_where_a_signature_is_required(
+    dfedge, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, key = tmp_path / "b", tmp_path / "maker.pem"
+    shutil.copytree(bundle.folder, copy)
+    data = ("--data", "digits", "--split", "test", "--json")
+    assert dfedge("sign", copy, "--key", key).code == 1  # there is no key yet
+    signed = dfedge("sign", copy, "--key", key, "--new-key", "--json").json
+    assert signed["bundle"] == bundle.sha256
+    verified = dfedge("verify", copy, "--key", tmp_path / "maker.pub", "--steps", 1, "--json")
+    assert verified.json["identical"]
+    required = ("--require-signature", tmp_path / "maker.pub")
+    assert dfedge("evaluate", copy, *data, *required).json["samples"] == 360
+    for args in (("evaluate", bundle.folder, *data, *required),
+                 ("finetune", bundle.folder, *data, *required, "--state", tmp_path / "new"),
+                 ("verify", bundle.folder, "--key", tmp_path / "maker.pub")):  # fmt: skip
+        result = dfedge(*args)
+        assert (result.code, result.out) == (1, "")
+        assert "is not signed" in result.err
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", str(tmp_path / "maker.pub"))
+    assert dfedge("evaluate", bundle.folder, *data).code == 1
+    assert dfedge("evaluate", copy, *data).code == 0
+
+
+def test_bad_samples_of_a_stream_are_skipped_and_counted(
+    dfedge, bundle: Bundle, tmp_path: Path
+) -> None:
+    x = np.full((20, 8, 8), 0.5)
+    x[3] = np.nan
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(20) % 11)  # label 10 is none, once
+    args = ("finetune", bundle.folder, "--data", tmp_path / "x.npz", "--samples", 32, "--json",
+            "--state", tmp_path / "s")  # fmt: skip
+    assert dfedge(*args).code == 1
+    assert not (tmp_path / "s").exists()
+    found = dfedge(*args, "--on-bad-sample", "skip")
+    assert found.json["skipped"] == {"value": 1, "label": 1}
+    assert "skipped 1 samples: label" in found.err
+
+
+def test_damaged_slot_is_passed_over_aloud(dfedge, bundle: Bundle, tmp_path: Path) -> None:
+    learn = ("finetune", bundle.folder, "--data", "digits", "--steps", 4, "--save-every", 2,
+             "--json", "--state", tmp_path)  # fmt: skip
+    whole = dfedge(*learn).json
+    newest = tmp_path / whole["slot"]
+    newest.write_bytes(newest.read_bytes()[:999])
+    shown = dfedge("state", "show", bundle.folder, "--state", tmp_path)
+    assert f"{whole['slot']} is damaged" in shown.err
+    again = dfedge(*learn)  # the two steps that were lost are learned again, to the same bytes
+    assert again.json["resumed"] == 32
+    assert again.json["state_sha256"] == whole["state_sha256"]
+
+
 def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_path: Path) -> None:
     svg = tmp_path / "memory.svg"
     report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
                     "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
-    planned = {(row["format"], row["method"]): row for row in report["planned"]}
-    assert len(planned) == 18
+    made = report["renderings"]
+    assert set(made) == {*bundle.manifest.formats, "native"}
+    assert all(len(one["methods"]) == 6 for one in made.values())
     state = sum(value.nbytes for value in bundle.initial_state().values())
-    assert planned["onnx", "train_b1"]["state_bytes"] == state
+    train = made["onnx"]["methods"]["train_b1"]
+    assert train["state_bytes"] == state
+    assert train["stored_activation_bytes"] == 0
+    assert report["methods"]["train_b1"] == made["native"]["methods"]["train_b1"]
+    assert report["rendering"] == "native"
+    assert 0 < report["ratio_to_bp"] < made["onnx"]["methods"]["train_b1"]["arena_bytes"]
+    assert set(report["rivals"]) == {"bp", "bp_checkpoint", "bp_accumulated", "bp_int8_ideal"}
     assert report["target_ram_bytes"] == 512 * 1024 * 1024
     assert all(row["peak_bytes"] > row["before_bytes"] > 0 for row in report["measured"])
     assert svg.read_text().lstrip().startswith("<?xml")
@@ -180,6 +281,11 @@ def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps:
         (["bench", "{bundle}", "--threads", "0"], 2, "--threads 0"),
         (["bench", "{bundle}", "--ort-training", "{new}"], 2, "no such file"),
         (["nonsense"], 2, "No such command"),
+        (["sign", "{bundle}", "--key", "{new}"], 1, "no such key"),
+        (["state", "import", "{bundle}", "{new}"], 1, "cannot be read"),
+        (["state", "diff", "{bundle}", "--against", "{new}"], 1, "cannot be read"),
+        (["finetune", "{bundle}", "--data", "digits", "--on-bad-sample", "x"], 2, "known: skip"),
+        (["finetune", "{bundle}", "--data", "digits", "--steps", "1", "--samples", "1"], 2, "one"),
         (["finetune", "{bundle}", "--data", "digits", "--samples", "0"], 2, "--samples"),
     ],
 )

@@ -26,8 +26,8 @@ def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split
     return load_split("digits", None, manifest.image, manifest.classes, (split,), shift)[1]
 
 
-def job(samples: int, *, cooling: bool = True, seed: int = 0) -> store.Job:
-    return store.Job("digits", "stream", "rotate:90", seed, 16, cooling, samples)
+def job(samples: int, seed: int = 0) -> store.Job:
+    return store.Job("digits", "stream", "rotate:90", seed, 16, samples)
 
 
 @pytest.fixture
@@ -149,30 +149,33 @@ def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: 
     assert (tmp_path / "onnx" / "slot-a").exists()
 
 
-def test_cooling_ends_with_the_bundles_own_rates(session: Session) -> None:
-    stream = digits(session.bundle, "stream")
-    initial = session.bundle.initial_state()
-    seen = []
-    for _ in steps(session, stream, job(128)):
-        shift = session.runner.get_state()["weight_shift"] - initial["weight_shift"]
-        seen.append(int(shift[0]))
-    assert seen == [0, 0, 1, 1, 2, 2, 3, 3]
-    end = session.runner.get_state()
-    for name in ("weight_shift", "anchor_shift"):
-        assert np.array_equal(end[name], initial[name])
+def test_rates_slow_down_on_what_is_known_and_not_on_what_is_new(session: Session) -> None:
+    def error_after(shift: str | None) -> int:
+        session.runner.set_state(session.bundle.initial_state())
+        finetune(session, digits(session.bundle, "stream", shift), job(512))
+        return int(session.runner.get_state()["error"])
+
+    assert error_after(None) < 1 << 12 < error_after("rotate:90")
 
 
-def test_without_cooling_the_rates_stay(session: Session) -> None:
-    initial = session.bundle.initial_state()["weight_shift"]
-    for _ in steps(session, digits(session.bundle, "stream"), job(64, cooling=False)):
-        assert np.array_equal(session.runner.get_state()["weight_shift"], initial)
+def test_a_job_of_pace_zero_learns_at_the_full_rate(session: Session) -> None:
+    stream = digits(session.bundle, "stream", None)
+    moved = []
+    for pace in (None, 0):
+        session.runner.set_state(session.bundle.initial_state())
+        before = session.runner.get_state()["layer0.conv0.weight"]
+        finetune(session, stream, msgspec.structs.replace(job(256), pace=pace))
+        after = session.runner.get_state()
+        assert int(after["pace"]) == (4 if pace is None else 0)
+        moved.append(int((after["layer0.conv0.weight"] != before).sum()))
+    assert moved[0] < moved[1]
 
 
 def test_second_job_goes_on_with_the_stream(bundle: Bundle, tmp_path: Path) -> None:
     stream, whole = digits(bundle, "stream"), Session.open(bundle, "onnx", tmp_path / "a")
-    finetune(whole, stream, job(192, cooling=False))
+    finetune(whole, stream, job(192))
     for samples in (64, 128):
-        finetune(Session.open(bundle, "onnx", tmp_path / "b"), stream, job(samples, cooling=False))
+        finetune(Session.open(bundle, "onnx", tmp_path / "b"), stream, job(samples))
     assert Session.open(bundle, "onnx", tmp_path / "b").digest() == whole.digest()
 
 
@@ -180,7 +183,7 @@ def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     whole = Session.open(bundle, "onnx", tmp_path / "whole")
-    finetune(whole, digits(bundle, "stream"), job(8000, cooling=False))
+    finetune(whole, digits(bundle, "stream"), job(8000))
     command = [sys.executable, "-m", "dfedge", "finetune", str(bundle.folder), "--data", "digits",
                "--shift", "rotate:90", "--samples", "8000", "--runtime", "onnx", "--json",
                "--state", str(tmp_path / "killed")]  # fmt: skip
@@ -213,8 +216,9 @@ def test_state_of_another_bundle_is_refused_and_left_alone(bundle: Bundle, tmp_p
 @pytest.mark.parametrize("keep", [0, 7, 300, -1])
 def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
     session.save()
-    path = session.folder / "slot-a"
-    path.write_bytes(path.read_bytes()[:keep])
+    for name in store.SLOTS:
+        path = session.folder / name
+        path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DfedgeError, match="cannot be read as a state"):
         Session.open(session.bundle, "onnx", session.folder)
 

@@ -68,7 +68,7 @@ def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path
     assert report.count("<svg") == 3
     assert "src=" not in report
     targets = subprocess.run(
-        [str(bin_folder / "dfedge"), "targets", "--json"],
+        [str(bin_folder / "dfedge"), "targets", "list", "--json"],
         cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "raspberry-pi-zero-2-w" in json.loads(targets.stdout)
@@ -112,7 +112,7 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
     _, images = load_split(
         str(tmp_path / "stream.npz"), None, rule, tuple("0123456789"), wanted, None
     )
-    finetune(session, images, Job("stream.npz", "all", "", 0, 16, False, 480))
+    finetune(session, images, Job("stream.npz", "all", "", 0, 16, 480))
     assert learned["state_sha256"] == session.digest()
 
 

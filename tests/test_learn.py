@@ -52,7 +52,7 @@ def test_unknown_rule_and_net_list_the_known_ones(tmp_path: Path) -> None:
         ("[[block]]\nchannels = 4\nstride = 9", "stride"),
         ("depth = 1\n[[block]]\nchannels = 4\n[[block]]\nchannels = 4", "depth 1 is less"),
         ("[loss]\nmargin = -1\n[[block]]\nchannels = 4", "margin"),
-        ("[[block]", "not a net"),
+        ("[[block]", "cannot be read as a net"),
     ],
 )
 def test_bad_net_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

@@ -30,7 +30,7 @@ from dfedge.verify.mutate import BAD, mutate_bundles, mutate_slots
 from dfedge.verify.saves import record_saves, survey
 
 SMALL = {"w": np.arange(6, dtype=np.int8).reshape(2, 3), "phase": np.array(7, np.int32)}
-RECORD = Record("ab" * 32, 16, Job("digits", "stream", "", 0, 16, False, 64, done=16), 1)
+RECORD = Record("ab" * 32, 16, Job("digits", "stream", "", 0, 16, 64, done=16), 1)
 RAW = slot.encode(Slot(3, RECORD, SMALL))
 
 
@@ -160,6 +160,15 @@ def test_no_whole_slot_is_refused_until_reset(
         Store(folder).load(bundle)
     Store(folder).reset()
     assert opened(folder, bundle) == (0, [])
+    assert list(folder.iterdir()) == []
+
+
+def test_slots_that_are_gone_are_told_from_a_folder_never_written(
+    bundle: Bundle, folder: Path, saved: list[str]
+) -> None:
+    for name in SLOTS:
+        (folder / name).unlink()
+    assert opened(folder, bundle) == (0, [f"{folder}: no slot is there; the bundle's own counts"])
 
 
 def test_state_of_version_1_is_brought_to_2(bundle: Bundle, folder: Path) -> None:
@@ -398,11 +407,11 @@ def test_clock_that_goes_backwards_delays_no_save() -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 12])
-@pytest.mark.parametrize("cooling", [False, True])
+@pytest.mark.parametrize("pace", [None, 0])
 def test_interrupted_job_ends_in_the_same_files(
-    stop: int, cooling: bool, bundle: Bundle, tmp_path: Path
+    stop: int, pace: int | None, bundle: Bundle, tmp_path: Path
 ) -> None:
-    job = Job("digits", "stream", "", 5, 16, cooling, 13 * 16, total=True)
+    job = Job("digits", "stream", "", 5, 16, 13 * 16, total=True, pace=pace)
     finetune(Session.open(bundle, "onnx", tmp_path / "whole"), digits(bundle), job,
              saving=Saving(3))  # fmt: skip
     broken = steps(Session.open(bundle, "onnx", tmp_path / "b"), digits(bundle), job, Saving(3))
@@ -423,7 +432,7 @@ def test_total_of_steps_may_be_raised(bundle: Bundle, tmp_path: Path) -> None:
     stream = digits(bundle)
     for folder, totals in (("once", (12,)), ("twice", (5, 12))):
         for total in totals:
-            job = Job("digits", "stream", "", 0, 16, False, 16 * total, total=True)
+            job = Job("digits", "stream", "", 0, 16, 16 * total, total=True)
             finetune(Session.open(bundle, "onnx", tmp_path / folder), stream, job)
     once, twice = (Session.open(bundle, "onnx", tmp_path / name) for name in ("once", "twice"))
     assert once.digest() == twice.digest()
@@ -433,7 +442,7 @@ def test_total_of_steps_may_be_raised(bundle: Bundle, tmp_path: Path) -> None:
 def test_error_of_a_save_beside_the_learning_ends_it(bundle: Bundle, folder: Path) -> None:
     session = Session.open(bundle, "onnx", folder)
     session.store.disk = FailingDisk("sync", 3, errno.EIO)  # the first save writes two files
-    job = Job("digits", "stream", "", 0, 16, False, 160)
+    job = Job("digits", "stream", "", 0, 16, 160)
     with pytest.raises(ResourceError, match="Input/output error"):
         finetune(session, digits(bundle), job, saving=Saving(1))
     assert opened(folder, bundle)[0] == 2
@@ -448,11 +457,11 @@ def test_power_loss_at_any_instant_loses_nothing(bundle: Bundle, tmp_path: Path)
     assert found.lost == 0
 
 
-@pytest.mark.parametrize("left_out", ["sync", "sync_folder"])
+@pytest.mark.parametrize(("left_out", "saves"), [("sync", 1), ("sync_folder", 2)])
 def test_the_simulator_finds_a_flush_that_is_left_out(
-    left_out: str, bundle: Bundle, tmp_path: Path
+    left_out: str, saves: int, bundle: Bundle, tmp_path: Path
 ) -> None:
-    assert survey(record_saves(bundle, tmp_path, 2), left_out).lost > 20
+    assert survey(record_saves(bundle, tmp_path, saves), left_out).lost > 20
 
 
 def test_killed_processes_lose_nothing_and_end_in_the_same_bytes(

@@ -12,8 +12,10 @@ import typer
 
 import dfedge
 from dfedge.cli import (
+    add_class,
     bench,
     calibrate,
+    continual,
     demo,
     doctor,
     evaluate,
@@ -47,6 +49,8 @@ for command in (
     predict,
     evaluate,
     finetune,
+    add_class,
+    continual,
     profile,
     verify,
     sign,
@@ -55,7 +59,7 @@ for command in (
     demo,
     reproduce,
 ):
-    app.command(command.__name__.rsplit(".", 1)[-1])(command.run)
+    app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
 

@@ -41,7 +41,7 @@ def run(
     warn(session.store.notes)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
-    name, samples = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift)
+    name, samples = load_split(data, data_dir, manifest.image, session.classes, wanted, shift)
     with progress() as watch:
         result = evaluate(session, samples, lambda done, of: watch("evaluate", done, of))
     if json:

@@ -14,7 +14,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
     format: Annotated[
         list[str],
-        typer.Option("--format", help="onnx, executorch or litert; repeat it for several."),
+        typer.Option("--format", help="onnx, executorch, litert or c; repeat it for several."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     target: Annotated[
         str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")

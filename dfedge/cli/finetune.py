@@ -46,9 +46,15 @@ def run(
     ] = "stop",
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
-    cooling: Annotated[
-        bool, typer.Option(help="Halve the learning rate after each quarter of the samples.")
-    ] = False,
+    pace: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=8,
+            help="How many times the rates may halve while there is little to learn; 0: constant.",
+            show_default="the bundle's: 4",
+        ),
+    ] = None,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -75,12 +81,14 @@ def run(
     warn(session.store.notes)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
-    name, images = load_split(data, data_dir, manifest.image, manifest.classes, wanted, shift, door)
+    classes = session.classes
+    name, images = load_split(data, data_dir, manifest.image, classes, wanted, shift, door)
     count = total_steps * batch if total_steps else samples or 2000
-    job = Job(data, name, shift or "", seed, batch, cooling, count, total=bool(total_steps))
+    job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace)
     saving = Saving(save_every, save_seconds)
     with progress() as watch:
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)
+    warn([f"skipped {count:,} samples: {reason}" for reason, count in door.skipped.items()])
     if json:
         print_json(
             {
@@ -101,7 +109,6 @@ def run(
             }
         )
         return
-    warn([f"skipped {count:,} samples: {reason}" for reason, count in door.skipped.items()])
     if outcome.resumed:
         say(f"went on after {outcome.resumed:,} presentations that an earlier call had learned")
     say(

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
 from dfedge.data.door import Door
 from dfedge.data.image import ImageRule, as_images, common_rule, image_files
+from dfedge.data.logmel import log_mel
+from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError, foreign
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy"}
@@ -134,13 +136,23 @@ def _read_split(
 
 
 def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
-    """Images without labels: an image file, or every image of x in an .npz; (name, [H, W, C]).
+    """Samples without labels: (name, [H, W, C]) each.
+
+    Args:
+        path: an image, a recording .wav, a file .npz with x, or a folder of images and recordings.
 
     Raises:
-        DfedgeError: missing, or not readable.
+        DfedgeError: missing, empty, or not readable.
     """
+    if path.is_dir():
+        files = sorted([*image_files(path), *path.glob("*.wav")])
+        if not files:
+            raise DfedgeError(f"{path}: no images or recordings; wanted: *.png, *.jpg, *.wav, ...")
+        return [one for file in files for one in read_inputs(file, rule)]
     if not path.is_file():
         raise DfedgeError(f"{path}: no such file; give images or files .npz with x")
+    if path.suffix == ".wav":
+        return [(str(path), rule.apply(log_mel(read_wav(path))[None], str(path))[0])]
     if path.suffix != ".npz":
         return [(str(path), rule.read(path))]
     found = _arrays(path)

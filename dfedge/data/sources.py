@@ -20,8 +20,16 @@ SETS = {
     "svhn": "dfedge.data.svhn:svhn",
     "imagenette-32": "dfedge.data.imagenette:imagenette_32",
     "imagenette-64": "dfedge.data.imagenette:imagenette_64",
+    "fsdd": "dfedge.data.fsdd:load",
+    "fsdd-without-george": "dfedge.data.fsdd:load:george",
+    "fsdd-without-jackson": "dfedge.data.fsdd:load:jackson",
+    "fsdd-without-lucas": "dfedge.data.fsdd:load:lucas",
+    "fsdd-without-nicolas": "dfedge.data.fsdd:load:nicolas",
+    "fsdd-without-theo": "dfedge.data.fsdd:load:theo",
+    "fsdd-without-yweweler": "dfedge.data.fsdd:load:yweweler",
 }
-"""Name -> module:function, called with the data folder; reading the table imports nothing."""
+"""Name -> module:function, perhaps with an argument, called with the data folder and that; reading
+the table imports nothing."""
 
 DEFAULT_NETS = {
     "digits": "digits",
@@ -32,6 +40,7 @@ DEFAULT_NETS = {
     "svhn": "cifar",
     "imagenette-32": "cifar",
     "imagenette-64": "cifar",
+    **dict.fromkeys([name for name in SETS if name.startswith("fsdd")], "speech"),
 }
 """The net that `train` takes where none is named; data by path takes `mnist`."""
 
@@ -54,8 +63,8 @@ def load(
         if not path.exists() and path.suffix != ".npz" and "/" not in data:
             raise unknown_name("data set", data, list(SETS), "or give a file .npz or a folder")
         return load_path(path, rule, classes, door)
-    module, function = SETS[data].split(":")
-    dataset: Dataset = getattr(import_module(module), function)(data_dir)
+    module, function, *arguments = SETS[data].split(":")
+    dataset: Dataset = getattr(import_module(module), function)(data_dir, *arguments)
     if classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dfedge.bundle import Bundle
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import installed
+from dfedge.device.runners import NATIVE, installed, remedy
 from dfedge.errors import DfedgeError
+from dfedge.native.build import compiler
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ PARTS = {
     "executorch": ("run and export bundles: executorch", "pip install 'dfedge[executorch]'"),
     "ai-edge-litert": ("run and export bundles: litert", "pip install 'dfedge[litert]'"),
     "pillow": ("read image files", "pip install 'dfedge[images]'"),
+    "cryptography": ("sign bundles and check signatures", "pip install 'dfedge[sign]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
     "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
     "onnxscript": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
@@ -45,7 +47,11 @@ PARTS = {
 
 def examine() -> list[Part]:
     """Every optional part, installed or not."""
-    return [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+    found = compiler()
+    native = Part(
+        "C compiler", "run bundles: --runtime native; export and run c", remedy(NATIVE), found
+    )
+    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + [native]
 
 
 def _version(package: str) -> str | None:
@@ -62,12 +68,12 @@ def try_bundle(folder: Path) -> list[Trial]:
         DfedgeError: no bundle there, or one whose files were changed.
     """
     bundle = Bundle.open(folder)
-    return [_try(bundle, name) for name in bundle.manifest.formats]
+    return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
 
 
 def _try(bundle: Bundle, runtime: str) -> Trial:
     if not installed(runtime):
-        return Trial(runtime, True, f"not tried: not installed; pip install 'dfedge[{runtime}]'")
+        return Trial(runtime, True, f"not tried: not installed; {remedy(runtime)}")
     try:
         steps = check_golden(bundle, runtime)
     except DfedgeError as error:

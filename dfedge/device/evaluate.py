@@ -29,7 +29,7 @@ def evaluate(
         part = slice(start, start + CHUNK)
         right[part] = session.scores(split.x[part]).argmax(1) == split.y[part]
         watch(min(start + CHUNK, len(split)), len(split))
-    names = session.bundle.manifest.classes
+    names = session.classes
     per_class = {
         names[label]: round(float(right[split.y == label].mean()), 4)
         for label in np.unique(split.y)

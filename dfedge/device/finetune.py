@@ -1,9 +1,7 @@
 """Fine-tuning on the device: a stream of labelled images, learned inside the exported program.
 
-The rate is constant: a step is as large as the margin's violation, so it dies down by itself.
-Cooling, where it is asked for: the shift of an update is its learning rate, and shifts are state;
-over a job of known length the weights' and the anchors' shifts grow by one after each quarter, so
-the rate falls to an eighth (what it is worth: examples/experiments/adaptation.py).
+The rates follow the error inside the program (`dfedge.lower.pace`), so that no schedule is needed
+and the length of the stream need not be known.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +16,6 @@ from dfedge.data.order import shuffled
 from dfedge.device import store
 from dfedge.device.session import Session
 
-COOLED = ("weight_shift", "anchor_shift")
-STAGES = 4
-MAX_SHIFT = 24
-"""The largest shift of the integer step (`dfedge.int8.rounding.MAX_UPDATE_SHIFT`)."""
 Watch = Callable[[int, int], None]
 """Called with (presentations done, presentations in all)."""
 
@@ -45,12 +39,11 @@ class Outcome:
     resumed: int
 
 
-def cool(session: Session, stage: int) -> None:
-    """Set the state's shifts to the session's rates, the cooled ones grown by ``stage``."""
-    state = session.runner.get_state()
-    for name, shift in session.rates.items():
-        grown = shift + (stage if name in COOLED else 0)
-        state[name] = np.minimum(grown, MAX_SHIFT).astype(np.int32)
+def set_rates(session: Session, pace: int | None) -> None:
+    """Write the session's rates into the state, and the job's pace where it has one."""
+    state = session.runner.get_state() | session.rates
+    if pace is not None:
+        state["pace"] = np.array(pace, np.int32)
     session.runner.set_state(state)
 
 
@@ -98,7 +91,6 @@ def steps(
         saver = store.Saver(session.store, saving or store.Saving(), on_saved)
         try:
             yield from _learn(session, split, job, saver)
-            cool(session, 0)
             saver.save(session.stored())
             saver.wait()
         finally:
@@ -106,13 +98,9 @@ def steps(
 
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
-    stage = -1
+    set_rates(session, job.pace)
     while job.done < job.samples:
         size = min(job.batch, job.samples - job.done)
-        wanted = STAGES * job.done // job.samples if job.cooling else 0
-        if wanted != stage:
-            stage = wanted
-            cool(session, stage)
         index = shuffled(len(split), job.seed, job.start + job.done, size)
         lesson = session.learn_batch(split.x[index], split.y[index])
         right = int((lesson.scores.argmax(1) == split.y[index]).sum())
@@ -152,13 +140,12 @@ def continued(record: store.Record, job: store.Job) -> store.Job:
     """The job as it was left, if it is the last that the state learned; else new.
 
     A finished job is new again, unless its samples are a total: then nothing of it is left to do.
-    A total may also be raised later, where no cooling depends on it.
+    A total may also be raised later.
     """
     last = record.job
     if last is None or last.start + last.done != record.samples:
         return msgspec.structs.replace(job, start=record.samples)
-    raised = job.total and not job.cooling
-    samples = job.samples if raised else last.samples
+    samples = job.samples if job.total else last.samples
     same = msgspec.structs.replace(last, done=0, start=0, samples=samples) == job
     if same and (job.total or last.done < last.samples):
         return msgspec.structs.replace(last, samples=samples)

@@ -125,6 +125,12 @@ class Session:
         return self.store.folder
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the rows: the bundle's classes, then those that were added here."""
+        manifest = self.bundle.manifest
+        return (manifest.classes + self.record.added)[: manifest.plan.classes]
+
+    @property
     def state_name(self) -> str:
         """Which state this session started from, in words."""
         if not self.record.samples:
@@ -140,7 +146,7 @@ class Session:
         order = np.argsort(-scores.astype(np.int64), kind="stable")
         label = int(order[0])
         margin = int(scores[order[0]]) - int(scores[order[1]]) if len(order) > 1 else 0
-        return Prediction(label, self.bundle.manifest.classes[label], int(scores[label]), margin)
+        return Prediction(label, self.classes[label], int(scores[label]), margin)
 
     def learn(self, x: NDArray[Any], label: int | str) -> Lesson:
         """Learn one image, uint8 [H, W, C] or [H, W], with its class's number or name.
@@ -161,11 +167,11 @@ class Session:
         Raises:
             UsageError: no such class.
         """
-        classes = self.bundle.manifest.classes
+        classes = self.classes
         if isinstance(label, str):
             if label not in classes:
                 raise unknown_name("class", label, list(classes))
-            return classes.index(label)
+            return len(classes) - 1 - classes[::-1].index(label)  # the last: a name may be reused
         if not 0 <= label < len(classes):
             raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
         return int(label)
@@ -178,19 +184,36 @@ class Session:
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
         """
-        x, y = self.door.sift(x, y, len(self.bundle.manifest.classes), "the images")
+        x, y = self.door.sift(x, y, len(self.classes), "the images")
         if not len(y) and self.door.skipped:
             return self._no_lesson()
-        q, labels = self._input(x), self._labels(y, len(x))
+        return self.learn_input(self.input(x), y)
+
+    def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
+        """As `learn_batch`, from what `input` made of images."""
+        return self._learn("train", q, self._labels(y, len(q)))
+
+    def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
+        """As `learn_batch`, from latents [B, *plan.latent_shape] on; frozen layers do not run.
+
+        The scores are those of the learning layers.  Where nothing is frozen a latent is the input.
+
+        Raises:
+            DfedgeError: labels that cannot be used; nothing was learned then.
+        """
+        kind = "train_from" if self.bundle.manifest.plan.cut else "train"
+        return self._learn(kind, z, self._labels(y, len(z)))
+
+    def _learn(self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32]) -> Lesson:
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
-        steps = 0
-        for part in self._parts("train", len(x)):
+        steps, call = 0, getattr(self.runner, kind)
+        for part in self._parts(kind, len(given)):
             with self._whole_or_broken():
-                seen, moved = self.runner.train(q[part], labels[part])
+                seen, moved = call(given[part], labels[part])
             scores.append(seen)
             active += moved
             steps += 1
-        self._count(len(x), steps)
+        self._count(len(given), steps)
         return Lesson(np.concatenate(scores), active)
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -199,8 +222,11 @@ class Session:
         Raises:
             DfedgeError: images that cannot be used.
         """
-        q = self._input(x)
-        return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(x))])
+        return self.scores_of_input(self.input(x))
+
+    def scores_of_input(self, q: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K] of what `input` made of images."""
+        return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(q))])
 
     def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
         """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
@@ -208,9 +234,22 @@ class Session:
         Raises:
             DfedgeError: images that cannot be used.
         """
-        q = self._input(x)
-        for part in self._parts("features", len(x)):
-            yield part, self.runner.features(q[part])[:-1]
+        for part, seen, _ in self.seen(self.input(x)):
+            yield part, seen
+
+    def seen(
+        self, q: NDArray[np.int8]
+    ) -> Iterator[tuple[slice, list[NDArray[np.int8]], NDArray[np.int8]]]:
+        """As `features`, of inputs; and their latents, which `learn_latents` takes."""
+        for part in self._parts("features", len(q)):
+            *seen, latents = self.runner.features(q[part])
+            yield part, seen, latents
+
+    def latents(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
+        """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
+        if not self.bundle.manifest.plan.cut:
+            return q
+        return np.concatenate([latents for _, _, latents in self.seen(q)])
 
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
@@ -264,11 +303,16 @@ class Session:
         rule = self.bundle.manifest.image
         return rule.apply(as_array(x, "the image")[None], "the image")
 
-    def _input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+    def input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+        """What the programs take, int8 [B, H, W, C], of images [B, H, W] or [B, H, W, C].
+
+        Raises:
+            DfedgeError: images that cannot be used.
+        """
         return to_input(self.bundle.manifest.image.apply(as_array(x, "the images"), "the images"))
 
     def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
-        y, classes = np.asarray(y), len(self.bundle.manifest.classes)
+        y, classes = np.asarray(y), len(self.classes)
         if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):
             raise DfedgeError(
                 f"the labels: {y.dtype} {list(y.shape)}; allowed: an integer for each of the "

@@ -1,6 +1,6 @@
 """The writer of bundles: every format, its fit to the target, its golden batches, the manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,7 @@ def assemble(
     writers = {name: load_writer(name) for name in formats}
     check_place(out)
     check_sizes(source.plan, max(method.batch for method in source.methods))
+    source = replace(source, target=target)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():

@@ -58,19 +58,18 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
         DfedgeError: with what even inference needs.
     """
     state = planned.state_bytes(blank(plan))
-    arena = planned.native(plan, Method("infer", 1)).lower_bound_bytes
+    arena = planned.native_arena(plan, Method("infer", 1))
     if arena + state > budget.ram_bytes:
         raise DfedgeError(
             f"even inference at batch 1 needs {arena + state:,} B of RAM in any rendering (arena "
             f"{arena:,} B, state {state:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
-            + _advice(budget, "executorch", plan, 1)
+            + _advice(budget, "c", plan, 1)
         )
 
 
 def needs_bytes(plan: Plan, method: Method, format: str, tile_bytes: int = TIGHTEST) -> int:
     """Arena and state that the computed plan gives for a method, in small tiles."""
-    arena = planned.stock(plan, method, format, tile_bytes).lower_bound_bytes
-    return arena + planned.state_bytes(blank(plan))
+    return planned.arena(plan, method, format, tile_bytes) + planned.state_bytes(blank(plan))
 
 
 def tile_bytes_for(budget: Budget, format: str, plan: Plan, batch: int) -> int:

@@ -17,6 +17,7 @@ FORMATS = {
     "onnx": "dfedge.export.onnx:write",
     "executorch": "dfedge.export.executorch:write",
     "litert": "dfedge.export.litert:write",
+    "c": "dfedge.export.c:write",
 }
 """Name -> module:function; reading the table imports no exporter."""
 
@@ -31,6 +32,7 @@ class Source:
     Attributes:
         alignment: of tensors in an arena that is planned at export, in bytes.
         tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where tiles are cut.
+        target: name or path of the device.
     """
 
     plan: Plan
@@ -38,6 +40,7 @@ class Source:
     methods: tuple[Method, ...]
     alignment: int = 16
     tile_bytes: int = FLOORS[0]
+    target: str = "host"
 
 
 @dataclass(frozen=True)

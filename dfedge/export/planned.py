@@ -1,8 +1,9 @@
 """What a step will need, computed before anything is exported.
 
-`native` is the plan of a rendering over fused integer kernels: the operations of the step as they
-are written, every map int8, new weights written in place, errors of cells never spread, a carried
-error or a residual sum narrowed as it is made.  Nothing of it has been run: it is a plan.
+`native` is the schedule of the fused integer kernels: the operations of the step as they are
+written, every map int8, new weights written in place, errors of cells never spread, a carried error
+or a residual sum narrowed as it is made.  What the C interpreter itself asks for is
+`native_arena`; the schedule tells what of it belongs to which layer.
 
 `stock` is the liveness of the stock rendering.  Under df no layer needs anything of another but
 what it is handed, so each layer is traced on its own (under df-o and df-r with the one above), and
@@ -29,11 +30,16 @@ from dfedge.int8 import stock as rendering
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank
 from dfedge.lower.state import State, changed_names, layer_of
+from dfedge.native.build import compiler
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.table import make_table
 from dfedge.plan import Join, Layer, Plan
 from dfedge.quiet import quiet
 
 aten, ops = torch.ops.aten, torch.ops.dfedge
 
+CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
+"""Kinds of methods as the C interpreter numbers them."""
 FUSED = {ops.conv_back.default, ops.conv_sum.default}
 """Whose int32 result a fused kernel would narrow row by row: a byte a value."""
 VIEWS = {aten.view.default, aten.select.int, aten._unsafe_view.default, aten.alias.default}
@@ -44,9 +50,33 @@ def state_bytes(state: State) -> int:
     return sum(value.numel() * value.element_size() for value in state.values())
 
 
+@lru_cache(maxsize=512)
 def native(plan: Plan, method: Method) -> Footprint:
-    """The planned footprint of the rendering over fused kernels."""
-    return _footprint(plan, method, lambda program: pool_errors(program), FUSED)
+    """The computed footprint of the rendering over fused kernels."""
+    return _footprint(plan, method, pool_errors, FUSED)
+
+
+def native_arena(plan: Plan, method: Method) -> int:
+    """What the C interpreter asks for; without a compiler here, what is alive at most.
+
+    Raises:
+        DfedgeError: sizes that the interpreter does not hold.
+    """
+    if compiler() is None:
+        return native(plan, method).lower_bound_bytes
+    state = {name: value.numpy() for name, value in blank(plan).items()}
+    return Program(plan, make_table(plan, state)).arena_bytes(CALLS[method.kind], method.batch)
+
+
+def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
+    """The computed arena of a method in a format; for ``c`` that is no estimate.
+
+    Raises:
+        UsageError: no such format.
+    """
+    if format == "c":
+        return native_arena(plan, method)
+    return stock(plan, method, format, tile_bytes).lower_bound_bytes
 
 
 def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) -> Footprint:

@@ -4,20 +4,25 @@ from dfedge.export import planned
 from dfedge.export.program import Method
 from dfedge.footprint import Footprint
 from dfedge.lower.blank import blank
+from dfedge.native.build import compiler
 from dfedge.plan import Plan
 from dfedge.profile import rivals
 from dfedge.profile.report import Need, Rendering, need
 from dfedge.profile.rival import Rival
 
-NATIVE = "computed: the step over fused integer kernels; no such program has been run"
+RUN = "the arena that the C interpreter asks for; layers from the computed schedule"
+COMPUTED = "computed: no C compiler is here"
 
 
 def native(plan: Plan, methods: list[tuple[str, int]]) -> Rendering:
-    """The plan of the native rendering, for (kind, batch) of each method."""
-    return Rendering(True, NATIVE, {
-        f"{kind}_b{batch}": need_of(planned.native(plan, Method(kind, batch)), plan)
-        for kind, batch in methods
-    })  # fmt: skip
+    """The fused kernels in C, for (kind, batch) of each method."""
+    state, planned_only = planned.state_bytes(blank(plan)), compiler() is None
+    found = {}
+    for kind, batch in methods:
+        method = Method(kind, batch)
+        arena, schedule = planned.native_arena(plan, method), planned.native(plan, method)
+        found[method.name] = need(arena, state, schedule)
+    return Rendering(planned_only, COMPUTED if planned_only else RUN, found)
 
 
 def need_of(found: Footprint, plan: Plan) -> Need:

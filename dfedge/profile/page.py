@@ -43,11 +43,15 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
     Raises:
         DfedgeError: a place that cannot be written.
     """
-    format = report.rendering.removeprefix("stock, ").split(",")[0]
+    format = next((name for name in ("executorch", *footprints) if name in footprints), "")
     found = footprints.get(format, {})
     train = [name for name in report.methods if name.startswith("train_b")]
     charts = [
-        timeline(found[name], name, report.rivals_by_batch.get(name.split("_b")[1], {}).get("bp"))
+        timeline(
+            found[name],
+            f"{format} {name}",
+            report.rivals_by_batch.get(name.split("_b")[1], {}).get("bp"),
+        )
         for name in train
         if name in found
     ]

@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         rendering: the one whose figures ``methods`` and the ratios are.
-        renderings: ``stock``'s by format, and ``native``'s plan.
+        renderings: the stock rendering's by format, and ``native``.
         rivals: back-propagation at the largest training batch: bp, bp_checkpoint, bp_accumulated
             (batch 1 and a gradient beside every weight), bp_int8_ideal.
         rivals_by_batch: the same for every training batch.
@@ -116,7 +116,7 @@ def profile(
         for i, batch in enumerate(batches):
             watch(f"plan back-propagation at batch {batch}", i, len(batches))
             by_batch[str(batch)] = rivals_of(manifest.plan, batch)
-    first = "executorch" if "executorch" in manifest.formats else next(iter(manifest.formats))
+    first = _first(renderings)
     allowed = device.allowed_bytes if target else manifest.budget_bytes or device.allowed_bytes
     return summary(
         Report(
@@ -126,7 +126,7 @@ def profile(
             target=name,
             target_ram_bytes=device.ram_bytes,
             allowed_bytes=allowed,
-            rendering=f"stock, {first}",
+            rendering=words(first, renderings[first]),
             methods=renderings[first].methods,
             renderings=renderings,
             rivals={},
@@ -137,6 +137,21 @@ def profile(
             measured=measured,
         )
     )
+
+
+def _first(renderings: dict[str, Rendering]) -> str:
+    """Native where there is a compiler, else ExecuTorch's, else what there is."""
+    for name in ("native", "executorch"):
+        if name in renderings and not renderings[name].planned:
+            return name
+    return next(iter(renderings))
+
+
+def words(name: str, rendering: Rendering) -> str:
+    """A rendering's name as reports have it."""
+    if name in ("native", "c"):
+        return name
+    return f"stock, {name}{', computed' if rendering.planned else ''}"
 
 
 def summary(report: Report) -> Report:
@@ -167,7 +182,8 @@ def need(arena: int, state: int, found: Footprint | None, program: int = 0,
     """One method's figures; without a footprint (an older bundle) the bound is the arena."""
     if found is None:
         return Need(arena, state, arena, 0, program, measured)
-    return Need(arena, state, found.lower_bound_bytes, found.stored_activation_bytes, program,
+    bound = min(arena, found.lower_bound_bytes)  # the interpreter reuses what a graph keeps apart
+    return Need(arena, state, bound, found.stored_activation_bytes, program,
                 measured, found.layer_bytes)  # fmt: skip
 
 

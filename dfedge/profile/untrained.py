@@ -49,6 +49,7 @@ def untrained(
             for kind, size in names
         })
         for format in formats
+        if format != "c"  # that is native
     }  # fmt: skip
     renderings["native"] = native(plan, names)
     return summary(Report(
@@ -58,8 +59,8 @@ def untrained(
         target=target,
         target_ram_bytes=device.ram_bytes,
         allowed_bytes=allowed.ram_bytes,
-        rendering=f"stock, {formats[0]}, computed",
-        methods=renderings[formats[0]].methods,
+        rendering="native",
+        methods=renderings["native"].methods,
         renderings=renderings,
         rivals={},
         rivals_by_batch={str(size): rivals_of(plan, size) for size in sizes},

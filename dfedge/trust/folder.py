@@ -18,7 +18,7 @@ def check_name(name: str, where: Path) -> None:
         DfedgeError: not a plain relative path with forward slashes.
     """
     parts = PurePosixPath(name).parts
-    plain = "/".join(parts) == name and not set(parts) & {"", ".", "..", "/"}
+    plain = bool(parts) and "/".join(parts) == name and not set(parts) & {"", ".", "..", "/"}
     if not plain or len(name) > 255 or any(c in '\\:\0<>|?*"' or c < " " for c in name):
         raise DfedgeError(f"{where}: file name {name[:80]!r} is no plain path inside the folder")
 

@@ -109,7 +109,7 @@ def _finetune(work: Work, state: Path, saves: Connection) -> None:
     name, split = load_split(
         "digits", None, manifest.image, manifest.classes, ("stream",), "rotate:90"
     )
-    job = Job("digits", name, "rotate:90", 0, 16, False, work.steps * 16, total=True)
+    job = Job("digits", name, "rotate:90", 0, 16, work.steps * 16, total=True)
 
     def acknowledge(samples: int) -> None:
         saves.send_bytes(samples.to_bytes(8, "little"))

@@ -19,7 +19,7 @@ from dfedge.state import digest
 Change = Callable[[Path, random.Random], None]
 Outcomes = Counter[str]
 """``refused``; ``untouched`` (the change was none, or of no file that is read); ``other slot`` (and
-said so); ``emptied`` (both slots missing: as after a reset).  What must not be is in `BAD`."""
+said so); ``emptied`` (both slots missing, and said so).  What must not be is in `BAD`."""
 
 BAD = ("used", "silent", "crashed", "long error")
 
@@ -154,7 +154,8 @@ def _open_slots(
         return "crashed"
     now = _contents(folder)
     if stored is None:
-        return "emptied" if not any(folder / slot in now for slot in SLOTS) else "silent"
+        emptied = store.notes and not any(folder / slot in now for slot in SLOTS)
+        return "emptied" if emptied else "silent"
     assert store.slot is not None
     path = folder / store.slot
     if now[path] != kept[path] or digest(stored.state) != states[store.slot]:

@@ -11,6 +11,7 @@ import json
 import re
 import tempfile
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import bundle, configs, state, target
-from dfedge.data import cifar, files, idx, image, svhn
+from dfedge.data import cifar, files, idx, image, logmel, svhn
+from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
 from dfedge.learn.net import Net
@@ -102,6 +104,16 @@ def _mat() -> list[bytes]:
     return found
 
 
+def _wav() -> list[bytes]:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(logmel.RATE)
+        file.writeframes(bytes(400))
+    return [out.getvalue()]
+
+
 def _toml(room: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(configs.folder(room).glob("*.toml"))]
 
@@ -123,7 +135,7 @@ def _reseal(raw: bytes) -> bytes:
 
 
 def _slots() -> list[bytes]:
-    job = Job("digits", "stream", "", 0, 16, False, 64, done=16)
+    job = Job("digits", "stream", "", 0, 16, 64, done=16)
     return [slot.encode(slot.Slot(3, Record("ab" * 32, 16, job, 1), SMALL))]
 
 
@@ -202,6 +214,7 @@ READERS = {
         ".bin", lambda path: cifar.read_records(path, 1), lambda: [bytes(3073), bytes(6146)]
     ),
     "mat": Reader(".mat", svhn.read_mat, _mat),
+    "wav": Reader(".wav", read_wav, _wav),
     "npz": Reader(".npz", lambda path: files.load_path(path, None, None), _npz),
     "npz for a model": Reader(".npz", lambda path: files.load_path(path, RULE, CLASSES), _npz),
     "image": Reader(".png", RULE.read, _images),

@@ -78,7 +78,7 @@ def adapt(bundle: Bundle, order: int, change: Callable[[Rates], None]) -> float:
     )
     session = Session.open(bundle, "onnx", OUT / "state", initial=True)
     change(session.rates)
-    finetune(session, stream, Job("digits", "stream", SHIFT, order, 16, False, 2000))
+    finetune(session, stream, Job("digits", "stream", SHIFT, order, 16, 2000))
     return evaluate(session, test).accuracy
 
 

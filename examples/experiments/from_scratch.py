@@ -51,7 +51,7 @@ def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int)
     set_anchors(session, stream.take(np.arange(FIRST)))
     for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
         session.rates[name] = np.clip(session.rates[name] + add, 0, 24).astype(np.int32)
-    finetune(session, stream, Job("mnist", "train", "", 0, 16, False, samples))
+    finetune(session, stream, Job("mnist", "train", "", 0, 16, samples))
     return session
 
 

@@ -4,8 +4,8 @@
 
 plain-64 at depth 10, 20 and 40, and ten, at batch 1 and 16, under df, df-o and df-r.  `stock` is
 exported for real, in tiles of 32 KiB, and its arena is ExecuTorch's, or (``computed``) the liveness
-of the same rendering where an export takes too long.  `native` is a computed plan: no such program
-has been run.  A rival is the smaller of two plans by the same ExecuTorch, see
+of the same rendering where an export takes too long.  `native` is what the C interpreter asks
+for.  A rival is the smaller of two plans by the same ExecuTorch, see
 `dfedge.profile.rivals`.
 """
 
@@ -75,7 +75,8 @@ def computed(plan: Plan, found: Any, source: str) -> dict[str, Any]:
 def row(net: str, depth: int | None, rule: str, batch: int, export: bool) -> dict[str, Any]:
     plan = plan_of(net, INPUT, CLASSES, depth, rule)
     method = Method("train", batch)
-    native = computed(plan, planned.native(plan, method), "computed plan, never run")
+    native = computed(plan, planned.native(plan, method), "the C interpreter")
+    native["arena_bytes"] = planned.native_arena(plan, method)
     if export:
         stock = exported(plan, method)
     else:

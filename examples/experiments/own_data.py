@@ -42,7 +42,7 @@ def followed(bundle: Bundle, data_dir: Path | None, constant: bool) -> dict[str,
         session.rates["pace"] = np.zeros((), np.int32)
     stream, test = (part(bundle, data_dir, name) for name in ("train", "test"))
     seen = [evaluate(session, test).accuracy]
-    job = Job(bundle.manifest.data, "train", "", 0, BATCH, False, STEPS * BATCH)
+    job = Job(bundle.manifest.data, "train", "", 0, BATCH, STEPS * BATCH)
     seen += [
         evaluate(session, test).accuracy
         for step in steps(session, stream, job)

@@ -10,6 +10,8 @@ class Job(msgspec.Struct, frozen=True):
         samples: presentations to learn.
         done: presentations learned.
         start: presentations that the state had learned before the job.
+        pace: how far its rates may slow down while there is little to learn (0: they stay); None:
+            as the bundle has it.
         total: ``samples`` counts all calls of this job: repeated at its end, it has nothing to do.
     """
 
@@ -18,11 +20,11 @@ class Job(msgspec.Struct, frozen=True):
     shift: str
     seed: int
     batch: int
-    cooling: bool
     samples: int
     done: int = 0
     start: int = 0
     total: bool = False
+    pace: int | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -33,9 +35,11 @@ class Record(msgspec.Struct, frozen=True):
         samples: presentations learned so far, over all jobs and single calls.
         job: the last fine-tuning run.
         steps: update steps taken so far (0 in a state older than this count).
+        added: names of the classes that were added on this device, in the order of their rows.
     """
 
     bundle_sha256: str
     samples: int = 0
     job: Job | None = None
     steps: int = 0
+    added: tuple[str, ...] = ()

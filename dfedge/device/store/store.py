@@ -77,6 +77,8 @@ class Store:
         if found is None:
             stored = earlier.read(self.folder, self.disk)
             if stored is None:
+                if LOCK in self.disk.names(self.folder):  # it was written to, or was about to be
+                    self.notes.append(f"{self.folder}: no slot is there; the bundle's own counts")
                 return None
             self.notes.append(f"{self.folder}: a state of version 1; the next save brings it to 2")
             learned, record = stored
@@ -140,7 +142,9 @@ class Store:
             return
         with self._locked():
             try:
-                for name in (*SLOTS, earlier.FILE):
+                # The lock as well: without it the folder is as if never written to.  Whoever waits
+                # for it finds its name gone, and asks again (filelock compares them).
+                for name in (*SLOTS, earlier.FILE, LOCK):
                     self.disk.remove(self.folder / name)
                 self.disk.sync_folder(self.folder)
             except OSError as error:

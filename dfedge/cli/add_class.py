@@ -1,0 +1,65 @@
+"""``dfedge add-class``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, say, warn
+from dfedge.cli.options import BundleArg, Initial, Json, Runtime, State
+
+
+def run(
+    bundle: BundleArg,
+    name: Annotated[str, typer.Argument(help="Of the new class.")],
+    samples: Annotated[
+        list[Path],
+        typer.Option(
+            help="A folder of images, an image, a recording .wav or a file .npz with x; "
+            "repeat it for several."
+        ),
+    ],
+    steps: Annotated[int, typer.Option(min=0, help="Training steps after the anchor is set.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
+    runtime: Runtime = None,
+    state: State = None,
+    initial: Initial = False,
+    json: Json = False,
+) -> None:
+    """Teach a new class from a few labelled samples, without another export.
+
+    It takes one of the spare rows that dfedge export --spare-classes kept. Its name lives in the
+    state folder; the bundle is not touched.
+
+    [bold]Example:[/] dfedge add-class out/bundle seven --samples photos/seven --samples one.png
+    """
+    import numpy as np
+
+    from dfedge.continual.new_class import learn_class
+    from dfedge.data.files import read_inputs
+    from dfedge.device.classes import spare_rows
+    from dfedge.device.session import Session
+
+    session = Session.open(bundle, runtime, state, initial)
+    warn(session.store.notes)
+    rule = session.bundle.manifest.image
+    x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
+    row = learn_class(session, name, x, steps, seed)
+    session.save()
+    found = {
+        "class": name,
+        "row": row,
+        "samples": len(x),
+        "steps": steps,
+        "spare_rows": spare_rows(session),
+        "classes": list(session.classes),
+        "runtime": session.runtime,
+        "state": str(session.folder),
+        "state_sha256": session.digest(),
+    }
+    if json:
+        print_json(found)
+        return
+    say(f"'{name}' is class {row}, from {len(x)} sample(s) and {steps} steps on {session.runtime}; "
+        f"{found['spare_rows']} spare row(s) left")  # fmt: skip
+    say(f"wrote {session.folder}", next_command=f"dfedge predict {bundle} {samples[0]}")

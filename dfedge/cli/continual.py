@@ -1,0 +1,129 @@
+"""``dfedge continual``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import fail, percent, print_json, progress, say, table, warn
+from dfedge.cli.options import DataDir, Initial, Json, Runtime, State
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="A net, stream and strategy by name instead: digits, camera, speaker, classes."
+    ),
+]
+
+
+def run(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="The folder made by dfedge export; else --preset.")
+    ] = None,
+    preset: Preset = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set's name, a file .npz or a folder of images.")
+    ] = None,
+    data_dir: DataDir = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            help="drift, class-incremental, domain-incremental, new-user or folder; "
+            "settings follow a colon: drift:rotate=45,samples=2000."
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="none, anchors, reservoir or balanced (latent replay).")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(min=0, help="Bytes of replay memory.")] = None,
+    replayed: Annotated[
+        int | None, typer.Option(min=0, help="Replayed samples for each new one.")
+    ] = None,
+    remember: Annotated[
+        int | None,
+        typer.Option(min=0, help="Samples of what is known that the replay memory starts with."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="New samples of a step.")] = None,
+    passes: Annotated[int | None, typer.Option(min=1, help="Over each experience.")] = None,
+    guard: Annotated[
+        int | None, typer.Option(min=0, help="Samples held back to judge learning by; 0: none.")
+    ] = None,
+    gate: Annotated[
+        bool | None, typer.Option(help="Learn only where the net's margin is violated.")
+    ] = None,
+    wrong: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fraction of labels made wrong on purpose.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the stream and of the replay.")] = None,
+    runtime: Runtime = None,
+    state: State = None,
+    initial: Initial = False,
+    out: Annotated[
+        Path, typer.Option(help="Where a preset's net is made, and its state kept.")
+    ] = Path("out/continual"),
+    report: Annotated[
+        Path | None, typer.Option(help="The page; default: report.html in the state folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Learn a stream of experiences on the device, and watch accuracy and forgetting.
+
+    Ctrl-C saves; the same command goes on and ends in the same bytes.
+
+    [bold]Example:[/] dfedge continual out/bundle --data digits --stream drift:samples=400
+    """
+    from dfedge.cli.watch import watch_run
+    from dfedge.continual.checkpoint import unfinished
+    from dfedge.continual.report import rows, write_report
+    from dfedge.continual.result import result_of
+    from dfedge.continual.run import Run
+    from dfedge.continual.settings import override
+    from dfedge.data.streams import Source
+    from dfedge.device.session import Session
+    from dfedge.errors import UsageError
+
+    given = {
+        "stream": stream, "data": data, "strategy": strategy, "budget": budget,
+        "replayed": replayed, "remember": remember, "batch": batch, "passes": passes,
+        "guard": guard, "gate": gate, "wrong": wrong, "seed": seed,
+    }  # fmt: skip
+    if (bundle is None) == (preset is None):
+        raise UsageError("give either a BUNDLE or --preset NAME")
+    if preset is not None:
+        from dfedge.presets import load_preset, make_bundle
+
+        chosen = load_preset(preset)
+        settings = override(chosen.settings, given)
+        home, format = out / Path(preset).stem, runtime or "onnx"
+        with progress() as bar:
+            bundle = make_bundle(chosen, home, format, data_dir, bar).folder
+        state = state or home / f"state-{format}"
+        initial = initial or not unfinished(state)  # a preset shows the same thing every time
+    else:
+        if stream is None or data is None:
+            raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
+        settings = override(None, given)
+    assert bundle is not None
+    session = Session.open(bundle, runtime, state, initial)
+    warn(session.store.notes)
+    made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
+    running = Run(session, made, settings, resume=not initial)
+    if running.resumed and not json:
+        say(f"going on after {running.resumed:,} samples that an earlier call had learned")
+    if not watch_run(running):
+        raise typer.Exit(fail("stopped and saved; repeat the command to go on", 130))
+    result = result_of(running)
+    page = report or session.folder / "report.html"
+    write_report(running, result, page)
+    if json:
+        print_json({**result, "report": str(page)})
+        return
+    names = result["experiences"]
+    table(
+        f"{settings.stream}: accuracy after each experience (row) on each (column)",
+        ["after", *names],
+        [[name, *map(percent, row)] for name, row in
+         zip(["nothing", *names], result["accuracy_matrix"], strict=True)],
+    )  # fmt: skip
+    table("what was found", ["what", "value"], [[what, value] for what, value in rows(result)])
+    say(f"wrote {session.folder} and {page}")

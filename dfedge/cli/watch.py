@@ -1,0 +1,86 @@
+"""A continual run, live: a Rich view on a terminal, and Ctrl-C that stops between two steps."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dfedge import state
+from dfedge.cli.console import err, kib, percent
+from dfedge.continual.run import Moment, Run
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def watch_run(run: Run) -> bool:
+    """Learn to the end, shown on a terminal (stderr); False: stopped by Ctrl-C, and saved."""
+    with (
+        _stoppable() as stopped,
+        Live(
+            console=err, refresh_per_second=8, transient=True, auto_refresh=err.is_terminal
+        ) as live,
+    ):
+        for moment in run.moments():
+            if err.is_terminal:
+                live.update(view(run, moment))
+            if stopped:
+                run.save()
+                return False
+    return True
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C puts something into; the second one interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def view(run: Run, moment: Moment) -> Group:
+    """What the terminal shows: experiences with their accuracy so far, then the figures."""
+    progress, probes = run.progress, run.progress.probes
+    learned = run.stream.samples * run.settings.passes
+    table = Table(title=f"{run.settings.stream}, {run.settings.strategy}, {run.session.runtime}",
+                  title_justify="left")  # fmt: skip
+    for name, side in (("experience", "left"), ("accuracy so far", "left"), ("now", "right"),
+                       ("best", "right"), ("forgotten", "right")):  # fmt: skip
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    for j, experience in enumerate(run.stream.experiences):
+        curve = [probe.accuracy[j] for probe in probes]
+        now, best = curve[-1], max(curve)
+        style = "bold" if j == moment.experience else "" if j < moment.experience else "dim"
+        table.add_row(escape(experience.name), spark(curve), percent(now), percent(best),
+                      percent(best - now), style=style)  # fmt: skip
+    guard = run.guard
+    held = state.size_bytes(run.strategy.arrays())
+    lines = [
+        f"{progress.samples:,} of {learned:,} samples, {progress.steps:,} steps, "
+        f"{progress.skipped:,} batches without one",
+        f"recognised before being learned: {percent(moment.accuracy)} of the last 500",
+        f"{1000 * progress.seconds / max(progress.steps, 1):.2f} ms a step; state "
+        f"{kib(state.size_bytes(run.session.bundle.initial_state()))}, replay {kib(held)}"
+        + (f"; guard: {len(guard.rows)} samples, {guard.rollbacks} rollbacks" if guard else ""),
+    ]  # fmt: skip
+    bar = ProgressBar(total=learned, completed=progress.samples, width=60)
+    return Group(table, bar, *(Text(line) for line in lines))
+
+
+def spark(curve: list[float], width: int = 24) -> str:
+    """A curve of fractions as block characters, its last ``width`` points."""
+    return "".join(BARS[min(int(value * len(BARS)), len(BARS) - 1)] for value in curve[-width:])

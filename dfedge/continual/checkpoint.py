@@ -1,0 +1,95 @@
+"""``continual.safetensors`` in the state folder: a continual run as it was left, in one file.
+
+Its tensors are the state, the strategy's memory, the guard, the samples that wait for a step, and
+whether each sample so far was recognised before it was learned;
+its metadata (JSON) is a `Progress`.  Replaced whole, so that they cannot disagree after a crash.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from dfedge import state
+from dfedge.atomic import write_file
+from dfedge.continual.settings import Settings
+from dfedge.errors import DfedgeError
+
+FILE = "continual.safetensors"
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Accuracy on a few test samples of every experience, after so many samples of the stream."""
+
+    samples: int
+    accuracy: list[float]
+
+
+class Progress(msgspec.Struct):
+    """How far a run is, and what it saw.
+
+    Attributes:
+        bundle_sha256, settings, stream_sha256: what is run; another one does not go on from here.
+        experience, position: the next sample.
+        samples: of the stream, so far.
+        steps, skipped: batches that were learned, and those of which the gate left nothing.
+        matrix: accuracy after each experience on every experience; the first row is before all.
+        known: the same for what the model knew before.
+        probes: the matrix's rows in between, on fewer samples.
+        seconds: spent on learning.
+        learned: presentations that the state had learned when this was written.
+        before: the same when the state was saved before: what a crash between both files leaves.
+        added: names of the classes added on the device.
+        finished: whether the stream was learned to its end.
+    """
+
+    bundle_sha256: str
+    settings: Settings
+    stream_sha256: str
+    experience: int = 0
+    position: int = 0
+    samples: int = 0
+    steps: int = 0
+    skipped: int = 0
+    matrix: list[list[float]] = []
+    known: list[float] = []
+    probes: list[Probe] = []
+    seconds: float = 0.0
+    learned: int = 0
+    before: int = 0
+    added: tuple[str, ...] = ()
+    finished: bool = False
+
+
+def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
+    """Replace what the folder holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"dfedge": msgspec.json.encode(progress).decode()}
+    write_file(folder / FILE, state.to_bytes(tensors, meta))
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a run was stopped there before its end."""
+    left = load(folder)
+    return left is not None and not left[0].finished
+
+
+def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
+    """What the folder holds; None where it holds nothing.
+
+    Raises:
+        DfedgeError: a damaged file.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(str(path), "np") as file:
+            progress = msgspec.json.decode(file.metadata()["dfedge"], type=Progress)
+    except (OSError, SafetensorError, KeyError, TypeError, msgspec.DecodeError) as error:
+        raise DfedgeError(
+            f"{path}: cannot be read as a continual run ({error}); delete it to start anew"
+        ) from error
+    return progress, state.read(path)

@@ -1,0 +1,61 @@
+"""Anchors only: weights stay, every anchor is the running mean of what its layer sees of its class.
+
+A nearest-class-mean classifier in integers, layer by layer: ``A_k = (2 S_k + n_k) // (2 n_k)``, sum
+S and count n both halved whenever n reaches `HORIZON`, so that it follows a drift.  An anchor that
+was there before counts as `PRIOR` samples.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.continual.settings import Settings
+from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
+from dfedge.device.session import Session
+
+HORIZON, PRIOR = 256, 16
+
+
+class Anchors:
+    """See `dfedge.continual.strategies.Strategy`."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        plan = session.bundle.manifest.plan
+        self.session = session
+        self.sums = [np.zeros((plan.classes, l.features), np.int32) for l in plan.layers]  # noqa: E741
+        self.count = np.zeros(plan.classes, np.int32)
+
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Move the anchors of the batch's classes; no layer's weights are active."""
+        session, state = self.session, self.session.runner.get_state()
+        anchors = [state[f"layer{i}.anchors"] for i in range(len(self.sums))]
+        for row in np.unique(rows[self.count[rows] == 0]):
+            self.count[row] = PRIOR
+            for total, held in zip(self.sums, anchors, strict=True):
+                total[row] = held[row].astype(np.int32) * PRIOR
+        for part, seen, _ in session.seen(q):
+            np.add.at(self.count, rows[part], 1)
+            for total, p in zip(self.sums, seen, strict=True):
+                np.add.at(total, rows[part], p)
+        moved = np.unique(rows)
+        n = self.count[moved, None]
+        for total, held in zip(self.sums, anchors, strict=True):
+            if held.any():  # a frozen layer without anchors has no say
+                held[moved] = ((2 * total[moved] + n) // (2 * n)).astype(np.int8)
+        full = self.count >= HORIZON
+        self.count[full] >>= 1
+        for total in self.sums:
+            total[full] >>= 1
+        session.runner.set_state(state)
+        return np.zeros(len(self.sums), np.int64)
+
+    def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
+        """Nothing: there is no memory of samples."""
+
+    def arrays(self) -> Arrays:
+        """Sums and counts."""
+        return {"count": self.count} | {f"sums{i}": total for i, total in enumerate(self.sums)}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Sums and counts."""
+        self.count = arrays["count"].copy()
+        self.sums = [arrays[f"sums{i}"].copy() for i in range(len(self.sums))]

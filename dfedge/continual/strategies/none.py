@@ -1,0 +1,29 @@
+"""No memory: the exported step as it is.  What is not shown again may be forgotten."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.continual.settings import Settings
+from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
+from dfedge.device.session import Session
+
+
+class Plain:
+    """See `dfedge.continual.strategies.Strategy`."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session = session
+
+    def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+        """One `train` step."""
+        return self.session.learn_input(q, rows).active
+
+    def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
+        """Nothing: there is no memory of samples."""
+
+    def arrays(self) -> Arrays:
+        """Nothing."""
+        return {}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Nothing."""

@@ -1,0 +1,84 @@
+"""The Free Spoken Digit Dataset: 3,000 recordings DIGIT_SPEAKER_TAKE.wav at 8 kHz, as features.
+
+Its official test part is takes 0 to 4 of every speaker and digit.  Source: Z. Jackson et al.,
+https://github.com/Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Dataset, Images, Labels, Split
+from dfedge.data.locate import locate
+from dfedge.data.logmel import log_mel
+from dfedge.data.wav import read_wav
+from dfedge.errors import DfedgeError, unknown_name
+
+CLASSES = tuple("0123456789")
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+TEST_TAKES = 5
+HOW_TO_GET = "Get the folder recordings/ of github.com/Jakobovski/free-spoken-digit-dataset."
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Features uint8 [N, 32, 32, 1] with digit, speaker (of `SPEAKERS`) and take, int64 [N]."""
+
+    x: Images
+    y: Labels
+    speaker: NDArray[np.int64]
+    take: NDArray[np.int64]
+
+    def where(self, mask: NDArray[np.bool_]) -> Split:
+        """The recordings of a mask, bool [N]."""
+        return Split(self.x[mask], self.y[mask])
+
+
+def recordings(data_dir: Path | None = None) -> Recordings:
+    """Every recording's features, by name.
+
+    Raises:
+        DfedgeError: not found, or a file that cannot be used.
+    """
+    names = [f"recordings/{digit}_{who}_0.wav" for digit in CLASSES for who in SPEAKERS]
+    folder = locate(["free-spoken-digit-dataset", "fsdd"], names, data_dir, HOW_TO_GET)
+    return _read(folder / "recordings")
+
+
+@cache
+def _read(folder: Path) -> Recordings:
+    x, rows = [], []
+    for path in sorted(folder.glob("*.wav")):
+        digit, who, take = [*path.stem.split("_"), "", ""][:3]
+        if who not in SPEAKERS or digit not in CLASSES or not take.isdecimal():
+            raise DfedgeError(f"{path}: its name is not DIGIT_SPEAKER_TAKE.wav")
+        x.append(log_mel(read_wav(path)))
+        rows.append((int(digit), SPEAKERS.index(who), int(take)))
+    y, speaker, take = np.array(rows, np.int64).T
+    return Recordings(np.stack(x), y, speaker, take)
+
+
+def speaker_number(name: str) -> int:
+    """A speaker's place in `SPEAKERS`.
+
+    Raises:
+        UsageError: no such speaker.
+    """
+    if name not in SPEAKERS:
+        raise unknown_name("speaker", name, list(SPEAKERS))
+    return SPEAKERS.index(name)
+
+
+def load(data_dir: Path | None = None, left_out: str | None = None) -> Dataset:
+    """The official train and test parts, those of one speaker left out."""
+    found = recordings(data_dir)
+    kept = np.ones(len(found.y), bool)
+    if left_out is not None:
+        kept = found.speaker != speaker_number(left_out)
+    test = found.take < TEST_TAKES
+    splits = {"train": found.where(kept & ~test), "test": found.where(kept & test)}
+    name = "fsdd" if left_out is None else f"fsdd-without-{left_out}"
+    return Dataset(name, CLASSES, splits)

@@ -1,0 +1,44 @@
+"""Streams of experiences made from a data set: reproducible by seed, named on the command line.
+
+    drift:rotate=90,samples=5000     class-incremental:each=2     new-user:speaker=theo
+
+A stream is a sequence of experiences; an experience is labelled samples that arrive together, with
+test samples of the same kind.
+"""
+
+from importlib import import_module
+
+import msgspec
+
+from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
+from dfedge.errors import UsageError, unknown_name
+
+__all__ = ["KINDS", "Experience", "Source", "Stream", "StreamKind", "parse_stream"]
+
+KINDS = {
+    "drift": "dfedge.data.streams.drift:Drift",
+    "class-incremental": "dfedge.data.streams.classes:ClassIncremental",
+    "domain-incremental": "dfedge.data.streams.domains:DomainIncremental",
+    "new-user": "dfedge.data.streams.user:NewUser",
+    "folder": "dfedge.data.streams.folder:FolderOverTime",
+}
+"""Name -> module:class; reading the table imports nothing."""
+
+
+def parse_stream(text: str) -> StreamKind:
+    """Read ``NAME`` or ``NAME:setting=value,...``.
+
+    Raises:
+        UsageError: a stream or setting that does not exist, or a value out of its range.
+    """
+    name, _, rest = text.partition(":")
+    if name not in KINDS:
+        raise unknown_name("stream", name, list(KINDS))
+    module, kind = KINDS[name].split(":")
+    settings: type[StreamKind] = getattr(import_module(module), kind)
+    given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
+    try:
+        return msgspec.convert(given, settings, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(settings.__struct_fields__)
+        raise UsageError(f"stream '{text}': {error}; settings of {name}: {known}") from error

@@ -1,0 +1,51 @@
+"""Images that arrive over time: a folder CLASS/*.png, in the order of the files' dates."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from dfedge.data.dataset import Split
+from dfedge.data.image import common_rule, image_files
+from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
+from dfedge.errors import UsageError
+
+
+class FolderOverTime(StreamKind, frozen=True):
+    """The files in order of modification, then of name, cut into equal parts.
+
+    Attributes:
+        experiences: parts.
+        held_out: every so many-th file is only tested.
+    """
+
+    experiences: Annotated[int, Meta(ge=1)] = 5
+    held_out: Annotated[int, Meta(ge=2)] = 5
+
+    def make(self, source: Source, seed: int) -> Stream:
+        """See `StreamKind.make`."""
+        folder = Path(source.data)
+        if not folder.is_dir():
+            raise UsageError(f"stream folder: {folder} is no folder; wanted: CLASS/*.png")
+        classes = tuple(sorted(sub.name for sub in folder.iterdir() if sub.is_dir()))
+        files = [(path, label) for label, name in enumerate(classes)
+                 for path in image_files(folder / name)]  # fmt: skip
+        if len(files) < self.experiences * self.held_out:
+            raise UsageError(
+                f"stream folder: {folder} holds {len(files)} images, too few for "
+                f"{self.experiences} experiences of {self.held_out}; wanted: CLASS/*.png"
+            )
+        files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
+        rule = source.rule or common_rule([path for path, _ in files])
+        x = np.stack([rule.read(path) for path, _ in files])
+        y = np.array([label for _, label in files], np.int64)
+        parts = np.array_split(np.arange(len(files)), self.experiences)
+        return Stream(classes, tuple(
+            Experience(f"part {e + 1}", *self._cut(Split(x[part], y[part])))
+            for e, part in enumerate(parts)
+        ))  # fmt: skip
+
+    def _cut(self, split: Split) -> tuple[Split, Split]:
+        tested = np.arange(len(split)) % self.held_out == self.held_out - 1
+        return split.take(np.flatnonzero(~tested)), split.take(np.flatnonzero(tested))

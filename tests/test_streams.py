@@ -1,0 +1,207 @@
+"""Streams of experiences, and the features of speech."""
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dfedge.data.fsdd import recordings
+from dfedge.data.logmel import FRAME, HOP, LENGTH, MEL_BITS, WINDOW_BITS, _filters, log_mel
+from dfedge.data.sources import load
+from dfedge.data.streams import KINDS, Source, Stream, parse_stream
+from dfedge.data.wav import read_wav
+from dfedge.errors import DfedgeError, UsageError
+
+DIGITS = Source("digits")
+
+
+def made(text: str, seed: int = 0) -> Stream:
+    return parse_stream(text).make(DIGITS, seed)
+
+
+def same(a: Stream, b: Stream) -> bool:
+    return all(
+        np.array_equal(x.train.x, y.train.x) and np.array_equal(x.train.y, y.train.y)
+        for x, y in zip(a.experiences, b.experiences, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "drift:samples=40,experiences=4,noise=20,blur=1,brightness=0.2,test=20",
+        "class-incremental:each=3,samples=20",
+        "domain-incremental:how=permuted,samples=50,test=20",
+        "domain-incremental:how=rotated,samples=50,test=20",
+    ],
+)
+def test_stream_is_a_function_of_its_seed(text: str) -> None:
+    assert same(made(text, 1), made(text, 1))
+    assert not same(made(text, 1), made(text, 2))
+
+
+def test_drift_ends_at_the_whole_change_and_begins_almost_without() -> None:
+    stream = made("drift:rotate=90,samples=100,experiences=5,test=50")
+    assert [len(e.train) for e in stream.experiences] == [20] * 5
+    upright = stream.known
+    assert upright is not None
+    turned = np.rot90(upright.x, axes=(1, 2))
+    assert np.array_equal(stream.experiences[-1].test.x, turned)
+
+
+def test_class_incremental_shows_every_class_in_one_experience_only() -> None:
+    stream = made("class-incremental:each=4")
+    shown = [set(e.train.y.tolist()) for e in stream.experiences]
+    assert shown == [{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9}]
+    assert all(set(e.test.y.tolist()) == s for e, s in zip(stream.experiences, shown, strict=True))
+    assert stream.fresh
+
+
+def test_permuted_domains_keep_every_pixel_and_the_first_is_as_it_was() -> None:
+    stream = made("domain-incremental:how=permuted,experiences=3,samples=50,test=20")
+    tests = [e.test.x.reshape(20, -1) for e in stream.experiences]
+    assert np.array_equal(tests[0].reshape(20, 8, 8, 1), stream.experiences[0].test.x)
+    for moved in tests[1:]:
+        assert not np.array_equal(moved, tests[0])
+        assert np.array_equal(np.sort(moved, 1), np.sort(tests[0], 1))
+
+
+def test_folder_is_read_in_the_order_of_its_dates(tmp_path: Path) -> None:
+    digits = load("digits").splits["train"]
+    for i in range(20):
+        folder = tmp_path / f"class{digits.y[i] % 2}"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{99 - i}.png"
+        Image.fromarray(digits.x[i, ..., 0]).save(file)
+        os.utime(file, (1000 + i, 1000 + i))
+    stream = parse_stream("folder:experiences=2,held_out=5").make(Source(str(tmp_path)), 0)
+    assert stream.classes == ("class0", "class1")
+    first = stream.experiences[0]
+    assert np.array_equal(first.train.x, digits.x[[0, 1, 2, 3, 5, 6, 7, 8]])
+    assert np.array_equal(first.test.x, digits.x[[4, 9]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tilt", "unknown stream 'tilt'; known: class-incremental, domain-incremental, drift"),
+        ("drift:angle=3", "unknown field `angle`"),
+        ("drift:samples=0", "samples"),
+        ("drift:samples=4,experiences=9", "each experience needs one"),
+        ("domain-incremental:samples=900", "5 times 900 samples; digits has 1000"),
+        ("new-user:speaker=fred", "unknown speaker 'fred'"),
+        ("folder", "digits is no folder"),
+    ],
+)
+def test_stream_that_does_not_exist_is_refused(text: str, message: str) -> None:
+    if text.startswith("new-user"):
+        speech()
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        made(text)
+
+
+def test_every_kind_of_stream_can_be_read_by_name() -> None:
+    assert {type(parse_stream(name)).__name__ for name in KINDS} == {
+        "Drift", "ClassIncremental", "DomainIncremental", "NewUser", "FolderOverTime",
+    }  # fmt: skip
+
+
+def speech() -> None:
+    try:
+        recordings()
+    except DfedgeError:
+        pytest.skip("the Free Spoken Digit Dataset is not here; set DFEDGE_DATA")
+
+
+def test_new_user_is_never_among_the_known_and_learns_by_takes() -> None:
+    speech()
+    stream = parse_stream("new-user:speaker=theo,utterances=5+20").make(DIGITS, 0)
+    assert [len(e.train) for e in stream.experiences] == [50, 150]
+    assert all(len(e.test) == 200 for e in stream.experiences)
+    assert stream.known is not None
+    assert len(stream.known) == 250
+    without = load("fsdd-without-theo")
+    assert len(without.splits["train"]) == 5 * 450
+    assert np.array_equal(
+        np.unique(stream.known.x, axis=0), np.unique(without.splits["test"].x, axis=0)
+    )
+
+
+# -- features of speech --------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3 * LENGTH), st.integers(1, 32000), st.integers(0, 1 << 30))
+def test_features_are_what_the_formula_says(count: int, loud: int, seed: int) -> None:
+    sound = np.random.default_rng(seed).integers(-loud, loud, count).astype(np.int16)
+    found = log_mel(sound)
+    assert found.shape == (32, 32, 1)
+    middle = [0] * LENGTH
+    for i, value in enumerate(sound.tolist()):
+        at = i + (LENGTH - count) // 2
+        if 0 <= at < LENGTH:
+            middle[at] = value
+    n = np.arange(FRAME)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
+    t, filters = 5, _filters().astype(object)
+    frame = middle[t * HOP : t * HOP + FRAME]
+    energy = [0] * 32
+    for k in range(FRAME // 2 + 1):
+        parts = []
+        for wave_of in (np.cos, np.sin):
+            basis = np.round((1 << WINDOW_BITS) * window * wave_of(2 * np.pi * n * k / FRAME))
+            parts.append(sum(int(b) * v for b, v in zip(basis, frame, strict=True)) >> WINDOW_BITS)
+        power = parts[0] ** 2 + parts[1] ** 2
+        energy = [e + int(filters[k, m]) * power for m, e in enumerate(energy)]
+    assert filters.max() <= 1 << MEL_BITS
+    # Eighths of an octave: level j is reached where E^8 >= 2^j, but that floor(2^(j/8)) rounds
+    # the threshold down, which counts for the smallest energies only.
+    levels = [next(j for j in range(600, -1, -1) if (e + 1) ** 8 > 1 << j) + 1 if e else 0
+              for e in energy]  # fmt: skip
+    steps = found[t, :, 0].astype(int) // 2
+    for a in range(32):
+        for b in range(32):
+            if steps[a] and steps[b] and min(energy[a], energy[b]) > 1 << 12:
+                assert steps[a] - steps[b] == levels[a] - levels[b]
+
+
+def test_silence_is_zero_and_the_loudest_cell_is_full() -> None:
+    assert not log_mel(np.zeros(3000, np.int16)).any()
+    tone = (8000 * np.sin(np.arange(6000) * 0.5)).astype(np.int16)
+    found = log_mel(tone)
+    assert found.max() == 254
+    assert np.array_equal(found, log_mel(tone))
+
+
+def test_features_hardly_depend_on_loudness() -> None:
+    tone = (8000 * np.sin(np.arange(6000) * 0.5)).astype(np.int16)
+    a, b = log_mel(tone).astype(int), log_mel(tone // 4).astype(int)
+    assert np.abs(a - b)[a > 100].max() <= 4
+
+
+def test_features_of_a_fixed_sound_are_these_bytes() -> None:
+    """The same on every machine: host and device share them to the bit."""
+    import hashlib
+
+    sound = ((np.arange(7000) ** 2 * 31) % 20011 - 10005).astype(np.int16)
+    digest = hashlib.sha256(log_mel(sound).tobytes()).hexdigest()
+    assert digest[:16] == "24a9a7e242f95c30"
+
+
+def test_recording_at_another_rate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fast.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(3200))
+    with pytest.raises(DfedgeError, match=r"16000 samples a second.*reads 8000 a second"):
+        read_wav(path)
+    (tmp_path / "no.wav").write_bytes(b"nothing")
+    with pytest.raises(DfedgeError, match="cannot be read as a WAV file"):
+        read_wav(tmp_path / "no.wav")
