@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from dfedge.errors import UsageError, unknown_name
 from dfedge.export import planned
 from dfedge.export.program import Method
+from dfedge.int8.bounds import check_sizes
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.plan import Plan, Rule
@@ -36,9 +37,10 @@ def untrained(
 
     Raises:
         UsageError: an unknown net, rule, target or format, or an input that is no shape.
-        DfedgeError: an image too small for the net.
+        DfedgeError: an image too small for the net, or sizes that the integer step cannot hold.
     """
     plan = plan_of(net, input, classes, depth, rule)
+    check_sizes(plan, batch)
     device = load_target(target)
     allowed = budget_of(device, target, budget)
     sizes = sorted({1, batch})
