@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
 from dfedge.cli.app import app
+from dfedge.device.runners import RUNTIMES
 
 COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "add-class",
             "continual", "profile", "verify", "sign", "bench", "targets", "doctor", "demo",
@@ -208,7 +209,7 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
     report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
                     "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
     planned = {(row["format"], row["method"]): row for row in report["planned"]}
-    assert len(planned) == 18
+    assert len(planned) == 6 * len(RUNTIMES)  # three kinds of method at two batch sizes
     state = sum(value.nbytes for value in bundle.initial_state().values())
     assert planned["onnx", "train_b1"]["state_bytes"] == state
     assert report["target_ram_bytes"] == 512 * 1024 * 1024
@@ -225,7 +226,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
     assert json.loads(out.read_text()) == found
     rows = {(row["contender"], row["method"]): row for row in found["rows"]}
     assert set(rows) == {
-        *((name, f"{kind}_b{n}") for name in ("onnx", "executorch", "litert", "pytorch-bp")
+        *((name, f"{kind}_b{n}") for name in (*RUNTIMES, "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
     }  # fmt: skip
@@ -239,7 +240,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
 def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps: int) -> None:
     found = dfedge("verify", bundle.folder, "--steps", steps, "--json").json
     assert (found["identical"], found["steps"], found["first_difference"]) == (True, steps, None)
-    assert set(found["runtimes"]) == {"onnx", "executorch", "litert", "pytorch"}
+    assert set(found["runtimes"]) == {*RUNTIMES, "native", "pytorch"}
     assert len(set(found["runtimes"].values())) == 1
 
 
