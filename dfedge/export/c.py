@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from dfedge import configs
 from dfedge.bundle import MemoryPlan
 from dfedge.errors import DfedgeError
@@ -52,5 +54,9 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
     files = dict.fromkeys(arenas, "net.c")
     versions = {"dfedge native ABI": str(ABI)}
-    footprints = {m.name: planned.native(source.plan, m) for m in source.methods}
+    footprints = {}
+    for m in source.methods:  # the interpreter reuses bytes that the schedule keeps apart
+        found = planned.native(source.plan, m)
+        bound = min(found.lower_bound_bytes, arenas[m.name])
+        footprints[m.name] = replace(found, lower_bound_bytes=bound)
     return Written(files, memory, "dfedge's interpreter", versions, footprints)
