@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fast clean
+.PHONY: demo test lint fast tools clean
 
 demo: $(STAMP)
 	$(BIN)/dfedge demo --out out/demo
@@ -27,6 +27,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
 	touch $@
+
+# For the C sources: a compiler, CMake, and the processors that tests emulate (Debian, as root).
+TOOLS := gcc libc6-dev cmake make \
+	qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-user \
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross \
+	gcc-s390x-linux-gnu libc6-dev-s390x-cross
+
+tools:
+	dpkg -s $(TOOLS) >/dev/null 2>&1 || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends $(TOOLS); }
 
 clean:
 	rm -rf $(VENV) out build dist

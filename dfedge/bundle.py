@@ -3,6 +3,7 @@
     manifest.json          everything below, described, with the hash of every other file
     state.safetensors      the state to start from
     golden.safetensors     a few real batches and the exact integers that they must give
+    memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
     manifest.sig           perhaps: who made it (`dfedge.trust.signature`)
@@ -21,9 +22,10 @@ from typing import Any, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
-from dfedge import state
+from dfedge import footprint, state
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.footprint import Footprints
 from dfedge.plan import Plan
 from dfedge.trust import signature
 from dfedge.trust.folder import check_folder
@@ -41,6 +43,7 @@ LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
+MEMORY = "memory.json"
 MAX_MANIFEST_BYTES = 1 << 24
 BLANK = "0" * 64
 AGAIN = "copy or export the bundle again"
@@ -106,6 +109,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         golden_sha256: digest of the state after the golden batches.
         test_accuracy: of the fake-quantised net on the host's test split, which the programs equal.
         recipe: the calibration recipe's name.
+        budget_bytes: that arena and state were held to; 0 in bundles that know none.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -129,6 +133,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str
     target: str
     files: dict[str, FileRecord]
+    budget_bytes: int = 0
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:
@@ -220,7 +225,10 @@ class Bundle:
         return self._arrays(GOLDEN)
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """A file of arrays, its hash checked again on the very bytes that are used."""
+        return state.parse(self._bytes(name), self.folder / name)
+
+    def _bytes(self, name: str) -> bytes:
+        """A file's content, its hash checked again on the very bytes that are used."""
         path = self.folder / name
         try:
             raw = path.read_bytes()
@@ -228,7 +236,13 @@ class Bundle:
             raise DfedgeError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
         if hashlib.sha256(raw).hexdigest() != self.manifest.files[name].sha256:
             raise DfedgeError(f"{path}: changed since the bundle was opened; {AGAIN}")
-        return state.parse(raw, path)
+        return raw
+
+    def footprints(self) -> Footprints:
+        """Format -> method -> what it needs position by position; empty in older bundles."""
+        if MEMORY not in self.manifest.files:
+            return {}
+        return footprint.decode(self._bytes(MEMORY), self.folder / MEMORY)
 
     def format(self, name: str) -> FormatRecord:
         """The record of a format.

@@ -1,15 +1,32 @@
-"""A device as data: TOML files in targets/, by name or by path."""
+"""A device as data (targets/*.toml, by name or by path), and the bytes that a program may use.
 
+Sizes are in bytes; KB, KiB and K are 1,024 of them, as makers of microcontrollers count.
+"""
+
+import re
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from dfedge import configs
-from dfedge.bundle import FormatRecord
 from dfedge.errors import DfedgeError, UsageError
 
 KIB = 1024
+UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
+
+Runtime = Literal["onnx", "executorch", "litert", "c"]
+Source = Annotated[str, Meta(pattern=r"^(https://\S+ : .+|chosen: .+)$")]
+
+
+class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where each number of a target comes from: ``URL : what it says``, or ``chosen: why``."""
+
+    ram_bytes: Source
+    flash_bytes: Source
+    arena_alignment: Source
+    model_share: Source
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,19 +35,34 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         about: one line for people.
         kind: ``linux`` runs the Python package; ``mcu`` runs the .pte program through ExecuTorch's
-            C++ runtime.
-        ram_bytes: for programs and state, in all.
+            C++ runtime, or the C sources on their own.
+        ram_bytes: of the memory in which arena and state would lie.
         flash_bytes: for programs and files, in all.
-        formats: that its runtimes open.
-        sources: where the numbers come from.
+        arena_alignment: what addresses of tensors should divide by, in bytes: a power of two.
+        model_share: of the RAM, that arena and state together may take.
+        runtimes: that can run there.
+        cpu: the processor, as a C compiler names it, where NAME/link.ld lays out its memory.
+        sources: of the numbers.
     """
 
     about: str
     kind: Literal["linux", "mcu"]
     ram_bytes: Annotated[int, Meta(ge=KIB)]
     flash_bytes: Annotated[int, Meta(ge=KIB)]
-    formats: list[str]
-    sources: Annotated[list[str], Meta(min_length=1)]
+    arena_alignment: Annotated[int, Meta(ge=1, le=4096)]
+    model_share: Annotated[float, Meta(gt=0, le=1)]
+    runtimes: Annotated[list[Runtime], Meta(min_length=1)]
+    sources: Sources
+    cpu: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.arena_alignment & (self.arena_alignment - 1):
+            raise ValueError(f"arena_alignment {self.arena_alignment} is no power of two")
+
+    @property
+    def allowed_bytes(self) -> int:
+        """RAM that arena and state may take together."""
+        return int(self.ram_bytes * self.model_share)
 
 
 def load_target(name: str) -> Target:
@@ -44,37 +76,73 @@ def load_target(name: str) -> Target:
     return configs.read(path, Target, "target")
 
 
-def check_formats(target: Target, name: str, formats: list[str]) -> None:
+@dataclass(frozen=True)
+class Budget:
+    """The bytes that a program may use.
+
+    Attributes:
+        words: what set the limit, for messages.
+        ram_bytes: of arena and state together.
+        flash_bytes: of programs and first state.
+    """
+
+    words: str
+    ram_bytes: int
+    flash_bytes: int
+
+
+def budget_of(target: Target, name: str, budget: str | None = None) -> Budget:
+    """The target's own budget, or the smaller one that was given.
+
+    Raises:
+        UsageError: no size, or one beyond what the target offers.
+    """
+    if budget is None:
+        return Budget(f"target '{name}'", target.allowed_bytes, target.flash_bytes)
+    allowed = parse_bytes(budget)
+    if allowed > target.allowed_bytes:
+        raise UsageError(
+            f"--budget {budget} is {allowed:,} B; target '{name}' leaves a model "
+            f"{target.allowed_bytes:,} B; give a smaller --budget or a larger --target"
+        )
+    return Budget(f"--budget {budget}", allowed, target.flash_bytes)
+
+
+def parse_bytes(size: str) -> int:
+    """``256KB``, ``1.5 MiB``, ``300000``: bytes.
+
+    Raises:
+        UsageError: no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?\s*", size, re.IGNORECASE)
+    count = int(float(found[1]) * UNITS[found[2].upper()]) if found else 0
+    if count < 1:
+        raise UsageError(f"--budget {size}: no size; write it as 256KB, 1.5MB or 300000 (bytes)")
+    return count
+
+
+def check_runtimes(target: Target, name: str, formats: list[str]) -> None:
     """Refuse formats that the device cannot open.
 
     Raises:
         UsageError: naming them.
     """
-    foreign = [format for format in formats if format not in target.formats]
+    foreign = [format for format in formats if format not in target.runtimes]
     if foreign:
         raise UsageError(
-            f"target '{name}' opens {', '.join(target.formats)}, not {', '.join(foreign)}; "
+            f"target '{name}' opens {', '.join(target.runtimes)}, not {', '.join(foreign)}; "
             "leave that --format out or choose another --target"
         )
 
 
-def check_fits(target: Target, name: str, format: str, record: FormatRecord, flash: int) -> None:
-    """Refuse a program whose arena and state exceed the RAM, or whose files exceed the flash.
+def check_flash(budget: Budget, format: str, flash: int) -> None:
+    """Refuse files that exceed the flash.
 
     Raises:
-        DfedgeError: with the worst method, what it needs, what is allowed and what would help.
+        DfedgeError: with both sizes.
     """
-    worst = max(record.memory, key=lambda m: record.memory[m].arena_bytes)
-    plan = record.memory[worst]
-    needs = plan.arena_bytes + plan.state_bytes
-    if needs > target.ram_bytes:
+    if flash > budget.flash_bytes:
         raise DfedgeError(
-            f"{format} method {worst} needs {needs:,} B of RAM (arena {plan.arena_bytes:,} B, "
-            f"state {plan.state_bytes:,} B); target '{name}' allows {target.ram_bytes:,} B. "
-            "A smaller --batch, a smaller net or a larger --target fits."
-        )
-    if flash > target.flash_bytes:
-        raise DfedgeError(
-            f"{format}: {flash:,} B of files; target '{name}' allows {target.flash_bytes:,} B "
+            f"{format}: {flash:,} B of files; {budget.words} allows {budget.flash_bytes:,} B "
             "of flash. Fewer batch sizes or a smaller net fits."
         )

@@ -11,9 +11,10 @@ from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
 from dfedge.cli.app import app
+from dfedge.device.runners import RUNTIMES
 
-COMMANDS = ["train", "calibrate", "export", "predict", "evaluate", "finetune", "add-class",
-            "continual", "profile", "verify", "sign", "bench", "targets", "doctor", "demo",
+COMMANDS = ["train", "calibrate", "fit", "export", "predict", "evaluate", "finetune", "add-class",
+            "continual", "profile", "verify", "sign", "bench", "doctor", "demo",
             "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -54,7 +55,7 @@ def test_help_needs_no_torch_and_no_runtime() -> None:
 
 
 def test_targets_and_doctor_speak_json(dfedge, bundle: Bundle) -> None:
-    assert dfedge("targets", "--json").json["rp2350"]["ram_bytes"] == 520 * 1024
+    assert dfedge("targets", "list", "--json").json["rp2350"]["ram_bytes"] == 520 * 1024
     answer = dfedge("doctor", bundle.folder, "--json").json
     assert {p["name"] for p in answer["parts"]} >= {"onnxruntime", "executorch", "torch"}
     assert all(trial["good"] for trial in answer["bundle"])
@@ -210,10 +211,17 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
     svg = tmp_path / "memory.svg"
     report = dfedge("profile", bundle.folder, "--runtime", "onnx", "--calls", 2, "--json",
                     "--target", "raspberry-pi-zero-2-w", "--plot", svg).json  # fmt: skip
-    planned = {(row["format"], row["method"]): row for row in report["planned"]}
-    assert len(planned) == 18
+    made = report["renderings"]
+    assert set(made) == {*bundle.manifest.formats, "native"}
+    assert all(len(one["methods"]) == 6 for one in made.values())
     state = sum(value.nbytes for value in bundle.initial_state().values())
-    assert planned["onnx", "train_b1"]["state_bytes"] == state
+    train = made["onnx"]["methods"]["train_b1"]
+    assert train["state_bytes"] == state
+    assert train["stored_activation_bytes"] == 0
+    assert report["methods"]["train_b1"] == made["native"]["methods"]["train_b1"]
+    assert report["rendering"] == "native"
+    assert 0 < report["ratio_to_bp"] < made["onnx"]["methods"]["train_b1"]["arena_bytes"]
+    assert set(report["rivals"]) == {"bp", "bp_checkpoint", "bp_accumulated", "bp_int8_ideal"}
     assert report["target_ram_bytes"] == 512 * 1024 * 1024
     assert all(row["peak_bytes"] > row["before_bytes"] > 0 for row in report["measured"])
     assert svg.read_text().lstrip().startswith("<?xml")
@@ -228,7 +236,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
     assert json.loads(out.read_text()) == found
     rows = {(row["contender"], row["method"]): row for row in found["rows"]}
     assert set(rows) == {
-        *((name, f"{kind}_b{n}") for name in ("onnx", "executorch", "litert", "pytorch-bp")
+        *((name, f"{kind}_b{n}") for name in (*RUNTIMES, "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
     }  # fmt: skip
@@ -242,7 +250,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
 def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps: int) -> None:
     found = dfedge("verify", bundle.folder, "--steps", steps, "--json").json
     assert (found["identical"], found["steps"], found["first_difference"]) == (True, steps, None)
-    assert set(found["runtimes"]) == {"onnx", "executorch", "litert", "pytorch"}
+    assert set(found["runtimes"]) == {*RUNTIMES, "native", "pytorch"}
     assert len(set(found["runtimes"].values())) == 1
 
 

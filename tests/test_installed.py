@@ -68,7 +68,7 @@ def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path
     assert report.count("<svg") == 3
     assert "src=" not in report
     targets = subprocess.run(
-        [str(bin_folder / "dfedge"), "targets", "--json"],
+        [str(bin_folder / "dfedge"), "targets", "list", "--json"],
         cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "raspberry-pi-zero-2-w" in json.loads(targets.stdout)

@@ -6,11 +6,14 @@ rival is spared its cost.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
+from dfedge.export.order import write_back_early
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.quiet import quiet
 
@@ -66,11 +69,15 @@ class FloatNet(nn.Module):
         self.shape = end.channels, end.out_height, end.out_width
         self.head = nn.Linear(plan.layers[-1].features, plan.classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits."""
-        for layer, pool in zip(self.layers[:-1], self.pools, strict=True):
-            x = layer(x)
-            x = F.max_pool2d(x, 2) if pool else x
+    def forward(self, x: Tensor, first: int = 0, end: int | None = None) -> Tensor:
+        """The logits; or what layers ``first`` to ``end`` make of their input."""
+        count = len(self.layers)
+        end = count if end is None else end
+        for i in range(first, min(end, count - 1)):
+            x = self.layers[i](x)
+            x = F.max_pool2d(x, 2) if self.pools[i] else x
+        if end < count:
+            return x
         h = self.layers[-1](x)
         channels, rows, cols = self.shape  # numbers, where a tracer would see h.shape as tensors
         height, width = -(-rows // self.cells), -(-cols // self.cells)
@@ -130,3 +137,21 @@ def write_onnx(plan: Plan, batch: int, path: Path) -> None:
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.TRAINING,
         )
+
+
+def planned(program: torch.export.ExportedProgram) -> tuple[int, GraphModule]:
+    """ExecuTorch's arena for a rival's program, dfedge's order of write-backs, and the graph."""
+    from executorch.exir import ExecutorchBackendConfig, to_edge
+    from executorch.exir.passes import MemoryPlanningPass
+
+    class EarlyWriteBack(MemoryPlanningPass):  # type: ignore[misc]
+        def run(self, module: Any, signature: Any = None) -> Any:
+            write_back_early(module)
+            return super().run(module, signature)
+
+    config = ExecutorchBackendConfig(
+        memory_planning_pass=EarlyWriteBack(share_mutable_buffers=True)
+    )
+    manager = to_edge(program).to_executorch(config)
+    arena = manager.executorch_program.execution_plan[0].non_const_buffer_sizes[1]
+    return arena, manager.exported_program("forward").graph_module

@@ -21,6 +21,7 @@ from dfedge.cli import (
     evaluate,
     export,
     finetune,
+    fit,
     predict,
     profile,
     reproduce,
@@ -43,6 +44,7 @@ app = typer.Typer(
 for command in (
     train,
     calibrate,
+    fit,
     export,
     predict,
     evaluate,
@@ -53,12 +55,12 @@ for command in (
     verify,
     sign,
     bench,
-    targets,
     doctor,
     demo,
     reproduce,
 ):
     app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
+app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
 
 

@@ -14,11 +14,15 @@ def run(
     out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
     format: Annotated[
         list[str],
-        typer.Option("--format", help="onnx, executorch or litert; repeat it for several."),
+        typer.Option("--format", help="onnx, executorch, litert or c; repeat it for several."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     target: Annotated[
         str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")
     ] = "host",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Arena and state together, as 256KB; what the target leaves a model."),
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, max=1024, help="The larger batch size; 1 is always there.")
     ] = 16,
@@ -48,7 +52,7 @@ def run(
 
     keep_freed_memory()
     formats = tuple(dict.fromkeys(format))
-    options = ExportOptions(formats, target, batch, rule, train_layers, spare_classes)
+    options = ExportOptions(formats, target, batch, rule, train_layers, spare_classes, budget)
     with progress() as watch:
         bundle = export(Run.open(run_folder), options, out, watch)
     manifest = bundle.manifest
@@ -57,7 +61,7 @@ def run(
         print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records})
         return
     table(
-        f"planned memory, target {target}",
+        f"planned memory, {kib(manifest.budget_bytes)} allowed",
         ["method", "arena", "state"],
         [
             [f"{name} {method}", kib(plan.arena_bytes), kib(plan.state_bytes)]

@@ -21,12 +21,15 @@ DataDir = Annotated[
 ]
 Runtime = Annotated[
     str | None,
-    typer.Option(help="onnx, executorch or litert; default: the first that is installed."),
+    typer.Option(
+        help="onnx, executorch, litert, c or native; default: the first that is installed."
+    ),
 ]
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
-        "--runtime", help="onnx, executorch or litert; repeat it for several; default: all here."
+        "--runtime",
+        help="onnx, executorch, litert, c or native; repeat it for several; default: all here.",
     ),
 ]
 State = Annotated[

@@ -1,76 +1,140 @@
 """``dfedge profile``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table
-from dfedge.cli.options import BundleArg, Json, Runtimes
+from dfedge.cli.options import Json, Runtimes
 
 
 def run(
-    bundle: BundleArg,
+    bundle: Annotated[
+        Path | None, typer.Argument(help="The folder made by dfedge export; or give --net.")
+    ] = None,
+    net: Annotated[
+        str | None, typer.Option(help="A net without weights, by name or path, in its place.")
+    ] = None,
+    input: Annotated[str, typer.Option(help="With --net: CHANNELSxHEIGHTxWIDTH.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=2, help="With --net.")] = 10,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="With --net.")] = 1,
+    depth: Annotated[int | None, typer.Option(help="With --net: of a net of any depth.")] = None,
+    rule: Annotated[str, typer.Option(help="With --net: df, df-o, df-r.")] = "df",
+    format: Annotated[
+        list[str],
+        typer.Option("--format", help="With --net: executorch, onnx or litert; repeat it."),
+    ] = ["executorch"],  # noqa: B006  Typer wants the list itself
     runtime: Runtimes = None,
     target: Annotated[
         str | None, typer.Option(help="Compare with this device; default: the bundle's own.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="With --net: compare with these bytes, as 256KB.")
+    ] = None,
     calls: Annotated[int, typer.Option(min=1, help="Calls timed of every method.")] = 30,
-    plot: Annotated[Path | None, typer.Option(help="Draw the planned bytes here (.svg).")] = None,
+    rivals: Annotated[
+        bool, typer.Option(help="Plan back-propagation of the same net as well (a minute).")
+    ] = True,
+    html: Annotated[Path | None, typer.Option(help="Write the page with its charts here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the bars alone here (.svg).")] = None,
     json: Json = False,
 ) -> None:
-    """Show the memory that each method is planned to need, and what a process measured.
+    """Show what each method needs of memory, beside back-propagation and a device's budget.
 
-    Measured: a process of its own opens the bundle in one runtime and calls its methods; its peak
-    resident memory is told with and without the interpreter and the libraries that it stands on.
+    Planned figures come from the export; measured ones from a process of its own for each runtime
+    and method, told with and without the bare runtime.  A net without a bundle is computed only.
 
-    [bold]Example:[/] dfedge profile out/bundle --target raspberry-pi-zero-2-w
+    [bold]Example:[/] dfedge profile out/bundle --target raspberry-pi-zero-2-w --html report.html
+
+    [bold]Example:[/] dfedge profile --net plain-64 --input 3x32x32 --classes 10 --depth 20
     """
     import msgspec
 
-    from dfedge.bundle import Bundle
-    from dfedge.profile.report import profile
+    from dfedge.errors import UsageError
 
-    opened = Bundle.open(bundle)
+    if (bundle is None) == (net is None):
+        raise UsageError("give the folder of a bundle, or --net NAME for a net without one")
+    footprints: Any = {}
     with progress() as watch:
-        report = profile(opened, runtime, target, calls, watch)
-    if plot:
-        from dfedge.profile.chart import write_chart
+        if bundle is not None:
+            from dfedge.bundle import Bundle
+            from dfedge.profile.report import profile
 
-        write_chart(opened.manifest, plot)
+            opened = Bundle.open(bundle)
+            report = profile(opened, runtime, target, calls, watch, rivals)
+            footprints = opened.footprints()
+        else:
+            from dfedge.profile.untrained import untrained
+
+            assert net is not None
+            formats = tuple(dict.fromkeys(format))
+            report = untrained(
+                net, input, classes, batch, depth, rule, target or "host", budget, formats
+            )
+    if plot:
+        from dfedge.profile.chart import bars, save
+
+        save(bars(report), plot)
+    if html:
+        from dfedge.profile.page import write_page
+
+        write_page(report, footprints, html)
     if json:
         print_json(msgspec.to_builtins(report))
         return
+    _print(report)
+    for path in filter(None, (plot, html)):
+        say(f"wrote {path}")
+
+
+def _print(report: Any) -> None:
+    rows = [
+        [f"{name} {method}", kib(need.arena_bytes), kib(need.lower_bound_bytes),
+         kib(need.state_bytes), kib(need.stored_activation_bytes), kib(need.program_bytes),
+         f"{100 * (need.arena_bytes + need.state_bytes) / report.allowed_bytes:.1f} %"]
+        for name, rendering in report.renderings.items()
+        for method, need in rendering.methods.items()
+    ]  # fmt: skip
     table(
-        f"planned bytes (target {report.target}: {kib(report.target_ram_bytes)} of RAM)",
-        ["method", "arena", "state", "together", "of the target"],
-        [
+        f"planned bytes (target {report.target} leaves a model {kib(report.allowed_bytes)})",
+        ["method", "arena", "alive at most", "state", "stored activations", "program",
+         "of the budget"],
+        rows,
+    )  # fmt: skip
+    for name, rendering in report.renderings.items():
+        say(f"{name}: {rendering.source}")
+    layers: dict[str, list[str]] = {}
+    train = [name for name in report.methods if name.startswith("train_b")]
+    for name in train:
+        for layer, alive in report.methods[name].layer_bytes.items():
+            layers.setdefault(layer, ["-"] * len(train))[train.index(name)] = kib(alive)
+    table(f"alive at most while a layer is at work ({report.rendering})", ["layer", *train],
+          [[layer, *cells] for layer, cells in layers.items()])  # fmt: skip
+    if report.rivals_by_batch:
+        table(
+            "back-propagation of the same net",
+            ["rival", "arena", "state", "together", "planned by"],
             [
-                f"{row.format} {row.method}",
-                kib(row.arena_bytes),
-                kib(row.state_bytes),
-                kib(row.arena_bytes + row.state_bytes),
-                f"{100 * (row.arena_bytes + row.state_bytes) / report.target_ram_bytes:.1f} %",
-            ]
-            for row in report.planned
-        ],
-    )
-    for name, source in report.sources.items():
-        say(f"{name}: planned by {source}")
+                [f"batch {batch}: {name}", kib(rival.arena_bytes), kib(rival.state_bytes),
+                 kib(rival.arena_bytes + rival.state_bytes), rival.source]
+                for batch, found in report.rivals_by_batch.items()
+                for name, rival in found.items()
+            ],
+        )  # fmt: skip
+        say(
+            f"training needs {report.ratio_to_bp:.3f} of what back-propagation does, its arena is "
+            f"{report.ratio_to_inference:.2f} times that of inference ({report.rendering})"
+        )
+    elif report.not_computed:
+        say(report.not_computed)
     if report.measured:
         table(
             "measured on this computer",
-            ["method", "median ms", "resident before", "peak with bundle", "bundle's share"],
+            ["method", "median ms", "bare runtime", "peak with bundle", "bundle's share"],
             [
-                [
-                    f"{row.runtime} {row.method}",
-                    f"{row.median_ms:.2f}",
-                    kib(row.before_bytes),
-                    kib(row.peak_bytes),
-                    kib(row.peak_bytes - row.before_bytes),
-                ]
+                [f"{row.runtime} {row.method}", f"{row.median_ms:.2f}", kib(row.before_bytes),
+                 kib(row.peak_bytes), kib(row.peak_bytes - row.before_bytes)]
                 for row in report.measured
             ],
-        )
-    if plot:
-        say(f"wrote {plot}")
+        )  # fmt: skip

@@ -1,14 +1,25 @@
-"""``dfedge targets``."""
+"""``dfedge targets list | show | check``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from dfedge import configs
-from dfedge.cli.console import kib, print_json, table
+from dfedge.cli.console import kib, print_json, say, table
 from dfedge.cli.options import Json
 
+app = typer.Typer(
+    help="The devices that dfedge knows.\n\n[bold]Example:[/] dfedge targets show rp2350",
+    no_args_is_help=True,
+)
 
-def run(json: Json = False) -> None:
-    """List the devices that dfedge knows; any path of a .toml file may stand for one.
 
-    [bold]Example:[/] dfedge targets --json
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the devices; any path of a .toml file may stand for one.
+
+    [bold]Example:[/] dfedge targets list --json
     """
     import msgspec
 
@@ -16,13 +27,66 @@ def run(json: Json = False) -> None:
 
     found = {name: load_target(name) for name in configs.names("targets")}
     if json:
-        print_json(msgspec.to_builtins(found))
+        print_json({name: {**msgspec.to_builtins(t), "allowed_bytes": t.allowed_bytes}
+                    for name, t in found.items()})  # fmt: skip
         return
     table(
         "targets",
-        ["name", "RAM", "flash", "formats", "about"],
+        ["name", "RAM", "for a model", "flash", "runtimes", "about"],
         [
-            [n, kib(t.ram_bytes), kib(t.flash_bytes), ", ".join(t.formats), t.about]
+            [n, kib(t.ram_bytes), kib(t.allowed_bytes), kib(t.flash_bytes),
+             ", ".join(t.runtimes), t.about]
             for n, t in sorted(found.items(), key=lambda item: item[1].ram_bytes)
         ],
+    )  # fmt: skip
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name from the list, or a path .toml.")],
+    json: Json = False,
+) -> None:
+    """Show one device, every number with its source.
+
+    [bold]Example:[/] dfedge targets show rp2350
+    """
+    import msgspec
+
+    from dfedge.target import load_target
+
+    target = load_target(name)
+    if json:
+        print_json({**msgspec.to_builtins(target), "allowed_bytes": target.allowed_bytes})
+        return
+    say(target.about)
+    numbers = {"ram_bytes": "RAM", "flash_bytes": "flash"}
+    rows = [
+        [field, f"{getattr(target, field):,}", getattr(target.sources, field)]
+        for field in (*numbers, "arena_alignment", "model_share")
+    ]
+    table(name, ["number", "value", "source"], rows)
+    say(
+        f"a model may take {target.allowed_bytes:,} B of RAM (arena and state); "
+        f"runtimes: {', '.join(target.runtimes)}"
     )
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files .toml; default: all that are shipped.")
+    ] = None,
+) -> None:
+    """Check files: every number there, positive, known and with a source.
+
+    [bold]Example:[/] dfedge targets check my-board.toml
+    """
+    from dfedge.errors import UsageError
+    from dfedge.target import load_target
+
+    names = [str(path) for path in paths or []] or configs.names("targets")
+    for name in names:
+        if paths and not name.endswith(".toml"):
+            raise UsageError(f"{name}: a target's file ends in .toml; dfedge targets show {name}")
+        load_target(name)
+    say(f"{len(names)} target{'s' if len(names) > 1 else ''} in order: {', '.join(names)}")

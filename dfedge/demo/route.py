@@ -16,7 +16,6 @@ from dfedge.data.sources import load_split
 from dfedge.device.anchors import set_anchors
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import Step, steps
-from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.device.store import Job
 from dfedge.export.write import ExportOptions, export
@@ -29,6 +28,8 @@ Watch = Callable[[str, int, int], None]
 SHIFT = "rotate:90"
 PRESENTATIONS = 2000
 BATCH = 16
+FORMATS = ("onnx", "executorch", "litert")
+"""Those whose runtime is a package: the demo needs no compiler."""
 SHOWN = 12
 
 
@@ -60,11 +61,11 @@ def run_demo(out: Path, seed: int = 0, watch: Watch = lambda *_: None) -> Demo:
     """
     start = time.perf_counter()
     run = train(TrainOptions(data="digits", qat=True, seed=seed), out / "run", watch=watch)
-    bundle = export(run, ExportOptions(tuple(RUNTIMES), batch=BATCH), out / "bundle", watch)
+    bundle = export(run, ExportOptions(FORMATS, batch=BATCH), out / "bundle", watch)
     test, turned = _digits(bundle, "test", None), _digits(bundle, "test", SHIFT)
     stream = _digits(bundle, "stream", SHIFT)
     sessions = {
-        name: Session.open(bundle, name, out / f"state-{name}", initial=True) for name in RUNTIMES
+        name: Session.open(bundle, name, out / f"state-{name}", initial=True) for name in FORMATS
     }
     one = sessions["onnx"]
     upright, before = evaluate(one, test).accuracy, evaluate(one, turned).accuracy
@@ -154,7 +155,7 @@ def _memory(bundle: Bundle) -> dict[str, dict[str, int]]:
 def measured_peaks(bundle: Bundle, watch: Watch) -> dict[str, dict[str, int]]:
     """Runtime -> method -> peak resident bytes of a process of its own, beyond its imports."""
     peaks: dict[str, dict[str, int]] = {}
-    for row in profile(bundle, calls=5, watch=watch).measured:
+    for row in profile(bundle, calls=5, watch=watch, rivals=False).measured:
         if row.method.endswith(f"_b{BATCH}"):
             peaks.setdefault(row.runtime, {})[row.method] = row.peak_bytes - row.before_bytes
     return peaks

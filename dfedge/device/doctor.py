@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dfedge.bundle import Bundle
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import installed
+from dfedge.device.runners import NATIVE, installed, remedy
 from dfedge.errors import DfedgeError
+from dfedge.native.build import compiler
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ PARTS = {
 
 def examine() -> list[Part]:
     """Every optional part, installed or not."""
-    return [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+    found = compiler()
+    native = Part(
+        "C compiler", "run bundles: --runtime native; export and run c", remedy(NATIVE), found
+    )
+    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + [native]
 
 
 def _version(package: str) -> str | None:
@@ -63,12 +68,12 @@ def try_bundle(folder: Path) -> list[Trial]:
         DfedgeError: no bundle there, or one whose files were changed.
     """
     bundle = Bundle.open(folder)
-    return [_try(bundle, name) for name in bundle.manifest.formats]
+    return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
 
 
 def _try(bundle: Bundle, runtime: str) -> Trial:
     if not installed(runtime):
-        return Trial(runtime, True, f"not tried: not installed; pip install 'dfedge[{runtime}]'")
+        return Trial(runtime, True, f"not tried: not installed; {remedy(runtime)}")
     try:
         steps = check_golden(bundle, runtime)
     except DfedgeError as error:

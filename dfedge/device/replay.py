@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import LEARNING, Bundle
-from dfedge.device.runners import Runner, check_runtimes, installed, open_runner
+from dfedge.device.runners import NATIVE, Runner, check_runtimes, installed, open_runner, remedy
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.state import digest, tensor_digest
 
@@ -74,11 +74,11 @@ def open_runners(
         UsageError: an unknown runtime, or one that the bundle was not exported to.
         DfedgeError: a wanted runtime that is not installed, or one that refuses the program.
     """
-    names = wanted or list(bundle.manifest.formats)
+    names = wanted or [*bundle.manifest.formats, NATIVE]
     check_runtimes(bundle, names)
     missing = [] if wanted else [name for name in names if not installed(name)]
     runners = {name: open_runner(bundle, name) for name in names if name not in missing}
-    return runners, {name: f"not installed; pip install 'dfedge[{name}]'" for name in missing}
+    return runners, {name: f"not installed; {remedy(name)}" for name in missing}
 
 
 def replay(

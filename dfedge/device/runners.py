@@ -9,14 +9,22 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.native.build import compiler
 from dfedge.state import State
 
 RUNTIMES = {
     "onnx": "dfedge.device.onnx:OnnxRunner",
     "executorch": "dfedge.device.executorch:ExecuTorchRunner",
     "litert": "dfedge.device.litert:LiteRtRunner",
+    "c": "dfedge.device.native:ExportedRunner",
 }
 """Name -> module:class; reading the table imports no runtime."""
+
+COMPILED = ("c", "native")
+"""Runtimes that need a C compiler and no package."""
+NATIVE = "native"
+"""The runtime that needs no program of its own: it interprets the plan of any bundle."""
+NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
 
 PACKAGES = {
     "onnx": ("onnxruntime",),
@@ -52,8 +60,16 @@ class Runner(Protocol):
         """Overwrite the whole state."""
 
 
+def place_of(runtime: str) -> tuple[str, str]:
+    """Module and class of a runtime's runner."""
+    module, name = (NATIVE_RUNNER if runtime == NATIVE else RUNTIMES[runtime]).split(":")
+    return module, name
+
+
 def installed(runtime: str) -> bool:
-    """Whether the runtime's package can be imported here."""
+    """Whether the runtime's package can be imported here; of a compiled one, its compiler found."""
+    if runtime in COMPILED:
+        return compiler() is not None
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
@@ -64,9 +80,18 @@ def check_runtimes(bundle: Bundle, names: list[str]) -> None:
         UsageError: naming it and the known ones.
     """
     for name in names:
+        if name == NATIVE:
+            continue
         if name not in RUNTIMES:
-            raise unknown_name("runtime", name, list(RUNTIMES))
+            raise unknown_name("runtime", name, [*RUNTIMES, NATIVE])
         bundle.format(name)
+
+
+def remedy(runtime: str) -> str:
+    """What brings a runtime that is not installed."""
+    if runtime in COMPILED:
+        return "a C compiler (Debian: apt-get install gcc libc6-dev)"
+    return f"pip install 'dfedge[{runtime}]'"
 
 
 def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
@@ -78,23 +103,25 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     """
     check_runtimes(bundle, [runtime])
     if not installed(runtime):
-        raise DfedgeError(f"runtime '{runtime}' is not installed; pip install 'dfedge[{runtime}]'")
-    module, name = RUNTIMES[runtime].split(":")
+        raise DfedgeError(f"runtime '{runtime}' is not installed; {remedy(runtime)}")
+    module, name = place_of(runtime)
     runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
 
 
 def choose_runtime(bundle: Bundle) -> str:
-    """The first runtime of the table that is installed and that the bundle has programs for.
+    """The first runtime whose package is installed and has programs here, else the native one.
 
     Raises:
         DfedgeError: none.
     """
     formats = bundle.manifest.formats
     for name in RUNTIMES:
-        if name in formats and installed(name):
+        if name in formats and name not in COMPILED and installed(name):
             return name
-    wanted = " or ".join(f"pip install 'dfedge[{name}]'" for name in formats)
+    if installed(NATIVE):
+        return NATIVE
+    wanted = " or ".join(remedy(name) for name in [*formats, NATIVE])
     raise DfedgeError(
         f"{bundle.folder}: no runtime for {', '.join(formats)} is installed; {wanted}"
     )

@@ -1,6 +1,6 @@
 """The writer of bundles: every format, its fit to the target, its golden batches, the manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ from dfedge.atomic import new_folder
 from dfedge.bundle import (
     GOLDEN,
     MANIFEST,
+    MEMORY,
     SEMANTICS_VERSION,
     STATE,
     VERSION,
@@ -25,12 +26,13 @@ from dfedge.bundle import (
 from dfedge.data.image import ImageRule
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError
+from dfedge.export.budget import check_plans
 from dfedge.export.formats import Progress, Source, Written, load_writer
 from dfedge.export.golden import Golden, to_arrays
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.state import digest, to_bytes
-from dfedge.target import check_fits, check_formats, load_target
+from dfedge.target import Budget, check_flash
 
 
 @dataclass(frozen=True)
@@ -62,30 +64,34 @@ def assemble(
     origin: Origin,
     golden: Golden,
     formats: tuple[str, ...],
-    target_name: str,
+    target: str,
+    budget: Budget,
     out: Path,
     watch: Progress = lambda *_: None,
 ) -> Bundle:
     """Write a bundle; ``out`` appears whole, after every format gave the golden integers.
 
     Raises:
-        UsageError: an unknown format or target.
-        DfedgeError: sizes that the integer step cannot hold, a program that does not fit the target
+        UsageError: an unknown format.
+        DfedgeError: sizes that the integer step cannot hold, a program that does not fit the budget
             or whose integers differ, an ``out`` that holds something else.
     """
     writers = {name: load_writer(name) for name in formats}
-    target = load_target(target_name)
-    check_formats(target, target_name, list(formats))
     check_place(out)
     check_sizes(source.plan, max(method.batch for method in source.methods))
+    source = replace(source, target=target)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
             (folder / name).mkdir()
-            written[name] = write(source, folder / name, watch)
+            written[name] = one = write(source, folder / name, watch)
+            memory = {method: one.memory[method.name] for method in source.methods}
+            check_plans(budget, name, source.plan, memory, one.footprints)
         arrays = to_arrays(source.state)
         (folder / STATE).write_bytes(to_bytes(arrays))
         (folder / GOLDEN).write_bytes(to_bytes(golden.arrays))
+        footprints = {name: one.footprints for name, one in written.items()}
+        (folder / MEMORY).write_bytes(msgspec.json.encode(footprints))
         files = {
             path.relative_to(folder).as_posix(): file_record(path)
             for path in sorted(folder.rglob("*"))
@@ -110,11 +116,12 @@ def assemble(
             golden_sha256=golden.state_sha256,
             test_accuracy=origin.test_accuracy,
             recipe=origin.recipe,
-            target=target_name,
+            target=target,
             files=files,
+            budget_bytes=budget.ram_bytes,
         )
-        for name, record in manifest.formats.items():
-            check_fits(target, target_name, name, record, _flash(name, files))
+        for name in manifest.formats:
+            check_flash(budget, name, _flash(name, files))
         _write_manifest(folder, manifest)
         _write_manifest(folder, _checked(Bundle.open(folder), manifest, watch))
     return Bundle.open(out)

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from dfedge.bundle import MemoryPlan
 from dfedge.export.casts import cast_fast
+from dfedge.export.executorch_plan import planned_footprint
 from dfedge.export.formats import Progress, Source, Written
-from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram
+from dfedge.export.order import pool_errors, write_back_early
+from dfedge.export.program import GetState, SetState, StatefulModule, StatefulProgram, handed
 from dfedge.int8 import stock
 from dfedge.int8.bounds import EXACT_DEPTH
+from dfedge.int8.stock.tiled import Tiled
 from dfedge.quiet import quiet
 
 PROGRAM = "program.pte"
@@ -52,6 +55,11 @@ PRIMITIVES: dict[Any, Any] = {
 }
 
 
+def decompositions(tile_bytes: int) -> dict[Any, Any]:
+    """The stock rendering in tiles."""
+    return stock.decompositions() | Tiled(tile_bytes).decompositions()
+
+
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
     inner = StatefulModule(source.plan, source.state)
@@ -63,15 +71,16 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     modules["set_state"] = (SetState(inner), tuple(source.state.values()))
     steps = len(modules) + 1
     exported = {}
+    stock_in_tiles = decompositions(source.tile_bytes)
     with quiet():
         for i, (name, (module, args)) in enumerate(modules.items()):
             progress(f"executorch {name}", i, steps)
             program = torch.export.export(module, args, strict=False)
-            program = program.run_decompositions(stock.decompositions())
+            program = pool_errors(program).run_decompositions(stock_in_tiles)
             exported[name] = cast_fast(program.run_decompositions(PRIMITIVES))
         progress("executorch memory plan", steps - 1, steps)
         buffers = [name.replace(".", "_") for name in source.state]
-        manager = _lower(exported, buffers)
+        manager = _lower(exported, buffers, source.alignment)
         (folder / PROGRAM).write_bytes(manager.buffer)
     progress("executorch", steps, steps)
     memory = {
@@ -81,19 +90,30 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     }
     versions = {name: version(name) for name in ("torch", "executorch")}
     files = dict.fromkeys(memory, PROGRAM)
-    return Written(files, memory, "ExecuTorch's memory planner", versions)
+    footprints = {
+        method.name: planned_footprint(
+            manager.exported_program(method.name).graph_module, handed(source.plan, method.batch)
+        )
+        for method in source.methods
+    }
+    return Written(files, memory, "ExecuTorch's memory planner", versions, footprints)
 
 
-def _lower(exported: dict[str, Any], buffers: list[str]) -> Any:
+def _lower(exported: dict[str, Any], buffers: list[str], alignment: int) -> Any:
     import executorch.kernels.quantized  # noqa: F401  registers the int8 kernels
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge
     from executorch.exir.passes import MemoryPlanningPass
     from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
+    class EarlyWriteBack(MemoryPlanningPass):  # type: ignore[misc]
+        def run(self, module: Any, signature: Any = None) -> Any:
+            write_back_early(module)
+            return super().run(module, signature)
+
     edge = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     return edge.to_executorch(
         ExecutorchBackendConfig(
-            memory_planning_pass=MemoryPlanningPass(share_mutable_buffers=True),
+            memory_planning_pass=EarlyWriteBack(share_mutable_buffers=True, alignment=alignment),
             passes=[InitializedMutableBufferPass(buffers)],
             emit_mutable_buffer_names=True,
         )

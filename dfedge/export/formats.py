@@ -8,6 +8,8 @@ from pathlib import Path
 from dfedge.bundle import MemoryPlan
 from dfedge.errors import unknown_name
 from dfedge.export.program import Method
+from dfedge.footprint import Footprint
+from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.state import State
 from dfedge.plan import Plan
 
@@ -15,6 +17,7 @@ FORMATS = {
     "onnx": "dfedge.export.onnx:write",
     "executorch": "dfedge.export.executorch:write",
     "litert": "dfedge.export.litert:write",
+    "c": "dfedge.export.c:write",
 }
 """Name -> module:function; reading the table imports no exporter."""
 
@@ -24,21 +27,31 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the plan of the step, its first state, and the methods wanted."""
+    """What is exported: the plan of the step, its first state, and the methods wanted.
+
+    Attributes:
+        alignment: of tensors in an arena that is planned at export, in bytes.
+        tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where tiles are cut.
+        target: name or path of the device.
+    """
 
     plan: Plan
     state: State
     methods: tuple[Method, ...]
+    alignment: int = 16
+    tile_bytes: int = FLOORS[0]
+    target: str = "host"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What an exporter wrote: method -> file name in its folder, and the memory plan of each."""
+    """What an exporter wrote: method -> file name in its folder, its memory plan, its footprint."""
 
     files: dict[str, str]
     memory: dict[str, MemoryPlan]
     memory_source: str
     versions: dict[str, str]
+    footprints: dict[str, Footprint]
 
 
 Writer = Callable[[Source, Path, Progress], Written]

@@ -23,8 +23,10 @@ from onnxscript.optimizer import fold_constants
 
 from dfedge.bundle import MemoryPlan
 from dfedge.export.formats import Progress, Source, Written
-from dfedge.export.liveness import Flow, peak_bytes
-from dfedge.export.program import Method, export_functional
+from dfedge.export.liveness import INPUT, Flow, blocks, footprint
+from dfedge.export.program import Method, export_functional, handed
+from dfedge.footprint import Footprint
+from dfedge.lower.state import layer_of
 from dfedge.quiet import quiet
 
 OPSET = 20
@@ -65,7 +67,7 @@ TRANSLATIONS: dict[Any, Any] = {
 
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write METHOD.onnx for every method."""
-    files, memory = {}, {}
+    files, memory, footprints = {}, {}, {}
     for i, method in enumerate(source.methods):
         progress(f"onnx {method.name}", i, len(source.methods))
         model = _translate(source, method)
@@ -73,10 +75,12 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         name = f"{method.name}.onnx"
         (folder / name).write_bytes(model.SerializeToString())
         files[method.name] = name
-        memory[method.name] = _plan(model, set(source.state))
+        memory[method.name], footprints[method.name] = _plan(model, source, method)
     progress("onnx", len(source.methods), len(source.methods))
     versions = {name: version(name) for name in ("torch", "onnx", "onnxscript")}
-    return Written(files, memory, "dfedge's own liveness plan of the ONNX graph", versions)
+    return Written(
+        files, memory, "dfedge's own liveness plan of the ONNX graph", versions, footprints
+    )
 
 
 def _translate(source: Source, method: Method) -> onnx.ModelProto:
@@ -119,20 +123,25 @@ def _tidy(model: Any) -> None:
 RENAMING = {"Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"}
 
 
-def _plan(model: onnx.ModelProto, state: set[str]) -> MemoryPlan:
+def _plan(model: onnx.ModelProto, source: Source, method: Method) -> tuple[MemoryPlan, Footprint]:
     """The graph's own liveness; state that goes in is held by the session, new state is live."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    graph, state = onnx.shape_inference.infer_shapes(model).graph, source.state
     sizes = {}
     for value in [*graph.input, *graph.value_info, *graph.output]:
         kind = value.type.tensor_type
         width = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
         sizes[value.name] = width * math.prod(d.dim_value for d in kind.shape.dim)
+    layers = {name: layer for name in state if (layer := layer_of(name)) is not None}
     flow = Flow(
         nodes=[(node.input, [name for name in node.output if name]) for node in graph.node],
         renamed={n.output[0]: n.input[0] for n in graph.node if n.op_type in RENAMING},
         inputs=[value.name for value in graph.input if value.name not in state],
         outputs=[value.name for value in graph.output],
-        free=state | {tensor.name for tensor in graph.initializer},
+        free=set(state) | {tensor.name for tensor in graph.initializer},
+        layers={**layers, "x": INPUT},
+        learned={f"{name}.next" for name in layers},
+        handed=handed(source.plan, method.batch),
     )
     held = sum(sizes[value.name] for value in graph.input if value.name in state)
-    return MemoryPlan(peak_bytes(flow, sizes.__getitem__), held)
+    found = footprint(flow, blocks(flow, sizes.__getitem__))
+    return MemoryPlan(found.lower_bound_bytes, held), found

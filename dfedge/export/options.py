@@ -14,6 +14,7 @@ class ExportOptions:
     Attributes:
         formats: names from `dfedge.export.formats.FORMATS`.
         target: a target's name or path.
+        budget: bytes of arena and state together, as ``256KB``; None: what the target leaves.
         batch: the larger batch size; every bundle also has batch 1.
         rule: how far errors reach on the device; None: as trained, where the device knows it.
         train_layers: ``all``, or ``last:N``: those below are frozen.
@@ -26,6 +27,7 @@ class ExportOptions:
     rule: str | None = None
     train_layers: str = "all"
     spare_classes: int = 0
+    budget: str | None = None
 
 
 RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")

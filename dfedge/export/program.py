@@ -3,6 +3,7 @@
 A method's name carries its batch size: ``train_b16``, ``infer_b1``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,6 +79,12 @@ def methods(plan: Plan, batches: set[int]) -> tuple[Method, ...]:
     if plan.cut:
         kinds.append("train_from")
     return tuple(Method(kind, batch) for kind in kinds for batch in sorted(batches))
+
+
+def handed(plan: Plan, batch: int) -> list[int]:
+    """Bytes that each layer is handed: int8 [batch, H, W, C]."""
+    shapes = [plan.input_shape, *(layer.hands_on for layer in plan.layers[:-1])]
+    return [batch * math.prod(shape) for shape in shapes]
 
 
 class FunctionalProgram(nn.Module):

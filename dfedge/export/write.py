@@ -11,6 +11,7 @@ from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
 from dfedge.errors import UsageError
 from dfedge.export.assemble import Origin, assemble, check_place
+from dfedge.export.budget import check_possible, tile_bytes_for
 from dfedge.export.formats import Progress, Source, load_writer
 from dfedge.export.golden import make_golden
 from dfedge.export.options import ExportOptions, device_rule, first_learning
@@ -24,7 +25,7 @@ from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.state import State
 from dfedge.plan import Plan, Rule
-from dfedge.target import check_formats, load_target
+from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
 
@@ -43,7 +44,9 @@ def export(
     """
     for name in options.formats:
         load_writer(name)
-    check_formats(load_target(options.target), options.target, list(options.formats))
+    target = load_target(options.target)
+    check_runtimes(target, options.target, list(options.formats))
+    budget = budget_of(target, options.target, options.budget)
     check_place(out)
     rule = device_rule(options.rule, run)
     net = quantised_net(run)
@@ -51,6 +54,7 @@ def export(
     train = data.split("train")[1]
     plan, state = _lower(net, train, rule, options, bool(run.plan.settings.epochs))
     check_sizes(plan, options.batch)
+    check_possible(budget, plan, options.batch)
     origin = Origin(
         net=run.plan.net_name,
         rule=run.plan.rule,
@@ -65,8 +69,12 @@ def export(
         recipe=run.calibration().recipe_name,
     )
     golden = make_golden(plan, state, train, options.batch)
-    source = Source(plan, state, methods(plan, {1, options.batch}))
-    return assemble(source, origin, golden, options.formats, options.target, out, watch)
+    alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
+    tile_bytes = min(
+        tile_bytes_for(budget, format, plan, options.batch) for format in options.formats
+    )
+    source = Source(plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes)
+    return assemble(source, origin, golden, options.formats, options.target, budget, out, watch)
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:

@@ -15,7 +15,7 @@ The scores that `train` returns are those before the update: test-then-train acc
 `dfedge.lower.plane` is the same for the label-plane form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, stack
@@ -121,9 +121,8 @@ Seen = tuple[int, Layer, Tensor, Tensor, Tensor]
 """Layer's number, layer, p, scores, coefficients of `ops.contrast`."""
 
 
-def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> list[Seen]:
+def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Iterator[Seen]:
     """One batch up through the layers from the cut on, each layer's error to ``settle``."""
-    found: list[Seen] = []
     below: tuple[int, Trace, Tensor] | None = None
     concordant = plan.rule == "df-r-concordant"
     for i in range(plan.cut, len(plan.layers)):
@@ -134,7 +133,7 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> lis
             layer.margin, layer.pull, layer.separation,
         )  # fmt: skip
         own = ops.spread(error, trace.h, layer.cells)
-        found.append((i, layer, p, scores, coefficient))
+        yield i, layer, p, scores, coefficient
         if below is not None:
             at = errors(state, i, layer, trace, own, concordant)
             down = carry(state, i, layer, at, concordant)
@@ -146,7 +145,6 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> lis
             below = (i, trace, own)
     if below is not None:
         settle(*below)
-    return found
 
 
 def _with(layer: Layer, h: Tensor, own: Tensor, down: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.lower.state import State, conv_name
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Conv, Join, Layer, Plan, Rule
+from dfedge.target import budget_of, load_target
 
 STEPS = 4
 RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")
@@ -222,7 +223,8 @@ def _export(drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress) 
     image = ImageRule(*plan.input_shape)
     origin = Origin("random", plan.rule, "random", names, image, [], 0.0, "random")
     source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
-    assemble(source, origin, replay(plan, drawn.state, x, y), formats, "host", out, watch)
+    golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
+    assemble(source, origin, golden, formats, "host", budget, out, watch)
 
 
 def _words(drawn: Drawn) -> str:

@@ -14,8 +14,10 @@ from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.litert.graph import File, Graph
 from dfedge.export.litert.lowerings import DTYPES, TABLE, Node, Ref
 from dfedge.export.litert.options import reshape_options
-from dfedge.export.liveness import Flow, peak_bytes
-from dfedge.export.program import Method, export_functional
+from dfedge.export.liveness import INPUT, Flow, blocks, footprint
+from dfedge.export.program import Method, export_functional, handed
+from dfedge.footprint import Footprint
+from dfedge.lower.state import layer_of
 from dfedge.quiet import quiet
 
 PROGRAM = "program.tflite"
@@ -23,16 +25,17 @@ PROGRAM = "program.tflite"
 
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write program.tflite with all methods."""
-    file, memory = File(), {}
+    file, memory, footprints = File(), {}, {}
     for i, method in enumerate(source.methods):
         progress(f"litert {method.name}", i, len(source.methods))
         graph = _translate(file, source, method)
-        memory[method.name] = _plan(graph, set(source.state))
+        memory[method.name], footprints[method.name] = _plan(graph, source, method)
     (folder / PROGRAM).write_bytes(file.to_bytes())
     progress("litert", len(source.methods), len(source.methods))
     versions = {name: version(name) for name in ("torch", "ai-edge-litert")}
     files = dict.fromkeys(memory, PROGRAM)
-    return Written(files, memory, "dfedge's own liveness plan of the LiteRT graph", versions)
+    by = "dfedge's own liveness plan of the LiteRT graph"
+    return Written(files, memory, by, versions, footprints)
 
 
 def _translate(file: File, source: Source, method: Method) -> Graph:
@@ -111,9 +114,13 @@ class _Walk:
         return tensor
 
 
-def _plan(graph: Graph, state: set[str]) -> MemoryPlan:
-    held = {index for name, index in graph.inputs.items() if name in state}
-    free = held | {i for i, buffer in enumerate(graph.constant) if buffer}
+def _plan(graph: Graph, source: Source, method: Method) -> tuple[MemoryPlan, Footprint]:
+    held = {index for name, index in graph.inputs.items() if name in source.state}
+    layers = {
+        index: layer
+        for name, index in graph.inputs.items()
+        if (layer := INPUT if name == "x" else layer_of(name)) is not None
+    }
     flow = Flow(
         nodes=[(inputs, outputs) for _, inputs, outputs, _ in graph.nodes],
         renamed={
@@ -121,7 +128,15 @@ def _plan(graph: Graph, state: set[str]) -> MemoryPlan:
         },
         inputs=[index for index in graph.inputs.values() if index not in held],
         outputs=list(graph.outputs.values()),
-        free=free,
+        free=held | {i for i, buffer in enumerate(graph.constant) if buffer},
+        layers=layers,
+        learned={
+            index
+            for name, index in graph.outputs.items()
+            if name.endswith(".next") and layer_of(name.removesuffix(".next")) is not None
+        },
+        handed=handed(source.plan, method.batch),
     )
-    arena = peak_bytes(flow, graph.bytes_of)
-    return MemoryPlan(arena, sum(graph.bytes_of(index) for index in held))
+    found = footprint(flow, blocks(flow, graph.bytes_of))
+    state = sum(graph.bytes_of(index) for index in held)
+    return MemoryPlan(found.lower_bound_bytes, state), found

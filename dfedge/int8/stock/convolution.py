@@ -47,18 +47,29 @@ def _weighted(seen: list[Tensor], w: Tensor) -> Tensor:
 
 
 def conv_relu(x: Tensor, w: Tensor, b: Tensor, shift: int, geometry: Sequence[int]) -> Tensor:
-    return _activation(conv_sum(x, w, b, geometry), shift)
+    return activation(conv_sum(x, w, b, geometry), shift)
 
 
-def _activation(total: Tensor, shift: int) -> Tensor:
+def activation(total: Tensor, shift: int) -> Tensor:
+    """``min(127, (max(0, total) + 2^(shift-1)) >> shift)``, int8."""
     return rounded(total.clamp(min=0), shift).clamp(max=ACTIVATION_MAX).to(I8)
 
 
 def add_relu(a: Tensor, c: Tensor, lift_a: int, lift_c: int, shift: int) -> Tensor:
-    return _activation(a * (1 << lift_a) + c.to(I32) * (1 << lift_c), shift)
+    return activation(a * (1 << lift_a) + c.to(I32) * (1 << lift_c), shift)
 
 
 def conv_back(e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int) -> Tensor:
+    kh, kw = geometry[:2]
+    seen = taps(surrounded(e, geometry, height, width), [kh, kw, 1, 0, 0, 0, 0])[::-1]
+    if geometry[7]:
+        return _weighted(seen, w)
+    mirrored = w.transpose(1, 2).reshape(-1, w.shape[1])
+    return matmul_signed(columns(seen), mirrored).reshape(len(e), height, width, w.shape[1])
+
+
+def surrounded(e: Tensor, geometry: Sequence[int], height: int, width: int) -> Tensor:
+    """An error with the zeros for the convolution, of stride 1, with the mirrored kernel."""
     kh, kw, stride, top, _, left, _ = geometry[:7]
     batch, rows, cols, channels = e.shape
     if stride > 1:  # zeros between the errors
@@ -66,17 +77,12 @@ def conv_back(e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width:
                   (0, 0, 0, stride - 1, 0, 0, 0, stride - 1))  # fmt: skip
         e = e.reshape(batch, rows * stride, cols * stride, channels)
         e = e[:, : (rows - 1) * stride + 1, : (cols - 1) * stride + 1]
-    # The convolution of e with the mirrored kernel; pads that would be negative cut e instead.
+    # Pads that would be negative cut e instead.
     above, before = kh - 1 - top, kw - 1 - left
     below = height + kh - 1 - above - e.shape[1]
     behind = width + kw - 1 - before - e.shape[2]
     e = F.pad(e, [0, 0, max(before, 0), max(behind, 0), max(above, 0), max(below, 0)])
-    e = e[:, max(-above, 0) :, max(-before, 0) :][:, : height + kh - 1, : width + kw - 1]
-    seen = taps(e, [kh, kw, 1, 0, 0, 0, 0])[::-1]
-    if geometry[7]:
-        return _weighted(seen, w)
-    mirrored = w.transpose(1, 2).reshape(-1, w.shape[1])
-    return matmul_signed(columns(seen), mirrored).reshape(batch, height, width, w.shape[1])
+    return e[:, max(-above, 0) :, max(-before, 0) :][:, : height + kh - 1, : width + kw - 1]
 
 
 def narrow(v: Tensor, shift: int) -> Tensor:

@@ -1,0 +1,100 @@
+"""The native interpreter: a bundle's plan and state, with no program file and no runtime package.
+
+It runs every bundle, whatever it was exported to, and takes any batch size.  The runtime ``c`` is
+the same over the sources, the table and the first state in the bundle's own folder ``c``: what a
+device is given.
+"""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+from dfedge.errors import DfedgeError
+from dfedge.native import build, sources
+from dfedge.native.library import load
+from dfedge.native.program import Program
+from dfedge.native.table import make_table
+from dfedge.state import State
+
+
+class NativeRunner:
+    """See `dfedge.device.runners.Runner`; one thread, any batch size."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        initial = bundle.initial_state()
+        ordered = {name: initial[name] for name in bundle.manifest.state_names}
+        plan = bundle.manifest.plan
+        self.program = Program(plan, make_table(plan, ordered), self.library(bundle))
+        self.set_state(initial)
+
+    @staticmethod
+    def library(bundle: Bundle) -> ctypes.CDLL:
+        """What computes."""
+        return load()
+
+    def set_state(self, state: State) -> None:
+        """Overwrite the whole state."""
+        self.program.write(dict(state))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state."""
+        return self.program.read()
+
+    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K]."""
+        return self.program.infer(x)
+
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, then the latent."""
+        return self.program.features(x)
+
+    def train(
+        self, x: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch."""
+        return self.program.train(x, y)
+
+    def train_from(
+        self, z: NDArray[np.int8], y: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch of latents."""
+        return self.program.train(z, y, latent=True)
+
+
+class ExportedRunner(NativeRunner):
+    """The same over what the bundle's folder ``c`` holds, compiled here.
+
+    Foreign code is never compiled: every source must be what this dfedge would write itself.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        super().__init__(bundle, threads)
+        library, table = self.program.library, self.program.table
+        library.net_program.restype = library.net_state.restype = ctypes.c_void_p
+        library.net_reset()
+        words = table.words
+        same = ctypes.string_at(library.net_program(), words.nbytes) == words.tobytes()
+        first = ctypes.string_at(library.net_state(), table.state_bytes)
+        if not same or first != self.program.state.tobytes():
+            raise DfedgeError(f"{bundle.folder}/c: its tables are not the manifest's; export again")
+
+    @staticmethod
+    def library(bundle: Bundle) -> ctypes.CDLL:
+        """The bundle's own."""
+        manifest, record = bundle.manifest, bundle.format("c")
+        folder, plan, state = bundle.folder / "c", manifest.plan, bundle.initial_state()
+        table = make_table(plan, {name: state[name] for name in manifest.state_names})
+        called = [m for m in manifest.methods if m.kind in ("infer", "train")]
+        batch = max(method.batch for method in called)
+        arena = max(record.memory[method.name].arena_bytes for method in called)
+        header = sources.header(plan.input_shape, table, batch, arena)
+        wrong = sources.differing(folder, sources.compiled(header, sources.source(table, state)))
+        if wrong is not None:
+            raise DfedgeError(
+                f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "
+                "export again, or choose --runtime native"
+            )
+        return load(build.library(folder))

@@ -1,0 +1,62 @@
+"""C: the net as static tables beside the kernels' sources, for a machine without any runtime."""
+
+import shutil
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from dfedge import configs
+from dfedge.bundle import MemoryPlan
+from dfedge.errors import DfedgeError
+from dfedge.export import planned
+from dfedge.export.formats import Progress, Source, Written
+from dfedge.export.golden import to_arrays
+from dfedge.native import build, sources
+from dfedge.native.program import Program
+from dfedge.native.table import ABI, make_table
+from dfedge.target import load_target
+
+
+def _copy_board(target: str, folder: Path) -> None:
+    """Startup code, and the linker file that lies beside the target's .toml, in its folder."""
+    targets = configs.folder("targets")
+    script = configs.find(targets, "target", target).with_suffix("") / "link.ld"
+    if not script.is_file():
+        raise DfedgeError(f"{script} is missing: a target with a cpu needs a linker file")
+    shutil.copytree(targets / "cortex-m", folder)
+    shutil.copy(script, folder)
+
+
+def write(source: Source, folder: Path, watch: Progress) -> Written:
+    """See `dfedge.export.formats.Writer`; the arenas are those that the interpreter asks for.
+
+    Raises:
+        DfedgeError: no C compiler here, which the plan of the memory and the verification need.
+    """
+    watch("c", 0, 1)
+    state = to_arrays(source.state)
+    table = make_table(source.plan, state)
+    program = Program(source.plan, table)
+    arenas = {m.name: program.arena_bytes(planned.CALLS[m.kind], m.batch) for m in source.methods}
+    called = [m for m in source.methods if m.kind in ("infer", "train")]
+    batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
+    target = load_target(source.target)
+    shutil.copytree(build.RUNNER, folder / "run")
+    if target.cpu:
+        _copy_board(source.target, folder / "board")
+    header = sources.header(source.plan.input_shape, table, batch, arena)
+    (folder / "dfedge").mkdir()
+    for name, content in sources.compiled(header, sources.source(table, state)).items():
+        (folder / name).write_bytes(content)
+    (folder / "net.dfe").write_bytes(sources.image(table, program.block(state)))
+    (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu))
+    watch("c", 1, 1)
+    memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
+    files = dict.fromkeys(arenas, "net.c")
+    versions = {"dfedge native ABI": str(ABI)}
+    footprints = {}
+    for m in source.methods:  # the interpreter reuses bytes that the schedule keeps apart
+        found = planned.native(source.plan, m)
+        bound = min(found.lower_bound_bytes, arenas[m.name])
+        footprints[m.name] = replace(found, lower_bound_bytes=bound)
+    return Written(files, memory, "dfedge's interpreter", versions, footprints)

@@ -1,0 +1,78 @@
+"""The largest batch and the deepest trainable suffix that fit a device, before any export."""
+
+import msgspec
+from msgspec.structs import replace
+
+from dfedge.errors import DfedgeError
+from dfedge.export.budget import TIGHTEST, deepest, largest_batch, needs_bytes
+from dfedge.export.options import ExportOptions, device_rule, first_learning
+from dfedge.export.program import Method
+from dfedge.learn.run import Run
+from dfedge.learn.skeleton import skeleton
+from dfedge.plan import Plan
+from dfedge.target import budget_of, check_runtimes, load_target
+
+LIMIT = 256
+"""The largest batch that is tried."""
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """What fits.
+
+    Attributes:
+        allowed_bytes: of arena and state together.
+        batch: the largest power of two at which the wanted layers train; 0: not even one sample.
+        batch_bytes: arena and state there.
+        train_layers: ``all``, or the deepest ``last:N`` that trains at batch 1; empty: none.
+        train_layers_bytes: arena and state there.
+        infer_bytes: arena and state of inference at batch 1.
+    """
+
+    allowed_bytes: int
+    format: str
+    batch: int
+    batch_bytes: int
+    train_layers: str
+    train_layers_bytes: int
+    infer_bytes: int
+
+
+def sized(run: Run, options: ExportOptions) -> Plan:
+    """A run's plan as far as sizes go: no weights are read.
+
+    Raises:
+        UsageError: an unknown rule, or ``--train-layers`` beyond the net.
+    """
+    own = run.plan
+    rows = len(own.classes) + options.spare_classes
+    plan = skeleton(own.net, own.image.shape, rows, own.form)
+    cut = first_learning(options.train_layers, len(plan.layers))
+    return replace(plan, rule=device_rule(options.rule, run), cut=cut)
+
+
+def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> Fit:
+    """Find what fits, by the computed plan of the first format in its smallest tiles.
+
+    Raises:
+        UsageError: an unknown target, budget, format or rule.
+        DfedgeError: not even inference fits.
+    """
+    target = load_target(options.target)
+    (format, *_) = options.formats
+    check_runtimes(target, options.target, [format])
+    budget = budget_of(target, options.target, options.budget)
+    plan = sized(run, options)
+    infer = needs_bytes(plan, Method("infer", 1), format)
+    if infer > budget.ram_bytes:
+        raise DfedgeError(
+            f"even inference at batch 1 needs {infer:,} B of RAM by the computed plan of {format} "
+            f"(tiles of {TIGHTEST:,} B); {budget.words} allows {budget.ram_bytes:,} B; "
+            "train a narrower net, or choose a larger --target"
+        )
+    batch = largest_batch(budget, format, plan, limit)
+    if batch:
+        layers = options.train_layers, needs_bytes(plan, Method("train", 1), format)
+    else:
+        found = deepest(budget, format, plan, 1)
+        layers = (f"last:{found[0]}", found[1]) if found else ("", 0)
+    return Fit(budget.ram_bytes, format, *(batch or (0, 0)), *layers, infer)

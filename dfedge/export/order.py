@@ -1,0 +1,59 @@
+"""Rewritings of a program's graph that change when its tensors live, and no bit of them."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pairs
+
+ops = torch.ops.dfedge
+
+
+def pool_errors(program: ExportedProgram) -> ExportedProgram:
+    """Hand pooled errors to the updates that would read them spread over a whole map."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.target is ops.conv_update.default:
+            x, error, *rest = node.args
+            target, given = ops.conv_update_pooled.default, [x]
+        elif node.target is ops.bias_update.default:
+            error, *rest = node.args
+            target, given = ops.bias_update_pooled.default, []
+        else:
+            continue
+        if error.target is ops.spread.default:
+            with graph.inserting_before(node):
+                fused = graph.call_function(target, (*given, *error.args, *rest))
+            fused.meta = dict(node.meta)
+            node.replace_all_uses_with(fused)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
+
+
+def write_back_early(module: GraphModule) -> None:
+    """Move every copy into the state up, right behind the last reader of what it overwrites.
+
+    ExecuTorch puts them at the end, where all new weights would be alive together.
+    """
+    graph = module.graph
+    place = {node: i for i, node in enumerate(graph.nodes)}
+    for node in [n for n in graph.nodes if n.target is torch.ops.aten.copy_.default]:
+        state, value = node.args
+        readers = [reader for reader in _readers(state) if reader is not node]
+        last = max([*readers, value], key=place.__getitem__)
+        last.append(node)
+    module.recompile()
+
+
+def _readers(node: Node) -> Iterator[Node]:
+    """Who reads a tensor, also by another name for the same bytes."""
+    for user in node.users:
+        if user.op == "output":
+            continue
+        yield user
+        if getattr(user.target, "__name__", "") == "view":
+            yield from _readers(user)

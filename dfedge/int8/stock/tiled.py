@@ -1,0 +1,344 @@
+"""The stock rendering a tile at a time, for a runtime that plans one arena: the same bits.
+
+Whole maps exist as int8 only.  Products, float32 copies and int32 sums exist for one tile: a few
+rows of one sample, or a few small samples.  A convolution adds up the rows of its kernel one after
+the other.  An update goes through its weights in blocks; a block is summed over all tiles, rounded
+(the dither's phase says where in the tensor it lies) and narrowed before the next one begins.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
+from dfedge.int8.rounding import LATTICE
+from dfedge.int8.stock import convolution, pooling, update
+from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
+
+FLOORS = (128 * 1024, 32 * 1024, 8 * 1024, 0)
+"""Sizes of tiles, `Tiled.floor`: the smaller, the less memory and the more operators."""
+SUM_BYTES = 24
+"""Of one weight while its block is rounded: about six int32."""
+WIDE_BYTES = 16
+"""Of one value of a map while an operation holds it as int32."""
+
+ErrorOf = Callable[["Tile"], Tensor]
+"""The error at a tile's outputs, int8 [b, r, W, O]."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Samples ``[b0, b1)`` of a batch and rows ``[r0, r1)`` of their maps."""
+
+    b0: int
+    b1: int
+    r0: int
+    r1: int
+
+    def of(self, maps: Tensor) -> Tensor:
+        """What the tile holds of [B, H, W, C]."""
+        return _part(_part(maps, 0, self.b0, self.b1), 1, self.r0, self.r1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of a kernel and input channels ``[c0, c1)`` of its weights."""
+
+    row: int
+    c0: int
+    c1: int
+
+    def of(self, w: Tensor, kernel_width: int) -> Tensor:
+        """What the block holds of [kh*kw, C, O]."""
+        rows = _part(w, 0, self.row * kernel_width, (self.row + 1) * kernel_width)
+        return _part(rows, 1, self.c0, self.c1)
+
+
+def tiles(batch: int, rows: int, row_bytes: int, allowed: int) -> list[Tile]:
+    """Cut ``batch`` maps of ``rows`` rows so that a tile's temporaries stay within ``allowed``.
+
+    One row of one sample is the least.
+    """
+    samples = allowed // (rows * row_bytes)
+    if samples:
+        return [Tile(b, min(b + samples, batch), 0, rows) for b in range(0, batch, samples)]
+    step = max(allowed // row_bytes, 1)
+    return [
+        Tile(b, b + 1, r, min(r + step, rows)) for b in range(batch) for r in range(0, rows, step)
+    ]
+
+
+def _part(x: Tensor, dim: int, first: int, end: int, step: int = 1) -> Tensor:
+    """A slice, or x itself where that is all of it: a slice is a copy."""
+    if (first, step) == (0, 1) and end >= x.shape[dim]:
+        return x
+    return x[(slice(None),) * dim + (slice(first, end, step),)]
+
+
+def _cat(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
+
+
+def _output(x: Tensor, geometry: Sequence[int]) -> tuple[int, int]:
+    kh, kw, stride, top, bottom, left, right = geometry[:7]
+    height = (x.shape[1] + top + bottom - kh) // stride + 1
+    return height, (x.shape[2] + left + right - kw) // stride + 1
+
+
+def _row_bytes(channels: int, out: int, width: int, kernel_width: int) -> int:
+    """Of one row of outputs: its columns as int8 and as float32, and two sums of four bytes."""
+    return width * (5 * kernel_width * channels + 8 * out)
+
+
+def _columns(x: Tensor, tile: Tile, i: int, geometry: Sequence[int]) -> Tensor | None:
+    """What row i of the kernel sees for a tile's outputs: int8 [positions, kw*C]; None: zeros."""
+    _, kw, stride, top, _, left, right = geometry[:7]
+    first = tile.r0 * stride - top + i
+    rows = range(first, first + (tile.r1 - tile.r0) * stride, stride)
+    inside = [row for row in rows if 0 <= row < x.shape[1]]
+    if not inside:
+        return None
+    seen = _part(_part(x, 0, tile.b0, tile.b1), 1, inside[0], inside[-1] + 1, stride)
+    above, below = (inside[0] - first) // stride, (rows[-1] - inside[-1]) // stride
+    if any((left, right, above, below)):
+        seen = F.pad(seen, (0, 0, left, right, above, below))
+    width = (seen.shape[2] - kw) // stride * stride + 1
+    return convolution.columns([_part(seen, 2, j, j + width, stride) for j in range(kw)])
+
+
+def _joined(made: list[Tensor], height: int) -> Tensor:
+    """Tiles in their order as maps of ``height`` rows."""
+    if len(made) == 1:
+        return made[0]
+    if made[0].shape[1] == height:
+        return torch.cat(made)
+    rows = torch.cat([tile.reshape(-1, *tile.shape[2:]) for tile in made])
+    return rows.reshape(-1, height, *rows.shape[1:])
+
+
+def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
+    """`pooling.spread` for any tile: products of int8 and 0 or 1 stay int8."""
+    height, width = (-(-n // cells) for n in h.shape[1:3])
+
+    def of(tile: Tile) -> Tensor:
+        first, last = tile.r0 // height, -(-tile.r1 // height)
+        rows, count, channels = last - first, tile.b1 - tile.b0, h.shape[3]
+        e = _part(
+            _part(error.reshape(-1, cells, cells, channels), 0, tile.b0, tile.b1), 1, first, last
+        )
+        e = e.reshape(count, rows, 1, cells, 1, channels)
+        e = e.expand(count, rows, height, cells, width, channels)
+        e = e.reshape(count, rows * height, cells * width, channels)
+        e = _part(_part(e, 1, tile.r0 - first * height, tile.r1 - first * height), 2, 0, h.shape[2])
+        return e * tile.of(h).clamp(0, 1)
+
+    return of
+
+
+def _correlated(
+    x: Tensor, error: ErrorOf, group: list[Block], cut: list[Tile], geometry: Sequence[int]
+) -> list[Tensor | None]:
+    """Of each block its correlation with the error, int32 [O, kw*C]; None: it sees only zeros."""
+    totals: list[Tensor | None] = [None] * len(group)
+    for tile in cut:
+        e = error(tile)
+        turned = e.reshape(-1, e.shape[3]).transpose(0, 1)
+        for n, block in enumerate(group):
+            seen = _columns(_part(x, 3, block.c0, block.c1), tile, block.row, geometry)
+            if seen is not None:
+                part, total = matmul_signed(turned, seen), totals[n]
+                totals[n] = part if total is None else total + part
+    return totals
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """The rendering.
+
+    Attributes:
+        floor: bytes of temporaries that a tile may have beyond those alive beside it.
+    """
+
+    floor: int = FLOORS[0]
+
+    def _allowed(self, *alive: int) -> int:
+        """Temporaries may weigh as much as the int8 tensors alive beside them, and the floor."""
+        return self.floor + sum(alive)
+
+    def _convolve(
+        self,
+        x: Tensor,
+        w: Tensor,
+        geometry: Sequence[int],
+        multiply: Callable[[Tensor, Tensor], Tensor],
+        finish: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """``finish(conv(x, w))``, of int32 accumulators [positions, O]."""
+        (height, width), (kh, kw), out = _output(x, geometry), geometry[:2], w.shape[2]
+        made = []
+        row = _row_bytes(x.shape[3], out, width, kw)
+        allowed = self._allowed(x.numel(), len(x) * height * width * out)
+        for tile in tiles(len(x), height, row, allowed):
+            total = None
+            for i in range(kh):
+                seen = _columns(x, tile, i, geometry)
+                if seen is None:
+                    continue
+                part = multiply(seen, _part(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
+                total = part if total is None else total + part
+            shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
+            if total is None:
+                total = torch.zeros((shape[0] * shape[1] * width, out), dtype=I32)
+            made.append(finish(total).reshape(shape))
+        return _joined(made, height)
+
+    def by_samples(self, op: Callable[..., Tensor], maps: int) -> Callable[..., Tensor]:
+        """An operation that treats every sample alike, on a few samples at a time.
+
+        Args:
+            maps: how many of its first arguments have a row for each sample.
+        """
+
+        def tiled(*args: Any) -> Tensor:
+            given, rest = args[:maps], args[maps:]
+            largest = max(a.numel() for a in given)
+            step = max(1, len(given[0]) * self._allowed(2 * largest) // (WIDE_BYTES * largest))
+            if step >= len(given[0]):
+                return op(*args)
+            starts = range(0, len(given[0]), step)
+            made = [op(*(_part(a, 0, b, b + step) for a in given), *rest) for b in starts]
+            return torch.cat(made)
+
+        return tiled
+
+    def conv_sum(self, x: Tensor, w: Tensor, b: Tensor, geometry: Sequence[int]) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_sum, 1)(x, w, b, geometry)
+        return self._convolve(x, w, geometry, matmul_i32, lambda total: total + b)
+
+    def conv_relu(
+        self, x: Tensor, w: Tensor, b: Tensor, shift: int, geometry: Sequence[int]
+    ) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_relu, 1)(x, w, b, shift, geometry)
+        finish = convolution.activation
+        return self._convolve(x, w, geometry, matmul_i32, lambda total: finish(total + b, shift))
+
+    def conv_back(
+        self, e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int
+    ) -> Tensor:
+        if geometry[7]:
+            return self.by_samples(convolution.conv_back, 1)(e, w, geometry, height, width)
+        e = convolution.surrounded(e, geometry, height, width)
+        mirrored = torch.cat([w[t : t + 1] for t in reversed(range(len(w)))]).transpose(1, 2)
+        plain = [*geometry[:2], 1, 0, 0, 0, 0, 0]
+        return self._convolve(e, mirrored, plain, matmul_signed, lambda total: total)
+
+    def spread(self, error: Tensor, h: Tensor, cells: int) -> Tensor:
+        whole = Tile(0, len(h), 0, h.shape[1])
+        return error_of(error, h, cells)(whole)
+
+    def conv_update(
+        self, x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
+    ) -> Tensor:
+        return self._updated(x, lambda tile: tile.of(e), e.numel(), w, shift, phase, geometry)
+
+    def conv_update_pooled(
+        self, x: Tensor, error: Tensor, h: Tensor, cells: int, w: Tensor, shift: Tensor,
+        phase: Tensor, geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        return self._updated(x, error_of(error, h, cells), h.numel(), w, shift, phase, geometry)
+
+    def _updated(
+        self,
+        x: Tensor,
+        error: ErrorOf,
+        outputs: int,
+        w: Tensor,
+        shift: Tensor,
+        phase: Tensor,
+        geometry: Sequence[int],
+    ) -> Tensor:
+        (height, width), (kh, kw), channels = _output(x, geometry), geometry[:2], w.shape[1]
+        if geometry[7]:
+            return self._updated_depthwise(x, error, height, w, shift, phase, geometry)
+        out, allowed = w.shape[2], self._allowed(x.numel(), outputs)
+        step = min(max(max(2 * allowed, w.numel()) // (SUM_BYTES * kw * out), 1), channels)
+        cut = tiles(len(x), height, _row_bytes(step, out, width, kw), allowed)
+        blocks = [
+            Block(i, c, min(c + step, channels))
+            for i in range(kh)
+            for c in range(0, channels, step)
+        ]
+        together = max(allowed // (4 * kw * step * out), 1)
+        made: list[Tensor] = []
+        for first in range(0, len(blocks), together):
+            group = blocks[first : first + together]
+            totals = _correlated(x, error, group, cut, geometry)
+            for block, total in zip(group, totals, strict=True):
+                old = block.of(w, kw)
+                if total is None:
+                    made.append(old)
+                    continue
+                v = total.transpose(0, 1).reshape(old.shape)
+                at = phase + (LATTICE[0] * block.row * kw + LATTICE[1] * block.c0)
+                moved = update.scaled_round(v, shift, at)
+                made.append((old.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8))
+        each = len(made) // kh
+        rows = [_cat(made[i : i + each], 1) for i in range(0, len(made), each)]
+        return _cat(rows, 0)
+
+    def _updated_depthwise(
+        self, x: Tensor, error: ErrorOf, height: int, w: Tensor, shift: Tensor, phase: Tensor,
+        geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        total = None
+        step = max(1, len(x) * self._allowed(2 * x.numel()) // (WIDE_BYTES * x.numel()))
+        for b in range(0, len(x), step):
+            tile = Tile(b, min(b + step, len(x)), 0, height)
+            part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
+            total = part if total is None else total + part
+        assert total is not None
+        moved = update.scaled_round(total, shift, phase)
+        return (w.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)
+
+    def bias_update(self, e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
+        return self._moved_bias(lambda tile: tile.of(e), tuple(e.shape), b, shift, phase)
+
+    def bias_update_pooled(
+        self, error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor
+    ) -> Tensor:
+        return self._moved_bias(error_of(error, h, cells), tuple(h.shape), b, shift, phase)
+
+    def _moved_bias(
+        self, error: ErrorOf, shape: tuple[int, ...], b: Tensor, shift: Tensor, phase: Tensor
+    ) -> Tensor:
+        batch, height, width, out = shape
+        total = None
+        row = width * out
+        for tile in tiles(batch, height, WIDE_BYTES * row, self._allowed(batch * height * row)):
+            part = error(tile).to(I32).sum((0, 1, 2), dtype=I32)
+            total = part if total is None else total + part
+        assert total is not None
+        return (b - update.scaled_round(total, shift, phase)).clamp(-BIAS_MAX, BIAS_MAX)
+
+    def decompositions(self) -> dict[Any, Callable[..., Any]]:
+        """Operation -> tiled rendering, for those whose maps are large."""
+        ops = torch.ops.dfedge
+        own = (
+            self.conv_sum, self.conv_relu, self.conv_back, self.spread, self.conv_update,
+            self.bias_update, self.conv_update_pooled, self.bias_update_pooled,
+        )  # fmt: skip
+        found = {getattr(ops, one.__name__).default: one for one in own}
+        wide: dict[Callable[..., Tensor], int] = {
+            convolution.add_relu: 2, convolution.narrow: 1, convolution.gate: 2,
+            convolution.add_errors: 2, pooling.unpool: 2, pooling.pool_cells: 1,
+        }  # fmt: skip
+        return found | {
+            getattr(ops, one.__name__).default: self.by_samples(one, maps)
+            for one, maps in wide.items()
+        }

@@ -1,0 +1,37 @@
+"""A state of zeros for a plan: where only sizes matter, before there are weights."""
+
+import torch
+
+from dfedge.lower.state import State, conv_name
+from dfedge.plan import Plan
+
+
+def blank(plan: Plan) -> State:
+    """Every tensor of `dfedge.lower.state` at its size, all zero but the mask of live classes."""
+    state: State = {}
+
+    def zeros(name: str, *shape: int, dtype: torch.dtype = torch.int8) -> None:
+        state[name] = torch.zeros(shape, dtype=dtype)
+
+    for i, layer in enumerate(plan.layers):
+        for j, conv in enumerate(layer.convs):
+            name = conv_name(i, j)
+            shape = conv.taps, conv.in_channels, 1 if conv.depthwise else conv.channels
+            zeros(f"{name}.weight", *shape)
+            zeros(f"{name}.bias", conv.channels, dtype=torch.int32)
+            if plan.rule.startswith("df-r"):
+                zeros(f"{name}.feedback", *shape)
+        if plan.form == "one-pass":
+            zeros(f"layer{i}.anchors", plan.classes, layer.features)
+    if plan.form == "label-plane":
+        height, width, _ = plan.input_shape
+        zeros("planes", plan.classes, height * width * 2)
+    convs = sum(len(layer.convs) for layer in plan.layers)
+    state["live"] = torch.ones(plan.classes, dtype=torch.int8)
+    zeros("weight_shift", convs, dtype=torch.int32)
+    zeros("bias_shift", convs, dtype=torch.int32)
+    if plan.form == "one-pass":
+        zeros("anchor_shift", len(plan.layers), dtype=torch.int32)
+    for name in ("phase", "error", "pace"):
+        zeros(name, dtype=torch.int32)
+    return state

@@ -1,0 +1,105 @@
+"""The C library, compiled on the machine that runs it, at first use, into the user's cache.
+
+Not at install: so `pip install dfedge` needs no compiler, one wheel serves every machine, and the
+compiler may use all that this processor has.  It takes a few seconds, once for each version of the
+sources.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from dfedge.errors import DfedgeError
+
+SOURCES = Path(__file__).parent / "src"
+RUNNER = Path(__file__).parent / "run"
+"""The command-line program dfedge-run."""
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
+OWN_PROCESSOR = "-march=native"
+NAME = "libdfedge.so"
+APART = ("board", "run")
+"""Of an exported folder: startup code and a program, which are no part of the library."""
+
+
+def compiler() -> str | None:
+    """The C compiler: ``$CC``, else the first of `COMPILERS` that is here."""
+    wanted = os.environ.get("CC")
+    names = (wanted,) if wanted else COMPILERS
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def required_compiler() -> str:
+    """As `compiler`.
+
+    Raises:
+        DfedgeError: none is here.
+    """
+    found = compiler()
+    if found is None:
+        raise DfedgeError(
+            f"no C compiler found ({', '.join(COMPILERS)}, or $CC); "
+            "install one (Debian: apt-get install gcc libc6-dev), or choose another --runtime"
+        )
+    return found
+
+
+def library(folder: Path = SOURCES) -> Path:
+    """Compile the sources under a folder, once, and give the shared library's path.
+
+    Raises:
+        DfedgeError: no compiler, or one that refuses the sources.
+    """
+    found = required_compiler()
+    files = compiled_files(folder)
+    sources = [path for path in files if path.suffix == ".c"]
+    key = hashlib.sha256("\0".join([found, *FLAGS, _processor()]).encode())
+    for path in files:
+        key.update(path.name.encode() + b"\0" + path.read_bytes())
+    place = cache() / key.hexdigest()[:24] / NAME
+    if not place.exists():
+        _compile(found, sources, place)
+    return place
+
+
+def compiled_files(folder: Path) -> list[Path]:
+    """Sources and headers of the library under a folder."""
+    files = [*folder.rglob("*.c"), *folder.rglob("*.h")]
+    return sorted(path for path in files if path.relative_to(folder).parts[0] not in APART)
+
+
+def cache() -> Path:
+    """Where compiled libraries are kept."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "dfedge" / "native"
+
+
+def _processor() -> str:
+    """What a library made for this processor may depend on: a cache may be shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {flags}"
+
+
+def _compile(found: str, sources: list[Path], place: Path) -> None:
+    """The library appears whole, whoever else compiles it at the same time."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+            made = Path(scratch) / NAME
+            for flags in ([*FLAGS, OWN_PROCESSOR], FLAGS):
+                command = [found, *flags, "-o", str(made), *map(str, sources)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode == 0:
+                    os.replace(made, place)
+                    return
+    except OSError as error:
+        raise DfedgeError(f"{place}: cannot be written ({error}); set $XDG_CACHE_HOME") from error
+    raise DfedgeError(f"{found} refuses the native kernels: {done.stderr.strip()[:500]}")

@@ -1,0 +1,92 @@
+"""The compiled library by ctypes: loaded once, its structures checked, its statuses as errors."""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from dfedge.errors import DfedgeError
+from dfedge.native import build
+from dfedge.native.table import Table
+
+STATUS = (
+    "done",
+    "the program was made for another version of the native library; export again",
+    "the program holds a size or an offset that the integer step cannot hold; export again",
+    "the batch is larger than the integer step's sums can hold; use a smaller one",
+    "the arena is too small; ask dfe_arena_bytes",
+    "the state or the arena does not begin at a multiple of 4 bytes",
+    "an input value lies outside 0..127",
+    "a label is no class of the program",
+    "the state holds a value that learning can never reach; delete it to start anew",
+    "the program has no such entry point",
+)
+"""What a `dfe_status` means, by number."""
+
+POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32
+CALLS: dict[str, tuple[object, ...]] = {
+    "dfe_check": (POINTER,),
+    "dfe_check_state": (POINTER, POINTER),
+    "dfe_arena_bytes": (POINTER, INT, INT),
+    "dfe_infer": (POINTER, POINTER, INT, POINTER, POINTER, POINTER, SIZE),
+    "dfe_step": (POINTER, POINTER, INT, *(POINTER,) * 5, SIZE),
+    "dfe_step_from": (POINTER, POINTER, INT, *(POINTER,) * 5, SIZE),
+    "dfe_features": (POINTER, POINTER, INT, *(POINTER,) * 4, SIZE),
+    "dfe_layout": (POINTER,),
+    "dfe_level_name": (INT,),
+    "dfe_use_level": (INT,),
+    "dfe_level_used": (),
+}
+"""Entry point -> its arguments."""
+
+
+@cache
+def load(path: Path | None = None) -> ctypes.CDLL:
+    """The library at a path; None: compiled from the package's own sources.
+
+    Raises:
+        DfedgeError: it cannot be built or loaded, or lacks an entry point.
+    """
+    path = path or build.library()
+    try:
+        library = ctypes.CDLL(str(path))
+        for name, arguments in CALLS.items():
+            getattr(library, name).argtypes = arguments
+    except (OSError, AttributeError) as error:
+        raise DfedgeError(f"{path}: is no native library of this dfedge: {error}") from error
+    library.dfe_arena_bytes.restype = ctypes.c_int64
+    library.dfe_level_name.restype = ctypes.c_char_p
+    return library
+
+
+def check_layout(library: ctypes.CDLL, table: Table) -> None:
+    """Refuse a library whose structures are not the table's.
+
+    Raises:
+        DfedgeError: with both layouts.
+    """
+    words = (INT * 3)()
+    library.dfe_layout(words)
+    if tuple(words) != table.structure_words:
+        raise DfedgeError(
+            f"the native library's structures are of {list(words)} words, this dfedge's of "
+            f"{list(table.structure_words)}; {STATUS[1]}"
+        )
+
+
+def check(status: int, doing: Callable[[], str]) -> None:
+    """Turn a status into an error.
+
+    Raises:
+        DfedgeError: saying what was being done and why it was refused.
+    """
+    if status:
+        raise DfedgeError(f"{doing()}: {STATUS[status]}")
+
+
+def levels(library: ctypes.CDLL) -> list[str]:
+    """Names of the instruction sets that were compiled in; portable C is number 0."""
+    names: list[str] = []
+    while (name := library.dfe_level_name(len(names))) is not None:
+        names.append(name.decode())
+    return names

@@ -1,0 +1,112 @@
+"""A plan and its state, ready to be called: one block of state, one arena for each kind of call."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.native.library import check, check_layout, load
+from dfedge.native.table import Table
+from dfedge.plan import Plan
+
+INFER, TRAIN, TRAIN_FROM, FEATURES = range(4)
+"""Kinds of calls, as ``dfedge.h`` numbers them."""
+
+
+class Program:
+    """A net in the C interpreter, at any batch size.
+
+    Attributes:
+        plan, table: of the net.
+        library: what computes.
+        state: uint8, the block that training rewrites in place.
+    """
+
+    def __init__(self, plan: Plan, table: Table, library: ctypes.CDLL | None = None) -> None:
+        self.plan, self.table = plan, table
+        self.library = library or load()
+        check_layout(self.library, table)
+        self._words = table.words
+        check(self.library.dfe_check(self._at(self._words)), lambda: "the native program")
+        self.state = np.zeros(table.state_bytes, np.uint8)
+        self._arena = np.empty(0, np.uint8)
+
+    def block(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        """A state as it lies in memory."""
+        block = np.zeros_like(self.state)
+        for name, tensor in self.table.tensors.items():
+            raw = np.ascontiguousarray(state[name]).reshape(-1).view(np.uint8)
+            block[tensor.offset : tensor.offset + tensor.bytes] = raw
+        return block
+
+    def write(self, state: dict[str, NDArray[Any]]) -> None:
+        """Overwrite the whole state.
+
+        Raises:
+            DfedgeError: a value that learning can never reach; the state is as it was.
+        """
+        new = self.block(state)
+        status = self.library.dfe_check_state(self._at(self._words), self._at(new))
+        check(status, lambda: "the state")
+        self.state[:] = new
+
+    def read(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state."""
+        return {
+            name: self.state[tensor.offset : tensor.offset + tensor.bytes]
+            .view(tensor.dtype)
+            .reshape(tensor.shape)
+            .copy()
+            for name, tensor in self.table.tensors.items()
+        }
+
+    def arena_bytes(self, call: int, batch: int) -> int:
+        """What a call needs beside the state.
+
+        Raises:
+            DfedgeError: it cannot be run at this batch size.
+        """
+        needs: int = self.library.dfe_arena_bytes(self._at(self._words), call, batch)
+        check(-min(needs, 0), lambda: f"a call of {batch} samples")
+        return needs
+
+    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Scores [B, K] of x [B, H, W, C]."""
+        scores = np.empty((len(x), self.plan.classes), np.int32)
+        self._call("dfe_infer", INFER, x, scores)
+        return scores
+
+    def train(
+        self, x: NDArray[np.int8], y: NDArray[np.int32], latent: bool = False
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Learn one batch of images, or of latents: scores before it [B, K], active samples [L]."""
+        scores = np.empty((len(x), self.plan.classes), np.int32)
+        active = np.empty(len(self.plan.layers), np.int32)
+        labels = np.ascontiguousarray(y, np.int32)
+        name, call = ("dfe_step_from", TRAIN_FROM) if latent else ("dfe_step", TRAIN)
+        self._call(name, call, x, labels, scores, active)
+        return scores, active
+
+    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """What each layer's anchors see, [B, d] a layer, then the latent."""
+        sizes = [len(x) * layer.features for layer in self.plan.layers]
+        seen = np.empty(sum(sizes), np.int8)
+        latent = np.empty((len(x), *self.plan.latent_shape), np.int8)
+        self._call("dfe_features", FEATURES, x, seen, latent)
+        ends = np.cumsum(sizes)[:-1]
+        return [part.reshape(len(x), -1) for part in np.split(seen, ends)] + [latent]
+
+    def _call(self, name: str, call: int, x: NDArray[np.int8], *rest: NDArray[Any]) -> None:
+        x = np.ascontiguousarray(x, np.int8)
+        needs = self.arena_bytes(call, len(x))
+        if needs > self._arena.nbytes:
+            self._arena = np.empty(needs, np.uint8)
+        given = [self._at(self._words), self._at(self.state), len(x), self._at(x)]
+        given += [self._at(array) for array in rest]
+        status = getattr(self.library, name)(*given, self._at(self._arena), self._arena.nbytes)
+        check(status, lambda: f"{name} of {len(x)} samples")
+
+    @staticmethod
+    def _at(array: NDArray[Any]) -> int:
+        return array.ctypes.data

@@ -1,0 +1,196 @@
+"""A net as C source: static tables, the first state, and a block of memory for both calls.
+
+    dfedge/     the kernels and the interpreter, as they lie in `dfedge.native`
+    net.h       sizes, and ``net_step`` / ``net_infer``
+    net.c       the table, the state and the arena
+    net.dfe     table and state as one file, for the program in run/ (dfedge-run)
+    CMakeLists.txt
+
+No number is computed on the device that could be written down here, nothing is allocated.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.native import build
+from dfedge.native.table import Fields, Table
+
+ROW = 96
+"""Characters of a row of numbers."""
+
+
+def compiled(header: str, source: str) -> dict[str, bytes]:
+    """Every file that becomes the library, by its path in the folder."""
+    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in sorted(build.SOURCES.iterdir())}
+    return kernels | {"net.h": header.encode(), "net.c": source.encode()}
+
+
+def differing(folder: Path, wanted: dict[str, bytes]) -> str | None:
+    """The first file under a folder that is not as wanted, or that would be compiled as well."""
+    for name, content in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != content:
+            return name
+    found = (path.relative_to(folder) for path in build.compiled_files(folder))
+    return next((path.as_posix() for path in found if path.as_posix() not in wanted), None)
+
+
+def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: int) -> str:
+    """``net.h`` for images [H, W, C] in batches of at most ``batch``."""
+    height, width, channels = shape
+    return f"""/* Made by dfedge export; see dfedge/dfedge.h for what the calls do and refuse. */
+#ifndef NET_H
+#define NET_H
+
+#include "dfedge/dfedge.h"
+
+#define NET_HEIGHT {height}
+#define NET_WIDTH {width}
+#define NET_CHANNELS {channels}
+#define NET_CLASSES {table.program["classes"]}
+#define NET_LAYERS {table.program["layers"]}
+#define NET_BATCH {batch}
+#define NET_STATE_BYTES {table.state_bytes}
+#define NET_ARENA_BYTES {arena_bytes}
+
+/* The table, and the state in memory: what training changes. */
+const dfe_program *net_program(void);
+void *net_state(void);
+
+/* Back to the state that was exported; the first thing to call. */
+void net_reset(void);
+
+/* At most NET_BATCH samples; a dfe_status. */
+int net_infer(int32_t batch, const int8_t *x, int32_t *scores);
+int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active);
+
+#endif
+"""
+
+
+def source(table: Table, state: dict[str, NDArray[Any]]) -> str:
+    """``net.c``."""
+    parts = [
+        "/* Made by dfedge export: the net as data. */",
+        '#include "net.h"',
+        _tables(table),
+        _state(table, state),
+        CALLS,
+    ]
+    return "\n\n".join(parts)
+
+
+CALLS = """/* A table, a state and an arena that disagree do not compile. */
+typedef char net_state_is_as_large_as_planned[sizeof(net_state_type) == NET_STATE_BYTES ? 1 : -1];
+
+static net_state_type state;
+static int32_t arena[(NET_ARENA_BYTES + 3) / 4];
+
+const dfe_program *net_program(void) { return &table.program; }
+
+void *net_state(void) { return &state; }
+
+void net_reset(void) { state = first; }
+
+int net_infer(int32_t batch, const int8_t *x, int32_t *scores) {
+    return dfe_infer(&table.program, &state, batch, x, scores, arena, sizeof arena);
+}
+
+int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active) {
+    return dfe_step(&table.program, &state, batch, x, y, scores, active, arena, sizeof arena);
+}
+"""
+
+
+def _fields(fields: Fields) -> str:
+    return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
+
+
+def _tables(table: Table) -> str:
+    rows = ["static const struct {", "    dfe_program program;"]
+    rows += [
+        f"    dfe_layer layers[{len(table.layers)}];",
+        f"    dfe_conv convs[{len(table.convs)}];",
+    ]
+    rows += ["} table = {", f"    {_fields(table.program)},"]
+    for group in (table.layers, table.convs):
+        rows += ["    {", *(f"        {_fields(one)}," for one in group), "    },"]
+    return "\n".join([*rows, "};"])
+
+
+def _state(table: Table, state: dict[str, NDArray[Any]]) -> str:
+    """Typed, so that it is right on either byte order; int8 tensors are filled up to a word."""
+    members, values = [], []
+    for name, tensor in table.tensors.items():
+        member = name.replace(".", "_")
+        kind = {"i1": "int8_t", "i4": "int32_t"}[tensor.dtype]
+        size = -(-tensor.bytes // 4) * (4 if kind == "int8_t" else 1)
+        members.append(f"    {kind} {member}[{size}];")
+        values += [f"    .{member} = {{", *_rows(state[name]), "    },"]
+    return "\n".join(
+        ["typedef struct {", *members, "} net_state_type;", "",
+         "static const net_state_type first = {", *values, "};"]
+    )  # fmt: skip
+
+
+def _rows(values: NDArray[Any]) -> Iterator[str]:
+    line = "       "
+    for value in np.ravel(values):
+        word = f" {value},"
+        if len(line) + len(word) > ROW:
+            yield line
+            line = "       "
+        line += word
+    yield line
+
+
+def image(table: Table, block: NDArray[np.uint8]) -> bytes:
+    """``net.dfe``: see ``run/file.h``.
+
+    Args:
+        block: the state as it lies in memory.
+    """
+    words = table.words.astype("<i4")
+    head = np.array([len(words), len(block)], "<i4")
+    return b"DFE1" + head.tobytes() + words.tobytes() + block.tobytes()
+
+
+def cmake(small: bool, cpu: str | None) -> str:
+    """``CMakeLists.txt``: the library ``net``, to be linked with a program of one's own.
+
+    Args:
+        small: tiles for a microcontroller's stack.
+        cpu: of a board whose startup code and linker file lie in the folder ``board``.
+    """
+    lines = [
+        "cmake_minimum_required(VERSION 3.16)",
+        "project(net C)",
+        "if(NOT CMAKE_BUILD_TYPE)",
+        "  set(CMAKE_BUILD_TYPE Release)",
+        "endif()",
+        "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/dfedge/*.c)",
+        "add_library(net STATIC net.c ${kernels})",
+        "set_target_properties(net PROPERTIES C_STANDARD 99)",
+        "target_include_directories(net PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})",
+    ]
+    if small:
+        lines.append("target_compile_definitions(net PUBLIC DFE_SMALL)")
+    if cpu:
+        lines += [f"set(NET_CPU {cpu} CACHE STRING processor)", "include(board/board.cmake)"]
+    lines += [
+        "if(NOT CMAKE_CROSSCOMPILING OR UNIX)",
+        "  file(GLOB runner ${CMAKE_CURRENT_SOURCE_DIR}/run/*.c)",
+        "  add_executable(dfedge-run ${runner} ${kernels})",
+        "  set_target_properties(dfedge-run PROPERTIES C_STANDARD 99)",
+        "  target_include_directories(dfedge-run PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/dfedge)",
+        "endif()",
+        "if(NET_MAIN) # cmake -DNET_MAIN=main.c: a program of your own",
+        "  add_executable(app ${NET_MAIN})",
+        "  target_link_libraries(app net)",
+        "endif()",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,256 @@
+/* Bounds of dfedge/int8/bounds.py, and the shape of a table that may come from a file. */
+#include "check.h"
+
+#include "arithmetic.h"
+#include "geometry.h"
+#include "pace.h"
+
+#define INT32_LIMIT (INT64_C(1) << 31)
+enum {
+    PEAK = 127 * 127,
+    MAX_AXIS = 40000,
+    MAX_KERNEL = 1024,
+    MAX_CELL = 4096,
+    MAX_GAIN = 7,
+    MAX_PULL = 12,
+    MAX_SIDE = 1 << 14,
+    MAX_TABLE = 1 << 12,
+    MARGIN_UNITS = 32,
+    ENERGY_SHIFT = 10,
+};
+
+static int within(int32_t v, int32_t low, int32_t high) { return v >= low && v <= high; }
+
+static int lies_in(const dfe_program *program, int32_t offset, int64_t bytes, int32_t align) {
+    return offset >= 0 && offset % align == 0 && offset + bytes <= program->state_bytes;
+}
+
+static int has_feedback(const dfe_program *program) {
+    return program->rule == DFE_DF_R || program->rule == DFE_DF_R_CONCORDANT;
+}
+
+static int good_conv(const dfe_program *program, const dfe_conv *c) {
+    if (!within(c->height, 1, MAX_SIDE) || !within(c->width, 1, MAX_SIDE) ||
+        !within(c->in_channels, 1, MAX_AXIS) || !within(c->channels, 1, MAX_AXIS) ||
+        !within(c->kernel_height, 1, MAX_KERNEL) || !within(c->kernel_width, 1, MAX_KERNEL) ||
+        dfe_taps(c) > MAX_KERNEL || !within(c->stride, 1, MAX_SIDE) ||
+        !within(c->top, 0, MAX_KERNEL) || !within(c->bottom, 0, MAX_KERNEL) ||
+        !within(c->left, 0, MAX_KERNEL) || !within(c->right, 0, MAX_KERNEL) ||
+        !within(c->depthwise, 0, 1) || !within(c->shift, 0, DFE_MAX_SHIFT) ||
+        !within(c->back, 0, DFE_MAX_SHIFT))
+        return 0;
+    if (c->depthwise && c->channels != c->in_channels) return 0;
+    if (c->height + c->top + c->bottom < c->kernel_height ||
+        c->width + c->left + c->right < c->kernel_width)
+        return 0;
+    int64_t in = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->in_channels);
+    int64_t out = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->channels);
+    if (in * PEAK > INT32_LIMIT - DFE_BIAS_MAX - (1 << 23) || out * PEAK > INT32_LIMIT - (1 << 23))
+        return 0;
+    int64_t weights = (int64_t)dfe_taps(c) * c->in_channels * (c->depthwise ? 1 : c->channels);
+    if (!lies_in(program, c->weight, weights, 1) ||
+        !lies_in(program, c->bias, 4 * (int64_t)c->channels, 4))
+        return 0;
+    return has_feedback(program) ? lies_in(program, c->feedback, weights, 1) : 1;
+}
+
+static int follows(const dfe_conv *c, int32_t height, int32_t width, int32_t channels) {
+    return c->height == height && c->width == width && c->in_channels == channels;
+}
+
+static int good_join(const dfe_program *program, const dfe_layer *layer) {
+    const dfe_conv *c = dfe_convs(program, layer);
+    dfe_shape out = dfe_output(program, layer);
+    if (!within(layer->lift, 0, DFE_MAX_SHIFT) || !within(layer->skip_lift, 0, DFE_MAX_SHIFT) ||
+        !within(layer->back_lift, 0, DFE_MAX_SHIFT) ||
+        !within(layer->skip_back_lift, 0, DFE_MAX_SHIFT))
+        return 0;
+    int64_t passed = DFE_MAX, carried = DFE_MAX;
+    if (layer->convs == 3) {
+        const dfe_conv *s = c + 2;
+        if (!follows(s, c->height, c->width, c->in_channels) || dfe_taps(s) != 1 || s->depthwise ||
+            s->top || s->bottom || s->left || s->right || s->channels != out.channels ||
+            dfe_out_height(s) != out.height || dfe_out_width(s) != out.width)
+            return 0;
+        passed = (int64_t)s->in_channels * PEAK + DFE_BIAS_MAX;
+        carried = (int64_t)s->channels * PEAK;
+    } else if (!follows(c, out.height, out.width, out.channels)) {
+        return 0;
+    }
+    if (c[0].depthwise || c[1].depthwise) return 0;
+    int64_t inner = (int64_t)dfe_taps(c + 1) * c[1].in_channels * PEAK + DFE_BIAS_MAX;
+    int64_t back = (int64_t)dfe_taps(c) * c->channels * PEAK;
+    int64_t limit = INT32_LIMIT - (1 << 23);
+    return inner * (1 << layer->lift) + passed * (1 << layer->skip_lift) <= limit &&
+           back * (1 << layer->back_lift) + carried * (1 << layer->skip_back_lift) <= limit;
+}
+
+static int good_goodness(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
+    dfe_shape s = dfe_output(program, layer);
+    if (program->form == DFE_LABEL_PLANE) {
+        int64_t values = (int64_t)s.height * s.width * s.channels;
+        *largest = values * PEAK >> ENERGY_SHIFT;
+        return values * PEAK < INT32_LIMIT && within(layer->score_shift, 0, 20) &&
+               within(layer->norm_shift, 0, DFE_MAX_SHIFT) && layer->norm_high >= 0 &&
+               within(layer->margin, 0, 1 << 10);
+    }
+    if (!within(layer->cells, 1, dfe_min(s.height, s.width)) ||
+        !within(layer->gain, 0, MAX_GAIN) || !within(layer->score_shift, 0, DFE_MAX_SHIFT) ||
+        !within(layer->margin, 0, 1 << 16) || !within(layer->pull, 0, MAX_PULL) ||
+        layer->separation < 0)
+        return 0;
+    int64_t d = (int64_t)layer->cells * layer->cells * s.channels;
+    int64_t cell = (int64_t)dfe_ceil_div(s.height, layer->cells) *
+                   dfe_ceil_div(s.width, layer->cells);
+    *largest = (PEAK * d) * (1 << layer->score_shift);
+    return d <= MAX_AXIS && d * PEAK * (MARGIN_UNITS + layer->margin) <= INT32_LIMIT &&
+           cell * (1 << layer->gain) <= MAX_CELL && *largest < -(int64_t)DFE_DEAD &&
+           lies_in(program, layer->anchors, d * program->classes, 1);
+}
+
+static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
+    const dfe_conv *c = dfe_convs(program, layer);
+    if (!within(layer->joined, 0, 1) || !within(layer->pool, 0, 1) ||
+        !within(layer->counted, 0, 1) || layer->convs > 2 + layer->joined)
+        return 0;
+    for (int32_t j = 0; j < layer->convs; j++)
+        if (!good_conv(program, c + j)) return 0;
+    if (layer->convs > 1 && !follows(c + 1, dfe_out_height(c), dfe_out_width(c), c->channels))
+        return 0;
+    if (layer->joined && (layer->convs < 2 || !good_join(program, layer))) return 0;
+    dfe_shape s = dfe_output(program, layer);
+    if (layer->pool && (s.height < 2 || s.width < 2)) return 0;
+    return good_goodness(program, layer, largest);
+}
+
+int dfe_check(const dfe_program *p) {
+    if (p->abi != DFE_ABI) return DFE_BAD_ABI;
+    int plane = p->form == DFE_LABEL_PLANE;
+    if (!within(p->layers, 1, MAX_TABLE) || !within(p->convs, p->layers, MAX_TABLE) ||
+        !within(p->classes, 1, MAX_AXIS) || !within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
+        !within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !within(p->cut, 0, p->layers - 1) ||
+        !within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
+        return DFE_BAD_PROGRAM;
+    if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
+    if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
+        !lies_in(p, p->error, 4, 4) || !lies_in(p, p->pace, 4, 4) ||
+        !lies_in(p, p->weight_shift, 4 * (int64_t)p->convs, 4) ||
+        !lies_in(p, p->bias_shift, 4 * (int64_t)p->convs, 4) ||
+        (!plane && !lies_in(p, p->anchor_shift, 4 * (int64_t)p->layers, 4)))
+        return DFE_BAD_PROGRAM;
+    int64_t total = 0;
+    int32_t next = 0, counted = 0;
+    for (int32_t i = 0; i < p->layers; i++) {
+        const dfe_layer *layer = dfe_layers(p) + i;
+        int64_t largest;
+        if (layer->first != next || layer->convs < 1 || layer->convs > p->convs - next)
+            return DFE_BAD_PROGRAM;
+        next += layer->convs;
+        if (!good_layer(p, layer, &largest)) return DFE_BAD_PROGRAM;
+        total += largest;
+        counted += layer->counted;
+        if (i) {
+            const dfe_layer *below = layer - 1;
+            dfe_shape s = dfe_output(p, below);
+            int32_t scale = below->pool ? 2 : 1;
+            if (!follows(dfe_convs(p, layer), s.height / scale, s.width / scale, s.channels))
+                return DFE_BAD_PROGRAM;
+        }
+    }
+    const dfe_conv *first = dfe_convs(p, dfe_layers(p));
+    if (plane && (first->in_channels < 3 ||
+                  !lies_in(p, p->planes, (int64_t)p->classes * first->height * first->width * 2, 1)))
+        return DFE_BAD_PROGRAM;
+    return next == p->convs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
+}
+
+/* Correlations over a batch stay within int32 with their dither. */
+static int good_batch(const dfe_program *p, int call, int32_t batch) {
+    if (!within(batch, 1, 1 << 20)) return 0;
+    if (call == DFE_INFER || call == DFE_FEATURES) return 1;
+    int64_t copies = p->form == DFE_LABEL_PLANE ? 2 : 1; /* all others' errors are zero */
+    for (int32_t i = 0; i < p->layers; i++) {
+        const dfe_layer *layer = dfe_layers(p) + i;
+        for (int32_t j = 0; j < layer->convs; j++) {
+            const dfe_conv *c = dfe_convs(p, layer) + j;
+            int64_t positions = copies * batch * dfe_out_height(c) * dfe_out_width(c);
+            if (positions > (INT32_LIMIT - (1 << DFE_MAX_SHIFT)) / PEAK) return 0;
+        }
+    }
+    return 1;
+}
+
+int64_t dfe_arena_bytes(const dfe_program *program, int call, int32_t batch) {
+    int status = dfe_check(program);
+    if (status != DFE_OK) return -status;
+    if (call == DFE_TRAIN_FROM && program->cut == 0) return -DFE_BAD_CALL;
+    if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return -DFE_BAD_CALL;
+    if (!good_batch(program, call, batch)) return -DFE_BAD_BATCH;
+    return dfe_plan_memory(program, call, batch).bytes;
+}
+
+static int inside(const int8_t *v, int64_t n, int32_t low) {
+    int32_t least = DFE_MAX;
+    for (int64_t i = 0; i < n; i++) least = v[i] < least ? v[i] : least;
+    return least >= low;
+}
+
+static int inside32(const int32_t *v, int64_t n, int32_t low, int32_t high) {
+    for (int64_t i = 0; i < n; i++)
+        if (!within(v[i], low, high)) return 0;
+    return 1;
+}
+
+int dfe_check_state(const dfe_program *p, const void *state) {
+    const int8_t *s = state;
+    int status = dfe_check(p);
+    if (status != DFE_OK) return status;
+    if ((uintptr_t)state % DFE_ALIGN) return DFE_MISALIGNED;
+#define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
+    int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_SHIFT) &&
+               inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_SHIFT) &&
+               inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
+               inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
+               inside32(WORDS(p->pace), 1, 0, DFE_MAX_PACE);
+    for (int32_t k = 0; k < p->classes; k++) good = good && within(s[p->live + k], 0, 1);
+    for (int32_t i = 0; good && i < p->layers; i++) {
+        const dfe_layer *layer = dfe_layers(p) + i;
+        for (int32_t j = 0; j < layer->convs; j++) {
+            const dfe_conv *c = dfe_convs(p, layer) + j;
+            good = good && inside(s + c->weight, dfe_weights(c), -DFE_MAX) &&
+                   inside32(WORDS(c->bias), c->channels, -DFE_BIAS_MAX, DFE_BIAS_MAX) &&
+                   (!has_feedback(p) || inside(s + c->feedback, dfe_weights(c), -DFE_MAX));
+        }
+        if (p->form == DFE_ONE_PASS)
+            good = good &&
+                   inside(s + layer->anchors, (int64_t)p->classes * dfe_feature_count(p, layer), 0);
+    }
+    if (p->form == DFE_ONE_PASS) {
+        good = good && inside32(WORDS(p->anchor_shift), p->layers, 0, DFE_MAX_SHIFT);
+    } else {
+        const dfe_conv *first = dfe_convs(p, dfe_layers(p));
+        good = good && inside(s + p->planes, (int64_t)p->classes * first->height * first->width * 2,
+                              0);
+    }
+#undef WORDS
+    return good ? DFE_OK : DFE_BAD_STATE;
+}
+
+static int64_t input_values(const dfe_program *p, int call, int32_t batch) {
+    const dfe_conv *c = dfe_convs(p, dfe_layers(p) + (call == DFE_TRAIN_FROM ? p->cut : 0));
+    int32_t planes = p->form == DFE_LABEL_PLANE ? 2 : 0;
+    return (int64_t)batch * c->height * c->width * (c->in_channels - planes);
+}
+
+int dfe_check_call(const dfe_program *program, const void *state, int call, int32_t batch,
+                   const int8_t *x, const int32_t *y, const void *arena, size_t arena_bytes,
+                   dfe_memory *memory) {
+    int64_t needs = dfe_arena_bytes(program, call, batch);
+    if (needs < 0) return (int)-needs;
+    if ((uintptr_t)state % DFE_ALIGN || (uintptr_t)arena % DFE_ALIGN) return DFE_MISALIGNED;
+    if (arena_bytes < (uint64_t)needs) return DFE_SMALL_ARENA;
+    if (!inside(x, input_values(program, call, batch), 0)) return DFE_BAD_INPUT;
+    if (y && !inside32(y, batch, 0, program->classes - 1)) return DFE_BAD_LABEL;
+    *memory = dfe_plan_memory(program, call, batch);
+    return DFE_OK;
+}

@@ -1,0 +1,145 @@
+#include "convolve.h"
+
+#include "arithmetic.h"
+#include "geometry.h"
+#include "level.h"
+
+/* Output positions that are computed together: they share a window, so one loop serves all. */
+typedef struct {
+    const int8_t *x[DFE_PIXELS]; /* where the window begins */
+    const int8_t *skip[DFE_PIXELS];
+    ptrdiff_t place[DFE_PIXELS];
+    int32_t count;
+} block;
+
+typedef struct {
+    const dfe_conv *conv;
+    const int8_t *w;
+    const int32_t *b;
+    const dfe_skip *skip; /* NULL: none */
+    int8_t *h;
+    dfe_span rows, columns; /* of the kernel: the window */
+} task;
+
+static void add_skip(const task *t, const block *at, int32_t o, int32_t outputs, int32_t *acc) {
+    const dfe_skip *s = t->skip;
+    const dfe_level *level = dfe_level_now();
+    int32_t other[DFE_PIXELS * DFE_OUTPUTS];
+    for (int32_t p = 0; p < at->count; p++)
+        for (int32_t i = 0; i < outputs; i++)
+            other[p * DFE_OUTPUTS + i] = s->conv ? s->b[o + i] : at->skip[p][o + i];
+    if (s->conv) {
+        dfe_taps_run one = {s->w + o, 0, 0, 1, s->conv->in_channels, s->conv->channels};
+        level->multiply(at->skip, at->count, &one, outputs, other);
+    }
+    for (int32_t p = 0; p < at->count; p++)
+        for (int32_t i = p * DFE_OUTPUTS; i < p * DFE_OUTPUTS + outputs; i++)
+            acc[i] = acc[i] * (1 << s->lift) + other[i] * (1 << s->skip_lift);
+}
+
+static void flush(const task *t, block *at) {
+    const dfe_conv *conv = t->conv;
+    const dfe_level *level = dfe_level_now();
+    ptrdiff_t channels = conv->channels, step = (ptrdiff_t)conv->in_channels * channels;
+    int32_t acc[DFE_PIXELS * DFE_OUTPUTS];
+    for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
+        int32_t outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
+        for (int32_t p = 0; p < at->count; p++)
+            for (int32_t i = 0; i < outputs; i++) acc[p * DFE_OUTPUTS + i] = t->b[o + i];
+        dfe_taps_run taps = {
+            t->w + (t->rows.begin * conv->kernel_width + t->columns.begin) * step + o,
+            conv->kernel_width * step,
+            (ptrdiff_t)conv->width * conv->in_channels,
+            t->rows.end - t->rows.begin,
+            (t->columns.end - t->columns.begin) * conv->in_channels,
+            conv->channels,
+        };
+        level->multiply(at->x, at->count, &taps, outputs, acc);
+        if (t->skip) add_skip(t, at, o, outputs, acc);
+        for (int32_t p = 0; p < at->count; p++)
+            level->activate(acc + p * DFE_OUTPUTS, outputs, conv->shift,
+                            t->h + at->place[p] * channels + o);
+    }
+    at->count = 0;
+}
+
+/* Every channel on its own: the window's taps, channel by channel, side by side. */
+static void flush_depthwise(const task *t, block *at) {
+    const dfe_conv *conv = t->conv;
+    const dfe_level *level = dfe_level_now();
+    ptrdiff_t channels = conv->channels;
+    for (int32_t p = 0; p < at->count; p++) {
+        for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
+            int32_t acc[DFE_OUTPUTS], outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
+            for (int32_t i = 0; i < outputs; i++) acc[i] = t->b[o + i];
+            for (int32_t ky = t->rows.begin; ky < t->rows.end; ky++) {
+                const int8_t *x = at->x[p] + (ky - t->rows.begin) * conv->width * channels + o;
+                const int8_t *w = t->w + (ky * conv->kernel_width + t->columns.begin) * channels + o;
+                for (int32_t kx = t->columns.begin; kx < t->columns.end; kx++) {
+                    for (int32_t i = 0; i < outputs; i++) acc[i] += x[i] * w[i];
+                    x += channels;
+                    w += channels;
+                }
+            }
+            level->activate(acc, outputs, conv->shift, t->h + at->place[p] * channels + o);
+        }
+    }
+    at->count = 0;
+}
+
+/* All outputs in [rows) x [columns), which share t's window. */
+static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, dfe_span columns) {
+    const dfe_conv *conv = t->conv;
+    const dfe_conv *skip = t->skip ? t->skip->conv : NULL;
+    ptrdiff_t out_height = dfe_out_height(conv), out_width = dfe_out_width(conv);
+    block at;
+    at.count = 0;
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t oy = rows.begin; oy < rows.end; oy++)
+            for (int32_t ox = columns.begin; ox < columns.end; ox++) {
+                ptrdiff_t y = oy * conv->stride - conv->top + t->rows.begin;
+                ptrdiff_t across = ox * conv->stride - conv->left + t->columns.begin;
+                ptrdiff_t place = (b * out_height + oy) * out_width + ox;
+                at.x[at.count] =
+                    t->rows.begin < t->rows.end && t->columns.begin < t->columns.end
+                        ? x + (((ptrdiff_t)b * conv->height + y) * conv->width + across) *
+                                  conv->in_channels
+                        : x; /* an empty window: nothing is read */
+                at.place[at.count] = place;
+                if (skip)
+                    at.skip[at.count] =
+                        t->skip->x + (((ptrdiff_t)b * skip->height + oy * skip->stride) *
+                                          skip->width +
+                                      ox * skip->stride) *
+                                         skip->in_channels;
+                else if (t->skip)
+                    at.skip[at.count] = t->skip->x + place * conv->channels;
+                if (++at.count == DFE_PIXELS) (conv->depthwise ? flush_depthwise : flush)(t, &at);
+            }
+    if (at.count) (conv->depthwise ? flush_depthwise : flush)(t, &at);
+}
+
+void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                   const int32_t *b, const dfe_skip *skip, int8_t *h) {
+    int32_t height = dfe_out_height(conv), width = dfe_out_width(conv);
+    dfe_span rows, columns;
+    for (rows.begin = 0; rows.begin < height; rows.begin = rows.end) {
+        rows.end = dfe_zone_end(rows.begin, conv->stride, conv->top, conv->kernel_height,
+                                conv->height, height);
+        for (columns.begin = 0; columns.begin < width; columns.begin = columns.end) {
+            columns.end = dfe_zone_end(columns.begin, conv->stride, conv->left,
+                                       conv->kernel_width, conv->width, width);
+            task t = {conv, w, b, skip, h,
+                      dfe_window(rows.begin, conv->stride, conv->top, conv->kernel_height,
+                                 conv->height),
+                      dfe_window(columns.begin, conv->stride, conv->left, conv->kernel_width,
+                                 conv->width)};
+            zone(&t, batch, x, rows, columns);
+        }
+    }
+}
+
+void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                   const int32_t *b, int8_t *h) {
+    dfe_conv_join(conv, batch, x, w, b, NULL, h);
+}

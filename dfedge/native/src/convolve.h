@@ -1,0 +1,24 @@
+/* Convolutions forward, to int8 at once: no int32 activation is ever stored. */
+#ifndef DFE_CONVOLVE_H
+#define DFE_CONVOLVE_H
+
+#include "dfedge.h"
+
+/* h = min(127, (max(0, conv(x, w) + b) + half) >> shift): int8 [B, H', W', O]. */
+void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                   const int32_t *b, int8_t *h);
+
+/* What a residual layer adds to its last convolution: the input, or a 1 x 1 convolution of it. */
+typedef struct {
+    const int8_t *x;
+    const dfe_conv *conv; /* NULL: x itself */
+    const int8_t *w;
+    const int32_t *b;
+    int32_t lift, skip_lift;
+} dfe_skip;
+
+/* The same over (conv(inner, w) + b) 2^lift + skip 2^skip_lift. */
+void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *inner, const int8_t *w,
+                   const int32_t *b, const dfe_skip *skip, int8_t *h);
+
+#endif

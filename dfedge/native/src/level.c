@@ -1,0 +1,47 @@
+/* Which instruction set is used. */
+#include "level.h"
+
+static const dfe_level *const levels[] = {
+    &dfe_portable,
+#ifdef DFE_X86
+    &dfe_avx2,
+    &dfe_avx512,
+#endif
+};
+
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+/* Chosen once; a race between two first calls chooses the same. */
+static int32_t used = -1;
+
+static int here(int32_t number) {
+#ifdef DFE_X86
+    __builtin_cpu_init();
+    if (number == 1) return __builtin_cpu_supports("avx2") != 0;
+    if (number == 2)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vnni");
+#endif
+    return number == 0;
+}
+
+const char *dfe_level_name(int32_t number) {
+    return number >= 0 && number < LEVELS ? levels[number]->name : NULL;
+}
+
+int dfe_use_level(int32_t number) {
+    if (number < 0 || number >= LEVELS || !here(number)) return DFE_BAD_CALL;
+    used = number;
+    return DFE_OK;
+}
+
+int32_t dfe_level_used(void) {
+    if (used < 0) {
+        int32_t best = LEVELS - 1;
+        while (!here(best)) best--;
+        used = best;
+    }
+    return used;
+}
+
+const dfe_level *dfe_level_now(void) { return levels[dfe_level_used()]; }

@@ -1,0 +1,51 @@
+/* The hot loops, one set for each instruction set; all give the same bits as the portable one.
+ *
+ * Activations are 0..127, so they may be read as unsigned: an unsigned-by-signed product of bytes is
+ * exact, and two of them fit int16.
+ */
+#ifndef DFE_LEVEL_H
+#define DFE_LEVEL_H
+
+#include "dfedge.h"
+
+/* Tiles, and with them the stack: about 30 KB where vectors want them, 1 KB on a microcontroller. */
+#ifdef DFE_SMALL
+enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 8, DFE_POSITIONS = 16 };
+#else
+enum { DFE_PIXELS = 6, DFE_OUTPUTS = 64, DFE_CHANNELS = 64, DFE_POSITIONS = 64 };
+#endif
+
+/* Weights [rows * run, O] as a convolution meets them: `rows` runs of taps times channels. */
+typedef struct {
+    const int8_t *weight;
+    ptrdiff_t row_step;   /* from one row of taps to the next, in bytes of the weights */
+    ptrdiff_t input_step; /* and of the input */
+    int32_t rows, run, stride; /* stride: from one weight of a run to the next */
+} dfe_taps_run;
+
+typedef struct {
+    const char *name;
+    /* acc[p][o] += sum over rows and runs of x[p] * w; acc [pixels][DFE_OUTPUTS]. */
+    void (*multiply)(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                     int32_t outputs, int32_t *acc);
+    /* out[o] = dfe_activation(acc[o], shift) */
+    void (*activate)(const int32_t *acc, int32_t outputs, int32_t shift, int8_t *out);
+    /* acc[c][o] += sum over n of x[n][c] e[n][o]; e [n][DFE_OUTPUTS], rows up to a multiple of 4
+     * zero; acc [DFE_CHANNELS][DFE_OUTPUTS]. */
+    void (*correlate)(const int8_t *const *x, int32_t channels, const int8_t *e, int32_t n,
+                      int32_t outputs, int32_t *acc);
+    /* acc[c] += sum over i of e[i] w[c * step + i] */
+    void (*dots)(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, int32_t channels,
+                 int32_t *acc);
+} dfe_level;
+
+extern const dfe_level dfe_portable;
+#if defined(__x86_64__) && !defined(DFE_SMALL)
+#define DFE_X86 1
+extern const dfe_level dfe_avx2, dfe_avx512;
+#endif
+
+/* The set in use. */
+const dfe_level *dfe_level_now(void);
+
+#endif

@@ -1,0 +1,119 @@
+#include "memory.h"
+
+#include "anchors.h"
+#include "geometry.h"
+
+static int64_t aligned(int64_t bytes) { return (bytes + DFE_ALIGN - 1) / DFE_ALIGN * DFE_ALIGN; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+const dfe_layer *dfe_layers(const dfe_program *program) { return (const dfe_layer *)(program + 1); }
+
+const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer) {
+    return (const dfe_conv *)(dfe_layers(program) + program->layers) + layer->first;
+}
+
+const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer) {
+    return dfe_convs(program, layer) + (layer->convs > 1 ? 1 : 0);
+}
+
+dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer) {
+    const dfe_conv *end = dfe_ends(program, layer);
+    dfe_shape shape = {dfe_out_height(end), dfe_out_width(end), end->channels};
+    return shape;
+}
+
+int32_t dfe_feature_count(const dfe_program *program, const dfe_layer *layer) {
+    return layer->cells * layer->cells * dfe_ends(program, layer)->channels;
+}
+
+/* Bytes of a layer's buffers for one sample. */
+typedef struct {
+    int64_t inner, h, handed;
+} sizes;
+
+static sizes of_layer(const dfe_program *program, const dfe_layer *layer, int64_t samples) {
+    const dfe_conv *first = dfe_convs(program, layer);
+    dfe_shape s = dfe_output(program, layer);
+    sizes found = {0, samples * s.height * s.width * s.channels, 0};
+    if (layer->convs > 1)
+        found.inner = samples * dfe_out_height(first) * dfe_out_width(first) * first->channels;
+    found.handed = layer->pool ? samples * (s.height / 2) * (s.width / 2) * s.channels : found.h;
+    return found;
+}
+
+dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) {
+    int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
+    int plane = program->form == DFE_LABEL_PLANE;
+    dfe_memory m = {0};
+    m.call = call;
+    m.batch = batch;
+    m.copies = plane && trains ? 1 + program->negatives : 1;
+    m.waits = trains && program->rule != DFE_DF;
+    int64_t samples = (int64_t)batch * m.copies, given = 0, error = 0, inner = 0;
+    int64_t slot[DFE_SLOTS] = {0};
+    if (plane) {
+        const dfe_conv *first = dfe_convs(program, dfe_layers(program));
+        given = samples * first->height * first->width * first->in_channels;
+    }
+    for (int32_t i = call == DFE_TRAIN_FROM ? program->cut : 0; i < program->layers; i++) {
+        const dfe_layer *layer = dfe_layers(program) + i;
+        sizes s = of_layer(program, layer, samples);
+        int moves = trains && i >= program->cut;
+        if (m.waits) {
+            int64_t frame = s.inner + s.h + (layer->pool ? s.handed : 0);
+            slot[i % DFE_SLOTS] = larger(slot[i % DFE_SLOTS], frame);
+            if (moves && i + 1 < program->layers) error = larger(error, s.h);
+            if (moves) inner = larger(inner, s.inner);
+        } else {
+            m.activations = larger(m.activations,
+                                   given + s.inner + s.h + (moves ? s.inner : 0));
+        }
+        given = s.handed;
+        if (!plane) m.feature_bytes = larger(m.feature_bytes, dfe_feature_count(program, layer));
+    }
+    for (int32_t i = 0; i < DFE_SLOTS; i++) {
+        m.slot[i] = m.activations;
+        m.activations += slot[i];
+    }
+    m.error_map = m.activations;
+    m.inner_map = m.error_map + error;
+    m.features = aligned(m.inner_map + inner);
+    m.acts = m.features;
+    if (!plane) {
+        m.feature_bytes = aligned(m.feature_bytes * (trains ? batch : 1));
+        m.acts += m.feature_bytes * (m.waits ? 2 : 1);
+    }
+    m.verdicts = m.acts + (trains ? aligned(samples) * (m.waits ? 2 : 1) : 0);
+    /* one-pass: verdicts; label-plane: label, energy and total of each copy */
+    m.scratch = m.verdicts + (trains || plane ? samples * (int64_t)sizeof(dfe_verdict) : 0);
+    m.bytes = m.scratch + (trains && !plane ? batch * (int64_t)DFE_FEATURES_AT_ONCE : 0);
+    return m;
+}
+
+dfe_frame dfe_frame_of(const dfe_program *program, const dfe_memory *m, uint8_t *arena,
+                       int32_t number) {
+    const dfe_layer *layer = dfe_layers(program) + number;
+    sizes s = of_layer(program, layer, (int64_t)m->batch * m->copies);
+    int8_t *base = (int8_t *)arena;
+    dfe_frame f;
+    if (m->waits) {
+        f.inner = base + m->slot[number % DFE_SLOTS];
+        f.h = f.inner + s.inner;
+        f.handed = layer->pool ? f.h + s.h : f.h;
+        f.inner_map = base + m->inner_map;
+        return f;
+    }
+    int8_t *top = base + m->activations;
+    if (number % 2 == 0) { /* the input lies at the low end */
+        f.h = top - s.h;
+        f.handed = top - s.handed;
+        f.inner = f.h - s.inner;
+        f.inner_map = f.inner - s.inner;
+    } else {
+        f.h = base;
+        f.handed = base;
+        f.inner = base + s.h;
+        f.inner_map = f.inner + s.inner;
+    }
+    return f;
+}

@@ -1,0 +1,43 @@
+/* Where everything lies in the arena.
+ *
+ * Under rule df two layers' activations are alive at any time, the input at one end of the arena and
+ * the output at the other; a pool shrinks the output where it lies.  Under df-o and df-r a layer
+ * waits for the one above: three layers take turns in three slots, beside one error map.
+ */
+#ifndef DFE_MEMORY_H
+#define DFE_MEMORY_H
+
+#include "pool.h"
+
+enum { DFE_SLOTS = 3 };
+
+typedef struct {
+    int32_t call, batch, copies, waits; /* waits: the slots are used */
+    int64_t activations;                /* bytes of the two ends, or of the three slots */
+    int64_t slot[DFE_SLOTS];            /* offsets */
+    int64_t error_map, inner_map, features, acts, verdicts, scratch, bytes;
+    int64_t feature_bytes; /* of one layer */
+} dfe_memory;
+
+/* One layer's buffers. */
+typedef struct {
+    int8_t *inner; /* output of its first convolution where it has two */
+    int8_t *inner_map;
+    int8_t *h;
+    int8_t *handed; /* what the next layer receives: h itself, or its pool */
+} dfe_frame;
+
+const dfe_layer *dfe_layers(const dfe_program *program);
+const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer);
+/* The convolution whose output is the layer's. */
+const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer);
+dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer);
+int32_t dfe_feature_count(const dfe_program *program, const dfe_layer *layer);
+
+/* Lay out a call; bytes is what it needs. */
+dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch);
+
+dfe_frame dfe_frame_of(const dfe_program *program, const dfe_memory *memory, uint8_t *arena,
+                       int32_t layer);
+
+#endif

@@ -1,0 +1,17 @@
+/* Rates that follow the error: dfedge/lower/pace.py. */
+#ifndef DFE_PACE_H
+#define DFE_PACE_H
+
+#include "dfedge.h"
+
+enum { DFE_ERROR_BITS = 16, DFE_MAX_PACE = 8 };
+
+/* By how much this step's shifts grow while the error, in units of 2^-16, is small. */
+int32_t dfe_slowing(int32_t error, int32_t pace);
+
+/* The error after a batch, from the scores [B, K] before its update: a sample is misjudged where
+ * another class scores as much as its own. */
+int32_t dfe_error_after(int32_t error, int32_t batch, int32_t classes, const int32_t *scores,
+                        const int32_t *y);
+
+#endif

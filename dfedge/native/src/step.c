@@ -1,0 +1,205 @@
+/* The one-pass step, in the order of dfedge/lower/step.py, and the entry points. */
+#include "anchors.h"
+#include "arithmetic.h"
+#include "check.h"
+#include "pace.h"
+#include "plane.h"
+#include "unit.h"
+
+static void mask(const dfe_run *run, int32_t *scores) {
+    const int8_t *live = dfe_bytes(run, run->program->live);
+    for (int32_t b = 0; b < run->memory.batch; b++)
+        for (int32_t k = 0; k < run->program->classes; k++, scores++)
+            if (!live[k]) *scores = DFE_DEAD;
+}
+
+static void see(const dfe_run *run, const dfe_layer *layer, const int8_t *h, int32_t b, int8_t *p) {
+    dfe_shape s = dfe_output(run->program, layer);
+    dfe_pool_cells(h + (ptrdiff_t)b * s.height * s.width * s.channels, s, layer->cells, layer->gain,
+                   p);
+}
+
+static void hand_on(const dfe_run *run, const dfe_layer *layer, const dfe_frame *frame) {
+    if (layer->pool)
+        dfe_max_pool(frame->h, run->memory.batch, dfe_output(run->program, layer), frame->handed);
+}
+
+/* A layer that does not learn: forward, its scores added, its output handed on. */
+static const int8_t *pass(const dfe_run *run, int32_t i, const int8_t *x, int32_t *scores) {
+    const dfe_layer *layer = dfe_layers(run->program) + i;
+    dfe_frame frame = dfe_frame_of(run->program, &run->memory, run->arena, i);
+    int8_t *p = (int8_t *)run->arena + run->memory.features;
+    int32_t classes = run->program->classes;
+    dfe_forward(run, layer, run->memory.batch, x, &frame);
+    for (int32_t b = 0; layer->counted && b < run->memory.batch; b++) {
+        see(run, layer, frame.h, b, p);
+        dfe_judge(layer, classes, dfe_feature_count(run->program, layer), p,
+                  dfe_bytes(run, layer->anchors), scores + (ptrdiff_t)b * classes);
+    }
+    hand_on(run, layer, &frame);
+    return frame.handed;
+}
+
+/* Judge, settle the anchors: the layer's own error, and how many samples it moves. */
+static dfe_error settle(const dfe_run *run, int32_t i, const dfe_frame *frame, const int32_t *y,
+                        int32_t *scores, int32_t *active) {
+    const dfe_program *program = run->program;
+    const dfe_memory *m = &run->memory;
+    const dfe_layer *layer = dfe_layers(program) + i;
+    int32_t d = dfe_feature_count(program, layer), turn = m->waits ? i % 2 : 0;
+    int8_t *p = (int8_t *)run->arena + m->features + turn * m->feature_bytes;
+    int8_t *acts = (int8_t *)run->arena + m->acts + turn * ((m->verdicts - m->acts) / 2);
+    dfe_verdict *verdict = (dfe_verdict *)(void *)(run->arena + m->verdicts);
+    dfe_shape s = dfe_output(program, layer);
+    *active = 0;
+    for (int32_t b = 0; b < m->batch; b++) {
+        int8_t *one = p + (ptrdiff_t)b * d;
+        see(run, layer, frame->h, b, one);
+        verdict[b] = dfe_contrast(layer, program->classes, d, one, dfe_bytes(run, layer->anchors),
+                                  y[b], dfe_bytes(run, program->live),
+                                  scores + (ptrdiff_t)b * program->classes);
+        acts[b] = verdict[b].level > 0;
+        *active += acts[b];
+    }
+    dfe_settle(layer, m->batch, d, y, verdict, p, dfe_bytes(run, layer->anchors),
+               dfe_rate(run, program->anchor_shift, i, run->slowing), run->phase,
+               (int8_t *)run->arena + m->scratch);
+    dfe_error own = {DFE_CELLS, p, frame->h, acts, s.height, s.width, s.channels, layer->cells};
+    return own;
+}
+
+/* A layer that waits for the error from above. */
+typedef struct {
+    const dfe_layer *layer; /* NULL: none */
+    const int8_t *x;
+    dfe_frame frame;
+    dfe_error own;
+} waiting;
+
+static void move(const dfe_run *run, const waiting *w, const dfe_error *error) {
+    dfe_move(run, w->layer, run->memory.batch, w->x, &w->frame, error);
+}
+
+static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
+                  int32_t *active) {
+    const dfe_program *program = run->program;
+    int32_t batch = run->memory.batch;
+    waiting below = {0};
+    for (int32_t i = program->cut; i < program->layers; i++) {
+        waiting now = {dfe_layers(program) + i, x,
+                       dfe_frame_of(program, &run->memory, run->arena, i), {0}};
+        dfe_forward(run, now.layer, batch, x, &now.frame);
+        now.own = settle(run, i, &now.frame, y, scores, active + i);
+        if (below.layer) {
+            dfe_error whole = below.own;
+            int8_t *map = (int8_t *)run->arena + run->memory.error_map;
+            dfe_down(run, now.layer, batch, &now.frame, &now.own, &below.own, below.layer->pool,
+                     map);
+            whole.kind = DFE_MAP;
+            whole.values = map;
+            whole.acts = NULL;
+            move(run, &below, &whole);
+        }
+        if (run->memory.waits)
+            below = now;
+        else
+            move(run, &now, &now.own);
+        hand_on(run, now.layer, &now.frame);
+        x = now.frame.handed;
+    }
+    if (below.layer) move(run, &below, &below.own);
+}
+
+static dfe_run begun(const dfe_program *program, void *state, void *arena,
+                     const dfe_memory *memory) {
+    dfe_run run = {program, state, arena, *memory, 0, 0};
+    run.phase = (uint32_t)*dfe_words(&run, program->phase);
+    run.slowing = dfe_slowing(*dfe_words(&run, program->error), *dfe_words(&run, program->pace));
+    return run;
+}
+
+static void clear(int32_t *scores, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) scores[i] = 0;
+}
+
+/* Training from images or from latents: only the frozen layers make the difference. */
+static int train(const dfe_program *program, void *state, int call, int32_t batch, const int8_t *x,
+                 const int32_t *y, int32_t *scores, int32_t *active, void *arena,
+                 size_t arena_bytes) {
+    dfe_memory memory;
+    int status = dfe_check_call(program, state, call, batch, x, y, arena, arena_bytes, &memory);
+    if (status != DFE_OK) return status;
+    dfe_run run = begun(program, state, arena, &memory);
+    if (program->form == DFE_LABEL_PLANE) {
+        dfe_plane_learn(&run, x, y, scores, active);
+    } else {
+        clear(scores, (ptrdiff_t)batch * program->classes);
+        for (int32_t i = 0; i < program->cut; i++) {
+            active[i] = 0;
+            if (call == DFE_TRAIN) x = pass(&run, i, x, scores);
+        }
+        learn(&run, x, y, scores, active);
+    }
+    mask(&run, scores);
+    int32_t *error = dfe_words(&run, program->error);
+    *error = dfe_error_after(*error, batch, program->classes, scores, y);
+    *dfe_words(&run, program->phase) = (int32_t)((run.phase + DFE_GOLDEN) & DFE_DITHER_MASK);
+    return DFE_OK;
+}
+
+int dfe_step(const dfe_program *program, void *state, int32_t batch, const int8_t *x,
+             const int32_t *y, int32_t *scores, int32_t *active, void *arena, size_t arena_bytes) {
+    return train(program, state, DFE_TRAIN, batch, x, y, scores, active, arena, arena_bytes);
+}
+
+int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const int8_t *z,
+                  const int32_t *y, int32_t *scores, int32_t *active, void *arena,
+                  size_t arena_bytes) {
+    return train(program, state, DFE_TRAIN_FROM, batch, z, y, scores, active, arena, arena_bytes);
+}
+
+int dfe_infer(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
+              int32_t *scores, void *arena, size_t arena_bytes) {
+    dfe_memory memory;
+    int status = dfe_check_call(program, state, DFE_INFER, batch, x, NULL, arena, arena_bytes,
+                                &memory);
+    if (status != DFE_OK) return status;
+    dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
+    clear(scores, (ptrdiff_t)batch * program->classes);
+    if (program->form == DFE_LABEL_PLANE)
+        dfe_plane_infer(&run, x, scores);
+    else
+        for (int32_t i = 0; i < program->layers; i++) x = pass(&run, i, x, scores);
+    mask(&run, scores);
+    return DFE_OK;
+}
+
+int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
+                 int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes) {
+    dfe_memory memory;
+    int status = dfe_check_call(program, state, DFE_FEATURES, batch, x, NULL, arena, arena_bytes,
+                                &memory);
+    if (status != DFE_OK) return status;
+    dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
+    for (int32_t i = 0; i < program->layers; i++) {
+        const dfe_layer *layer = dfe_layers(program) + i;
+        const dfe_conv *c = dfe_convs(program, layer);
+        dfe_frame frame = dfe_frame_of(program, &memory, arena, i);
+        if (i == program->cut) {
+            ptrdiff_t n = (ptrdiff_t)batch * c->height * c->width * c->in_channels;
+            for (ptrdiff_t j = 0; j < n; j++) latent[j] = x[j];
+        }
+        dfe_forward(&run, layer, batch, x, &frame);
+        for (int32_t b = 0; b < batch; b++, seen += dfe_feature_count(program, layer))
+            see(&run, layer, frame.h, b, seen);
+        hand_on(&run, layer, &frame);
+        x = frame.handed;
+    }
+    return DFE_OK;
+}
+
+void dfe_layout(int32_t words[3]) {
+    words[0] = sizeof(dfe_program) / sizeof(int32_t);
+    words[1] = sizeof(dfe_layer) / sizeof(int32_t);
+    words[2] = sizeof(dfe_conv) / sizeof(int32_t);
+}

@@ -1,0 +1,128 @@
+#include "update.h"
+
+#include "arithmetic.h"
+#include "geometry.h"
+#include "level.h"
+
+/* One tile of weights: a tap, some input channels, some outputs; and the positions that move it. */
+typedef struct {
+    const dfe_conv *conv;
+    const int8_t *x;
+    const dfe_error *error;
+    int32_t ky, kx, c, channels, o, outputs;
+    int32_t acc[DFE_CHANNELS * DFE_OUTPUTS];
+    const int8_t *seen[DFE_POSITIONS];
+    int8_t e[DFE_POSITIONS * DFE_OUTPUTS];
+    int32_t count;
+} tile;
+
+static void flush(tile *t) {
+    for (int32_t i = t->count; i % 4; i++)
+        for (int32_t o = 0; o < DFE_OUTPUTS; o++) t->e[i * DFE_OUTPUTS + o] = 0;
+    dfe_level_now()->correlate(t->seen, t->channels, t->e, t->count, t->outputs, t->acc);
+    t->count = 0;
+}
+
+static void flush_depthwise(tile *t) {
+    for (int32_t i = 0; i < t->count; i++)
+        for (int32_t o = 0; o < t->outputs; o++)
+            t->acc[o] += t->seen[i][o] * t->e[i * DFE_OUTPUTS + o];
+    t->count = 0;
+}
+
+/* One row of positions of one sample, as many at a time as the tile has room for. */
+static void row(tile *t, int32_t b, int32_t oy, dfe_span columns) {
+    const dfe_conv *conv = t->conv;
+    ptrdiff_t y = (ptrdiff_t)b * conv->height + oy * conv->stride - conv->top + t->ky;
+    for (int32_t ox = columns.begin; ox < columns.end;) {
+        int32_t n = dfe_min(columns.end - ox, DFE_POSITIONS - t->count);
+        dfe_error_row(t->error, b, oy, ox, n, t->o, t->outputs, t->e + t->count * DFE_OUTPUTS,
+                      DFE_OUTPUTS);
+        for (int32_t i = 0; i < n; i++, ox++)
+            t->seen[t->count++] =
+                t->x + (y * conv->width + ox * conv->stride - conv->left + t->kx) *
+                           conv->in_channels + t->c;
+        if (t->count == DFE_POSITIONS) (conv->depthwise ? flush_depthwise : flush)(t);
+    }
+}
+
+static void gather(tile *t, int32_t batch) {
+    const dfe_conv *conv = t->conv;
+    dfe_span rows = dfe_reached(t->ky, conv->stride, conv->top, conv->height, dfe_out_height(conv));
+    dfe_span columns = dfe_reached(t->kx, conv->stride, conv->left, conv->width,
+                                   dfe_out_width(conv));
+    for (int32_t i = 0; i < DFE_CHANNELS * DFE_OUTPUTS; i++) t->acc[i] = 0;
+    t->count = 0;
+    for (int32_t b = 0; b < batch; b++) {
+        if (!dfe_error_acts(t->error, b)) continue;
+        for (int32_t oy = rows.begin; oy < rows.end; oy++) row(t, b, oy, columns);
+    }
+    if (t->count) (conv->depthwise ? flush_depthwise : flush)(t);
+}
+
+static void write_back(const int32_t *acc, int32_t n, int8_t *w, int32_t shift, uint32_t place,
+                       uint32_t step) {
+    for (int32_t i = 0; i < n; i++) {
+        int32_t moved = w[i] - dfe_round(acc[i], shift, place + (uint32_t)i * step);
+        w[i] = (int8_t)dfe_clamp(moved, -DFE_MAX, DFE_MAX);
+    }
+}
+
+static void apply(const tile *t, int8_t *w, int32_t shift, uint32_t phase) {
+    const dfe_conv *conv = t->conv;
+    int32_t tap = t->ky * conv->kernel_width + t->kx;
+    uint32_t place = phase + (uint32_t)tap * DFE_LATTICE_0 + (uint32_t)t->c * DFE_LATTICE_1;
+    w += ((ptrdiff_t)tap * conv->in_channels + t->c) * (conv->depthwise ? 1 : conv->channels);
+    if (conv->depthwise) {
+        write_back(t->acc, t->outputs, w, shift, place, DFE_LATTICE_1);
+        return;
+    }
+    place += (uint32_t)t->o * DFE_LATTICE_2;
+    for (int32_t c = 0; c < t->channels; c++, place += DFE_LATTICE_1)
+        write_back(t->acc + c * DFE_OUTPUTS, t->outputs, w + (ptrdiff_t)c * conv->channels + t->o,
+                   shift, place, DFE_LATTICE_2);
+}
+
+void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
+                     int8_t *w, int32_t shift, uint32_t phase) {
+    tile t;
+    t.conv = conv;
+    t.x = x;
+    t.error = e;
+    for (t.ky = 0; t.ky < conv->kernel_height; t.ky++)
+        for (t.kx = 0; t.kx < conv->kernel_width; t.kx++)
+            for (t.o = 0; t.o < conv->channels; t.o += DFE_OUTPUTS) {
+                t.outputs = dfe_min(DFE_OUTPUTS, conv->channels - t.o);
+                if (conv->depthwise) {
+                    t.c = t.o;
+                    gather(&t, batch);
+                    apply(&t, w, shift, phase);
+                    continue;
+                }
+                for (t.c = 0; t.c < conv->in_channels; t.c += DFE_CHANNELS) {
+                    t.channels = dfe_min(DFE_CHANNELS, conv->in_channels - t.c);
+                    gather(&t, batch);
+                    apply(&t, w, shift, phase);
+                }
+            }
+}
+
+void dfe_bias_update(const dfe_error *e, int32_t batch, int32_t *b, int32_t shift, uint32_t phase) {
+    for (int32_t o = 0; o < e->channels; o += DFE_OUTPUTS) {
+        int32_t outputs = dfe_min(DFE_OUTPUTS, e->channels - o), acc[DFE_OUTPUTS] = {0};
+        for (int32_t s = 0; s < batch; s++) {
+            if (!dfe_error_acts(e, s)) continue;
+            for (int32_t y = 0; y < e->height; y++)
+                for (int32_t x = 0; x < e->width; x++) {
+                    int8_t one[DFE_OUTPUTS];
+                    dfe_error_row(e, s, y, x, 1, o, outputs, one, DFE_OUTPUTS);
+                    for (int32_t i = 0; i < outputs; i++) acc[i] += one[i];
+                }
+        }
+        for (int32_t i = 0; i < outputs; i++) {
+            int32_t moved = b[o + i] - dfe_round(acc[i], shift,
+                                                 phase + (uint32_t)(o + i) * DFE_LATTICE_2);
+            b[o + i] = dfe_clamp(moved, -DFE_BIAS_MAX, DFE_BIAS_MAX);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/* Train an exported net on images in flash, one at a time, and print what came of it: the test
+ * compares it with the host's. On a board by semihosting, elsewhere by the C library. */
+#include "data.h"
+#include "net.h"
+
+#ifdef BOARD
+#include "board/board.h"
+#else
+#include <stdio.h>
+static void board_write(const char *text) { fputs(text, stdout); }
+static uint32_t board_ticks(void) { return 0; }
+static uint32_t board_stack_used(void) { return 0; }
+#endif
+
+static void number(const char *name, uint32_t value) {
+    char text[12];
+    int at = sizeof text;
+    text[--at] = 0;
+    text[--at] = '\n';
+    do text[--at] = (char)('0' + value % 10);
+    while (value /= 10);
+    board_write(name);
+    board_write(" ");
+    board_write(text + at);
+}
+
+/* Words as the host has them: an int32 is one number on either byte order. */
+static void state(void) {
+    const uint8_t *byte = net_state();
+    char text[3] = {0, 0, 0};
+    board_write("state ");
+    for (int32_t i = 0; i < NET_STATE_BYTES; i++) {
+        text[0] = "0123456789abcdef"[byte[i] >> 4];
+        text[1] = "0123456789abcdef"[byte[i] & 15];
+        board_write(text);
+    }
+    board_write("\n");
+}
+
+static uint32_t right(void) {
+    uint32_t count = 0;
+    for (int32_t i = 0; i < TEST_IMAGES; i++) {
+        int32_t scores[NET_CLASSES], best = 0;
+        if (net_infer(1, test_x + i * IMAGE_BYTES, scores) != DFE_OK) return 0;
+        for (int32_t k = 1; k < NET_CLASSES; k++)
+            if (scores[k] > scores[best]) best = k;
+        count += best == test_y[i];
+    }
+    return count;
+}
+
+int main(void) {
+    int32_t scores[NET_CLASSES], active[NET_LAYERS], little = 1;
+    uint32_t begin, step = 0, infer;
+    net_reset();
+    number("before", right());
+    for (int32_t i = 0; i < STEPS; i++) {
+        begin = board_ticks();
+        int status = net_step(1, train_x + i % TRAIN_IMAGES * IMAGE_BYTES,
+                              train_y + i % TRAIN_IMAGES, scores, active);
+        if (status != DFE_OK) return status;
+        uint32_t took = board_ticks() - begin;
+        if (active[0] && active[NET_LAYERS - 1] && took > step) step = took;
+    }
+    begin = board_ticks();
+    if (net_infer(1, test_x, scores) != DFE_OK) return 1;
+    infer = board_ticks() - begin;
+    number("after", right());
+    number("step_ticks", step & 0xFFFFFF);
+    number("infer_ticks", infer & 0xFFFFFF);
+    number("stack", board_stack_used());
+    number("little", *(const char *)&little);
+    state();
+    return 0;
+}

@@ -1,0 +1,302 @@
+"""The exported C, compiled for other processors and run in QEMU: it learns the same bytes there."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHORT, once
+from numpy.typing import NDArray
+
+from dfedge import configs
+from dfedge.bundle import Bundle
+from dfedge.data.dataset import Split
+from dfedge.data.image import to_input
+from dfedge.data.sources import load_split
+from dfedge.device.runners import open_runner
+from dfedge.errors import DfedgeError
+from dfedge.export.write import ExportOptions, export
+from dfedge.learn.run import Run
+from dfedge.learn.train import TrainOptions, train
+from dfedge.native import build
+from dfedge.native.program import Program
+from dfedge.target import load_target
+
+CI = os.environ.get("DFEDGE_CI") == "1"
+ROOT = Path(__file__).parent.parent
+MAIN = Path(__file__).parent / "on_device" / "main.c"
+STEPS = 874  # the stream's 437 turned digits, twice
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """Skip where a tool lacks; in continuous integration none may."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    reason = f"no {', '.join(missing)}; make tools installs them"
+    return pytest.mark.skipif(bool(missing) and not CI, reason=reason)
+
+
+pytestmark = needs(build.COMPILERS[0])
+
+
+@pytest.fixture(scope="session")
+def mcu(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A net of 3,528 weights as C for the Cortex-M4."""
+
+    def make(folder: Path) -> None:
+        run = folder.with_name("mcu-run")
+        net = str(ROOT / "examples" / "mcu_net.toml")
+        train(TrainOptions(net=net, qat=True, settings=SHORT), run)
+        export(Run.open(run), ExportOptions(("c",), "mps2-an386", batch=1), folder)
+
+    return Bundle.open(once(tmp_path_factory, "mcu", make))
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the same training gives here."""
+
+    before: int
+    after: int
+    program: Program
+
+
+def turned(bundle: Bundle, split: str) -> Split:
+    m = bundle.manifest
+    return load_split("digits", None, m.image, m.classes, (split,), "rotate:90")[1]
+
+
+def images(bundle: Bundle, split: str) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    found = turned(bundle, split)
+    return to_input(found.x), found.y.astype(np.int32)
+
+
+@pytest.fixture(scope="session")
+def host(mcu: Bundle) -> Host:
+    runner = open_runner(mcu, "native")
+    x, y = images(mcu, "stream")
+    test, labels = images(mcu, "test")
+
+    def right() -> int:
+        return int((runner.infer(test).argmax(1) == labels).sum())
+
+    before = right()
+    for number in range(STEPS):
+        i = number % len(x)
+        runner.train(x[i : i + 1], y[i : i + 1])
+    return Host(before, right(), runner.program)  # type: ignore[attr-defined]
+
+
+def data(bundle: Bundle, folder: Path) -> Path:
+    """``data.h``: the images, as constants in flash."""
+    x, y = images(bundle, "stream")
+    test, labels = images(bundle, "test")
+    lines = ["#include <stdint.h>", f"#define STEPS {STEPS}", f"#define TRAIN_IMAGES {len(x)}",
+             f"#define TEST_IMAGES {len(test)}", f"#define IMAGE_BYTES {x[0].size}"]  # fmt: skip
+    for name, kind, values in (
+        ("train_x", "int8_t", x), ("train_y", "int32_t", y),
+        ("test_x", "int8_t", test), ("test_y", "int32_t", labels),
+    ):  # fmt: skip
+        numbers = ",".join(map(str, values.ravel()))
+        lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
+    (folder / "data.h").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def output(*command: str | Path) -> dict[str, str]:
+    """The lines ``NAME VALUE`` that a program printed; semihosting prints to the standard error."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    return dict(line.split(" ") for line in (done.stdout + done.stderr).splitlines() if " " in line)
+
+
+def firmware(bundle: Bundle, target: str, folder: Path) -> Path:
+    """Built by the exported CMake file, with the board's own startup and linker files."""
+    made = folder / "c"
+    shutil.copytree(bundle.folder / "c", made)
+    shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
+    command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={MAIN}",
+               f"-DNET_CPU={load_target(target).cpu}",
+               f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
+               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{data(bundle, folder)}"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", folder / "build"], check=True, capture_output=True)
+    return folder / "build" / "app"
+
+
+def ram_bytes(app: Path) -> int:
+    """Data and zeroed memory, without the stack that the linker file keeps free."""
+    listed = subprocess.run(["arm-none-eabi-size", "-A", app], check=True, capture_output=True,
+                            text=True).stdout  # fmt: skip
+    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", listed, re.MULTILINE))
+    return int(sizes[".data"]) + int(sizes[".bss"])
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("target", ["mps2-an386", "mps3-an547"])
+def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
+    target: str, mcu: Bundle, host: Host, tmp_path: Path
+) -> None:
+    app = firmware(mcu, target, tmp_path)
+    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting",
+                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
+    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
+    assert host.after > 2 * host.before
+    used = ram_bytes(app) + int(found["stack"])
+    assert 0 < int(found["stack"]) < 4096
+    assert used <= 32 * 1024
+    instructions = {kind: 40 * int(found[f"{kind}_ticks"]) for kind in ("infer", "step")}
+    print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {instructions}")
+    assert 100_000 < instructions["infer"] < instructions["step"] < 4_000_000
+
+
+CROSS = {"aarch64": "aarch64-linux-gnu-gcc", "riscv64": "riscv64-linux-gnu-gcc",
+         "s390x": "s390x-linux-gnu-gcc"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "processor", [pytest.param(p, marks=needs(CROSS[p], f"qemu-{p}")) for p in CROSS]
+)
+def test_other_processors_learn_the_same_numbers_on_either_byte_order(
+    processor: str, mcu: Bundle, host: Host, tmp_path: Path
+) -> None:
+    made, app = mcu.folder / "c", tmp_path / "app"
+    sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
+    subprocess.run(
+        [CROSS[processor], "-std=c99", "-O2", "-static", f"-I{made}", f"-I{data(mcu, tmp_path)}",
+         "-o", app, *sources],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    found = output(f"qemu-{processor}", app)
+    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
+    assert int(found["little"]) == (processor != "s390x")
+    block = np.frombuffer(bytes.fromhex(found["state"]), np.uint8)
+    order = "<" if processor != "s390x" else ">"
+    for name, tensor in host.program.table.tensors.items():
+        raw = block[tensor.offset : tensor.offset + tensor.bytes]
+        value = raw.view(order + tensor.dtype).reshape(tensor.shape)
+        assert np.array_equal(value, host.program.read()[name]), name
+
+
+def idx(path: Path, values: NDArray[np.uint8]) -> Path:
+    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def dfedge_run(mcu: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    app = tmp_path_factory.mktemp("run") / "dfedge-run"
+    made = mcu.folder / "c"
+    sources = [*sorted((made / "run").glob("*.c")), *sorted((made / "dfedge").glob("*.c"))]
+    command = [build.required_compiler(), "-std=c99", "-O2", f"-I{made / 'dfedge'}"]
+    subprocess.run([*command, "-o", app, *sources], check=True)
+    return app
+
+
+def test_dfedge_run_learns_saves_and_goes_on_to_the_same_state_without_python(
+    dfedge_run: Path, mcu: Bundle, tmp_path: Path
+) -> None:
+    stream, test = turned(mcu, "stream"), turned(mcu, "test")
+    net, state = mcu.folder / "c" / "net.dfe", tmp_path / "learned"
+    half = len(stream) // 2
+    native = open_runner(mcu, "native")
+    for part in (slice(0, half), slice(half, len(stream))):
+        x, y = stream.x[part], stream.y[part]
+        files = [idx(tmp_path / "x", x[..., 0]), idx(tmp_path / "y", y.astype(np.uint8))]
+        command = [dfedge_run, "train", net, *files, "--state", state, "--batch", "10"]
+        subprocess.run(command, check=True, capture_output=True)
+        for i in range(0, len(x), 10):
+            native.train(to_input(x[i : i + 10]), y[i : i + 10].astype(np.int32))
+    assert state.read_bytes()[12:] == native.program.state.tobytes()  # type: ignore[attr-defined]
+    images = idx(tmp_path / "x", test.x[..., 0])
+    done = subprocess.run(
+        [dfedge_run, "infer", net, images, "--state", state],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    answers = native.infer(to_input(test.x)).argmax(1)
+    assert done.stdout.split() == [str(k) for k in answers]
+    told = subprocess.run([dfedge_run, "memory", net], check=True, capture_output=True, text=True)
+    arena = mcu.manifest.formats["c"].memory["train_b1"].arena_bytes
+    assert f"batch 1: arena of train {arena} B" in told.stdout
+
+
+def test_dfedge_run_names_what_it_cannot_use_and_leaves_the_state(
+    dfedge_run: Path, mcu: Bundle, tmp_path: Path
+) -> None:
+    test, net = turned(mcu, "test"), mcu.folder / "c" / "net.dfe"
+    x, y = test.x[:20, ..., 0], test.y[:20].astype(np.uint8)
+    state, images = tmp_path / "state", idx(tmp_path / "x", x)
+    labels = idx(tmp_path / "y", y)
+
+    def refused(code: int, *words: str | Path) -> str:
+        done = subprocess.run([dfedge_run, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        return done.stderr
+
+    subprocess.run([dfedge_run, "train", net, images, labels, "--state", state], check=True,
+                   capture_output=True)  # fmt: skip
+    before = state.read_bytes()
+    train = ("train", net, images)
+    assert "usage" in refused(2, "train", net, images, labels)
+    assert "usage" in refused(2, "forget", net, images)
+    wrong = idx(tmp_path / "wrong", np.full(20, 10, np.uint8))
+    assert "no class of the program" in refused(1, *train, wrong, "--state", state)
+    few = idx(tmp_path / "few", y[:19])
+    assert "one label for each" in refused(1, *train, few, "--state", state)
+    small = idx(tmp_path / "small", x[:, :7])
+    assert "another shape" in refused(1, "infer", net, small)
+    cut = tmp_path / "cut.dfe"
+    cut.write_bytes(net.read_bytes()[:-1])
+    assert "ends too early" in refused(1, "infer", cut, images)
+    raw = bytearray(net.read_bytes())
+    raw[12] = 99
+    cut.write_bytes(raw)
+    assert "another version" in refused(1, "infer", cut, images)
+    (tmp_path / "other").write_bytes(before[:4] + b"\0\0\0\0" + before[8:])
+    assert "another program" in refused(1, *train, labels, "--state", tmp_path / "other")
+    assert state.read_bytes() == before
+
+
+def test_exported_folder_that_was_made_for_another_state_is_refused(
+    mcu: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Callable[[Bundle], dict[str, NDArray[np.generic]]] = Bundle.initial_state
+
+    def changed(bundle: Bundle) -> dict[str, NDArray[np.generic]]:
+        state = original(bundle)
+        state["layer0.conv0.weight"] = np.zeros_like(state["layer0.conv0.weight"])
+        return state
+
+    assert open_runner(mcu, "c").get_state().keys() == original(mcu).keys()
+    monkeypatch.setattr(Bundle, "initial_state", changed)
+    with pytest.raises(DfedgeError, match=r"net\.c: not what this dfedge would write"):
+        open_runner(mcu, "c")
+
+
+@pytest.mark.parametrize("name", ["net.h", "dfedge/pool.c", "dfedge/more.c", "more/more.c"])
+def test_foreign_code_in_a_bundle_is_never_compiled(name: str, mcu: Bundle, tmp_path: Path) -> None:
+    foreign = tmp_path / "bundle"
+    shutil.copytree(mcu.folder, foreign)
+    path = foreign / "c" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((path.read_bytes() if path.exists() else b"") + b"/* mine */\n")
+    changed = dataclasses.replace(mcu, folder=foreign)
+    with pytest.raises(DfedgeError, match=rf"{name}: not what this dfedge would write"):
+        open_runner(changed, "c")
+    assert open_runner(changed, "native").infer(mcu.golden()["x"][0]).shape == (1, 10)
+
+
+def test_net_too_large_for_the_board_is_refused_before_anything_is_written(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    with pytest.raises(DfedgeError, match=r"needs [\d,]+ B of RAM .* 'mps2-an386' allows 32,768 B"):
+        export(Run.open(run_folder), ExportOptions(("c",), "mps2-an386", batch=1), out)
+    assert not out.exists()
