@@ -3,6 +3,7 @@
     manifest.json          everything below, described, with the hash of every other file
     state.safetensors      the state to start from
     golden.safetensors     a few real batches and the exact integers that they must give
+    trunk.safetensors      perhaps: the constants of a frozen trunk (`dfedge.trunk`)
     memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
@@ -43,7 +44,7 @@ LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
-MEMORY = "memory.json"
+MEMORY, TRUNK = "memory.json", "trunk.safetensors"
 MAX_MANIFEST_BYTES = 1 << 24
 BLANK = "0" * 64
 AGAIN = "copy or export the bundle again"
@@ -216,6 +217,10 @@ class Bundle:
         """The state to start from."""
         return self._arrays(STATE)
 
+    def constants(self) -> dict[str, NDArray[Any]]:
+        """Of the plan's trunk; none where there is no trunk."""
+        return self._arrays(TRUNK) if self.manifest.plan.trunk else {}
+
     def golden(self) -> dict[str, NDArray[Any]]:
         """x int8 [S, B, H, W, C], y int32 [S, B], scores int32 [S, B, K], infer int32 [B, K].
 
@@ -319,6 +324,7 @@ def _check_sense(manifest: Manifest, path: Path) -> None:
     for wrong, field in (
         (not {STATE, GOLDEN} <= known, "files"),
         (MANIFEST in known or signature.SIGNATURE in known, "files"),
+        (manifest.plan.trunk is not None and TRUNK not in known, "files"),
         (not manifest.plan.layers, "plan.layers"),
         (not 1 <= len(manifest.classes) <= manifest.plan.classes, "classes"),
         (len(set(manifest.classes)) != len(manifest.classes), "classes"),

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from dfedge.trunk import Trunk
+
 Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
@@ -84,6 +86,7 @@ class Layer(msgspec.Struct, frozen=True):
             change, the 1 x 1 one of the skipped input.
         join: of a residual layer.
         pool: whether a 2 x 2 maximum follows, after the goodness was read.
+        mean: what is handed on is the pooled features, as one position, and not the map.
         cells: the goodness sees the mean over cells x cells parts of the output,
         gain: 2^gain times, so that means use the range of int8 that peaks have set.
         score_shift: left shift of this layer's score in the sum over layers.
@@ -107,6 +110,7 @@ class Layer(msgspec.Struct, frozen=True):
     counted: bool = True
     norm: int = 0
     norm_shift: int = 0
+    mean: bool = False
 
     @property
     def ends(self) -> Conv:
@@ -122,6 +126,8 @@ class Layer(msgspec.Struct, frozen=True):
     def hands_on(self) -> Shape:
         """Shape [H, W, C] of what the next layer receives."""
         end = self.ends
+        if self.mean:
+            return 1, 1, self.features
         half = 2 if self.pool else 1
         return end.out_height // half, end.out_width // half, end.channels
 
@@ -136,6 +142,7 @@ class Plan(msgspec.Struct, frozen=True):
         form: where the label enters.
         negatives: label-plane: wrong labels drawn for each sample.
         cut: the first layer that learns; those below are frozen.
+        trunk: frozen steps before the first layer, of a net that was adopted.
     """
 
     layers: tuple[Layer, ...]
@@ -144,10 +151,16 @@ class Plan(msgspec.Struct, frozen=True):
     form: Form = "one-pass"
     negatives: int = 0
     cut: int = 0
+    trunk: Trunk | None = None
 
     @property
     def input_shape(self) -> Shape:
         """[H, W, C] of one sample."""
+        return self.trunk.input_shape if self.trunk else self.seen_shape
+
+    @property
+    def seen_shape(self) -> Shape:
+        """[H, W, C] of what the first layer receives."""
         first = self.layers[0].convs[0]
         planes = 2 if self.form == "label-plane" else 0
         return first.height, first.width, first.in_channels - planes
@@ -155,7 +168,12 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def latent_shape(self) -> Shape:
         """[H, W, C] of what the first learning layer receives."""
-        return self.layers[self.cut - 1].hands_on if self.cut else self.input_shape
+        return self.layers[self.cut - 1].hands_on if self.cut else self.seen_shape
+
+    @property
+    def frozen(self) -> bool:
+        """Whether anything stands before the first layer that learns."""
+        return self.cut > 0 or self.trunk is not None
 
     def number(self, layer: int, conv: int) -> int:
         """A convolution's place in the state's lists of shifts."""

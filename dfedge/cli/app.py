@@ -13,6 +13,7 @@ import typer
 import dfedge
 from dfedge.cli import (
     add_class,
+    adopt,
     bench,
     calibrate,
     continual,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 for command in (
     train,
+    adopt,
     calibrate,
     fit,
     export,

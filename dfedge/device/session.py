@@ -203,7 +203,7 @@ class Session:
         Raises:
             DfedgeError: labels that cannot be used; nothing was learned then.
         """
-        kind = "train_from" if self.bundle.manifest.plan.cut else "train"
+        kind = "train_from" if self.bundle.manifest.plan.frozen else "train"
         return self._learn(kind, z, self._labels(y, len(z)))
 
     def _learn(self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32]) -> Lesson:
@@ -249,7 +249,7 @@ class Session:
 
     def latents(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
         """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
-        if not self.bundle.manifest.plan.cut:
+        if not self.bundle.manifest.plan.frozen:
             return q
         return np.concatenate([latents for _, _, latents in self.seen(q)])
 

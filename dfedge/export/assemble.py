@@ -13,6 +13,7 @@ from dfedge.bundle import (
     MEMORY,
     SEMANTICS_VERSION,
     STATE,
+    TRUNK,
     VERSION,
     Bundle,
     Exponents,
@@ -90,6 +91,8 @@ def assemble(
         arrays = to_arrays(source.state)
         (folder / STATE).write_bytes(to_bytes(arrays))
         (folder / GOLDEN).write_bytes(to_bytes(golden.arrays))
+        if source.plan.trunk is not None:
+            (folder / TRUNK).write_bytes(to_bytes(to_arrays(source.constants)))
         footprints = {name: one.footprints for name, one in written.items()}
         (folder / MEMORY).write_bytes(msgspec.json.encode(footprints))
         files = {

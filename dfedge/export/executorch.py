@@ -62,7 +62,7 @@ def decompositions(tile_bytes: int) -> dict[Any, Any]:
 
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
-    inner = StatefulModule(source.plan, source.state)
+    inner = StatefulModule(source.plan, source.state, source.constants)
     modules: dict[str, tuple[torch.nn.Module, tuple[Tensor, ...]]] = {
         method.name: (StatefulProgram(inner, method), method.example(source.plan))
         for method in source.methods

@@ -45,9 +45,9 @@ def sized(run: Run, options: ExportOptions) -> Plan:
     """
     own = run.plan
     rows = len(own.classes) + options.spare_classes
-    plan = skeleton(own.net, own.image.shape, rows, own.form)
+    plan = skeleton(own.net, own.seen_shape, rows, own.form)
     cut = first_learning(options.train_layers, len(plan.layers))
-    return replace(plan, rule=device_rule(options.rule, run), cut=cut)
+    return replace(plan, rule=device_rule(options.rule, run), cut=cut, trunk=own.trunk)
 
 
 def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> Fit:

@@ -1,7 +1,7 @@
 """The table of formats, and what every exporter is given and gives back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Source:
         alignment: of tensors in an arena that is planned at export, in bytes.
         tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where tiles are cut.
         target: name or path of the device.
+        constants: of the plan's trunk.
     """
 
     plan: Plan
@@ -41,6 +42,7 @@ class Source:
     alignment: int = 16
     tile_bytes: int = FLOORS[0]
     target: str = "host"
+    constants: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

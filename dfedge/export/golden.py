@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
+from dfedge.int8.trunk import Constants, latents
 from dfedge.lower.state import State
 from dfedge.lower.step import infer, train
 from dfedge.plan import Plan
@@ -30,7 +31,9 @@ def to_arrays(state: State) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in state.items()}
 
 
-def make_golden(plan: Plan, state: State, split: Split, batch: int) -> Golden:
+def make_golden(
+    plan: Plan, state: State, split: Split, batch: int, constants: Constants
+) -> Golden:
     """Golden batches of real images.
 
     Every other batch carries labels moved by one class, so that the margin is violated and every
@@ -40,22 +43,30 @@ def make_golden(plan: Plan, state: State, split: Split, batch: int) -> Golden:
     x = to_input(split.x[index]).reshape(STEPS, batch, *split.x.shape[1:])
     y = split.y[index].astype(np.int32).reshape(STEPS, batch)
     y[1::2] = (y[1::2] + 1) % int(state["live"].sum())
-    return replay(plan, state, x, y)
+    return replay(plan, state, x, y, constants)
 
 
-def replay(plan: Plan, state: State, x: NDArray[np.int8], y: NDArray[np.int32]) -> Golden:
+def replay(
+    plan: Plan,
+    state: State,
+    x: NDArray[np.int8],
+    y: NDArray[np.int32],
+    constants: Constants | None = None,
+) -> Golden:
     """Train the batches in PyTorch and write down what came out.
 
     Args:
         x: int8 [S, B, H, W, C].
         y: int32 [S, B].
+        constants: of the plan's trunk.
     """
+    seen_by_layers = [latents(plan.trunk, constants or {}, torch.from_numpy(one)) for one in x]
     scores, digests = [], []
-    for one_x, one_y in zip(x, y, strict=True):
-        state, seen, _ = train(plan, state, torch.from_numpy(one_x), torch.from_numpy(one_y))
+    for z, one_y in zip(seen_by_layers, y, strict=True):
+        state, seen, _ = train(plan, state, z, torch.from_numpy(one_y))
         scores.append(seen.numpy())
         digests.append([tensor_digest(value.numpy()) for value in state.values()])
-    after = infer(plan, state, torch.from_numpy(x[-1])).numpy()
+    after = infer(plan, state, seen_by_layers[-1]).numpy()
     arrays: dict[str, NDArray[Any]] = {
         "x": x,
         "y": y,

@@ -85,7 +85,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
 
 def _translate(source: Source, method: Method) -> onnx.ModelProto:
     with quiet():
-        functional = export_functional(source.plan, source.state, method)
+        functional = export_functional(source.plan, source.state, method, source.constants)
         program = torch.onnx.export(
             functional.program,
             dynamo=True,

@@ -28,11 +28,11 @@ from dfedge.export.program import FunctionalProgram, Method, handed
 from dfedge.footprint import Footprint
 from dfedge.int8 import stock as rendering
 from dfedge.int8.stock.tiled import FLOORS
-from dfedge.lower.blank import blank
+from dfedge.lower.blank import blank, blank_constants
 from dfedge.lower.state import State, changed_names, layer_of
 from dfedge.native.build import compiler
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
-from dfedge.native.table import make_table
+from dfedge.native.table import make_table, obstacle
 from dfedge.plan import Join, Layer, Plan
 from dfedge.quiet import quiet
 
@@ -62,7 +62,7 @@ def native_arena(plan: Plan, method: Method) -> int:
     Raises:
         DfedgeError: sizes that the interpreter does not hold.
     """
-    if compiler() is None:
+    if compiler() is None or obstacle(plan) is not None:
         return native(plan, method).lower_bound_bytes
     state = {name: value.numpy() for name, value in blank(plan).items()}
     return Program(plan, make_table(plan, state)).arena_bytes(CALLS[method.kind], method.batch)
@@ -106,6 +106,7 @@ def _kind(unit: Plan, method: Method) -> str:
 def _units(plan: Plan, method: Method) -> list[Plan]:
     """What can be traced on its own, one of each kind."""
     layers = [_plain(layer) for layer in plan.layers]
+    whole, plan = plan, replace(plan, trunk=None)
     cut = plan.cut if method.learns else len(layers)
     units = [replace(plan, layers=(layer,), cut=1) for layer in layers[:cut]]
     if method.kind == "train_from":
@@ -113,6 +114,8 @@ def _units(plan: Plan, method: Method) -> list[Plan]:
     reach = 1 if plan.rule == "df" else 2
     for i in range(cut, len(layers)):
         units.append(replace(plan, layers=tuple(layers[max(i + 1 - reach, cut) : i + 1]), cut=0))
+    if whole.trunk is not None and method.kind != "train_from":
+        units.append(replace(whole, layers=(layers[0],), cut=1))
     return list(dict.fromkeys(units))
 
 
@@ -144,7 +147,7 @@ TILED = ("executorch",)
 
 
 def _exported(plan: Plan, state: State, method: Method) -> ExportedProgram:
-    module = FunctionalProgram(plan, list(state), method)
+    module = FunctionalProgram(plan, list(state), method, blank_constants(plan))
     inputs = (*state.values(), *method.example(plan))
     return torch.export.export(module, inputs, strict=False)
 

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from dfedge.bundle import LEARNING
 from dfedge.int8 import stock
+from dfedge.int8.trunk import Constants, evaluate
 from dfedge.lower.state import State, changed_names
 from dfedge.lower.step import features, infer, train, train_from
 from dfedge.plan import Plan
@@ -37,6 +38,15 @@ KINDS: dict[str, Callable[..., Results]] = {
     "train_from": _train_from,
 }
 """What each kind of method calls: (plan, state, x[, y]) -> (new state or None, results)."""
+
+
+def call(
+    plan: Plan, constants: Constants, kind: str, state: State, x: Tensor, *y: Tensor
+) -> Results:
+    """A method: x, unless it is a latent, goes through the plan's trunk first."""
+    if plan.trunk is not None and kind != "train_from":
+        x = evaluate(plan.trunk, constants, x)
+    return KINDS[kind](plan, state, x, *y)
 
 
 @dataclass(frozen=True)
@@ -76,29 +86,31 @@ def methods(plan: Plan, batches: set[int]) -> tuple[Method, ...]:
     kinds = ["train", "infer"]
     if plan.form == "one-pass":
         kinds.append("features")
-    if plan.cut:
+    if plan.frozen:
         kinds.append("train_from")
     return tuple(Method(kind, batch) for kind in kinds for batch in sorted(batches))
 
 
 def handed(plan: Plan, batch: int) -> list[int]:
     """Bytes that each layer is handed: int8 [batch, H, W, C]."""
-    shapes = [plan.input_shape, *(layer.hands_on for layer in plan.layers[:-1])]
+    shapes = [plan.seen_shape, *(layer.hands_on for layer in plan.layers[:-1])]
     return [batch * math.prod(shape) for shape in shapes]
 
 
 class FunctionalProgram(nn.Module):
     """State in, state out: ``(*state, x[, y]) -> (*changed state, *results)``."""
 
-    def __init__(self, plan: Plan, names: list[str], method: Method) -> None:
+    def __init__(
+        self, plan: Plan, names: list[str], method: Method, constants: Constants
+    ) -> None:
         super().__init__()
-        self.plan, self.names, self.method = plan, names, method
+        self.plan, self.names, self.method, self.constants = plan, names, method, constants
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """One call of the method."""
         state = dict(zip(self.names, inputs, strict=False))
         rest = inputs[len(self.names) :]
-        new, results = KINDS[self.method.kind](self.plan, state, *rest)
+        new, results = call(self.plan, self.constants, self.method.kind, state, *rest)
         if new is None:
             return results
         return (*(new[name] for name in changed_names(self.names, self.plan.cut)), *results)
@@ -118,11 +130,13 @@ class Functional:
     outputs: list[str]
 
 
-def export_functional(plan: Plan, state: State, method: Method) -> Functional:
+def export_functional(
+    plan: Plan, state: State, method: Method, constants: Constants
+) -> Functional:
     """What every format without state of its own is made from."""
     names, given = list(state), method.example(plan)
     changed = changed_names(names, plan.cut) if method.learns else []
-    module = FunctionalProgram(plan, names, method)
+    module = FunctionalProgram(plan, names, method, constants)
     program = torch.export.export(module, (*state.values(), *given), strict=False)
     return Functional(
         program.run_decompositions(stock.decompositions()),
@@ -134,9 +148,9 @@ def export_functional(plan: Plan, state: State, method: Method) -> Functional:
 class StatefulModule(nn.Module):
     """The state as buffers, shared by the wrappers of all methods."""
 
-    def __init__(self, plan: Plan, state: State) -> None:
+    def __init__(self, plan: Plan, state: State, constants: Constants) -> None:
         super().__init__()
-        self.plan, self.names = plan, list(state)
+        self.plan, self.names, self.constants = plan, list(state), constants
         for name, value in state.items():
             self.register_buffer(name.replace(".", "_"), value.clone())
 
@@ -155,7 +169,7 @@ class StatefulProgram(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """One call of the method."""
         state, plan = self.inner.state(), self.inner.plan
-        new, results = KINDS[self.method.kind](plan, state, *inputs)
+        new, results = call(plan, self.inner.constants, self.method.kind, state, *inputs)
         if new is not None:
             for name in changed_names(self.inner.names, plan.cut):
                 state[name].copy_(new[name])

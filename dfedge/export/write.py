@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from dfedge.bundle import Bundle, Exponents
 from dfedge.data.dataset import Split
@@ -17,10 +18,11 @@ from dfedge.export.golden import make_golden
 from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import methods
 from dfedge.int8.bounds import check_sizes
+from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.net import Net
-from dfedge.learn.run import Run
+from dfedge.learn.run import Run, RunPlan
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import load_data, quantised_net
+from dfedge.learn.train import load_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.state import State
@@ -52,7 +54,8 @@ def export(
     net = quantised_net(run)
     data = load_data(run.plan)
     train = data.split("train")[1]
-    plan, state = _lower(net, train, rule, options, bool(run.plan.settings.epochs))
+    constants = run.constants()
+    plan, state = _lower(net, train, rule, options, run.plan, constants)
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
     origin = Origin(
@@ -65,15 +68,17 @@ def export(
             Exponents([c.weight for c in own.convs], [c.activation for c in own.convs])
             for own in net.scales or ()
         ],
-        test_accuracy=accuracy(net, to_samples(data.split("test")[1])),
+        test_accuracy=accuracy(net, to_samples(tested(run.plan, data), "cpu", plan.trunk, constants)),
         recipe=run.calibration().recipe_name,
     )
-    golden = make_golden(plan, state, train, options.batch)
+    golden = make_golden(plan, state, train, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
     tile_bytes = min(
         tile_bytes_for(budget, format, plan, options.batch) for format in options.formats
     )
-    source = Source(plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes)
+    source = Source(
+        plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants
+    )
     return assemble(source, origin, golden, options.formats, options.target, budget, out, watch)
 
 
@@ -85,12 +90,17 @@ def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State
     """
     options = options or ExportOptions()
     train = load_data(run.plan).split("train")[1]
-    trained = bool(run.plan.settings.epochs)
-    return _lower(quantised_net(run), train, device_rule(options.rule, run), options, trained)
+    rule = device_rule(options.rule, run)
+    return _lower(quantised_net(run), train, rule, options, run.plan, run.constants())
 
 
 def _lower(
-    net: Net, train: Split, rule: Rule, options: ExportOptions, trained: bool
+    net: Net,
+    train: Split,
+    rule: Rule,
+    options: ExportOptions,
+    own: RunPlan,
+    constants: Constants,
 ) -> tuple[Plan, State]:
     few = train.take(shuffled(len(train), 0, 0, min(RATE_SAMPLES, len(train))))
     labels = torch.from_numpy(few.y.astype(np.int32))
@@ -99,5 +109,9 @@ def _lower(
         raise UsageError("--train-layers: the label-plane form trains all layers")
     if options.spare_classes < 0:
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
-    x = torch.from_numpy(to_input(few.x))
-    return lower(net, x, labels, rule, options.spare_classes, cut, trained)
+    if rule != "df" and any(unit.block.mean for unit in net.units):
+        raise UsageError(f"--rule {rule}: this adopted net hands on a mean, and learns with df")
+    x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
+    trained = bool(own.settings.epochs)
+    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained)
+    return replace(plan, trunk=own.trunk), state

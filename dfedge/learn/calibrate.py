@@ -90,9 +90,9 @@ def _pooled(net: Net, i: int, h: Tensor, convs: list[Scales]) -> LayerScales:
     form, own = net.one_pass, convs[-1].activation
     p, anchors = pool_cells(h, form.cells[i]), form.anchors[i]
     room = range_exponent(float(torch.maximum(p.max(), anchors.max()))) - own
-    return LayerScales(
-        tuple(convs), own, min(max(room, 0), most_gain(h[0, 0].shape, form.cells[i]))
-    )
+    gain = min(max(room, 0), most_gain(h[0, 0].shape, form.cells[i]))
+    handed = own + gain if net.units[i].block.mean else own
+    return LayerScales(tuple(convs), handed, gain)
 
 
 def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:

@@ -4,6 +4,7 @@ run.json                what is trained: data, net, rule, settings, seed; never 
 checkpoint.safetensors  parameters, statistics and optimiser after the last whole epoch
 metrics.jsonl           one object an epoch, and one for each evaluation on the test split
 calibration.json        power-of-two scales, once calibrated
+trunk.safetensors       of an adopted net: the constants of its frozen trunk
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from dfedge.atomic import write_file
@@ -27,8 +28,10 @@ from dfedge.learn.recipe import Recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.spec import NetSpec, Settings
 from dfedge.plan import Form
+from dfedge.trunk import Trunk
 
 VERSION = 1
+TRUNK = "trunk.safetensors"
 
 
 Slots = dict[int, dict[str, Tensor]]
@@ -50,11 +53,17 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     qat: bool
     seed: int
     version: int = VERSION
+    trunk: Trunk | None = None
+
+    @property
+    def seen_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of what the first layer receives."""
+        return self.trunk.output_shape if self.trunk else self.image.shape
 
     def make_net(self) -> Net:
         """The untrained net, initialised from the seed."""
         torch.manual_seed(self.seed)
-        net = Net(self.net, self.image.shape, len(self.classes), self.form)
+        net = Net(self.net, self.seen_shape, len(self.classes), self.form)
         net.weight_bits = self.settings.weight_bits
         net.lean = self.settings.lean
         rule = load_rule(self.rule)
@@ -157,6 +166,28 @@ class Run:
         """Keep the scales."""
         text = msgspec.json.format(msgspec.json.encode(calibration))
         write_file(self.folder / "calibration.json", text)
+
+    # -- trunk -----------------------------------------------------------------------------------
+
+    def constants(self) -> dict[str, Tensor]:
+        """Of the frozen trunk; none where there is none.
+
+        Raises:
+            DfedgeError: a file that is missing or not this trunk's.
+        """
+        if self.plan.trunk is None:
+            return {}
+        path = self.folder / TRUNK
+        with foreign(path, "a trunk", "adopt again"):
+            found = load(path.read_bytes())
+        flaw = self.plan.trunk.flaw(found)
+        if flaw:
+            raise DfedgeError(f"{path}: {flaw} do not fit run.json; adopt again")
+        return found
+
+    def write_constants(self, constants: dict[str, Tensor]) -> None:
+        """Keep the trunk's constants."""
+        write_file(self.folder / TRUNK, save(constants))
 
     # -- checkpoint ------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
+from dfedge.int8.trunk import Constants, latents
+from dfedge.trunk import Trunk
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,15 @@ class Samples:
         return self.take(order[count:]), self.take(order[:count])
 
 
-def to_samples(split: Split, device: str = "cpu") -> Samples:
-    """A split on a device."""
-    x = torch.from_numpy(to_input(split.x)).permute(0, 3, 1, 2).contiguous()
+def to_samples(
+    split: Split,
+    device: str = "cpu",
+    trunk: Trunk | None = None,
+    constants: Constants | None = None,
+) -> Samples:
+    """A split on a device, as the first layer sees it: behind the trunk where there is one."""
+    seen = latents(trunk, constants or {}, torch.from_numpy(to_input(split.x)))
+    x = seen.permute(0, 3, 1, 2).contiguous()
     return Samples(x.to(device), torch.from_numpy(split.y).to(device))
 
 

@@ -30,6 +30,8 @@ def _convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     match block.kind:
         case "linear":
             return (Conv(*shape, out, (shape[0], shape[1])),)
+        case "gain":
+            return (Conv(*shape, out, (1, 1), depthwise=True),)
         case "separable":
             first = _conv(shape, shape[2], sides, stride, depthwise=True)
             return first, _conv((halved[0], halved[1], shape[2]), out, (1, 1))
@@ -59,6 +61,7 @@ def skeleton(spec: NetSpec, image: Shape, classes: int, form: Form = "one-pass")
                 convs=_convs(block, shape),
                 join=Join() if block.kind == "residual" else None,
                 pool=block.pool,
+                mean=block.mean,
                 cells=min(spec.anchors, *output[:2]),
                 margin=spec.integer_margin(form),
                 pull=NO_PULL if plane else PULL,

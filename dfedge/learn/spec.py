@@ -40,19 +40,21 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: ``conv``: convolution, normalisation, ReLU.  ``separable``: a depthwise one, then a
             1 x 1 one.  ``residual``: two, and the input added before the last ReLU (through a
             1 x 1 convolution where shape or channels change).  ``linear``: every input to every
-            output.
+            output.  ``gain``: every channel times a number of its own, an adopted net's features.
         kernel: side of a square kernel, odd; its height where ``kernel_width`` is given.
         kernel_width: of a kernel that is not square; both may then be even (more padding behind).
         stride: of the first convolution.
         pool: a 2 x 2 maximum, after the goodness was read.
+        mean: hands on the mean of its whole map, which its anchors see too.
     """
 
     channels: Annotated[int, Meta(ge=1, le=4096)]
-    kind: Literal["conv", "separable", "residual", "linear"] = "conv"
+    kind: Literal["conv", "separable", "residual", "linear", "gain"] = "conv"
     kernel: Kernel = 3
     kernel_width: Kernel | None = None  # not a tuple: msgspec 0.22 crashes on a union with one
     stride: Annotated[int, Meta(ge=1, le=4)] = 1
     pool: bool = False
+    mean: bool = False
 
     def __post_init__(self) -> None:
         if self.kernel_width is None and self.kernel % 2 == 0:
@@ -166,7 +168,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = []
         for i, block in enumerate(self.blocks()):
             height, width, channels = block.output(shape)
-            if block.kind != "linear" and min(height, width) < self.anchors:
+            if block.kind not in ("linear", "gain") and min(height, width) < self.anchors:
                 raise DfedgeError(
                     f"layer{i} sees {height} x {width} positions, fewer than its "
                     f"{self.anchors} x {self.anchors} anchor cells; pool less or use larger images"
@@ -175,6 +177,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise DfedgeError(f"layer{i} cannot pool {height} x {width} positions; pool less")
             found.append((shape, (height, width, channels)))
             shape = (height // 2, width // 2, channels) if block.pool else (height, width, channels)
+            shape = (1, 1, channels) if block.mean else shape
         return found
 
     def integer_margin(self, form: str = "one-pass") -> int:

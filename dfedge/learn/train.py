@@ -10,8 +10,9 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
-from dfedge.data.dataset import Dataset
+from dfedge.data.dataset import Dataset, Split
 from dfedge.data.image import ImageRule
+from dfedge.data.order import shuffled
 from dfedge.data.sources import DEFAULT_NETS, load
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.learn import parallel
@@ -267,7 +268,10 @@ def calibrate_run(run: Run, recipe_name: str) -> Calibration:
     """
     recipe = load_recipe(recipe_name)
     net = run.load_net()
-    samples = to_samples(load_data(run.plan).split("train")[1])
+    train = load_data(run.plan).split("train")[1]
+    if run.plan.trunk is not None:  # what is picked below is all that the trunk need see
+        train = train.take(shuffled(len(train), recipe.seed, 0, min(recipe.samples, len(train))))
+    samples = to_samples(train, "cpu", run.plan.trunk, run.constants())
     scales = calibrate(net, pick(samples.x, recipe.samples, recipe.seed), recipe)
     calibration = Calibration(recipe_name, recipe, scales)
     run.write_calibration(calibration)
@@ -280,6 +284,14 @@ def load_data(plan: RunPlan) -> Dataset:
     return load(plan.data, folder, plan.image, plan.classes).cut(plan.seed)
 
 
+def tested(plan: RunPlan, data: Dataset) -> Split:
+    """The test split; of an adopted net the part that it asks for."""
+    test, count = data.split("test")[1], plan.settings.test_samples
+    if plan.trunk is None or not 0 < count < len(test):
+        return test
+    return test.take(shuffled(len(test), plan.seed, 0, count))
+
+
 def quantised_net(run: Run) -> Net:
     """A run's trained net with its scales set: what is lowered.
 
@@ -287,8 +299,7 @@ def quantised_net(run: Run) -> Net:
         DfedgeError: not trained, never calibrated, or of a kind that the integer step lacks.
     """
     plan = run.plan
-    image = (plan.image.height, plan.image.width, plan.image.channels)
-    why = obstacle(plan.net, image, len(plan.classes), plan.form)
+    why = obstacle(plan.net, plan.seen_shape, len(plan.classes), plan.form)
     if why is not None:
         raise DfedgeError(f"{run.folder}: the integer step does not know {why}")
     net = run.load_net()

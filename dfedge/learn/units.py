@@ -119,6 +119,8 @@ class Unit(nn.Module):
             case "linear":
                 stages = [ConvNorm(channels, out, (height, width), 1, 1)]
                 stages[0].padding = [0, 0, 0, 0]
+            case "gain":
+                stages = [ConvNorm(channels, channels, (1, 1), stride, channels)]
             case "separable":
                 stages = [
                     ConvNorm(channels, channels, sides, stride, channels),
@@ -182,4 +184,6 @@ class Unit(nn.Module):
 
     def hand_on(self, h: Tensor) -> Tensor:
         """The pool, where the block has one."""
+        if self.block.mean:
+            return h.mean((2, 3), keepdim=True)
         return F.max_pool2d(h, 2) if self.block.pool else h

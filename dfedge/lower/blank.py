@@ -1,4 +1,4 @@
-"""A state of zeros for a plan: where only sizes matter, before there are weights."""
+"""State and constants of zeros for a plan: where only sizes matter, before there are weights."""
 
 import torch
 
@@ -35,3 +35,10 @@ def blank(plan: Plan) -> State:
     for name in ("phase", "error", "pace"):
         zeros(name, dtype=torch.int32)
     return state
+
+
+def blank_constants(plan: Plan) -> State:
+    """Of the plan's trunk, all zero."""
+    wanted = plan.trunk.constants() if plan.trunk else {}
+    types = {"int8": torch.int8, "int32": torch.int32}
+    return {name: torch.zeros(shape, dtype=types[kind]) for name, (kind, shape) in wanted.items()}

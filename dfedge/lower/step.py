@@ -55,9 +55,9 @@ def infer(plan: Plan, state: State, x: Tensor) -> Tensor:
         return masked(plane.infer(plan, state, x), state["live"])
     total: Tensor | None = None
     for i, layer in enumerate(plan.layers):
-        trace, _, scores = _see(state, i, layer, x)
+        trace, p, scores = _see(state, i, layer, x)
         total = _judged(layer, scores, total)
-        x = hand_on(layer, trace.h)
+        x = hand_on(layer, trace.h, p)
     assert total is not None
     return masked(total, state["live"])
 
@@ -71,7 +71,7 @@ def features(plan: Plan, state: State, x: Tensor) -> tuple[Tensor, ...]:
     for i, layer in enumerate(plan.layers):
         trace = forward(state, i, layer, x)
         seen.append(ops.pool_cells(trace.h, layer.cells, layer.gain))
-        x = hand_on(layer, trace.h)
+        x = hand_on(layer, trace.h, seen[-1])
         if i + 1 == plan.cut:
             latent = x
     return (*seen, latent + 0)
@@ -83,9 +83,9 @@ def train(plan: Plan, state: State, x: Tensor, y: Tensor, move: Move = update) -
         return plane.train(plan, state, x, y, move)
     total: Tensor | None = None
     for i, layer in enumerate(plan.layers[: plan.cut]):
-        trace, _, scores = _see(state, i, layer, x)
+        trace, p, scores = _see(state, i, layer, x)
         total = _judged(layer, scores, total)
-        x = hand_on(layer, trace.h)
+        x = hand_on(layer, trace.h, p)
     return _learn(plan, state, x, y, total, move)
 
 
@@ -138,7 +138,7 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Ite
             at = errors(state, i, layer, trace, own, concordant)
             down = carry(state, i, layer, at, concordant)
             settle(below[0], below[1], _with(plan.layers[i - 1], below[1].h, below[2], down))
-        x = hand_on(layer, trace.h)
+        x = hand_on(layer, trace.h, p)
         if plan.rule == "df":
             settle(i, trace, own)
         else:

@@ -39,8 +39,11 @@ def forward(state: State, number: int, layer: Layer, x: Tensor) -> Trace:
     return Trace((x, inner, x)[: len(convs)], h)
 
 
-def hand_on(layer: Layer, h: Tensor) -> Tensor:
-    """What the next layer receives."""
+def hand_on(layer: Layer, h: Tensor, p: Tensor | None = None) -> Tensor:
+    """What the next layer receives; p is what the anchors saw."""
+    if layer.mean:
+        assert p is not None
+        return p.reshape(len(p), 1, 1, -1)
     return ops.max_pool(h) if layer.pool else h
 
 

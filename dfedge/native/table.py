@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.errors import DfedgeError
 from dfedge.plan import Conv, Layer, Plan
 
 ABI = 1
@@ -81,8 +82,27 @@ def lay_out(state: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
     return placed
 
 
+def obstacle(plan: Plan) -> str | None:
+    """Why the interpreter cannot run a plan, or None."""
+    if plan.trunk is not None:
+        return "a frozen trunk (an adopted net)"
+    if any(layer.mean for layer in plan.layers):
+        return "a layer that hands on its mean (an adopted net)"
+    return None
+
+
 def make_table(plan: Plan, state: dict[str, NDArray[Any]]) -> Table:
-    """The table of a plan; of the state only names, types and shapes count."""
+    """The table of a plan; of the state only names, types and shapes count.
+
+    Raises:
+        DfedgeError: a plan that the interpreter does not know.
+    """
+    why = obstacle(plan)
+    if why is not None:
+        raise DfedgeError(
+            f"the C interpreter (runtimes c and native) does not know {why}; "
+            "use onnx, executorch or litert"
+        )
     tensors = lay_out(state)
 
     def at(name: str) -> int:

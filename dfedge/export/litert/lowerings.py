@@ -202,19 +202,20 @@ def select(n: Node) -> int:
 
 
 def pad(n: Node) -> int:
-    """With zeros; beyond four axes by joining zeros on."""
+    """With zeros; beyond four axes, or with another number, by joining it on."""
     g, x = n.g, n.operand(0)
     pairs = [(n.args[1][i], n.args[1][i + 1]) for i in range(0, len(n.args[1]), 2)][::-1]
     pairs = [(0, 0)] * (len(n.shape) - len(pairs)) + pairs
-    if len(n.shape) <= KERNEL_AXES:
+    fill = n.get(2, 0)
+    if len(n.shape) <= KERNEL_AXES and not fill:
         return g.op(Op.PAD, [x, g.const(pairs)], n.shape, g.types[x], plain_options("Pad"))
     for axis, sides in enumerate(pairs):
         parts = [x]
         for count, at in zip(sides, (0, 1), strict=True):
             if count:
                 shape = [count if a == axis else s for a, s in enumerate(g.shapes[x])]
-                zeros = g.const(np.zeros(shape), g.types[x])
-                parts = [*parts, zeros] if at else [zeros, *parts]
+                border = g.const(np.full(shape, fill), g.types[x])
+                parts = [*parts, border] if at else [border, *parts]
         x = join(g, parts, axis)
     return x
 

@@ -40,7 +40,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
 
 def _translate(file: File, source: Source, method: Method) -> Graph:
     with quiet():
-        functional = export_functional(source.plan, source.state, method)
+        functional = export_functional(source.plan, source.state, method, source.constants)
         exported = functional.program.run_decompositions()
     graph = Graph(file, method.name)
     _Walk(graph, exported, functional.inputs, functional.outputs, method)

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dfedge.int8.stock import convolution, energy, goodness, pooling, update
+from dfedge.int8.ops import trunk as registered  # noqa: F401
+from dfedge.int8.stock import convolution, energy, goodness, pooling, trunk, update
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -29,6 +30,9 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         energy: [
             "draw_rivals", "select_rows", "energy", "coarse", "contrast_energy", "times",
             "normalise",
+        ],
+        trunk: [
+            "conv_scaled", "scaled", "mixed", "gated", "swish", "mean_scaled", "max_window",
         ],
     }  # fmt: skip
     return {

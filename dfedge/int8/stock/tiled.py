@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
-from dfedge.int8.stock import convolution, pooling, update
+from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
 
 FLOORS = (128 * 1024, 32 * 1024, 8 * 1024, 0)
@@ -228,6 +228,17 @@ class Tiled:
         finish = convolution.activation
         return self._convolve(x, w, geometry, matmul_i32, lambda total: finish(total + b, shift))
 
+    def conv_scaled(
+        self, x: Tensor, w: Tensor, b: Tensor, lift: Tensor, limit: Tensor, shift: int,
+        geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        if geometry[7]:
+            whole = self.by_samples(trunk.conv_scaled, 1)
+            return whole(x, w, b, lift, limit, shift, geometry)
+        return self._convolve(
+            x, w, geometry, matmul_i32, lambda total: trunk.lifted(total + b, lift, limit, shift)
+        )
+
     def conv_back(
         self, e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int
     ) -> Tensor:
@@ -330,13 +341,15 @@ class Tiled:
         """Operation -> tiled rendering, for those whose maps are large."""
         ops = torch.ops.dfedge
         own = (
-            self.conv_sum, self.conv_relu, self.conv_back, self.spread, self.conv_update,
+            self.conv_sum, self.conv_relu, self.conv_scaled, self.conv_back, self.spread,
+            self.conv_update,
             self.bias_update, self.conv_update_pooled, self.bias_update_pooled,
         )  # fmt: skip
         found = {getattr(ops, one.__name__).default: one for one in own}
         wide: dict[Callable[..., Tensor], int] = {
             convolution.add_relu: 2, convolution.narrow: 1, convolution.gate: 2,
             convolution.add_errors: 2, pooling.unpool: 2, pooling.pool_cells: 1,
+            trunk.scaled: 1, trunk.mixed: 2, trunk.gated: 2, trunk.swish: 1, trunk.mean_scaled: 1,
         }  # fmt: skip
         return found | {
             getattr(ops, one.__name__).default: self.by_samples(one, maps)

@@ -90,7 +90,9 @@ class OnePass(nn.Module):
         return judged
 
     def hand_on(self, i: int, unit: Unit, h: Tensor) -> Tensor:
-        """The pool alone."""
+        """The pool alone; the mean as the anchors see it."""
+        if unit.block.mean:
+            return self.features(i, h)[0][:, :, None, None].to(h.dtype)
         return unit.hand_on(h)
 
     def try_all(self, x: Tensor) -> Tensor:

@@ -1,0 +1,107 @@
+"""A foreign net as a list of float operations, each made from those before it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Shape = tuple[int, int, int]
+"""[C, H, W]; a vector is [C, 1, 1]."""
+Op = Literal["input", "conv", "affine", "clip", "swish", "add", "mul", "mean", "max", "concat"]
+EVERYTHING = (-math.inf, math.inf)
+
+
+@dataclass
+class Node:
+    """One operation.
+
+    Attributes:
+        name: of the module, or of the graph's node, that it comes from.
+        reads: numbers of the operations whose results go in.
+        shape: of its result.
+        weight, bias: conv: [O, C/groups, kh, kw] and [O]; affine: [C] each.
+        kernel, stride, pads: conv, mean and max; pads above, below, left, right.
+        slope, lift: clip: ``slope x + lift`` before the bounds.
+        bounds: what the result is kept within, after everything else.
+        where: the line of the user's source.
+    """
+
+    op: Op
+    name: str
+    reads: tuple[int, ...]
+    shape: Shape
+    weight: Tensor = field(default_factory=lambda: torch.empty(0))
+    bias: Tensor = field(default_factory=lambda: torch.empty(0))
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    slope: float = 1.0
+    lift: float = 0.0
+    bounds: tuple[float, float] = EVERYTHING
+    where: str = ""
+
+    def run(self, given: Sequence[Tensor]) -> Tensor:
+        """In float: [B, C, H, W] each."""
+        x = given[0]
+        top, bottom, left, right = self.pads
+        match self.op:
+            case "conv":
+                seen = F.pad(x, (left, right, top, bottom)) if any(self.pads) else x
+                y = F.conv2d(seen, self.weight, self.bias, self.stride, groups=self.groups)
+            case "affine":
+                y = x * self.weight[:, None, None] + self.bias[:, None, None]
+            case "clip":
+                y = self.slope * x + self.lift
+            case "swish":
+                y = F.hardswish(x)
+            case "add":
+                y = x + given[1]
+            case "mul":
+                y = x * given[1]
+            case "mean":
+                y = F.avg_pool2d(x, self.kernel, self.stride)
+            case "max":
+                y = F.max_pool2d(
+                    F.pad(x, (left, right, top, bottom), value=-math.inf), self.kernel, self.stride
+                )
+            case "concat":
+                y = torch.cat(list(given), 1)
+            case "input":
+                y = x
+        low, high = self.bounds
+        return y if self.bounds == EVERYTHING else y.clamp(low, high)
+
+
+@dataclass
+class Graph:
+    """Operations in order; the first is the image, the last gives the scores."""
+
+    nodes: list[Node]
+
+    def readers(self, number: int) -> list[int]:
+        """Who reads a result."""
+        return [i for i, node in enumerate(self.nodes) if number in node.reads]
+
+    @torch.no_grad()
+    def run(self, x: Tensor, until: int | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Every result [B, C, H, W] in order, up to an operation; what is read no more is freed."""
+        last = {read: i for i, node in enumerate(self.nodes) for read in node.reads}
+        values: dict[int, Tensor] = {}
+        for i, node in enumerate(self.nodes[: None if until is None else until + 1]):
+            values[i] = node.run([values[read] for read in node.reads] or [x])
+            yield i, values[i]
+            for read in node.reads:
+                if last[read] == i:
+                    values.pop(read, None)
+
+    def result(self, x: Tensor, until: int | None = None) -> Tensor:
+        """The last of `run`."""
+        value = x
+        for _, value in self.run(x, until):
+            pass
+        return value

@@ -1,0 +1,72 @@
+"""MODEL -> an exported graph: ``package.module:function`` that returns a net, or a .pt2 file."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from dfedge.errors import DfedgeError, UsageError, foreign
+from dfedge.quiet import quiet
+
+Shape = tuple[int, int, int]
+"""[H, W, C]."""
+KINDS = "package.module:function that returns a torch.nn.Module, or a torch.export file .pt2"
+
+
+def load_model(model: str, image: Shape) -> ExportedProgram:
+    """Load and export, in evaluation mode, for images [H, W, C].
+
+    Raises:
+        UsageError: neither a function nor a file.
+        DfedgeError: what cannot be imported, read or exported: the reason in one sentence.
+    """
+    if model.endswith(".pt2"):
+        program = _read(Path(model))
+    elif model.endswith(".onnx"):
+        raise UsageError(f"{model}: ONNX files are not read yet; allowed: {KINDS}")
+    else:
+        program = _export(_call(model), model, image)
+    return _functional(program, model)
+
+
+def _read(path: Path) -> ExportedProgram:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; allowed: {KINDS}")
+    with foreign(path, "a torch.export file", "save it with torch.export.save"), quiet():
+        return torch.export.load(path)
+
+
+def _call(model: str) -> nn.Module:
+    module, _, function = model.partition(":")
+    if not function:
+        raise UsageError(f"{model}: not a model; allowed: {KINDS}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    with foreign(model, "a model", f"allowed: {KINDS}"):
+        net = getattr(import_module(module), function)()
+    if not isinstance(net, nn.Module):
+        raise DfedgeError(f"{model} returned {type(net).__name__}; allowed: {KINDS}")
+    return net.eval()
+
+
+def _export(net: nn.Module, model: str, image: Shape) -> ExportedProgram:
+    height, width, channels = image
+    example = torch.zeros(2, channels, height, width)
+    try:
+        with quiet():
+            return torch.export.export(net, (example,), strict=False)
+    except Exception as error:  # torch raises dozens of classes here
+        text = " ".join(str(error).split())[:300]
+        raise DfedgeError(
+            f"{model}: torch.export cannot follow it on images of {channels} x {height} x {width} "
+            f"({type(error).__name__}: {text}); a net must run the same operations whatever it "
+            "sees: no branch or loop over tensor values, no dynamic shape"
+        ) from error
+
+
+def _functional(program: ExportedProgram, model: str) -> ExportedProgram:
+    with foreign(model, "an exported graph"), quiet():
+        return program.run_decompositions({})

@@ -1,0 +1,299 @@
+"""The operations below the learning layers, as integer steps: calibrated on samples, one by one.
+
+Every result has one scale and one zero, ``q = v scale + zero``, chosen so that rounding and
+saturation lose least.  A convolution's weights absorb what is no power of two of the ratio of two
+scales, so a right shift, one for each output channel, is all that its accumulator needs.  Its bias
+then takes up the mean error that is left.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfedge.adopt.graph import Graph, Node
+from dfedge.errors import DfedgeError
+from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
+from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.int8.trunk import apply
+from dfedge.learn.recipe import Recipe
+from dfedge.trunk import (
+    AnyStep,
+    Concat,
+    Convolve,
+    Gate,
+    Largest,
+    Mean,
+    Mix,
+    Shape,
+    Surround,
+    Swish,
+    Trunk,
+)
+
+MOST_SHIFT = 22
+"""So that 128 times 2^shift is within 2^29."""
+SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
+SEEN = 100_000
+"""Values of a result that its scale is chosen by."""
+OWN = {"add": "_sum"}
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Range:
+    """``q = v scale + zero``."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What an operation lost on the samples.
+
+    Attributes:
+        snr: signal to noise in dB, of everything up to here.
+    """
+
+    name: str
+    op: str
+    snr: float
+
+
+def choose(values: Tensor, observer: str, percentile: float) -> Range:
+    """The range of a result: whole, up to a percentile, or that of least squared error."""
+    flat = values.flatten()
+    seen = flat[torch.linspace(0, len(flat) - 1, min(SEEN, len(flat))).long()]
+    low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 0.0)
+    if observer == "percentile":
+        part = percentile / 100
+        low, high = min(float(seen.quantile(1 - part)), 0.0), max(float(seen.quantile(part)), 0.0)
+    tried = SHRINKS if observer == "mse" else (1.0,)
+    ranges = [_range(low * shrink, high * shrink) for shrink in tried]
+    return min(ranges, key=lambda one: float((_real(_integer(seen, one), one) - seen).square().sum()))
+
+
+def _range(low: float, high: float) -> Range:
+    scale = ACTIVATION_MAX / max(high - low, 1e-6)
+    return Range(scale, min(round(-low * scale), ACTIVATION_MAX))
+
+
+def _integer(values: Tensor, of: Range) -> Tensor:
+    return torch.floor(values * of.scale + of.zero + 0.5).clamp(0, ACTIVATION_MAX)
+
+
+def _real(q: Tensor, of: Range) -> Tensor:
+    return (q - of.zero) / of.scale
+
+
+def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int]:
+    """Ratios as integers over one power of two, none above ``largest``: (factors, shift)."""
+    top = max(max(abs(ratio) for ratio in ratios), 1e-12)
+    shift = min(max(math.floor(math.log2(largest / top)), 0), MOST_SHIFT)
+    factors = tuple(round(ratio * 2**shift) for ratio in ratios)
+    if max(abs(factor) for factor in factors) > largest:
+        raise DfedgeError(
+            f"two scales of the net differ by a factor of {top:g}; the integer steps hold {largest}"
+        )
+    return factors, shift
+
+
+class Quantiser:
+    """The graph's operations up to one of them, as a trunk."""
+
+    def __init__(self, graph: Graph, recipe: Recipe) -> None:
+        self.graph, self.recipe = graph, recipe
+        self.steps: list[AnyStep] = []
+        self.constants: dict[str, Tensor] = {}
+        self.ranges: dict[int, Range] = {0: Range(2.0**INPUT_EXPONENT, 0)}
+        self.made: dict[int, int] = {0: 0}
+        self.values: dict[int, Tensor] = {}
+        self.losses: list[Loss] = []
+
+    @torch.no_grad()
+    def trunk(self, x: Tensor, until: int, watch: Watch) -> Trunk:
+        """Translate.
+
+        Args:
+            x: int8 [N, H, W, C], samples.
+            until: number of the last operation.
+        """
+        self.values[0] = x
+        real = x.permute(0, 3, 1, 2).float() * 2.0**-INPUT_EXPONENT
+        for i, value in self.graph.run(real, until):
+            watch("quantise", i, until + 1)
+            if i:
+                self._translate(i, value)
+                self._release(i)
+        _, height, width = self.graph.nodes[0].shape
+        last = self.ranges[until]
+        shape = (height, width, self.graph.nodes[0].shape[0])
+        return Trunk(shape, tuple(self.steps), last.zero, last.scale)
+
+    def _release(self, i: int) -> None:
+        later = {read for node in self.graph.nodes[i + 1 :] for read in node.reads}
+        kept = {self.made[number] for number in later if number in self.made}
+        kept.add(len(self.steps))
+        self.values = {place: v for place, v in self.values.items() if place in kept}
+
+    def _add(self, step: AnyStep) -> Tensor:
+        number = len(self.steps)
+        self.steps.append(step)
+        given = [self.values[read] for read in step.reads]
+        self.values[number + 1] = apply(step, number, self.constants, given)
+        return self.values[number + 1]
+
+    def _translate(self, i: int, real: Tensor) -> None:
+        node = self.graph.nodes[i]
+        if node.op == "max":
+            self.ranges[i] = self.ranges[node.reads[0]]
+        else:
+            self.ranges[i] = choose(real, self.recipe.activations, self.recipe.percentile)
+        q = getattr(self, OWN.get(node.op, f"_{node.op}"))(i, node, real)
+        self.made[i] = len(self.steps)
+        noise = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i]) - real
+        size = float(real.square().sum()) / max(float(noise.square().sum()), 1e-20)
+        self.losses.append(Loss(node.name, node.op, 10 * math.log10(max(size, 1e-20))))
+
+    def _shape(self, node: Node) -> Shape:
+        channels, height, width = node.shape
+        return height, width, channels
+
+    # -- operations -----------------------------------------------------------------------------
+
+    def _conv(self, i: int, node: Node, real: Tensor) -> Tensor:
+        (read,) = node.reads
+        given, own = self.ranges[read], self.ranges[i]
+        place, pads = self.made[read], node.pads
+        if any(pads) and given.zero:
+            _, height, width = self.graph.nodes[read].shape
+            channels = self.graph.nodes[read].shape[0]
+            wide = (height + pads[0] + pads[1], width + pads[2] + pads[3], channels)
+            self._add(Surround(node.name, (place,), wide, pads, given.zero))
+            place, pads = len(self.steps), (0, 0, 0, 0)
+        depthwise = node.groups == node.shape[0] == self.graph.nodes[read].shape[0] > 1
+        weight = node.weight if depthwise else dense(node.weight, node.groups)
+        target = weight.double() * (own.scale / given.scale)
+        offset = node.bias.double() * own.scale + own.zero
+        shifts = _shifts(target, offset)
+        factor = torch.exp2(shifts)[:, None, None, None]
+        w = torch.floor(target * factor + 0.5).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        b = offset * torch.exp2(shifts) - given.zero * w.sum((1, 2, 3))
+        shift = int(shifts.max())
+        step = Convolve(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
+                        depthwise, shift)  # fmt: skip
+        taps = w.permute(2, 3, 0, 1) if depthwise else w.permute(2, 3, 1, 0)
+        number = len(self.steps)
+        self.constants |= {
+            f"{number}.weight": taps.reshape(-1, *taps.shape[2:]).to(torch.int8).contiguous(),
+            f"{number}.bias": _bias(b),
+            f"{number}.lift": torch.exp2(shift - shifts).to(torch.int32),
+            f"{number}.limit": torch.exp2(7 + shifts).to(torch.int32),
+        }
+        q = self._add(step)
+        # What rounding moved the mean of a channel by, where it is not at a bound.
+        error = _real(q.permute(0, 3, 1, 2).double(), own) - real.double()
+        inside = (q > 0).permute(0, 3, 1, 2) & (q < ACTIVATION_MAX).permute(0, 3, 1, 2)
+        mean = (error * inside).sum((0, 2, 3)) / inside.sum((0, 2, 3)).clamp(min=1)
+        corrected = b - mean * own.scale * torch.exp2(shifts)
+        self.constants[f"{number}.bias"] = _bias(corrected)
+        self.steps.pop()
+        better = self._add(step)
+        after = _real(better.permute(0, 3, 1, 2).double(), own) - real.double()
+        if float(after.square().sum()) < float(error.square().sum()):
+            return better
+        self.constants[f"{number}.bias"] = _bias(b)
+        self.values[number + 1] = q
+        return q
+
+    def _mixed(self, i: int, node: Node, slopes: tuple[float, ...], lift: float) -> Tensor:
+        own = self.ranges[i]
+        given = [self.ranges[read] for read in node.reads]
+        ratios = tuple(s * own.scale / g.scale for s, g in zip(slopes, given, strict=True))
+        factors, shift = fixed(ratios, 1 << 20)
+        offset = round((own.zero + lift * own.scale) * 2**shift) + ((1 << shift) >> 1)
+        offset -= sum(f * g.zero for f, g in zip(factors, given, strict=True))
+        places = tuple(self.made[read] for read in node.reads)
+        return self._add(Mix(node.name, places, self._shape(node), factors, offset, shift))
+
+    def _clip(self, i: int, node: Node, real: Tensor) -> Tensor:
+        return self._mixed(i, node, (node.slope,), node.lift)
+
+    def _sum(self, i: int, node: Node, real: Tensor) -> Tensor:
+        return self._mixed(i, node, (1.0, 1.0), 0.0)
+
+    def _mul(self, i: int, node: Node, real: Tensor) -> Tensor:
+        own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
+        (factor,), shift = fixed((own.scale / (a.scale * g.scale),), 1 << 14)
+        offset = own.zero * 2**shift + ((1 << shift) >> 1)
+        places = tuple(self.made[read] for read in node.reads)
+        zeros = (a.zero, g.zero)
+        return self._add(Gate(node.name, places, self._shape(node), zeros, factor, offset, shift))
+
+    def _swish(self, i: int, node: Node, real: Tensor) -> Tensor:
+        own, given = self.ranges[i], self.ranges[node.reads[0]]
+        (slope,), bend = fixed((255 / (6 * given.scale),), 1 << 20)
+        (factor,), shift = fixed((own.scale / (255 * given.scale),), 1 << 13)
+        offset = own.zero * 2**shift + ((1 << shift) >> 1)
+        return self._add(Swish(node.name, (self.made[node.reads[0]],), self._shape(node),
+                               given.zero, slope, (1 << bend) * 128, bend, factor, offset,
+                               shift))  # fmt: skip
+
+    def _mean(self, i: int, node: Node, real: Tensor) -> Tensor:
+        own, given = self.ranges[i], self.ranges[node.reads[0]]
+        count = node.kernel[0] * node.kernel[1]
+        (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
+        offset = own.zero * 2**shift + ((1 << shift) >> 1) - factor * given.zero * count
+        return self._add(Mean(node.name, (self.made[node.reads[0]],), self._shape(node),
+                              node.kernel, node.stride, factor, offset, shift))  # fmt: skip
+
+    def _max(self, i: int, node: Node, real: Tensor) -> Tensor:
+        return self._add(Largest(node.name, (self.made[node.reads[0]],), self._shape(node),
+                                 node.kernel, node.stride, node.pads))  # fmt: skip
+
+    def _concat(self, i: int, node: Node, real: Tensor) -> Tensor:
+        own, places = self.ranges[i], []
+        for read in node.reads:
+            given = self.ranges[read]
+            if given == own:
+                places.append(self.made[read])
+                continue
+            (factor,), shift = fixed((own.scale / given.scale,), 1 << 20)
+            offset = own.zero * 2**shift + ((1 << shift) >> 1) - factor * given.zero
+            shape = self._shape(self.graph.nodes[read])
+            self._add(Mix(node.name, (self.made[read],), shape, (factor,), offset, shift))
+            places.append(len(self.steps))
+        return self._add(Concat(node.name, tuple(places), self._shape(node)))
+
+
+def dense(weight: Tensor, groups: int) -> Tensor:
+    """A convolution by groups as a whole one: zeros between the groups."""
+    if groups == 1:
+        return weight
+    out, each = weight.shape[:2]
+    whole = weight.new_zeros(out, each * groups, *weight.shape[2:])
+    for g in range(groups):
+        rows = slice(g * out // groups, (g + 1) * out // groups)
+        whole[rows, g * each : (g + 1) * each] = weight[rows]
+    return whole
+
+
+def _shifts(target: Tensor, offset: Tensor) -> Tensor:
+    """float64 [O]: for each channel the largest shift at which weights and bias fit."""
+    largest = target.abs().flatten(1).amax(1).clamp(min=2.0**-30)
+    by_weight = torch.floor(torch.log2((WEIGHT_MAX + 0.49) / largest))
+    by_bias = torch.floor(torch.log2(BIAS_MAX / (offset.abs() + 128)))
+    shifts = torch.minimum(by_weight, by_bias).clamp(max=MOST_SHIFT)
+    if float(shifts.min()) < 0:
+        raise DfedgeError(
+            f"a weight is {float(target.abs().max()):.0f} times as large as its result's scale "
+            "holds; the net's activations differ too much in size: train it with weight decay"
+        )
+    return shifts
+
+
+def _bias(b: Tensor) -> Tensor:
+    return torch.floor(b + 0.5).clamp(-(1 << 30), 1 << 30).to(torch.int32)

@@ -1,0 +1,81 @@
+"""``dfedge adopt``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.options import Data, DataDir, Json
+
+
+def run(
+    model: Annotated[
+        str, typer.Argument(help="package.module:function that returns a net, or a .pt2 file.")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
+    data_dir: DataDir = None,
+    learn: Annotated[
+        str, typer.Option(help="head; last:K, the last K blocks as well; or all of them.")
+    ] = "head",
+    mean: Annotated[
+        str, typer.Option(help="Of the images that the net was trained on: 0.49,0.48,0.45.")
+    ] = "",
+    std: Annotated[str, typer.Option(help="Their standard deviation, likewise.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="minmax, percentile, pow2-mse, or the path of a .toml file.")
+    ] = "pow2-mse",
+    test_samples: Annotated[
+        int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Which samples are looked at.")] = 0,
+    json: Json = False,
+) -> None:
+    """Bring your own model: a trained torch net becomes a RUN that learns on the device.
+
+    What does not learn becomes a frozen trunk of integer steps; the rest becomes layers that start
+    from the net's own weights. Export the RUN like any other.
+
+    [bold]Example:[/] dfedge adopt nets:mobilenet --data cifar10 --learn head --out out/adopted
+    """
+    from dataclasses import asdict
+
+    from dfedge.adopt.adopt import AdoptOptions, adopt
+    from dfedge.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    options = AdoptOptions(
+        model, data, data_dir, learn, _numbers("--mean", mean), _numbers("--std", std), recipe,
+        test_samples, seed,
+    )  # fmt: skip
+    with progress() as watch:
+        found = adopt(options, out, watch)
+    if json:
+        print_json({
+            "run": str(out),
+            "float_accuracy": found.float_accuracy,
+            "test_accuracy": found.accuracy,
+            "learns": found.learned,
+            "counted": found.counted,
+            "losses": [asdict(loss) for loss in found.losses],
+        })  # fmt: skip
+        return
+    if found.losses:
+        table(
+            "frozen trunk: signal to noise of each result, in integers against float",
+            ["operation", "kind", "dB"],
+            [[loss.name, loss.op, f"{loss.snr:.1f}"] for loss in found.losses],
+        )
+    say(f"learns: {', '.join(found.learned)}")
+    say(f"test split: {percent(found.float_accuracy)} in float, {percent(found.accuracy)} in int8")
+    say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    from dfedge.errors import UsageError
+
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: allowed: numbers joined by commas") from error

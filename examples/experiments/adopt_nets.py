@@ -1,0 +1,183 @@
+"""Two nets in plain torch, trained by back-propagation: what `dfedge adopt` is shown on.
+
+    OMP_NUM_THREADS=1 python examples/experiments/adopt_nets.py resnet8 --minutes 12
+    OMP_NUM_THREADS=1 python examples/experiments/adopt_nets.py mobilenet_v2 --minutes 12
+
+The weights go to out/adopt/NET.pt; `resnet8()` and `mobilenet_v2()` read them from there.  Minutes
+are CPU minutes of one core: the learning rate follows them, so that a slow machine trains fewer
+epochs and not half a schedule.  Inputs are what dfedge feeds, (byte >> 1) / 128, as float.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+OUT = Path("out/adopt")
+CLASSES = 10
+
+
+class Basic(nn.Module):
+    """ResNet's basic block."""
+
+    def __init__(self, given: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(given, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.skip = nn.Identity()
+        if stride != 1 or given != channels:
+            self.skip = nn.Sequential(
+                nn.Conv2d(given, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(inner)) + self.skip(x))
+
+
+class ResNet8(nn.Module):
+    """Three basic blocks of 16, 32 and 64 channels: MLPerf Tiny's, 78,000 weights."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(16)
+        self.blocks = nn.Sequential(Basic(16, 16, 1), Basic(16, 32, 2), Basic(32, 64, 2))
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.bn(self.conv(x))))
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+def conv_bn(given: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(given, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(out)]
+
+
+class Inverted(nn.Module):
+    """MobileNetV2's inverted residual."""
+
+    def __init__(self, given: int, out: int, stride: int, expand: int) -> None:
+        super().__init__()
+        wide = given * expand
+        layers = [*conv_bn(given, wide, 1), nn.ReLU6()] if expand != 1 else []
+        layers += [*conv_bn(wide, wide, 3, stride, wide), nn.ReLU6(), *conv_bn(wide, out, 1)]
+        self.conv = nn.Sequential(*layers)
+        self.residual = stride == 1 and given == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.residual else self.conv(x)
+
+
+def eighths(channels: float) -> int:
+    """torchvision's rounding to multiples of 8, never down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+class MobileNetV2(nn.Module):
+    """torchvision's blocks and widths; ``strides`` of the stem and the stages fit small images."""
+
+    SETTINGS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+
+    def __init__(
+        self,
+        width: float = 0.35,
+        strides: tuple[int, ...] = (2, 1, 1, 2, 2, 1, 1, 1),
+        last: int = 1280,
+        classes: int = CLASSES,
+    ) -> None:
+        super().__init__()
+        given = eighths(32 * width)
+        layers = [*conv_bn(3, given, 3, strides[0]), nn.ReLU6()]
+        for (expand, channels, count), stride in zip(self.SETTINGS, strides[1:], strict=True):
+            out = eighths(channels * width)
+            for i in range(count):
+                layers.append(Inverted(given, out, stride if i == 0 else 1, expand))
+                given = out
+        layers += [*conv_bn(given, last, 1), nn.ReLU6()]
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
+        return self.classifier(x)
+
+
+NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
+
+
+def _trained(name: str) -> nn.Module:
+    net = NETS[name]()
+    net.load_state_dict(torch.load(OUT / f"{name}.pt", weights_only=True))
+    return net.eval()
+
+
+def resnet8() -> nn.Module:
+    """As trained here."""
+    return _trained("resnet8")
+
+
+def mobilenet_v2() -> nn.Module:
+    """As trained here."""
+    return _trained("mobilenet_v2")
+
+
+def data(split: str) -> tuple[Tensor, Tensor]:
+    """CIFAR-10 as dfedge would feed it: float [N, 3, 32, 32] and labels."""
+    from dfedge.data.sources import load
+
+    found = load("cifar10").splits[split]
+    x = torch.from_numpy(found.x >> 1).permute(0, 3, 1, 2).float() / 128
+    return x, torch.from_numpy(found.y)
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
+    net.eval()
+    parts = range(0, len(y), 500)
+    right = sum(int((net(x[i : i + 500]).argmax(1) == y[i : i + 500]).sum()) for i in parts)
+    return right / len(y)
+
+
+def train(name: str, minutes: float, seed: int = 0, batch: int = 128, peak: float = 0.1) -> None:
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    net = NETS[name]().to(memory_format=torch.channels_last)
+    x, y = data("train")
+    optimiser = torch.optim.SGD(net.parameters(), peak, 0.9, weight_decay=5e-4, nesterov=True)
+    start, seen = time.process_time(), 0
+    net.train()
+    while (done := (time.process_time() - start) / (60 * minutes)) < 1:
+        rate = peak * (done / 0.1 if done < 0.1 else (1 - done) / 0.9)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        index = torch.randint(len(y), (batch,))
+        images = x[index]
+        images = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, images.flip(3), images)
+        i, j = (int(v) for v in torch.randint(0, 5, (2,)))
+        images = F.pad(images, (2, 2, 2, 2))[:, :, i : i + 32, j : j + 32]
+        loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), y[index])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        seen += batch
+        if seen % (batch * 50) == 0:
+            print(f"{time.process_time() - start:.0f} s, {done:.2f} {seen / len(y):.2f} epochs, loss {loss.item():.3f}", flush=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), OUT / f"{name}.pt")
+    print(f"{name}: {seen / len(y):.1f} epochs, test accuracy {accuracy(net, *data('test')):.4f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("net", choices=list(NETS))
+    parser.add_argument("--minutes", type=float, default=12)
+    asked = parser.parse_args()
+    train(asked.net, asked.minutes)

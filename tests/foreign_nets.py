@@ -1,0 +1,136 @@
+"""Foreign nets for tests of `dfedge adopt`: plain torch, trained on digits in seconds."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfedge.data.sources import load
+
+WEIGHTS = "DFEDGE_FOREIGN_WEIGHTS"
+"""The folder that the tests keep trained weights in."""
+
+
+class Small(nn.Module):
+    """A little of everything: BN, ReLU6, an inverted residual, squeeze-excite, concat, pools."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8),
+                                  nn.Hardswish())  # fmt: skip
+        self.expand = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16),
+                                    nn.ReLU6())  # fmt: skip
+        self.deep = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16, bias=False),
+                                  nn.BatchNorm2d(16), nn.ReLU6(inplace=True))  # fmt: skip
+        self.project = nn.Sequential(nn.Conv2d(16, 8, 1, bias=False), nn.BatchNorm2d(8))
+        self.squeeze, self.excite = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.grouped = nn.Conv2d(8, 8, 3, 1, 1, groups=2)
+        self.top = nn.Sequential(nn.Conv2d(16, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16),
+                                 nn.ReLU())  # fmt: skip
+        self.last = nn.Sequential(nn.Conv2d(16, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24),
+                                  nn.ReLU())  # fmt: skip
+        self.drop = nn.Dropout(0.1)
+        self.fc = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem((x - 0.3) / 0.4)
+        x = x + self.project(self.deep(self.expand(x)))
+        gate = F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1)))
+        x = x * F.hardsigmoid(self.excite(gate))
+        x = torch.cat([F.relu(self.grouped(x)), F.max_pool2d(F.relu(x), 3, 1, 1)], 1)
+        x = self.last(F.avg_pool2d(self.top(x), 2, 1))
+        return self.fc(self.drop(x.mean((2, 3))))
+
+
+class Residual(nn.Module):
+    """Two residual blocks: the DF layers know them, so all of it may learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from examples.experiments.adopt_nets import Basic
+
+        self.conv = nn.Conv2d(1, 8, 3, 1, 1)
+        self.blocks = nn.Sequential(Basic(8, 8, 1), Basic(8, 16, 2))
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.conv(x)))
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+def digits(split: str) -> tuple[Tensor, Tensor]:
+    """As dfedge feeds them, in float."""
+    data = load("digits").cut(0).splits[split]
+    x = torch.from_numpy(data.x >> 1).permute(0, 3, 1, 2).float() / 128
+    return x, torch.from_numpy(data.y)
+
+
+def fit(net: nn.Module, epochs: int = 12) -> nn.Module:
+    """A few epochs of AdamW."""
+    torch.manual_seed(0)
+    x, y = digits("train")
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, epochs * (len(y) // 64))
+    net.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(y))
+        for i in range(len(y) // 64):
+            index = order[i * 64 : (i + 1) * 64]
+            loss = F.cross_entropy(net(x[index]), y[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return net.eval()
+
+
+@lru_cache
+def _trained(kind: type[nn.Module]) -> nn.Module:
+    path = Path(os.environ[WEIGHTS]) / f"{kind.__name__}.pt"
+    torch.manual_seed(0)
+    net = kind()
+    if not path.is_file():
+        torch.save(fit(net).state_dict(), path)
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return net.eval()
+
+
+def small() -> nn.Module:
+    return _trained(Small)
+
+
+def residual() -> nn.Module:
+    return _trained(Residual)
+
+
+def with_silu() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, 10))  # fmt: skip
+
+
+def branching() -> nn.Module:
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3)).expand(-1, 10) * (2 if x.sum() > 0 else 1)
+
+    return Branching()
+
+
+def seven_scores() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, 7))  # fmt: skip
+
+
+def not_finite() -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                        nn.Linear(4, 10))  # fmt: skip
+    with torch.no_grad():
+        net[0].weight[0] = torch.nan
+    return net
+
+
+def no_net() -> int:
+    return 3
