@@ -33,7 +33,8 @@ class Step(msgspec.Struct, frozen=True, tag_field="step"):
 
 class Convolve(Step, frozen=True, tag="convolve"):
     """`dfedge::conv_scaled`: every output channel has a shift of its own; constants weight, bias,
-    lift and limit."""
+    lift and limit.
+    """
 
     kernel: Two
     stride: int
@@ -73,7 +74,8 @@ class Gate(Step, frozen=True, tag="gate"):
 
 class Swish(Step, frozen=True, tag="swish"):
     """Hard swish: ``v = q - zero``, ``t = clamp((v slope + half) >> bend, 0, 255)``, then
-    ``(v t factor + offset) >> shift``."""
+    ``(v t factor + offset) >> shift``.
+    """
 
     zero: int
     slope: int
@@ -134,7 +136,8 @@ class Trunk(msgspec.Struct, frozen=True):
         for i, step in enumerate(self.steps):
             if not isinstance(step, Convolve):
                 continue
-            taps, given, out = step.kernel[0] * step.kernel[1], shapes[step.reads[0]][2], step.shape[2]
+            taps, out = step.kernel[0] * step.kernel[1], step.shape[2]
+            given = shapes[step.reads[0]][2]
             found[f"{i}.weight"] = ("int8", (taps, given, 1 if step.depthwise else out))
             for name in ("bias", "lift", "limit"):
                 found[f"{i}.{name}"] = ("int32", (out,))
@@ -143,6 +146,9 @@ class Trunk(msgspec.Struct, frozen=True):
     def flaw(self, given: dict[str, Any]) -> str | None:
         """Why these constants are not the trunk's, or None."""
         wanted = self.constants()
-        got = {name: (str(value.dtype).split(".")[-1], tuple(value.shape)) for name, value in given.items()}
+        got = {
+            name: (str(value.dtype).split(".")[-1], tuple(value.shape))
+            for name, value in given.items()
+        }
         wrong = [name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name)]
         return f"constants {', '.join(sorted(wrong)[:3])}" if wrong else None

@@ -11,15 +11,14 @@ from dfedge.adopt.fold import fold
 from dfedge.adopt.graph import Graph
 from dfedge.adopt.layers import anchored, make_net
 from dfedge.adopt.load import load_model
+from dfedge.adopt.normalised import normalised
 from dfedge.adopt.quantise import Loss, Quantiser
 from dfedge.adopt.read import read
-from dfedge.adopt.normalised import normalised
+from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule, to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import SETS, load
-from dfedge.data.dataset import Split
 from dfedge.errors import DfedgeError, UsageError, unknown_name
-from dfedge.learn.calibrate import calibrate
 from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Calibration, Run, RunPlan

@@ -158,8 +158,10 @@ def _same(node: Node) -> str | None:
     """Why a convolution is not one of "same" padding and a square odd kernel, or None."""
     kh, kw = node.kernel
     if kh != kw or kh % 2 == 0 or node.pads != (kh // 2,) * 4 or kh > 15 or node.stride > 4:
-        return f"has kernel {kh} x {kw}, padding {node.pads[0]}: a block that learns has odd square "\
-               "kernels and half of them as padding"
+        return (
+            f"has kernel {kh} x {kw}, padding {node.pads[0]}: a block that learns has an odd "
+            "square kernel and half of it as padding"
+        )
     return None
 
 

@@ -1,6 +1,7 @@
 """A foreign net as a list of float operations, each made from those before it."""
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -101,7 +102,4 @@ class Graph:
 
     def result(self, x: Tensor, until: int | None = None) -> Tensor:
         """The last of `run`."""
-        value = x
-        for _, value in self.run(x, until):
-            pass
-        return value
+        return deque(self.run(x, until), 1)[0][1]

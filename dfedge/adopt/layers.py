@@ -3,8 +3,8 @@
 A layer's input x (what the trunk gives, over 128) stands for ``v = x / size - base`` in the foreign
 net's numbers, so weights are divided by its size and biases take the base off.  The last layer is
 the net's own linear one: its scores, raised by a constant so that the best is above zero, are what
-its anchors see.  With anchors along the axes, ``2 p.A_k - |A_k|^2`` then orders the classes as the
-net did.
+its anchors see.  With anchors of one length along the axes, ``2 p.A_k - |A_k|^2`` orders the classes as
+the net did.
 """
 
 from dataclasses import dataclass
@@ -161,7 +161,8 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
     tried = []
-    for anchors in (means.diagonal().diag(), means):
+    axes = means.diagonal().mean() * torch.eye(net.classes)
+    for anchors in (axes, means):
         form.anchors[last].copy_(anchors)
         net.counted, _ = choose_layers(net, held_out)
         tried.append((accuracy(net, held_out), net.counted, anchors))

@@ -73,7 +73,10 @@ def choose(values: Tensor, observer: str, percentile: float) -> Range:
         low, high = min(float(seen.quantile(1 - part)), 0.0), max(float(seen.quantile(part)), 0.0)
     tried = SHRINKS if observer == "mse" else (1.0,)
     ranges = [_range(low * shrink, high * shrink) for shrink in tried]
-    return min(ranges, key=lambda one: float((_real(_integer(seen, one), one) - seen).square().sum()))
+    def loss(of: Range) -> float:
+        return float((_real(_integer(seen, of), of) - seen).square().sum())
+
+    return min(ranges, key=loss)
 
 
 def _range(low: float, high: float) -> Range:

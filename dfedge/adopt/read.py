@@ -268,7 +268,8 @@ class _Reader:
         value = torch.as_tensor(float(other)) if value is None else value.float()
         channels, height, width = self.shape(given)
         if value.numel() != 1 and (value.numel() != channels or value.dim() < 3):
-            raise _refusal(fx, f"{name} with a constant {list(value.shape)}", "one number a channel")
+            shape = list(value.shape)
+            raise _refusal(fx, f"{name} with a constant {shape}", "one number a channel")
         value = value.flatten().expand(channels)
         one, none = torch.ones(channels), torch.zeros(channels)
         match name, given is a:

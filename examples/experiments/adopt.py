@@ -1,0 +1,231 @@
+"""Two foreign nets adopted: int8 against float, in every runtime, and what a shift costs to unlearn.
+
+    python examples/experiments/adopt_nets.py resnet8 --minutes 2.5       # trains it, by bp
+    python examples/experiments/adopt.py resnet8 frozen                   # float, int8, each dB
+    python examples/experiments/adopt.py resnet8 verify                   # bits, arena and state
+    python examples/experiments/adopt.py resnet8 shift                    # 1,000 labelled samples
+
+The same for mobilenet_v2.  A shift is learned from 1,000 labelled samples, 5,000 presentations in
+batches of 16: by dfedge's integer step (what every runtime computes, byte for byte: `verify`), and
+by AdamW in float PyTorch on the same part of the net, at the better of the rates tried, judged on
+the very test samples: the comparison leans to back-propagation.  Results: results/adopt.json.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from adopt_nets import MobileNetV2, ResNet8
+from torch import Tensor, nn
+
+from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.data.image import to_input
+from dfedge.data.shift import rotate
+from dfedge.data.sources import load
+from dfedge.device.replay import check_golden
+from dfedge.export.options import ExportOptions
+from dfedge.export.write import export, lowered
+from dfedge.int8.trunk import latents
+from dfedge.learn.run import Run
+from dfedge.lower.step import infer, train_from
+
+RESULTS, OUT = Path(__file__).parent / "results/adopt.json", Path("out/adopt")
+SAMPLES, PASSES, BATCH, TEST = 1000, 5, 16, 1000
+CHOICES = {"resnet8": ("head", "last:1", "all"), "mobilenet_v2": ("head", "last:1", "last:3")}
+NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
+FORMATS = ("onnx", "litert", "executorch")
+RATES = (3e-4, 1e-3, 3e-3)
+
+
+def keep(net: str, part: str, value: object) -> None:
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found.setdefault(net, {})[part] = value
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    print(net, part, json.dumps(value)[:2000])
+
+
+def adopted(net: str, learn: str, test: int = TEST) -> Run:
+    folder = OUT / f"{net}-{learn.replace(':', '')}"
+    if folder.exists():
+        return Run.open(folder)
+    model = f"examples.experiments.adopt_nets:{net}"
+    return adopt(AdoptOptions(model, "cifar10", learn=learn, test_samples=test), folder).run
+
+
+def frozen(net: str, test: int) -> None:
+    folder = OUT / f"{net}-frozen"
+    shutil.rmtree(folder, ignore_errors=True)
+    model = f"examples.experiments.adopt_nets:{net}"
+    found = adopt(AdoptOptions(model, "cifar10", test_samples=test), folder)
+    keep(net, "frozen", {
+        "test_samples": test, "float": found.float_accuracy, "int8": found.accuracy,
+        "counted": found.counted, "dB": {f"{one.name} {one.op}": round(one.snr, 1)
+                                         for one in found.losses},
+    })  # fmt: skip
+
+
+def verified(net: str, learn: str) -> None:
+    """Batch 1 and 16 of training in three runtimes: the golden batches, every byte."""
+    run, folder = adopted(net, learn), OUT / f"{net}-{learn.replace(':', '')}-bundle"
+    bundle = export(run, ExportOptions(FORMATS, batch=1, spare_classes=2), folder,
+                    lambda *said: print(*said, flush=True))  # fmt: skip
+    keep(net, f"verify {learn}", {
+        name: {
+            "steps": check_golden(bundle, name),
+            **{method: {"arena": plan.arena_bytes, "state": plan.state_bytes}
+               for method, plan in record.memory.items()},
+        }
+        for name, record in bundle.manifest.formats.items()
+    } | {"trunk constants": sum(v.nbytes for v in bundle.constants().values())})  # fmt: skip
+
+
+def cast(x: np.ndarray) -> np.ndarray:
+    """A camera of another colour, and noise."""
+    noise = np.random.default_rng(5).normal(0, 12, x.shape)
+    tinted = x * np.array([1.15, 0.8, 0.5]) + np.array([20, 0, 25]) + noise
+    return np.clip(tinted, 0, 255).astype(np.uint8)
+
+
+def blur(x: np.ndarray) -> np.ndarray:
+    """A binomial kernel of five, both ways."""
+    kernel = torch.tensor([1.0, 4, 6, 4, 1]) / 16
+    planes = torch.from_numpy(x).permute(0, 3, 1, 2).float().reshape(-1, 1, *x.shape[1:3])
+    planes = F.pad(planes, (2, 2, 2, 2), mode="replicate")
+    planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))
+    return planes.round().to(torch.uint8).reshape(-1, 3, *x.shape[1:3]).permute(0, 2, 3, 1).numpy()
+
+
+SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cast and noise": cast, "blur": blur, "rotate 30": lambda x: rotate(x, 30),
+}  # fmt: skip
+
+
+def halves(net: nn.Module, name: str, learn: str) -> tuple[nn.Module, nn.Module]:
+    """What is frozen and what learns, of the same part as dfedge's."""
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if name == "resnet8":
+        stem, blocks, top = nn.Sequential(net.conv, net.bn, nn.ReLU()), list(net.blocks), net.fc
+        cut = {"head": 3, "last:1": 2, "all": 0}[learn]
+        low = [stem, *blocks[:cut]] if learn != "all" else []
+        high = blocks[cut:] if learn != "all" else [stem, *blocks]
+    else:
+        layers, top = list(net.features), net.classifier[1]
+        cut = {"head": 0, "last:1": 3, "last:3": 4, "all": len(layers)}[learn]
+        low, high = layers[: len(layers) - cut], layers[len(layers) - cut :]
+    if learn == "head":
+        return nn.Sequential(*low, *high, *end).eval(), top
+    return nn.Sequential(*low).eval(), nn.Sequential(*high, *end, top)
+
+
+def back_propagation(
+    name: str, learn: str, x: Tensor, y: Tensor, tests: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """The best of the rates: accuracy on every test."""
+    best: dict[str, float] = {}
+    for rate in RATES:
+        torch.manual_seed(0)
+        whole = NETS[name]()
+        whole.load_state_dict(torch.load(OUT / f"{name}.pt", weights_only=True))
+        low, high = halves(whole, name, learn)
+        with torch.no_grad():
+            z = torch.cat([low(part) for part in x.split(250)])
+        optimiser = torch.optim.AdamW(high.parameters(), rate)
+        high.train()
+        for _ in range(PASSES):
+            order = torch.randperm(len(y))
+            for i in range(0, len(y), BATCH):
+                index = order[i : i + BATCH]
+                if len(index) < 2:
+                    continue
+                loss = F.cross_entropy(high(z[index]), y[index])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+        high.eval()
+        with torch.no_grad():
+            found = {
+                test: float((high(low(tx)).argmax(1) == ty).float().mean())
+                for test, (tx, ty) in tests.items()
+            } | {"rate": rate}
+        if not best or found["shifted"] > best["shifted"]:
+            best = found
+    return best
+
+
+def local(
+    net: str, learn: str, images: np.ndarray, y: np.ndarray,
+    tests: dict[str, tuple[np.ndarray, np.ndarray]], seed: int,
+) -> dict[str, float]:  # fmt: skip
+    """dfedge's integer step, from latents."""
+    run = adopted(net, learn)
+    plan, state = lowered(run)
+    constants = run.constants()
+
+    def seen(one: np.ndarray) -> Tensor:
+        return latents(plan.trunk, constants, torch.from_numpy(to_input(one)))
+
+    z, labels = seen(images), torch.from_numpy(y.astype(np.int32))
+    known = {name: (seen(tx), torch.from_numpy(ty)) for name, (tx, ty) in tests.items()}
+
+    def accuracies() -> dict[str, float]:
+        return {
+            name: float((infer(plan, state, tz).argmax(1) == ty).float().mean())
+            for name, (tz, ty) in known.items()
+        }
+
+    before = accuracies()
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(PASSES):
+        order = torch.randperm(len(y), generator=generator)
+        for i in range(0, len(y) // BATCH * BATCH, BATCH):
+            index = order[i : i + BATCH]
+            state, _, _ = train_from(plan, state, z[index], labels[index])
+    return {f"{name} before": value for name, value in before.items()} | accuracies()
+
+
+def shifted(net: str, seeds: int, wanted: list[str]) -> None:
+    data = load("cifar10").splits
+    order = np.random.default_rng(0).permutation(len(data["train"]))[:SAMPLES]
+    train, test = data["train"].take(order), data["test"].take(np.arange(TEST))
+    for name in wanted or list(SHIFTS):
+        move = SHIFTS[name]
+        moved = move(train.x)
+        tests = {"shifted": (move(test.x), test.y), "original": (test.x, test.y)}
+        real = {k: (_real(tx), torch.from_numpy(ty)) for k, (tx, ty) in tests.items()}
+        for learn in CHOICES[net]:
+            start = time.process_time()
+            ours = [local(net, learn, moved, train.y, tests, seed) for seed in range(seeds)]
+            middle = time.process_time()
+            bp = back_propagation(net, learn, _real(moved), torch.from_numpy(train.y), real)
+            keep(net, f"{name}, {learn}", {
+                "dfedge": ours, "bp": bp,
+                "cpu_seconds": [round(middle - start), round(time.process_time() - middle)],
+            })  # fmt: skip
+
+
+def _real(x: np.ndarray) -> Tensor:
+    return torch.from_numpy(to_input(x)).permute(0, 3, 1, 2).float() / 128
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("net", choices=list(NETS))
+    parser.add_argument("part", choices=["frozen", "verify", "shift"])
+    parser.add_argument("--learn", default="head")
+    parser.add_argument("--test", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--shift", action="append", default=[])
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    if asked.part == "frozen":
+        frozen(asked.net, asked.test)
+    elif asked.part == "verify":
+        verified(asked.net, asked.learn)
+    else:
+        shifted(asked.net, asked.seeds, asked.shift)
