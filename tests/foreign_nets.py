@@ -45,13 +45,25 @@ class Small(nn.Module):
         return self.fc(self.drop(x.mean((2, 3))))
 
 
+class Basic(nn.Module):
+    """ResNet's block."""
+
+    def __init__(self, given: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(given, channels, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.skip = nn.Identity() if stride == 1 else nn.Conv2d(given, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(F.relu(self.norm(self.first(x)))) + self.skip(x))
+
+
 class Residual(nn.Module):
     """Two residual blocks: the DF layers know them, so all of it may learn."""
 
     def __init__(self) -> None:
         super().__init__()
-        from examples.experiments.adopt_nets import Basic
-
         self.conv = nn.Conv2d(1, 8, 3, 1, 1)
         self.blocks = nn.Sequential(Basic(8, 8, 1), Basic(8, 16, 2))
         self.fc = nn.Linear(16, 10)

@@ -1,0 +1,269 @@
+"""Bring your own model: translation, quantisation, the same bits, and what is refused."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import foreign_nets
+import numpy as np
+import pytest
+import torch
+from conftest import once
+
+from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adopt.fold import fold
+from dfedge.adopt.load import load_model
+from dfedge.adopt.quantise import dense
+from dfedge.adopt.read import read
+from dfedge.bundle import Bundle
+from dfedge.data.sources import load
+from dfedge.device.evaluate import evaluate
+from dfedge.device.runners import open_runner
+from dfedge.device.session import Session
+from dfedge.errors import DfedgeError
+from dfedge.export.write import ExportOptions, export
+from dfedge.int8.ops import trunk as ops
+from dfedge.int8.stock import trunk as stock
+from dfedge.int8.stock.tiled import Tiled
+from dfedge.learn.run import Run
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import load_data, quantised_net
+from dfedge.learn.trainer import accuracy
+from dfedge.verify import verify
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the foreign nets keep what they learned."""
+    folder = once(tmp_path_factory, "foreign", lambda folder: folder.mkdir())
+    os.environ[foreign_nets.WEIGHTS] = str(folder)
+
+
+@pytest.fixture(scope="session")
+def adopted_run(tmp_path_factory: pytest.TempPathFactory, weights: None) -> Run:
+    options = AdoptOptions("foreign_nets:small", "digits")
+    return Run.open(once(tmp_path_factory, "adopted", lambda folder: adopt(options, folder)))
+
+
+@pytest.fixture(scope="session")
+def adopted_bundle(tmp_path_factory: pytest.TempPathFactory, adopted_run: Run) -> Bundle:
+    """All graph formats, batch 1; two spare rows."""
+
+    def make(folder: Path) -> None:
+        formats = ("onnx", "litert", "executorch")
+        export(adopted_run, ExportOptions(formats, batch=1, spare_classes=2), folder)
+
+    return Bundle.open(once(tmp_path_factory, "adopted-bundle", make))
+
+
+# -- the operations ------------------------------------------------------------------------------
+
+
+def maps(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 128, shape, dtype=torch.int8, generator=generator)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_channel_has_its_own_shift_in_every_rendering(depthwise: bool, stride: int) -> None:
+    geometry = [3, 3, stride, 1, 1, 1, 1, int(depthwise)]
+    out = 6 if depthwise else 5
+    generator = torch.Generator().manual_seed(1)
+    w = torch.randint(-127, 128, (9, 6, 1 if depthwise else out), generator=generator).to(torch.int8)
+    b = torch.randint(-(1 << 16), 1 << 18, (out,), dtype=torch.int32, generator=generator)
+    shifts = torch.randint(5, 23, (out,), generator=generator)
+    shift = int(shifts.max())
+    lift, limit = (2 ** (shift - shifts)).to(torch.int32), (2 ** (7 + shifts)).to(torch.int32)
+    given = (maps(3, 7, 6, 6), w, b, lift, limit, shift, geometry)
+    found = ops.conv_scaled(*given)
+    assert torch.equal(found, stock.conv_scaled(*given))
+    assert torch.equal(found, Tiled(0).conv_scaled(*given))
+    assert 0 < found.float().mean() < 127
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("scaled", (-70_000, 5_000_000, 16)),
+        ("mixed", (50_000, -40_000, 1 << 20, 16)),
+        ("gated", (64, 3, 9_000, 60 << 20, 20)),
+        ("swish", (50, 90_000, 1 << 22, 15, 3_000, 10 << 20, 20)),
+        ("mean_scaled", (7, 6, 7, 50, -80_000, 9)),
+        ("mean_scaled", (2, 2, 2, 250, 500, 10)),
+        ("max_window", ([3, 3, 2, 1, 1, 1, 1],)),
+    ],
+)
+def test_a_step_is_the_same_in_stock_operators(name: str, numbers: tuple) -> None:
+    given = [maps(2, 7, 6, 4)]
+    if name in ("mixed", "gated"):
+        given.append(maps(2, 1, 1, 4, seed=1) if name == "gated" else maps(2, 7, 6, 4, seed=1))
+    found = getattr(ops, name)(*given, *numbers)
+    assert torch.equal(found, getattr(stock, name)(*given, *numbers))
+    assert len(found.unique()) > 2
+
+
+def test_groups_become_a_whole_convolution() -> None:
+    x, w = torch.rand(1, 6, 5, 5), torch.rand(4, 3, 3, 3)
+    found = torch.nn.functional.conv2d(x, dense(w, 2))
+    assert torch.allclose(found, torch.nn.functional.conv2d(x, w, groups=2), atol=1e-5)
+
+
+# -- translation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["small", "residual"])
+def test_the_folded_graph_computes_what_the_net_does(name: str) -> None:
+    net, (x, _) = getattr(foreign_nets, name)(), foreign_nets.digits("test")
+    graph = fold(read(load_model(f"foreign_nets:{name}", (8, 8, 1)), 10))
+    with torch.no_grad():
+        assert torch.allclose(graph.result(x).flatten(1), net(x), atol=1e-3)
+    assert not {"affine"} & {node.op for node in graph.nodes}
+
+
+def test_a_saved_export_is_adopted_like_the_function(adopted_run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "net.pt2"
+    program = torch.export.export(foreign_nets.small(), (torch.zeros(1, 1, 8, 8),))
+    torch.export.save(program, file)
+    run = adopt(AdoptOptions(str(file), "digits"), tmp_path / "run").run
+    assert run.plan.trunk == adopted_run.plan.trunk
+    for name, value in run.constants().items():
+        assert torch.equal(value, adopted_run.constants()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "learn"), [("small", "last:1"), ("residual", "last:1"), ("residual", "all")]
+)
+def test_blocks_start_where_the_net_was(name: str, learn: str, tmp_path: Path) -> None:
+    found = adopt(AdoptOptions(f"foreign_nets:{name}", "digits", learn=learn), tmp_path / "run")
+    assert found.accuracy >= found.float_accuracy - 0.02
+    assert (found.run.plan.trunk is None) == (learn == "all")
+
+
+def test_int8_is_within_a_point_of_float(adopted_run: Run) -> None:
+    row = adopted_run.metrics()[0]
+    assert row["float_accuracy"] > 0.95
+    assert row["test_accuracy"] >= row["float_accuracy"] - 0.01
+    assert min(loss["snr"] for loss in row["losses"]) > 20
+
+
+# -- programs ------------------------------------------------------------------------------------
+
+
+def test_all_runtimes_hold_the_same_bits(adopted_bundle: Bundle) -> None:
+    found = verify(adopted_bundle, 10, ["onnx", "litert", "executorch"])
+    assert found.identical, found.first_difference
+    assert len(set(found.runtimes.values())) == 1
+
+
+def test_the_program_is_as_accurate_as_the_host_says(adopted_bundle: Bundle) -> None:
+    split = load("digits").cut(0).splits["test"]
+    session = Session.open(adopted_bundle, "onnx", initial=True, read_only=True)
+    assert evaluate(session, split).accuracy == adopted_bundle.manifest.test_accuracy
+
+
+def test_constants_are_no_part_of_the_state(adopted_bundle: Bundle) -> None:
+    assert not [n for n in adopted_bundle.manifest.state_names if "trunk" in n or n[0].isdigit()]
+    trunk = adopted_bundle.manifest.plan.trunk
+    assert trunk is not None
+    assert trunk.flaw(adopted_bundle.constants()) is None
+
+
+def test_the_native_interpreter_says_that_it_does_not_know_trunks(adopted_bundle: Bundle) -> None:
+    with pytest.raises(DfedgeError, match="frozen trunk.*use onnx, executorch or litert"):
+        open_runner(adopted_bundle, "native")
+
+
+def test_a_latent_teaches_what_its_image_does(adopted_bundle: Bundle, tmp_path: Path) -> None:
+    split = load("digits").cut(0).splits["train"]
+    by_image, by_latent = (
+        Session.open(adopted_bundle, "onnx", tmp_path / name) for name in ("a", "b")
+    )
+    for i in range(5):
+        x, y = split.x[i : i + 1], (split.y[i : i + 1] + 1) % 10
+        by_image.learn_batch(x, y)
+        by_latent.learn_latents(by_latent.latents(by_latent.input(x)), y)
+    state, other = by_image.runner.get_state(), by_latent.runner.get_state()
+    assert all(np.array_equal(state[name], other[name]) for name in state)
+    assert by_image.digest() != Session.open(adopted_bundle, "onnx", initial=True).digest()
+
+
+def test_the_commands_take_an_adopted_run(dfedge, adopted_run: Run, tmp_path: Path) -> None:
+    fitted = dfedge("fit", adopted_run.folder, "--format", "onnx", "--json")
+    assert fitted.code == 0 and fitted.json["batch"] == 256
+    again = dfedge("calibrate", adopted_run.folder, "--recipe", "pow2-mse", "--json")
+    assert again.code == 0
+    net = quantised_net(adopted_run)
+    test = load_data(adopted_run.plan).splits["test"]
+    samples = to_samples(test, "cpu", adopted_run.plan.trunk, adopted_run.constants())
+    assert accuracy(net, samples) > 0.95
+
+
+def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_path: Path) -> None:
+    split = load("digits").cut(0).splits["train"]
+    ones = split.x[split.y == 1][:10]
+    np.savez(tmp_path / "new.npz", x=255 - ones, y=np.zeros(10, np.int64))
+    said = dfedge("add-class", adopted_bundle.folder, "negative", "--samples",
+                  tmp_path / "new.npz", "--state", tmp_path / "state", "--json")  # fmt: skip
+    assert said.code == 0, said.err
+    session = Session.open(adopted_bundle, "onnx", tmp_path / "state")
+    assert session.predict(255 - split.x[split.y == 1][11]).name == "negative"
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "code", "said"),
+    [
+        ("foreign_nets:with_silu", [], 1, "operation 'silu.*module '1'.*Hardswish"),
+        ("foreign_nets:branching", [], 1, "torch.export cannot follow it.*no branch"),
+        ("foreign_nets:seven_scores", [], 1, "7 x 1 x 1.*10 classes"),
+        ("foreign_nets:not_finite", [], 1, "0.weight.*not finite"),
+        ("foreign_nets:no_net", [], 1, "returned int"),
+        ("foreign_nets:nowhere", [], 1, "nowhere"),
+        ("no_such_module:net", [], 1, "no_such_module"),
+        ("net.onnx", [], 2, "ONNX files are not read"),
+        ("missing.pt2", [], 2, "no such file"),
+        ("foreign_nets", [], 2, "package.module:function"),
+        ("foreign_nets:small", ["--learn", "tail"], 2, "unknown --learn 'tail'; known: all, head"),
+        ("foreign_nets:small", ["--learn", "last:0"], 2, "known"),
+        ("foreign_nets:small", ["--learn", "last:9"], 2, "at most: --learn last:1"),
+        ("foreign_nets:small", ["--learn", "all"], 2, "at most"),
+        ("foreign_nets:small", ["--learn", "heads:a,b"], 2, "not there yet"),
+        ("foreign_nets:small", ["--mean", "1,2"], 2, "1 numbers each"),
+        ("foreign_nets:small", ["--std", "x"], 2, "numbers joined by commas"),
+        ("foreign_nets:small", ["--recipe", "none"], 2, "unknown recipe"),
+    ],
+)
+def test_what_cannot_be_adopted_gets_one_clear_error(
+    dfedge, tmp_path: Path, model: str, options: list[str], code: int, said: str
+) -> None:
+    out = tmp_path / "run"
+    result = dfedge("adopt", model, "--data", "digits", "--out", out, *options)
+    assert result.code == code, result.err
+    assert re.search(said, result.err), result.err
+    assert "Traceback" not in result.err and result.err.count("error:") == 1
+    assert not out.exists()
+
+
+def test_a_dynamic_shape_is_refused(tmp_path: Path) -> None:
+    file, side = tmp_path / "net.pt2", torch.export.Dim("side", min=4, max=64)
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.AdaptiveAvgPool2d(1),
+                              torch.nn.Flatten(), torch.nn.Linear(4, 10))  # fmt: skip
+    program = torch.export.export(net, (torch.zeros(1, 1, 8, 8),), dynamic_shapes=({2: side},))
+    torch.export.save(program, file)
+    with pytest.raises(DfedgeError, match="dynamic shape"):
+        adopt(AdoptOptions(str(file), "digits"), tmp_path / "run")
+
+
+def test_constants_of_another_trunk_are_refused(adopted_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(adopted_run.folder, folder)
+    run = Run.open(folder)
+    changed = dict(run.constants())
+    changed.pop("0.bias")
+    run.write_constants(changed)
+    with pytest.raises(DfedgeError, match=r"constants 0\.bias"):
+        run.constants()
