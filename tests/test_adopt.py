@@ -71,7 +71,9 @@ def test_a_channel_has_its_own_shift_in_every_rendering(depthwise: bool, stride:
     geometry = [3, 3, stride, 1, 1, 1, 1, int(depthwise)]
     out = 6 if depthwise else 5
     generator = torch.Generator().manual_seed(1)
-    w = torch.randint(-127, 128, (9, 6, 1 if depthwise else out), generator=generator).to(torch.int8)
+    w = torch.randint(-127, 128, (9, 6, 1 if depthwise else out), generator=generator).to(
+        torch.int8
+    )
     b = torch.randint(-(1 << 16), 1 << 18, (out,), dtype=torch.int32, generator=generator)
     shifts = torch.randint(5, 23, (out,), generator=generator)
     shift = int(shifts.max())
@@ -171,7 +173,7 @@ def test_constants_are_no_part_of_the_state(adopted_bundle: Bundle) -> None:
 
 
 def test_the_native_interpreter_says_that_it_does_not_know_trunks(adopted_bundle: Bundle) -> None:
-    with pytest.raises(DfedgeError, match="frozen trunk.*use onnx, executorch or litert"):
+    with pytest.raises(DfedgeError, match=r"frozen trunk.*use onnx, executorch or litert"):
         open_runner(adopted_bundle, "native")
 
 
@@ -192,8 +194,11 @@ def test_a_latent_teaches_what_its_image_does(adopted_bundle: Bundle, tmp_path: 
 def test_the_commands_take_an_adopted_run(dfedge, adopted_run: Run, tmp_path: Path) -> None:
     fitted = dfedge("fit", adopted_run.folder, "--format", "onnx", "--json")
     assert fitted.code == 0 and fitted.json["batch"] == 256
-    again = dfedge("calibrate", adopted_run.folder, "--recipe", "pow2-mse", "--json")
-    assert again.code == 0
+    again = dfedge("calibrate", adopted_run.folder, "--explain", "--json")
+    assert again.code == 0, again.err
+    losses = {lost["name"]: lost["snr"] for lost in again.json["losses"]}
+    assert losses["layer0"] > 15
+    assert losses["stem.0 (conv)"] > 20
     net = quantised_net(adopted_run)
     test = load_data(adopted_run.plan).splits["test"]
     samples = to_samples(test, "cpu", adopted_run.plan.trunk, adopted_run.constants())

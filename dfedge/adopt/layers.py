@@ -3,8 +3,8 @@
 A layer's input x (what the trunk gives, over 128) stands for ``v = x / size - base`` in the foreign
 net's numbers, so weights are divided by its size and biases take the base off.  The last layer is
 the net's own linear one: its scores, raised by a constant so that the best is above zero, are what
-its anchors see.  With anchors of one length along the axes, ``2 p.A_k - |A_k|^2`` orders the classes as
-the net did.
+its anchors see.  With anchors of one length along the axes, ``2 p.A_k - |A_k|^2`` orders the
+classes as the net did.
 """
 
 from dataclasses import dataclass
@@ -170,5 +170,3 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
         tried.append((accuracy(net, held_out), net.counted, anchors))
     _, net.counted, anchors = max(tried, key=lambda one: one[0])
     form.anchors[last].copy_(anchors)
-
-

@@ -18,6 +18,7 @@ from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.int8.trunk import apply
+from dfedge.learn.explain import snr
 from dfedge.learn.recipe import Recipe
 from dfedge.trunk import (
     AnyStep,
@@ -73,6 +74,7 @@ def choose(values: Tensor, observer: str, percentile: float) -> Range:
         low, high = min(float(seen.quantile(1 - part)), 0.0), max(float(seen.quantile(part)), 0.0)
     tried = SHRINKS if observer == "mse" else (1.0,)
     ranges = [_range(low * shrink, high * shrink) for shrink in tried]
+
     def loss(of: Range) -> float:
         return float((_real(_integer(seen, of), of) - seen).square().sum())
 
@@ -157,9 +159,8 @@ class Quantiser:
             self.ranges[i] = choose(real, self.recipe.activations, self.recipe.percentile)
         q = getattr(self, OWN.get(node.op, f"_{node.op}"))(i, node, real)
         self.made[i] = len(self.steps)
-        noise = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i]) - real
-        size = float(real.square().sum()) / max(float(noise.square().sum()), 1e-20)
-        self.losses.append(Loss(node.name, node.op, 10 * math.log10(max(size, 1e-20))))
+        found = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i])
+        self.losses.append(Loss(node.name, node.op, snr(real, found)))
 
     def _shape(self, node: Node) -> Shape:
         channels, height, width = node.shape

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node as Fx
 
-from dfedge.adopt.graph import Graph, Node, Shape
+from dfedge.adopt.graph import Graph, Node, Op, Shape
 from dfedge.errors import DfedgeError
 
 aten = torch.ops.aten
@@ -125,13 +125,14 @@ class _Reader:
     # -- one operation ------------------------------------------------------------------------
 
     def _call(self, fx: Fx) -> None:
-        target = str(fx.target).removeprefix("aten.")
+        called: Any = fx.target
+        target = str(called).removeprefix("aten.")
         inputs = fx.all_input_nodes
         if target.startswith("_assert") or target.startswith("sym_"):
             return
         if inputs and all(given in self.constants for given in inputs):
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), self.constants.__getitem__)
-            self.constants[fx] = fx.target(*args, **kwargs)  # type: ignore[operator]
+            self.constants[fx] = called(*args, **kwargs)
             return
         if fx.target is operator.getitem:
             if fx.args[1] != 0:
@@ -155,10 +156,11 @@ class _Reader:
 
     def conv(self, fx: Fx) -> None:
         """conv2d and convolution."""
-        given, w, b, *rest = [*fx.args, *[None] * (7 - len(fx.args))][:7]
+        args: Any = fx.args
+        given, w, b, *rest = [*args, *[None] * (7 - len(args))][:7]
         if fx.target is aten.convolution.default:
-            stride, padding, dilation, transposed, output_padding, groups = fx.args[3:9]
-            if transposed or any(output_padding):  # type: ignore[arg-type]
+            stride, padding, dilation, transposed, output_padding, groups = args[3:9]
+            if transposed or any(output_padding):
                 raise _refusal(fx, "conv_transpose2d")
         else:
             stride, padding, dilation, groups = (
@@ -175,28 +177,30 @@ class _Reader:
         _, height, width = self.shape(given)
         top, left = padding
         kh, kw = weight.shape[2:]
-        shape = (weight.shape[0], (height + 2 * top - kh) // stride[0] + 1,
-                 (width + 2 * left - kw) // stride[0] + 1)  # fmt: skip
-        bias = torch.zeros(weight.shape[0]) if bias is None else bias
-        self._add(fx, Node("conv", _name(fx), (self.known[given],), shape, weight.float(),  # type: ignore[index]
-                           bias.float(), (kh, kw), stride[0], (top, top, left, left), groups))  # fmt: skip
+        rows, columns = height + 2 * top - kh, width + 2 * left - kw
+        shape = (weight.shape[0], rows // stride[0] + 1, columns // stride[0] + 1)
+        bias = torch.zeros(weight.shape[0]) if bias is None else bias.float()
+        pads = (top, top, left, left)
+        self._add(fx, Node("conv", _name(fx), (self.known[given],), shape, weight.float(), bias,
+                           (kh, kw), stride[0], pads, groups))  # fmt: skip
 
     def linear(self, fx: Fx) -> None:
         """linear, and addmm with a transposed weight."""
+        args: Any = fx.args
         if fx.target is aten.addmm.default:
-            bias, given, weight = self.constant(fx.args[0]), fx.args[1], self.constant(fx.args[2])
+            bias, given, weight = self.constant(args[0]), args[1], self.constant(args[2])
             weight = None if weight is None else weight.T
         else:
-            given, weight = fx.args[0], self.constant(fx.args[1])
-            bias = self.constant(fx.args[2]) if len(fx.args) > 2 else None
+            given, weight = args[0], self.constant(args[1])
+            bias = self.constant(args[2]) if len(args) > 2 else None
         if weight is None:
             raise _refusal(fx, "linear with weights that are computed")
-        channels, height, width = self.flat.get(given, self.shape(given))  # type: ignore[arg-type]
+        channels, height, width = self.flat.get(given, self.shape(given))
         if channels * height * width != weight.shape[1]:
             raise _refusal(fx, "linear over one axis of a map", "flatten before it")
         kernel = weight.float().reshape(-1, channels, height, width)
         bias = torch.zeros(len(weight)) if bias is None else bias.float()
-        self._add(fx, Node("conv", _name(fx), (self.known[given],), (len(weight), 1, 1), kernel,  # type: ignore[index]
+        self._add(fx, Node("conv", _name(fx), (self.known[given],), (len(weight), 1, 1), kernel,
                            bias, (height, width)))  # fmt: skip
 
     def flatten(self, fx: Fx) -> None:
@@ -215,26 +219,25 @@ class _Reader:
 
     def norm(self, fx: Fx) -> None:
         """batch_norm in evaluation."""
-        if fx.target is aten.batch_norm.default:
-            given, gamma, beta, mean, variance, _, _, eps, _ = fx.args
-        else:
-            given, gamma, beta, mean, variance, _, eps = fx.args
+        args: Any = fx.args
+        given, gamma, beta, mean, variance = args[:5]
+        eps = args[7] if fx.target is aten.batch_norm.default else args[6]
+        self._no_map(fx, given, "batch norm")
         mean_of, variance_of = self.constant(mean), self.constant(variance)
         if mean_of is None or variance_of is None:
             raise _refusal(fx, "batch norm without running statistics", "net.eval() with them")
-        factor = torch.rsqrt(variance_of.float() + eps)  # type: ignore[operator]
-        if self.constant(gamma) is not None:
-            factor = factor * self.constant(gamma)
+        factor = torch.rsqrt(variance_of.float() + eps)
+        scale, bias = self.constant(gamma), self.constant(beta)
+        factor = factor if scale is None else factor * scale.float()
         shift = -mean_of.float() * factor
-        if self.constant(beta) is not None:
-            shift = shift + self.constant(beta)
-        self._add(fx, Node("affine", _name(fx), (self.known[given],), self.shape(given),  # type: ignore[index]
+        shift = shift if bias is None else shift + bias.float()
+        self._add(fx, Node("affine", _name(fx), (self.known[given],), self.shape(given),
                            factor, shift))  # fmt: skip
 
     def clip(self, fx: Fx, slope: float, lift: float, low: float, high: float) -> None:
         """A straight line between two bounds."""
         given: Any = fx.args[0]
-        self._vector_only(fx, given)
+        self._keep_flat(fx, given)
         self._add(fx, Node("clip", _name(fx), (self.known[given],), self.shape(given),
                            slope=slope, lift=lift, bounds=(low, high)))  # fmt: skip
 
@@ -246,7 +249,11 @@ class _Reader:
     def arithmetic(self, fx: Fx) -> None:
         """Add, subtract, multiply, divide: two maps, or a map and a constant."""
         name = str(fx.target).split(".")[1]
-        a, b = fx.args[:2]
+        args: Any = fx.args
+        a, b = args[:2]
+        for given in (a, b):
+            if isinstance(given, Fx):
+                self._no_map(fx, given, name)
         if fx.kwargs.get("alpha", 1) != 1:
             raise _refusal(fx, f"{name} with alpha", "multiply before it")
         if isinstance(a, Fx) and a in self.known and isinstance(b, Fx) and b in self.known:
@@ -292,9 +299,10 @@ class _Reader:
         """Average and max pools."""
         given: Any = fx.args[0]
         largest = "max" in str(fx.target)
-        defaults: list[Any] = [None, None, None, 0, 1, False] if largest else [None, None, None, 0,
-                                                                               False, True, None]
-        args = [*fx.args, *defaults[len(fx.args) :]]
+        defaults: list[Any] = (
+            [None, None, None, 0, 1, False] if largest else [None, None, None, 0, False, True, None]
+        )
+        args: list[Any] = [*fx.args, *defaults[len(fx.args) :]]
         kernel = _pair(args[1])
         stride, padding = _pair(args[2] or args[1]), _pair(args[3])
         ceil = args[5] if largest else args[4]
@@ -306,21 +314,23 @@ class _Reader:
         out = ((height + 2 * padding[0] - kernel[0]) // stride[0] + 1,
                (width + 2 * padding[1] - kernel[1]) // stride[0] + 1)  # fmt: skip
         pads = (padding[0], padding[0], padding[1], padding[1])
-        self._add(fx, Node("max" if largest else "mean", _name(fx), (self.known[given],),
-                           (channels, *out), kernel=kernel, stride=stride[0], pads=pads))  # fmt: skip
+        op: Op = "max" if largest else "mean"
+        self._add(fx, Node(op, _name(fx), (self.known[given],), (channels, *out), kernel=kernel,
+                           stride=stride[0], pads=pads))  # fmt: skip
 
     def whole(self, fx: Fx) -> None:
         """The mean over the image: adaptive_avg_pool2d to 1, or mean over height and width."""
-        given: Any = fx.args[0]
+        args: Any = fx.args
+        given = args[0]
         if given in self.flat:
             raise _refusal(fx, "mean of a vector")
         channels, height, width = self.shape(given)
         if fx.target is aten.mean.dim:
-            axes = sorted(axis % 4 for axis in fx.args[1])  # type: ignore[union-attr]
+            axes = sorted(axis % 4 for axis in args[1])
             if axes != [2, 3]:
                 raise _refusal(fx, f"mean over axes {axes}", "mean over height and width")
-        elif _pair(fx.args[1]) != (1, 1):
-            raise _refusal(fx, f"adaptive pool to {fx.args[1]}", "adaptive pool to 1")
+        elif _pair(args[1]) != (1, 1):
+            raise _refusal(fx, f"adaptive pool to {args[1]}", "adaptive pool to 1")
         self._add(fx, Node("mean", _name(fx), (self.known[given],), (channels, 1, 1),
                            kernel=(height, width), stride=max(height, width)))  # fmt: skip
 
@@ -337,9 +347,14 @@ class _Reader:
         shape = (sum(s[0] for s in shapes), *shapes[0][1:])
         self._add(fx, Node("concat", _name(fx), reads, shape))
 
-    def _vector_only(self, fx: Fx, given: Fx) -> None:
+    def _keep_flat(self, fx: Fx, given: Fx) -> None:
         if given in self.flat:
             self.flat[fx] = self.flat[given]
+
+    def _no_map(self, fx: Fx, given: Fx, what: str) -> None:
+        """Refuse what would need a flattened map by its places."""
+        if self.flat.get(given, (1, 1, 1))[1:] != (1, 1):
+            raise _refusal(fx, f"{what} of a flattened map", f"{what} before flatten")
 
 
 def _clip(slope: float, lift: float, low: float, high: float) -> Callable[[_Reader, Fx], None]:
@@ -348,9 +363,11 @@ def _clip(slope: float, lift: float, low: float, high: float) -> Callable[[_Read
 
 def _tanh(reader: _Reader, fx: Fx) -> None:
     """hardtanh and clamp with numbers."""
-    low, high = [*fx.args[1:3], *(-1.0, 1.0)[len(fx.args) - 1 :]]
-    reader.clip(fx, 1, 0, -math.inf if low is None else float(low),  # type: ignore[arg-type]
-                math.inf if high is None else float(high))  # type: ignore[arg-type]  # fmt: skip
+    args: Any = [*fx.args, *((None, -1.0, 1.0) if "tanh" in str(fx.target) else (None,) * 3)[
+        len(fx.args) :]]  # fmt: skip
+    low, high = args[1:3]
+    reader.clip(fx, 1, 0, -math.inf if low is None else float(low),
+                math.inf if high is None else float(high))  # fmt: skip
 
 
 READERS: dict[Any, Callable[[_Reader, Fx], None]] = {

@@ -13,22 +13,33 @@ def run(
     recipe: Annotated[
         str, typer.Option(help="minmax, percentile, pow2-mse, or the path of a .toml file.")
     ] = "pow2-mse",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also show what each layer loses: signal to noise.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Choose power-of-two scales from training samples.
 
+    Of an adopted net the layers that learn; its trunk was calibrated when it was adopted.
+
     [bold]Example:[/] dfedge calibrate out/digits --recipe percentile
     """
+    from dataclasses import asdict
+
     import msgspec
 
     from dfedge.allocator import keep_freed_memory
+    from dfedge.learn.explain import explain as losses_of
     from dfedge.learn.run import Run
     from dfedge.learn.train import calibrate_run
 
     keep_freed_memory()
-    calibration = calibrate_run(Run.open(run_folder), recipe)
+    run = Run.open(run_folder)
+    calibration = calibrate_run(run, recipe)
+    losses = losses_of(run) if explain else []
     if json:
-        print_json(msgspec.to_builtins(calibration))
+        told = {"losses": [asdict(lost) for lost in losses]} if explain else {}
+        print_json(msgspec.to_builtins(calibration) | told)
         return
     table(
         f"scales by recipe {recipe} (integer = real x 2^exponent)",
@@ -39,6 +50,12 @@ def run(
             for j, scales in enumerate(layer.convs)
         ],
     )
+    if explain:
+        table(
+            "signal to noise of each result, in integers against float",
+            ["result", "dB"],
+            [[lost.name, f"{lost.snr:.1f}"] for lost in losses],
+        )
     say(
         f"wrote {run_folder / 'calibration.json'}",
         next_command=f"dfedge export {run_folder} --format onnx --out {run_folder}-bundle",

@@ -31,9 +31,7 @@ def to_arrays(state: State) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in state.items()}
 
 
-def make_golden(
-    plan: Plan, state: State, split: Split, batch: int, constants: Constants
-) -> Golden:
+def make_golden(plan: Plan, state: State, split: Split, batch: int, constants: Constants) -> Golden:
     """Golden batches of real images.
 
     Every other batch carries labels moved by one class, so that the margin is violated and every

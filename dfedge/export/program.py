@@ -100,9 +100,7 @@ def handed(plan: Plan, batch: int) -> list[int]:
 class FunctionalProgram(nn.Module):
     """State in, state out: ``(*state, x[, y]) -> (*changed state, *results)``."""
 
-    def __init__(
-        self, plan: Plan, names: list[str], method: Method, constants: Constants
-    ) -> None:
+    def __init__(self, plan: Plan, names: list[str], method: Method, constants: Constants) -> None:
         super().__init__()
         self.plan, self.names, self.method, self.constants = plan, names, method, constants
 
@@ -130,9 +128,7 @@ class Functional:
     outputs: list[str]
 
 
-def export_functional(
-    plan: Plan, state: State, method: Method, constants: Constants
-) -> Functional:
+def export_functional(plan: Plan, state: State, method: Method, constants: Constants) -> Functional:
     """What every format without state of its own is made from."""
     names, given = list(state), method.example(plan)
     changed = changed_names(names, plan.cut) if method.learns else []

@@ -68,7 +68,9 @@ def export(
             Exponents([c.weight for c in own.convs], [c.activation for c in own.convs])
             for own in net.scales or ()
         ],
-        test_accuracy=accuracy(net, to_samples(tested(run.plan, data), "cpu", plan.trunk, constants)),
+        test_accuracy=accuracy(
+            net, to_samples(tested(run.plan, data), "cpu", plan.trunk, constants)
+        ),
         recipe=run.calibration().recipe_name,
     )
     golden = make_golden(plan, state, train, options.batch, constants)

@@ -1,4 +1,4 @@
-"""Two foreign nets adopted: int8 against float, in every runtime, and what a shift costs to unlearn.
+"""Two foreign nets adopted: int8 against float, the same bits, and a shift learned on the device.
 
     python examples/experiments/adopt_nets.py resnet8 --minutes 2.5       # trains it, by bp
     python examples/experiments/adopt.py resnet8 frozen                   # float, int8, each dB

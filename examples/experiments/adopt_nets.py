@@ -36,6 +36,7 @@ class Basic(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float [B, C, H, W]."""
         inner = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(inner)) + self.skip(x))
 
@@ -51,6 +52,7 @@ class ResNet8(nn.Module):
         self.fc = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float [B, C, H, W]."""
         x = self.blocks(F.relu(self.bn(self.conv(x))))
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
@@ -72,6 +74,7 @@ class Inverted(nn.Module):
         self.residual = stride == 1 and given == out
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float [B, C, H, W]."""
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
@@ -84,7 +87,15 @@ def eighths(channels: float) -> int:
 class MobileNetV2(nn.Module):
     """torchvision's blocks and widths; ``strides`` of the stem and the stages fit small images."""
 
-    SETTINGS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+    SETTINGS = (
+        (1, 16, 1),
+        (6, 24, 2),
+        (6, 32, 3),
+        (6, 64, 4),
+        (6, 96, 3),
+        (6, 160, 3),
+        (6, 320, 1),
+    )
 
     def __init__(
         self,
@@ -106,6 +117,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float [B, C, H, W]."""
         x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
         return self.classifier(x)
 
@@ -169,7 +181,7 @@ def train(name: str, minutes: float, seed: int = 0, batch: int = 128, peak: floa
         optimiser.step()
         seen += batch
         if seen % (batch * 50) == 0:
-            print(f"{time.process_time() - start:.0f} s, {done:.2f} {seen / len(y):.2f} epochs, loss {loss.item():.3f}", flush=True)
+            print(f"{done:.2f} {seen / len(y):.2f} epochs, loss {loss.item():.3f}", flush=True)
     OUT.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), OUT / f"{name}.pt")
     print(f"{name}: {seen / len(y):.1f} epochs, test accuracy {accuracy(net, *data('test')):.4f}")
