@@ -325,6 +325,7 @@ def _check_sense(manifest: Manifest, path: Path) -> None:
         (not {STATE, GOLDEN} <= known, "files"),
         (MANIFEST in known or signature.SIGNATURE in known, "files"),
         (manifest.plan.trunk is not None and TRUNK not in known, "files"),
+        (manifest.plan.trunk is not None and not manifest.plan.trunk.sound, "plan.trunk"),
         (not manifest.plan.layers, "plan.layers"),
         (not 1 <= len(manifest.classes) <= manifest.plan.classes, "classes"),
         (len(set(manifest.classes)) != len(manifest.classes), "classes"),

@@ -143,6 +143,12 @@ class Trunk(msgspec.Struct, frozen=True):
                 found[f"{i}.{name}"] = ("int32", (out,))
         return found
 
+    @property
+    def sound(self) -> bool:
+        """Whether every step reads what was made before it."""
+        reads = [(i, step.reads) for i, step in enumerate(self.steps)]
+        return bool(reads) and all(r and all(0 <= one <= i for one in r) for i, r in reads)
+
     def flaw(self, given: dict[str, Any]) -> str | None:
         """Why these constants are not the trunk's, or None."""
         wanted = self.constants()

@@ -118,6 +118,24 @@ def residual() -> nn.Module:
     return _trained(Residual)
 
 
+def tiny() -> nn.Module:
+    """Untrained: a signed map, padded; a gate; nothing more."""
+
+    class Tiny(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(1, 4, 3, 2, 1), nn.Linear(4, 10)
+            self.deep = nn.Conv2d(4, 4, 3, 1, 1, groups=4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.hardswish(self.conv(x))
+            x = x * F.hardsigmoid(self.deep(x))
+            return self.fc((x + x.relu()).mean((2, 3)))
+
+    torch.manual_seed(0)
+    return Tiny()
+
+
 def with_silu() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(4, 10))  # fmt: skip

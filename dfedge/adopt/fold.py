@@ -30,11 +30,13 @@ def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:
 
 def _joined(before: Node, node: Node) -> bool:
     """Put an affine or a clip into the operation before it, where that can hold it."""
+    if before.op == "conv" and node.op == "affine":
+        before.weight = before.weight * node.weight[:, None, None, None]
+        before.bias = before.bias * node.weight + node.bias
+        return True
     if before.op == "conv":
-        slope, lift = (node.weight, node.bias) if node.op == "affine" else (node.slope, node.lift)
-        factor = slope[:, None, None, None] if node.op == "affine" else slope
-        before.weight = before.weight * factor
-        before.bias = before.bias * slope + lift
+        before.weight = before.weight * node.slope
+        before.bias = before.bias * node.slope + node.lift
         before.bounds = node.bounds
         return True
     if node.op == "clip" and (node.slope, node.lift) == (1, 0) and before.op in ("add", "mul"):

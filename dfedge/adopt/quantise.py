@@ -187,6 +187,12 @@ class Quantiser:
         w = torch.floor(target * factor + 0.5).clamp(-WEIGHT_MAX, WEIGHT_MAX)
         b = offset * torch.exp2(shifts) - given.zero * w.sum((1, 2, 3))
         shift = int(shifts.max())
+        peak = float((w.abs().sum((1, 2, 3)) * ACTIVATION_MAX + b.abs()).max())
+        if peak >= 1 << 31:
+            raise DfedgeError(
+                f"operation '{node.name}' may sum up to {peak:.2g}, the integer steps hold 2^31; "
+                "fewer channels or a smaller kernel fit"
+            )
         step = Convolve(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
                         depthwise, shift)  # fmt: skip
         taps = w.permute(2, 3, 0, 1) if depthwise else w.permute(2, 3, 1, 0)

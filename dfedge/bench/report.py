@@ -13,6 +13,7 @@ from dfedge.bench.measure import Timed
 from dfedge.bundle import LEARNING, Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.native.table import obstacle
 
 RIVALS = ("pytorch-bp", "executorch-bp", "ort-training-bp")
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
@@ -77,6 +78,9 @@ def bench(
     if min(threads) < 1:
         raise UsageError(f"--threads {min(threads)}: allowed: 1 or more")
     manifest = bundle.manifest
+    foreign = obstacle(manifest.plan)
+    if foreign is not None:
+        raise DfedgeError(f"{bundle.folder}: bench has no rival of {foreign}; use dfedge profile")
     wanted = runtimes or [name for name in manifest.formats if installed(name)]
     not_run = _absent(ort_training)
     rivals = [name for name in RIVALS if name not in not_run]

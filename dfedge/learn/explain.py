@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ def explain(run: Run, count: int = 256) -> list[Lost]:
     train = load_data(run.plan).split("train")[1]
     few = train.take(torch.arange(min(count, len(train))).numpy())
     samples = to_samples(few, "cpu", run.plan.trunk, run.constants())
-    rows = next((row["losses"] for row in run.metrics() if "losses" in row), [])
+    none: list[dict[str, Any]] = []
+    rows = next((row["losses"] for row in run.metrics() if "losses" in row), none)
     trunk = [Lost(f"{row['name']} ({row['op']})", row["snr"]) for row in rows]
     return [*trunk, *layer_losses(net, samples.x)]

@@ -129,7 +129,10 @@ class Run:
                 f"make one with: dfedge train --out {folder}"
             ) from error
         with foreign(path, "a run", "train again"):
-            return Run(folder, msgspec.json.decode(raw, type=RunPlan))
+            plan = msgspec.json.decode(raw, type=RunPlan)
+            if plan.trunk is not None and not plan.trunk.sound:
+                raise ValueError("its trunk makes no sense")
+            return Run(folder, plan)
 
     # -- metrics ---------------------------------------------------------------------------------
 

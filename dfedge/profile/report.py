@@ -11,6 +11,7 @@ from dfedge.bundle import Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint
+from dfedge.native.table import obstacle
 from dfedge.profile.measure import Measured
 from dfedge.profile.rival import Rival
 from dfedge.target import load_target
@@ -109,7 +110,8 @@ def profile(
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
     host = find_spec("torch") is not None and find_spec("executorch") is not None
-    if host and rivals:
+    foreign = obstacle(manifest.plan)
+    if host and rivals and foreign is None:
         from dfedge.profile.compare import native, rivals_of
 
         renderings["native"] = native(manifest.plan, [(m.kind, m.batch) for m in manifest.methods])
@@ -131,12 +133,19 @@ def profile(
             renderings=renderings,
             rivals={},
             rivals_by_batch=by_batch,
-            not_computed="" if host else "rivals and the native plan need torch and executorch",
+            not_computed=_missing(host, foreign),
             ratio_to_bp=None,
             ratio_to_inference=None,
             measured=measured,
         )
     )
+
+
+def _missing(host: bool, foreign: str | None) -> str:
+    """Why rivals are not there, or nothing."""
+    if foreign is not None:
+        return f"no rivals and no native plan of {foreign}"
+    return "" if host else "rivals and the native plan need torch and executorch"
 
 
 def _first(renderings: dict[str, Rendering]) -> str:

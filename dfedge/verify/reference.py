@@ -19,7 +19,8 @@ class TorchRunner:
     def __init__(self, bundle: Bundle) -> None:
         self.plan = bundle.manifest.plan
         self.names = bundle.manifest.state_names
-        self.constants = {name: torch.from_numpy(v) for name, v in bundle.constants().items()}
+        given = bundle.constants()
+        self.constants = {name: torch.from_numpy(value.copy()) for name, value in given.items()}
         self.set_state(bundle.initial_state())
 
     def set_state(self, state: State) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from adopt_nets import MobileNetV2, ResNet8
+from filelock import FileLock
 from torch import Tensor, nn
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
@@ -40,10 +41,15 @@ SAMPLES, PASSES, BATCH, TEST = 1000, 5, 16, 1000
 CHOICES = {"resnet8": ("head", "last:1", "all"), "mobilenet_v2": ("head", "last:1", "last:3")}
 NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
 FORMATS = ("onnx", "litert", "executorch")
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3)
 
 
 def keep(net: str, part: str, value: object) -> None:
+    with FileLock(OUT / "results.lock"):
+        _keep(net, part, value)
+
+
+def _keep(net: str, part: str, value: object) -> None:
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found.setdefault(net, {})[part] = value
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
@@ -189,7 +195,7 @@ def local(
     return {f"{name} before": value for name, value in before.items()} | accuracies()
 
 
-def shifted(net: str, seeds: int, wanted: list[str]) -> None:
+def shifted(net: str, seeds: int, wanted: list[str], choices: list[str]) -> None:
     data = load("cifar10").splits
     order = np.random.default_rng(0).permutation(len(data["train"]))[:SAMPLES]
     train, test = data["train"].take(order), data["test"].take(np.arange(TEST))
@@ -198,7 +204,7 @@ def shifted(net: str, seeds: int, wanted: list[str]) -> None:
         moved = move(train.x)
         tests = {"shifted": (move(test.x), test.y), "original": (test.x, test.y)}
         real = {k: (_real(tx), torch.from_numpy(ty)) for k, (tx, ty) in tests.items()}
-        for learn in CHOICES[net]:
+        for learn in choices or CHOICES[net]:
             start = time.process_time()
             ours = [local(net, learn, moved, train.y, tests, seed) for seed in range(seeds)]
             middle = time.process_time()
@@ -217,7 +223,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("net", choices=list(NETS))
     parser.add_argument("part", choices=["frozen", "verify", "shift"])
-    parser.add_argument("--learn", default="head")
+    parser.add_argument("--learn", action="append", default=[])
     parser.add_argument("--test", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--shift", action="append", default=[])
@@ -226,6 +232,7 @@ if __name__ == "__main__":
     if asked.part == "frozen":
         frozen(asked.net, asked.test)
     elif asked.part == "verify":
-        verified(asked.net, asked.learn)
+        for learn in asked.learn or ["head"]:
+            verified(asked.net, learn)
     else:
-        shifted(asked.net, asked.seeds, asked.shift)
+        shifted(asked.net, asked.seeds, asked.shift, asked.learn)
