@@ -33,6 +33,9 @@ Watch = Callable[[str, int, int], None]
 ANCHOR_SAMPLES = 2000
 """Training samples whose means the anchors are set to; as many again choose the layers that
 count."""
+SLOWER = 4
+"""A net that was trained by its scores is misjudged often and never at rest at full rates: on a
+shift a sixteenth of them learned most (examples/experiments/adopt.py)."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
         qat=False,
         seed=options.seed,
         trunk=trunk,
+        slower=SLOWER,
     )
     why = obstacle(plan.net, plan.seen_shape, len(data.classes), "one-pass")
     if why is not None:

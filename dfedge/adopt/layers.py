@@ -7,6 +7,7 @@ its anchors see.  With anchors of one length along the axes, ``2 p.A_k - |A_k|^2
 classes as the net did.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from dfedge.adopt.blocks import Found, Tail
 from dfedge.adopt.graph import Graph, Node
 from dfedge.errors import UsageError
+from dfedge.int8.scales import score_shifts
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.choose import choose_layers
 from dfedge.learn.forms.onepass import pixels
@@ -23,13 +25,15 @@ from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.samples import Samples
-from dfedge.learn.spec import Block, NetSpec
+from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.learn.trainer import accuracy
 from dfedge.learn.units import ConvNorm
 from dfedge.trunk import Shape, Trunk
 
 Stage = tuple[Tensor, Tensor]
 """Weight [O, C, kh, kw] and bias [O]."""
+MARGIN = 0.625
+"""Of two anchors' separation: twice what nets trained by their anchors have."""
 RARE = 0.005
 """The fraction of samples for which a raised value may still be below zero."""
 
@@ -103,7 +107,11 @@ def make_net(
     last = graph.nodes[tail.scores]
     blocks.append(Block(classes, "linear"))
     stages.append([_through(last, size, base, 1.0, lift)])
-    net = Net(NetSpec(blocks, anchors=1), trunk.output_shape if trunk else image, classes)
+    net = Net(
+        NetSpec(blocks, anchors=1, loss=Loss(margin=MARGIN)),
+        trunk.output_shape if trunk else image,
+        classes,
+    )
     for unit_of_net, given in zip(net.units, stages, strict=True):
         for j, stage in enumerate(given):
             _set(unit_of_net.conv(j), stage)
@@ -159,6 +167,8 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
     for i, h in enumerate(net.activations(pixels(own.x))):
         form.anchors[i].copy_(mean @ pool_cells(h, form.cells[i]))
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
+    _balance(net)
+    net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
     tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
@@ -170,3 +180,19 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
         tried.append((accuracy(net, held_out), net.counted, anchors))
     _, net.counted, anchors = max(tried, key=lambda one: one[0])
     form.anchors[last].copy_(anchors)
+
+
+@torch.no_grad()
+def _balance(net: Net) -> None:
+    """Let the scores weigh as much in a sum as the largest of the layers below: a power of two."""
+    form, scales, last = net.one_pass, net.scales, len(net.units) - 1
+    assert scales is not None
+    shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
+    apart = [
+        math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift
+        for a, s, shift in zip(form.anchors, scales, shifts, strict=True)
+    ]
+    factor = 2.0 ** round((max(apart[:last]) - apart[last]) / 2)
+    net.units[last].last.weight.mul_(factor)
+    net.units[last].last.norm.bias.mul_(factor)
+    form.anchors[last].mul_(factor)

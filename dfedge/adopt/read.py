@@ -96,7 +96,7 @@ class _Reader:
         self._add(fx, Node("input", fx.name, (), (int(shape[0]), int(shape[1]), int(shape[2]))))
 
     def _output(self, fx: Fx, classes: int) -> None:
-        (results,) = fx.args
+        results: Any = fx.args[0]
         given = list(results) if isinstance(results, list | tuple) else [results]
         if len(given) != 1 or given[0] not in self.known:
             raise DfedgeError(f"the net returns {len(given)} results; allowed: one score per class")
@@ -275,8 +275,8 @@ class _Reader:
         value = torch.as_tensor(float(other)) if value is None else value.float()
         channels, height, width = self.shape(given)
         if value.numel() != 1 and (value.numel() != channels or value.dim() < 3):
-            shape = list(value.shape)
-            raise _refusal(fx, f"{name} with a constant {shape}", "one number a channel")
+            what = f"{name} with a constant {list(value.shape)}"
+            raise _refusal(fx, what, "one number a channel")
         value = value.flatten().expand(channels)
         one, none = torch.ones(channels), torch.zeros(channels)
         match name, given is a:

@@ -26,7 +26,7 @@ from dfedge.learn.train import load_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.state import State
-from dfedge.plan import Plan, Rule
+from dfedge.plan import MAX_UPDATE_SHIFT, Plan, Rule
 from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
@@ -116,4 +116,6 @@ def _lower(
     x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
     trained = bool(own.settings.epochs)
     plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained)
+    for name in ("weight_shift", "anchor_shift") if own.slower else ():
+        state[name] = (state[name] + own.slower).clamp(max=MAX_UPDATE_SHIFT)
     return replace(plan, trunk=own.trunk), state

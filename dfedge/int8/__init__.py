@@ -61,6 +61,11 @@ State
     `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
     the shifts (the learning rates, read by every step), the dither's phase, the error and the pace.
 
+Trunk, of an adopted net (`dfedge.trunk`): frozen steps before the first layer
+    A value q in 0..127 stands for ``(q - zero) / scale``, both of its own.  A step ends in
+    ``clamp((total + half) >> s, 0, 127)``: in a convolution s is a channel's own, in a sum of two
+    values, a product, a mean or a hard swish integer factors over 2^s bring scales together.
+
 Modules: `ops` (definitions), `stock` (the same in operators of any runtime), `rounding`, `scales`,
-`bounds` (what sizes this arithmetic holds).
+`bounds` (what sizes this arithmetic holds), `trunk` (an adopted net's frozen part).
 """

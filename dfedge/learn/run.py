@@ -39,7 +39,12 @@ Slots = dict[int, dict[str, Tensor]]
 
 
 class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run trains: run.json."""
+    """What a run trains: run.json.
+
+    Attributes:
+        trunk: of an adopted net: its frozen part.
+        slower: added to the shifts of updates that are measured at export; one is half the rate.
+    """
 
     data: str
     data_dir: str | None
@@ -54,6 +59,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     version: int = VERSION
     trunk: Trunk | None = None
+    slower: int = 0
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:

@@ -76,10 +76,10 @@ def frozen(net: str, test: int) -> None:
     })  # fmt: skip
 
 
-def verified(net: str, learn: str) -> None:
+def verified(net: str, learn: str, formats: tuple[str, ...]) -> None:
     """Batch 1 and 16 of training in three runtimes: the golden batches, every byte."""
     run, folder = adopted(net, learn), OUT / f"{net}-{learn.replace(':', '')}-bundle"
-    bundle = export(run, ExportOptions(FORMATS, batch=1, spare_classes=2), folder,
+    bundle = export(run, ExportOptions(formats, batch=1, spare_classes=2), folder,
                     lambda *said: print(*said, flush=True))  # fmt: skip
     keep(net, f"verify {learn}", {
         name: {
@@ -227,12 +227,13 @@ if __name__ == "__main__":
     parser.add_argument("--test", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--shift", action="append", default=[])
+    parser.add_argument("--format", action="append", default=[])
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.part == "frozen":
         frozen(asked.net, asked.test)
     elif asked.part == "verify":
         for learn in asked.learn or ["head"]:
-            verified(asked.net, learn)
+            verified(asked.net, learn, tuple(asked.format) or FORMATS)
     else:
         shifted(asked.net, asked.seeds, asked.shift, asked.learn)
