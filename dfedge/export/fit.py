@@ -9,6 +9,7 @@ from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
+from dfedge.native.table import obstacle
 from dfedge.plan import Plan
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
 
@@ -61,7 +62,11 @@ def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
     check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
     plan = sized(run, options)
-    found = [_fit(plan, budget, format, options.train_layers, limit) for format in options.formats]
+    why = obstacle(plan)
+    formats = [format for format in options.formats if format != "c" or why is None]
+    if not formats:
+        raise DfedgeError(f"the C interpreter does not know {why}; choose another --format")
+    found = [_fit(plan, budget, format, options.train_layers, limit) for format in formats]
     least = min(found, key=lambda one: one.infer_bytes)
     if least.infer_bytes > budget.ram_bytes:
         raise DfedgeError(
