@@ -1,7 +1,7 @@
 """Adopt a trained MobileNetV2, and teach it a new class and a new camera on the device.
 
     python examples/experiments/adopt_nets.py mobilenet_v2 --minutes 3.5   # once: trains it, by bp
-    python examples/adopt_mobilenet.py
+    python examples/adopt_mobilenet.py                                     # or: … resnet8
 
 With torchvision installed the net may be its own: a function of yours that returns
 ``torchvision.models.mobilenet_v2(weights="DEFAULT")`` (one line, and one download), with
@@ -9,6 +9,7 @@ With torchvision installed the net may be its own: a function of yours that retu
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from dfedge.device.session import Session
 from dfedge.export.write import ExportOptions, export
 
 OUT = Path("out/adopt-mobilenet")
-MODEL = "examples.experiments.adopt_nets:mobilenet_v2"
+NET = sys.argv[1] if len(sys.argv) > 1 else "mobilenet_v2"
+MODEL = f"examples.experiments.adopt_nets:{NET}"
 SAMPLES, PASSES, TEST = 300, 4, 500
 
 
@@ -39,7 +41,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     found = adopt(AdoptOptions(MODEL, "cifar10", learn="head", test_samples=1000), OUT / "run")
     print(f"float {found.float_accuracy:.3f}, int8 {found.accuracy:.3f}")
-    options = ExportOptions(("onnx",), batch=16, spare_classes=1)
+    options = ExportOptions(("onnx",), batch=1, spare_classes=1)
     session = Session.open(export(found.run, options, OUT / "bundle"), state=OUT / "state")
 
     data = load("cifar10").splits

@@ -13,8 +13,8 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app
 from dfedge.device.runners import RUNTIMES
 
-COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "evaluate", "finetune", "add-class",
-            "continual", "profile", "verify", "sign", "bench", "doctor", "demo",
+COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "evaluate", "finetune",
+            "add-class", "continual", "profile", "verify", "sign", "bench", "doctor", "demo",
             "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

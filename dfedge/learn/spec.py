@@ -152,6 +152,8 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < len(self.block):
             raise ValueError(f"depth {self.depth} is less than the {len(self.block)} blocks listed")
+        if self.anchors > 1 and any(block.mean for block in self.block):
+            raise ValueError(f"a block that hands on its mean has anchors = 1, got {self.anchors}")
         if self.plane.kind == "separation":
             raise ValueError("plane: the label-plane form has no anchors, so no 'separation'")
 
@@ -168,13 +170,15 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = []
         for i, block in enumerate(self.blocks()):
             height, width, channels = block.output(shape)
-            if block.kind not in ("linear", "gain") and min(height, width) < self.anchors:
+            if block.kind != "linear" and min(height, width) < self.anchors:
                 raise DfedgeError(
                     f"layer{i} sees {height} x {width} positions, fewer than its "
                     f"{self.anchors} x {self.anchors} anchor cells; pool less or use larger images"
                 )
             if block.pool and min(height, width) < 2:
                 raise DfedgeError(f"layer{i} cannot pool {height} x {width} positions; pool less")
+            if block.kind == "gain" and channels != shape[2]:
+                raise DfedgeError(f"layer{i} is a gain of {channels} channels and sees {shape[2]}")
             found.append((shape, (height, width, channels)))
             shape = (height // 2, width // 2, channels) if block.pool else (height, width, channels)
             shape = (1, 1, channels) if block.mean else shape
