@@ -55,7 +55,7 @@ def main() -> None:
         session.learn_latents(z[order], train.y[order])
     print(f"new camera, after {SAMPLES} samples: {recognised(session, seen):.3f}")
 
-    digits = load("digits", None, ImageRule(32, 32, 3)).splits["all"]
+    digits = load("digits", None, ImageRule(32, 32, 3)).splits["train"]
     add_class(session, "a digit", digits.x[:10])
     right = sum(session.predict(x).name == "a digit" for x in digits.x[100:200])
     print(f"ten digits shown: {right} of 100 others are recognised as 'a digit'")
