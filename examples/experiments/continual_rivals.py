@@ -1,38 +1,30 @@
 """Split MNIST by back-propagation and by class means, on the stream and net of continual.py.
 
-    python examples/experiments/continual_rivals.py --data-dir .data --seeds 3
+    python examples/experiments/continual.py rivals --data-dir .data
 
 The float net (PyTorch, one thread) is the one that was trained on Fashion-MNIST and exported for
 ``continual.py split``, its anchors replaced by a linear layer under cross-entropy; normalisation
 keeps its statistics.  SGD, its rate (and EWC's strength) the best of those named in RATES (STRONG)
 on a stream of 200 samples an experience with a seed of its own.  Replay mixes five old samples with
-each new one.  Beside them stands the exported int8 program on the same stream.  Writes
-results/continual/rivals.json.
+each new one.  Beside them stands the exported int8 program on the same stream.
 """
 
 import itertools
-import json
-import statistics
 import time
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import typer
-from continual import clothes_net, learned
+from continual_nets import Given, clothes_net, learned, spread
 from torch import Tensor, nn
 
-from dfedge.allocator import keep_freed_memory
 from dfedge.continual import metrics
 from dfedge.continual.settings import Settings
 from dfedge.data.dataset import Split
 from dfedge.data.streams import Source, Stream, parse_stream
 from dfedge.learn.run import Run
 
-RESULTS = Path(__file__).parent / "results" / "continual" / "rivals.json"
-RUN = Path("out/continual-figures/latent")
 BUDGET, REPLAYED, BATCH, CLASSES = 65536, 5, 16, 10
 RATES, STRONG, FISHER = (0.01, 0.03, 0.1), (100.0, 1000.0), 100
 TRUNK = 3
@@ -178,11 +170,10 @@ def class_means(run: Run, stream: Stream, seed: int) -> dict[str, Any]:
     return figures(matrix, 4 * (total.numel() + CLASSES), 1000 * seconds / steps)
 
 
-def program(samples: int, seed: int, data_dir: Path | None) -> dict[str, Any]:
+def program(stream: str, seed: int, given: Given) -> dict[str, Any]:
     """The exported program with balanced latent replay, as in ``continual.py split``."""
-    stream = f"class-incremental:each=2,samples={samples}"
     settings = Settings(stream, "mnist", "balanced", BUDGET, bits=4, replayed=REPLAYED, seed=seed)
-    found = learned(clothes_net(data_dir), settings, data_dir)
+    found = learned(clothes_net(given), settings, given)
     names = {"bytes": "replay_bytes"}
     return {name: found[names.get(name, name)] for name in FIGURES}
 
@@ -193,43 +184,31 @@ def figures(matrix: list[list[float]], size: int, ms: float) -> dict[str, Any]:
             "bytes": size, "ms_per_step": ms}  # fmt: skip
 
 
-def main(
-    data_dir: Annotated[Path | None, typer.Option()] = None,
-    seeds: Annotated[int, typer.Option(min=1)] = 3,
-    samples: Annotated[int, typer.Option(min=1)] = 3000,
-) -> None:
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    run, source, rows = Run.open(RUN), Source("mnist", data_dir), {"samples": samples}
+def rivals(given: Given) -> dict[str, Any]:
+    """All of them, on the same streams."""
+    clothes_net(given)  # trains the run as well
+    run, source = Run.open(given.out / "latent"), Source("mnist", given.data_dir)
+    described = "class-incremental:each=2," + given.size(
+        "samples=1000,test=1000", "samples=100,test=100"
+    )
 
-    def stream(count: int, seed: int) -> Stream:
-        return parse_stream(f"class-incremental:each=2,samples={count}").make(source, seed)
+    def stream(text: str, seed: int) -> Stream:
+        return parse_stream(text).make(source, seed)
 
-    rows["int8 program"] = summary([program(samples, s, data_dir) for s in range(seeds)])
-    short = stream(200, 99)
+    seeds, rows = range(given.seeds), {"stream": described}
+    rows["int8 program"] = summary([program(described, seed, given) for seed in seeds])
+    short = stream("class-incremental:each=2,samples=200,test=400", 99)
     for name, how in METHODS.items():
         choices = list(itertools.product(RATES, STRONG if how.get("ewc") else (0.0,)))
         tried = {c: learn(run, short, 99, *c, **how)["average_accuracy"] for c in choices}
         best = max(choices, key=lambda choice: tried[choice])
-        found = [learn(run, stream(samples, s), s, *best, **how) for s in range(seeds)]
+        found = [learn(run, stream(described, s), s, *best, **how) for s in seeds]
         rows[name] = {"rate": best[0], "strength": best[1], **summary(found)}
         print(name, rows[name], flush=True)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    found = [class_means(run, stream(samples, s), s) for s in range(seeds)]
+    found = [class_means(run, stream(described, seed), seed) for seed in seeds]
     rows["nearest class mean"] = summary(found)
-    print(rows["nearest class mean"], flush=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        name: {
-            "mean": statistics.mean(f[name] for f in found),
-            "deviation": statistics.stdev([f[name] for f in found]) if len(found) > 1 else 0.0,
-        }
-        for name in found[0]
-    }
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    return {name: spread([f[name] for f in found]) for name in found[0]}
