@@ -70,15 +70,20 @@ def mnist_net(given: Given) -> Bundle:
     return bundle_of(given, "mnist", options, formats=("onnx", "executorch"))
 
 
-def clothes_net(given: Given) -> Bundle:
-    """A trunk that never saw a digit: Fashion-MNIST; ten spare rows, the last layer learns."""
-    options = options_for(given, "fashion-mnist", "latent")
-    return bundle_of(given, "latent", options, train_layers="last:1", spare_classes=10)
+def clothes_net(given: Given, few: bool = False) -> Bundle:
+    """A trunk that never saw a digit: Fashion-MNIST; ten spare rows, the last layer learns.
+
+    Args:
+        few: learned from 6,000 images.
+    """
+    options = options_for(given, "fashion-mnist", "latent", few)
+    name = "latent-few" if few else "latent"
+    return bundle_of(given, name, options, train_layers="last:1", spare_classes=10)
 
 
-def options_for(given: Given, data: str, net: str) -> TrainOptions:
+def options_for(given: Given, data: str, net: str, few: bool = False) -> TrainOptions:
     """The net's own training, or a short one."""
-    if not given.small:
+    if not (given.small or few):
         return TrainOptions(data, given.data_dir, net, qat=True)
     found = load(data, given.data_dir)
     return short(given, f"few-{data}", net, found.splits["train"], found.classes)

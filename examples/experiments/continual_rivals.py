@@ -2,11 +2,11 @@
 
     python examples/experiments/continual.py rivals --data-dir .data
 
-The float net (PyTorch, one thread) is the one that was trained on Fashion-MNIST and exported for
-``continual.py split``, its anchors replaced by a linear layer under cross-entropy; normalisation
-keeps its statistics.  SGD, its rate (and EWC's strength) the best of those named in RATES (STRONG)
-on a stream of 200 samples an experience with a seed of its own.  Replay mixes five old samples with
-each new one.  Beside them stands the exported int8 program on the same stream.
+The float net (PyTorch, one thread) is the one that was trained on 6,000 images of Fashion-MNIST and
+exported, its anchors replaced by a linear layer under cross-entropy; normalisation keeps its
+statistics.  SGD, its rate (and EWC's strength) the best of those named in RATES (STRONG) on a
+stream of 200 samples an experience with a seed of its own.  Replay mixes five old samples with each
+new one.  Beside them stands the exported int8 program on the same streams.
 """
 
 import itertools
@@ -173,7 +173,7 @@ def class_means(run: Run, stream: Stream, seed: int) -> dict[str, Any]:
 def program(stream: str, seed: int, given: Given) -> dict[str, Any]:
     """The exported program with balanced latent replay, as in ``continual.py split``."""
     settings = Settings(stream, "mnist", "balanced", BUDGET, bits=4, replayed=REPLAYED, seed=seed)
-    found = learned(clothes_net(given), settings, given)
+    found = learned(clothes_net(given, few=True), settings, given)
     names = {"bytes": "replay_bytes"}
     return {name: found[names.get(name, name)] for name in FIGURES}
 
@@ -186,18 +186,17 @@ def figures(matrix: list[list[float]], size: int, ms: float) -> dict[str, Any]:
 
 def rivals(given: Given) -> dict[str, Any]:
     """All of them, on the same streams."""
-    clothes_net(given)  # trains the run as well
-    run, source = Run.open(given.out / "latent"), Source("mnist", given.data_dir)
-    described = "class-incremental:each=2," + given.size(
-        "samples=1000,test=1000", "samples=100,test=100"
-    )
+    clothes_net(given, few=True)  # trains the run as well
+    run, source = Run.open(given.out / "latent-few"), Source("mnist", given.data_dir)
+    pairs = "class-incremental:each=2,"
+    described = pairs + given.size("samples=1000,test=400", "samples=100,test=100")
 
     def stream(text: str, seed: int) -> Stream:
         return parse_stream(text).make(source, seed)
 
     seeds, rows = range(given.seeds), {"stream": described}
     rows["int8 program"] = summary([program(described, seed, given) for seed in seeds])
-    short = stream("class-incremental:each=2,samples=200,test=400", 99)
+    short = stream(pairs + given.size("samples=200,test=200", "samples=50,test=50"), 99)
     for name, how in METHODS.items():
         choices = list(itertools.product(RATES, STRONG if how.get("ewc") else (0.0,)))
         tried = {c: learn(run, short, 99, *c, **how)["average_accuracy"] for c in choices}
