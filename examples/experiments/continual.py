@@ -78,7 +78,6 @@ def same_bits(given: Given) -> dict[str, Any]:
         rows[strategy] = {
             "equal": len({f["state_sha256"] for f in found.values()}) == 1,
             "state_sha256": {name: f["state_sha256"] for name, f in found.items()},
-            "ms_per_step": {name: f["ms_per_step"] for name, f in found.items()},
             "steps": found["native"]["steps"],
             "last_500": found["native"]["test_then_train_last_500"],
         }
