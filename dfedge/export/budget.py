@@ -11,6 +11,7 @@ from dfedge.export.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank
+from dfedge.native.rendering import RENDERED, native_of
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget
 
@@ -95,6 +96,10 @@ def _advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
 
 
 def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[str]:
+    if format in RENDERED:
+        needs = needs_bytes(plan, Method("train", batch), native_of(format))
+        if needs <= budget.ram_bytes:
+            yield f"--rendering native ({needs:,} B)"
     found = deepest(budget, format, plan, batch)
     if found:
         yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"

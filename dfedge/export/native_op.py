@@ -1,0 +1,62 @@
+"""The interpreter's calls as torch operations, with the ``.out`` forms that ExecuTorch calls.
+
+They have shapes and no computation here: that is in ``dfedge/native/glue/executorch.cpp``, which
+takes the arguments in this order.  ``state`` is changed in place; ``arena`` is a result that nobody
+reads, so that a runtime's own planner places it, counts it and may use its memory again.
+"""
+
+import torch
+from torch import Tensor
+
+NAMESPACE = "dfedge_native"
+SCHEMAS = {
+    "infer": ("Tensor program, Tensor state, Tensor x, int classes, int arena_bytes", 2),
+    "train": (
+        "Tensor program, Tensor(s!) state, Tensor x, Tensor y, int call, int classes, int layers, "
+        "int arena_bytes", 3,
+    ),
+    "features": (
+        "Tensor program, Tensor state, Tensor x, int seen_bytes, int latent_bytes, int arena_bytes",
+        3,
+    ),
+}  # fmt: skip
+"""Name -> arguments, and how many tensors come back, the arena last."""
+
+
+def _infer(program: Tensor, state: Tensor, x: Tensor, classes: int, arena: int) -> list[Tensor]:
+    return [_new(x, torch.int32, x.shape[0], classes), _new(x, torch.uint8, arena)]
+
+
+def _train(
+    program: Tensor, state: Tensor, x: Tensor, y: Tensor, call: int, classes: int, layers: int,
+    arena: int,
+) -> list[Tensor]:  # fmt: skip
+    scores = _new(x, torch.int32, x.shape[0], classes)
+    return [scores, _new(x, torch.int32, layers), _new(x, torch.uint8, arena)]
+
+
+def _features(
+    program: Tensor, state: Tensor, x: Tensor, seen: int, latent: int, arena: int
+) -> list[Tensor]:
+    return [_new(x, torch.int8, seen), _new(x, torch.int8, latent), _new(x, torch.uint8, arena)]
+
+
+def _new(like: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
+    return like.new_empty(shape, dtype=dtype)
+
+
+def _declare() -> torch.library.Library:
+    library = torch.library.Library(NAMESPACE, "DEF")
+    shapes = {"infer": _infer, "train": _train, "features": _features}
+    for name, (arguments, count) in SCHEMAS.items():
+        letters = "abc"[:count]
+        library.define(f"{name}({arguments}) -> ({', '.join(['Tensor'] * count)})")
+        outs = ", ".join(f"Tensor({letter}!) {letter}" for letter in letters)
+        back = ", ".join(f"Tensor({letter}!)" for letter in letters)
+        library.define(f"{name}.out({arguments}, *, {outs}) -> ({back})")
+        library.impl(name, shapes[name], "Meta")
+    return library
+
+
+LIBRARY = _declare()
+"""Keeps the operations declared."""
