@@ -42,7 +42,7 @@ class OnnxNativeRunner(BlockRunner):
         """Run a method; copies of its results."""
         session = self.sessions[kind, len(x)]
         binding = session.io_binding()
-        given = dict(zip(("x", "y"), map(to_value, (x, *y)), strict=False)) | {"state": self.state}
+        given = {"state": self.state, "x": to_value(x)} | {"y": to_value(labels) for labels in y}
         for entry in session.get_inputs():
             binding.bind_ortvalue_input(entry.name, given[entry.name])
         results = results_of(session, binding, {"state.next": self.state})

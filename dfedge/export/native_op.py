@@ -1,9 +1,11 @@
 """The interpreter's calls as torch operations, with the ``.out`` forms that ExecuTorch calls.
 
-They have shapes and no computation here: that is in ``dfedge/native/glue/executorch.cpp``, which
+They have shapes and no computation here: that is in ``dfedge/native/ops/executorch.cpp``, which
 takes the arguments in this order.  ``state`` is changed in place; ``arena`` is a result that nobody
 reads, so that a runtime's own planner places it, counts it and may use its memory again.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,18 +47,19 @@ def _new(like: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
     return like.new_empty(shape, dtype=dtype)
 
 
-def _declare() -> torch.library.Library:
-    library = torch.library.Library(NAMESPACE, "DEF")
-    shapes = {"infer": _infer, "train": _train, "features": _features}
+def _declare() -> None:
+    shapes: dict[str, Callable[..., list[Tensor]]] = {
+        "infer": _infer,
+        "train": _train,
+        "features": _features,
+    }
     for name, (arguments, count) in SCHEMAS.items():
-        letters = "abc"[:count]
-        library.define(f"{name}({arguments}) -> ({', '.join(['Tensor'] * count)})")
+        letters, whole = "abc"[:count], f"{NAMESPACE}::{name}"
         outs = ", ".join(f"Tensor({letter}!) {letter}" for letter in letters)
         back = ", ".join(f"Tensor({letter}!)" for letter in letters)
-        library.define(f"{name}.out({arguments}, *, {outs}) -> ({back})")
-        library.impl(name, shapes[name], "Meta")
-    return library
+        torch.library.define(whole, f"({arguments}) -> ({', '.join(['Tensor'] * count)})")
+        torch.library.define(f"{whole}.out", f"({arguments}, *, {outs}) -> ({back})")
+        torch.library.register_fake(whole, shapes[name])
 
 
-LIBRARY = _declare()
-"""Keeps the operations declared."""
+_declare()

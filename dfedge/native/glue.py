@@ -15,16 +15,10 @@ from dfedge.errors import DfedgeError
 from dfedge.native import build
 from dfedge.native.library import STATUS
 
-SOURCES = Path(__file__).parent / "glue"
+SOURCES = Path(__file__).parent / "ops"
 CXX_COMPILERS = ("c++", "g++", "clang++")
-CXX_FLAGS = (
-    "-std=c++17",
-    "-O2",
-    "-Wall",
-    "-fPIC",
-    "-shared",
-    "-DC10_USING_CUSTOM_GENERATED_MACROS",
-)
+CXX_FLAGS = ("-std=c++17", "-O2", "-Wall", "-fPIC", "-shared")
+EXECUTORCH_FLAGS = ("-DC10_USING_CUSTOM_GENERATED_MACROS",)  # as its own CMake files have it
 REGISTERED = 0x16
 """ExecuTorch's code for names that another library has taken."""
 
@@ -63,7 +57,7 @@ def executorch() -> "Glue":
     if not core.is_file():
         raise DfedgeError(f"{core} is missing: this executorch brings no C++ library; update it")
     headers = [include, include / "executorch" / "runtime" / "core" / "portable_type" / "c10"]
-    command = [compiler, *CXX_FLAGS, f"-I{build.SOURCES}"]
+    command = [compiler, *CXX_FLAGS, *EXECUTORCH_FLAGS, f"-I{build.SOURCES}"]
     command += [word for path in headers for word in ("-isystem", str(path))]
     glue = _load(command, "executorch.cpp", [core])
     status = glue.library.dfe_register()
