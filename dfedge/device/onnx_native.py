@@ -42,9 +42,13 @@ class OnnxNativeRunner(BlockRunner):
         """Run a method; copies of its results."""
         session = self.sessions[kind, len(x)]
         binding = session.io_binding()
-        given = {"state": self.state, "x": to_value(x)} | {"y": to_value(labels) for labels in y}
-        for entry in session.get_inputs():
-            binding.bind_ortvalue_input(entry.name, given[entry.name])
+        given = [
+            self.state,
+            to_value(x),
+            *(to_value(labels) for labels in y),
+        ]  # in the order of the inputs
+        for entry, value in zip(session.get_inputs(), given, strict=True):
+            binding.bind_ortvalue_input(entry.name, value)
         results = results_of(session, binding, {"state.next": self.state})
         try:
             session.run_with_iobinding(binding)

@@ -47,19 +47,21 @@ def _new(like: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
     return like.new_empty(shape, dtype=dtype)
 
 
+SHAPES: dict[str, Callable[..., list[Tensor]]] = {
+    "infer": _infer,
+    "train": _train,
+    "features": _features,
+}
+
+
 def _declare() -> None:
-    shapes: dict[str, Callable[..., list[Tensor]]] = {
-        "infer": _infer,
-        "train": _train,
-        "features": _features,
-    }
     for name, (arguments, count) in SCHEMAS.items():
         letters, whole = "abc"[:count], f"{NAMESPACE}::{name}"
         outs = ", ".join(f"Tensor({letter}!) {letter}" for letter in letters)
         back = ", ".join(f"Tensor({letter}!)" for letter in letters)
         torch.library.define(whole, f"({arguments}) -> ({', '.join(['Tensor'] * count)})")
         torch.library.define(f"{whole}.out", f"({arguments}, *, {outs}) -> ({back})")
-        torch.library.register_fake(whole, shapes[name])
+        torch.library.register_fake(whole, SHAPES[name])
 
 
 _declare()
