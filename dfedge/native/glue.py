@@ -17,6 +17,7 @@ from dfedge.native.library import STATUS
 
 SOURCES = Path(__file__).parent / "ops"
 CXX_COMPILERS = ("c++", "g++", "clang++")
+CXX_REMEDY = "a C++ compiler (Debian: apt-get install g++)"
 CXX_FLAGS = ("-std=c++17", "-O2", "-Wall", "-fPIC", "-shared")
 EXECUTORCH_FLAGS = ("-DC10_USING_CUSTOM_GENERATED_MACROS",)  # as its own CMake files have it
 REGISTERED = 0x16
@@ -33,7 +34,7 @@ def lacking_compiler(rendering: str) -> str | None:
     if build.compiler() is None:
         return "a C compiler (Debian: apt-get install gcc libc6-dev)"
     if rendering == "executorch-native" and cxx_compiler() is None:
-        return "a C++ compiler (Debian: apt-get install g++)"
+        return CXX_REMEDY
     return None
 
 
@@ -59,7 +60,7 @@ def executorch() -> "Glue":
     headers = [include, include / "executorch" / "runtime" / "core" / "portable_type" / "c10"]
     command = [compiler, *CXX_FLAGS, *EXECUTORCH_FLAGS, f"-I{build.SOURCES}"]
     command += [word for path in headers for word in ("-isystem", str(path))]
-    glue = _load(command, "executorch.cpp", [core])
+    glue = _load(command, "executorch.cpp", [core], [package / "version.py"])
     status = glue.library.dfe_register()
     if status:
         why = "another library has their names" if status == REGISTERED else f"error {status:#x}"
@@ -75,7 +76,7 @@ def onnxruntime() -> "Glue":
         DfedgeError: no compiler.
     """
     command = [build.required_compiler(), *build.FLAGS, f"-I{build.SOURCES}"]
-    return _load(command, "onnxruntime.c", [])
+    return _load(command, "onnxruntime.c", [], [])
 
 
 class Glue:
@@ -99,10 +100,10 @@ class Glue:
         return DfedgeError(STATUS[status] if status else f"{type(error).__name__}: {error}")
 
 
-def _load(command: list[str], source: str, libraries: list[Path]) -> Glue:
-    """Against the kernels, and other libraries."""
+def _load(command: list[str], source: str, libraries: list[Path], made_for: list[Path]) -> Glue:
+    """Against the kernels and other libraries, anew where a file that it was made for changes."""
     kernels = build.library()
-    files = [*sorted(SOURCES.iterdir()), *build.compiled_files(build.SOURCES)]
+    files = [*sorted(SOURCES.iterdir()), *build.compiled_files(build.SOURCES), *made_for]
     linked = [str(path) for path in (kernels, *libraries)]
     name = f"libdfedge_{source.partition('.')[0]}.so"
     return Glue(build.once([*command, *linked], [SOURCES / source], files, name))

@@ -66,7 +66,11 @@ int dfe_register(void) {
     return static_cast<int>(executorch::runtime::register_kernels({kernels, 3}));
 }
 
-/* The dfe_status of the last call. */
-int dfe_last_status(void) { return last; }
+/* The dfe_status of the last call, told once. */
+int dfe_last_status(void) {
+    int status = last;
+    last = DFE_OK;
+    return status;
+}
 
 }

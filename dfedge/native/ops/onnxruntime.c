@@ -159,5 +159,9 @@ void *RegisterCustomOps(void *options, const ort_api_base *base) {
     return status ? status : ORT_ADD_DOMAIN(api)(options, domain);
 }
 
-/* The dfe_status of the last call. */
-int dfe_last_status(void) { return last; }
+/* The dfe_status of the last call, told once. */
+int dfe_last_status(void) {
+    int status = last;
+    last = DFE_OK;
+    return status;
+}
