@@ -226,12 +226,16 @@ def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
 def test_unknown_or_absent_runtime_says_what_to_do(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="unknown runtime 'tvm'; known: executorch, litert, onnx"):
+    known = "c, executorch, litert, native, onnx"
+    with pytest.raises(UsageError, match=f"unknown runtime 'tvm'; known: {known}"):
         Session.open(bundle, "tvm", tmp_path)
     monkeypatch.setattr("dfedge.device.runners.installed", lambda _: False)
     with pytest.raises(DfedgeError, match=r"not installed; pip install 'dfedge\[onnx\]'"):
         Session.open(bundle, "onnx", tmp_path)
-    with pytest.raises(DfedgeError, match="no runtime for onnx, executorch, litert is"):
+    with pytest.raises(
+        DfedgeError,
+        match=r"for onnx, executorch, litert, c is .*\[litert\]' or a C compiler [^C]*$",
+    ):
         Session.open(bundle, None, tmp_path)
 
 

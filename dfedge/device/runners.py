@@ -166,7 +166,7 @@ def choose_runtime(bundle: Bundle) -> str:
             return name
     if installed(NATIVE):
         return NATIVE
-    wanted = " or ".join(remedy(name) for name in [*formats, NATIVE])
+    wanted = " or ".join(dict.fromkeys(remedy(name) for name in [*formats, NATIVE]))
     raise DfedgeError(
         f"{bundle.folder}: no runtime for {', '.join(formats)} is installed; {wanted}"
     )

@@ -5,9 +5,9 @@
 plain-64 at depth 10, 20 and 40, and ten, at batch 1 and 16, under df, df-o and df-r.  `stock` is
 exported for real, in tiles of 32 KiB, and its arena is ExecuTorch's, or (``computed``) the liveness
 of the same rendering where an export takes too long.  `native` is what the C interpreter asks for.
-ten is taken with 2 x 2 anchor cells: with its own 4 x 4 the features of its last layers exceed what
-the integer step holds, and an export is refused.  A rival is the smaller of two plans by the same
-ExecuTorch, see `dfedge.profile.rivals`.
+plain-64 stands with its own 4 x 4 anchor cells and with 2 x 2.  ten is taken with 2 x 2: with its
+own 4 x 4 the features of its last layers exceed what the integer step holds, and an export is
+refused.  A rival is the smaller of two plans by the same ExecuTorch, see `dfedge.profile.rivals`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import json
 import random
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -32,17 +32,36 @@ from dfedge.verify.random_nets import filled
 
 TILE_BYTES = 32 * 1024
 INPUT, CLASSES = "3x32x32", 10
-CASES: list[tuple[str, int | None, str, int, bool]] = [
-    ("plain-64", 10, "df", 1, True),
-    ("plain-64", 10, "df", 16, True),
-    ("ten", None, "df", 1, True),
-    ("ten", None, "df", 16, False),
-    *(("plain-64", 10, rule, batch, False) for rule in ("df-o", "df-r") for batch in (1, 16)),
-    *(("ten", None, rule, batch, False) for rule in ("df-o", "df-r") for batch in (1, 16)),
-    ("plain-64", 20, "df", 1, True),
-    ("plain-64", 40, "df", 1, False),
+
+
+class Case(NamedTuple):
+    """A net of so many layers under a rule at a batch size; whether its stock program is exported.
+
+    ``cells`` by ``cells`` anchor cells a layer, in the place of the net's own.
+    """
+
+    net: str
+    depth: int | None
+    rule: str
+    batch: int
+    export: bool = False
+    cells: int | None = None
+
+
+CASES = [
+    Case("plain-64", 10, "df", 1, export=True),
+    Case("plain-64", 10, "df", 16, export=True),
+    Case("plain-64", 10, "df", 1, cells=2),
+    Case("plain-64", 10, "df", 16, cells=2),
+    *(Case("plain-64", 10, rule, batch) for rule in ("df-o", "df-r") for batch in (1, 16)),
+    *(
+        Case("ten", None, rule, batch, cells=2)
+        for rule in ("df", "df-o", "df-r")
+        for batch in (1, 16)
+    ),
+    Case("plain-64", 20, "df", 1),
+    Case("plain-64", 40, "df", 1),
 ]
-"""Net, depth, rule, batch, whether it is exported."""
 
 
 def exported(plan: Plan, method: Method) -> dict[str, Any]:
@@ -74,14 +93,15 @@ def computed(plan: Plan, found: Any, source: str) -> dict[str, Any]:
     }
 
 
-def row(net: str, depth: int | None, rule: str, batch: int, export: bool) -> dict[str, Any]:
-    plan = plan_of(net, INPUT, CLASSES, depth, rule)
-    if net == "ten":
-        plan = replace(plan, layers=tuple(replace(layer, cells=2) for layer in plan.layers))
+def row(case: Case) -> dict[str, Any]:
+    plan, batch = plan_of(case.net, INPUT, CLASSES, case.depth, case.rule), case.batch
+    if case.cells:
+        layers = tuple(replace(layer, cells=case.cells) for layer in plan.layers)
+        plan = replace(plan, layers=layers)
     method = Method("train", batch)
     native = computed(plan, planned.native(plan, method), "the C interpreter")
     native["arena_bytes"] = planned.native_arena(plan, method)
-    if export:
+    if case.export:
         stock = exported(plan, method)
     else:
         found = planned.stock(plan, method, "executorch", TILE_BYTES)
@@ -108,7 +128,8 @@ def row(net: str, depth: int | None, rule: str, batch: int, export: bool) -> dic
         for name, ours in (("stock", stock), ("native", native))
     }
     return {
-        "net": net, "depth": len(plan.layers), "rule": rule, "batch": batch,
+        "net": case.net, "depth": len(plan.layers), "rule": case.rule, "batch": batch,
+        "cells": plan.layers[0].cells,
         "stock": stock, "native": native, "rivals": theirs, "ratios": ratios,
     }  # fmt: skip
 
@@ -120,10 +141,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     kept = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-    key = ("net", "depth", "rule", "batch")
+    key = ("net", "depth", "rule", "batch", "cells")
     rows = {tuple(one[name] for name in key): one for one in kept}
     for number in options.cases:
-        made = row(*CASES[number])
+        made = row(CASES[number])
         rows[tuple(made[name] for name in key)] = made
         print(
             *(made[name] for name in key), made["stock"]["arena_bytes"], made["ratios"], flush=True

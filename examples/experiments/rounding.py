@@ -3,9 +3,9 @@
     python examples/experiments/rounding.py
 
 Digits turned by 90 degrees, up to 10,000 steps of 16 (437 images over and over), three nets, at a
-constant rate and at a cooled one.  Only the rounding of the weights' updates differs; each variant
-stands in for `dfedge.lower.units.update` of the one step.  Writes results/rounding.json (about
-twenty minutes on one core).
+constant rate and at rates that follow the error (`dfedge.lower.pace`).  Only the rounding of the
+weights' updates differs; each variant stands in for `dfedge.lower.units.update` of the one step.
+Writes results/rounding.json (about forty minutes on one core).
 """
 
 import json
@@ -20,7 +20,6 @@ from torch import Tensor
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import load_split
-from dfedge.device.finetune import STAGES
 from dfedge.export.write import lowered
 from dfedge.int8 import ops
 from dfedge.learn.run import Run
@@ -116,7 +115,7 @@ VARIANTS: dict[str, Callable[[], Weights8]] = {
 }
 
 
-def go(run: Run, variant: str, cooled: bool) -> dict[int, float]:
+def go(run: Run, variant: str, constant: bool) -> dict[int, float]:
     """Accuracy on the turned test images at each of `LOOKS`."""
     plan, state = lowered(run)
     torch.manual_seed(0)
@@ -127,12 +126,10 @@ def go(run: Run, variant: str, cooled: bool) -> dict[int, float]:
     )
     x, seen = torch.from_numpy(to_input(stream.x)), torch.from_numpy(to_input(test.x))
     y = torch.from_numpy(stream.y.astype(np.int32))
-    first = {name: state[name] for name in ("weight_shift", "anchor_shift")}
+    if constant:
+        state["pace"] = torch.zeros_like(state["pace"])
     found = {}
     for number in range(STEPS):
-        if cooled:
-            stage = STAGES * number // STEPS
-            state |= {name: shift + stage for name, shift in first.items()}
         index = torch.from_numpy(shuffled(len(x), 0, number * BATCH, BATCH))
         state, _, _ = step(plan, state, x[index], y[index], move)
         if number + 1 in LOOKS:
@@ -145,12 +142,12 @@ def main() -> None:
     torch.set_num_threads(1)
     runs = [train(TrainOptions(qat=True, seed=seed), OUT / f"run{seed}") for seed in SEEDS]
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for cooled in (False, True):
+    for constant in (False, True):
         for variant, make in VARIANTS.items():
-            name = f"{variant}, {'cooled' if cooled else 'constant rate'}"
+            name = f"{variant}, {'constant rate' if constant else 'paced'}"
             if name in rows:
                 continue
-            found = [go(run, variant, cooled) for run in runs]
+            found = [go(run, variant, constant) for run in runs]
             looks = {
                 steps: {
                     "mean": statistics.mean(one[steps] for one in found),
