@@ -233,10 +233,9 @@ def test_unknown_or_absent_runtime_says_what_to_do(
     monkeypatch.setattr("dfedge.device.runners.installed", lambda _: False)
     with pytest.raises(DfedgeError, match=r"not installed; pip install 'dfedge\[onnx\]'"):
         Session.open(bundle, "onnx", tmp_path)
-    with pytest.raises(
-        DfedgeError,
-        match=r"for onnx, onnx-native, executorch, executorch-native, litert, c is .*\[litert\]' or a C compiler [^C]*$",
-    ):
+    formats = ", ".join(RUNTIMES)
+    remedies = r"\[litert\]' or a C compiler [^C]*$"
+    with pytest.raises(DfedgeError, match=rf"for {formats} is .*{remedies}"):
         Session.open(bundle, None, tmp_path)
 
 

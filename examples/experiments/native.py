@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python examples/experiments/native.py out/mnist-bundle .data
 
 The bundle is MNIST's, exported to onnx and executorch in both renderings.  Times are processor time
-of one thread, so that other work on the machine counts less; the median round counts.  The state is put back before every
-step, so that every sample is as active as at first.  Writes results/native.json beside this file
-(about five minutes).
+of one thread, so that other work on the machine counts less; the median round counts.  The state is
+put back before every step, so that every sample is as active as at first.  Writes
+results/native.json beside this file (about ten minutes).
 """
 
 import json
