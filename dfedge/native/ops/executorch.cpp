@@ -1,7 +1,7 @@
 /* The interpreter as ExecuTorch operations: dfedge/export/native_op.py declares them.
  *
  * Boxed by hand, because all that a call needs is where its tensors lie.  Registered by a call, not
- * while the library is loaded: a second library with the same names is then refused, not fatal.
+ * while the library is loaded: so a second library with the same names is refused and not fatal.
  */
 #include <executorch/runtime/kernel/kernel_runtime_context.h>
 #include <executorch/runtime/kernel/operator_registry.h>
@@ -56,13 +56,17 @@ void features(KernelRuntimeContext &context, Span<EValue *> v) {
 
 extern "C" {
 
-/* ExecuTorch's error code, 0 when done. */
+/* ExecuTorch's error code, 0 when done.  Asked first: ExecuTorch ends a process that registers a name
+ * twice. */
 int dfe_register(void) {
     static const Kernel kernels[] = {
         Kernel("dfedge_native::infer.out", infer),
         Kernel("dfedge_native::train.out", train),
         Kernel("dfedge_native::features.out", features),
     };
+    for (const Kernel &kernel : kernels)
+        if (executorch::runtime::registry_has_op_function(kernel.name_))
+            return static_cast<int>(Error::RegistrationAlreadyRegistered);
     return static_cast<int>(executorch::runtime::register_kernels({kernels, 3}));
 }
 
