@@ -6,6 +6,8 @@
 #include <executorch/runtime/kernel/kernel_runtime_context.h>
 #include <executorch/runtime/kernel/operator_registry.h>
 
+#include <cstring>
+
 extern "C" {
 #include "dfedge.h"
 }
@@ -64,8 +66,8 @@ int dfe_register(void) {
         Kernel("dfedge_native::train.out", train),
         Kernel("dfedge_native::features.out", features),
     };
-    for (const Kernel &kernel : kernels)
-        if (executorch::runtime::registry_has_op_function(kernel.name_))
+    for (const Kernel &known : executorch::runtime::get_registered_kernels())
+        if (std::strncmp(known.name_, "dfedge_native::", 15) == 0)
             return static_cast<int>(Error::RegistrationAlreadyRegistered);
     return static_cast<int>(executorch::runtime::register_kernels({kernels, 3}));
 }
