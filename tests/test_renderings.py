@@ -162,7 +162,7 @@ def test_export_says_what_it_left_out(
 ) -> None:
     given = ("export", run_folder, "--out", tmp_path / "bundle", "--batch", 2)
     for words, code, text in (
-        (("--rendering", "fast"), 2, "allowed: both, native, stock"),
+        (("--rendering", "fast"), 2, "known: both, native, stock"),
         (("--rendering", "native", "--format", "litert"), 2, "litert has the stock rendering only"),
     ):
         done = dfedge(*given, *words)

@@ -1,8 +1,7 @@
 """The native interpreter beside its rivals, in one process, in turns: memory, speed, kernels.
 
-    dfedge export out/mnist --format onnx --format executorch --rendering native \
-        --out out/mnist-native
-    OMP_NUM_THREADS=1 python examples/experiments/native.py out/mnist-bundle out/mnist-native .data
+    dfedge export out/mnist --format onnx --format executorch --rendering native --out out/native
+    OMP_NUM_THREADS=1 python examples/experiments/native.py out/mnist-bundle out/native .data
 
 The bundles are of one MNIST run, onnx and executorch in both renderings.  Times are processor time
 of one thread, so that other work on the machine counts less; the median round counts.  The state is
