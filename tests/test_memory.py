@@ -19,11 +19,12 @@ from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.export import executorch, planned
 from dfedge.export.budget import narrower, needs_bytes
-from dfedge.export.fit import fit
+from dfedge.export.fit import fit, sized
 from dfedge.export.formats import Source
 from dfedge.export.options import ExportOptions
 from dfedge.export.program import Method
 from dfedge.export.write import export
+from dfedge.int8.bounds import broken_bounds
 from dfedge.learn.run import Run
 from dfedge.lower.blank import blank
 from dfedge.profile import rivals
@@ -92,6 +93,10 @@ def test_a_budget_of_nonsense_is_refused(size: str) -> None:
         parse_bytes(size)
 
 
+BUDGET = budget_of(load_target("host"), "host", "600KB")
+"""So small that advice is computed in the smallest tiles."""
+
+
 def test_a_budget_beyond_the_target_is_refused() -> None:
     with pytest.raises(UsageError, match=r"target 'rp2350' leaves a model 425,984 B"):
         budget_of(load_target("rp2350"), "rp2350", "1MB")
@@ -114,8 +119,12 @@ def test_a_program_beyond_its_budget_is_refused_with_what_would_fit(
     total, arena, state = (int(n.replace(",", "")) for n in found.groups()[:3])
     assert total == arena + state > 614_400
     plan = plan_of("digits", "1x8x8", 10, None, "df")
-    smaller = needs_bytes(narrower(plan, 3, 4), Method("train", 4), "onnx")
-    advice = f"these fit: a net of 3/4 of the channels at --batch 4 ({smaller:,} B)."
+    smaller = needs_bytes(narrower(plan, 3, 4), Method("train", 4), "onnx", BUDGET)
+    fused = needs_bytes(plan, Method("train", 4), "c", BUDGET)
+    advice = (
+        f"these fit: --format c at --batch 4 ({fused:,} B); "
+        f"a net of 3/4 of the channels at --batch 4 ({smaller:,} B)."
+    )
     assert message.endswith(advice), message
     assert smaller <= 614_400
     assert list(tmp_path.iterdir()) == []
@@ -133,17 +142,31 @@ def test_a_budget_below_inference_says_so_and_writes_nothing(
 def test_fit_finds_what_the_computed_plan_allows(run_folder: Path) -> None:
     run = Run.open(run_folder)
     plan = plan_of("digits", "1x8x8", 10, None, "df")
-    found = fit(run, ExportOptions(("executorch",), budget="200KB"), limit=16)
-    assert found.train_layers == "all"
+    formats = ("executorch", "c")
+    found, fused = fit(run, ExportOptions(formats, budget="200KB"), limit=16)
+    assert found.train_layers == fused.train_layers == "all"
     assert found.batch_bytes <= 204_800
     if found.batch < 16:
-        assert needs_bytes(plan, Method("train", 2 * found.batch), "executorch") > 204_800
-    tight = fit(run, ExportOptions(("executorch",), budget="130KB"), limit=16)
+        assert needs_bytes(plan, Method("train", 2 * found.batch), "executorch", BUDGET) > 204_800
+    assert fused.batch > found.batch
+    assert fused.train_layers_bytes == needs_bytes(plan, Method("train", 1), "c", BUDGET)
+    (tight,) = fit(run, ExportOptions(("executorch",), budget="130KB"), limit=16)
     assert (tight.batch, tight.train_layers) == (0, "")
     last = replace(plan, cut=2)
-    assert needs_bytes(last, Method("train", 1), "executorch") > 133_120
-    with pytest.raises(DfedgeError, match="even inference"):
-        fit(run, ExportOptions(("executorch",), budget="64KB"))
+    assert needs_bytes(last, Method("train", 1), "executorch", BUDGET) > 133_120
+    tight, fused = fit(run, ExportOptions(formats, budget="70KB"), limit=16)
+    assert tight.infer_bytes > 70 * 1024 >= fused.infer_bytes
+    with pytest.raises(DfedgeError, match=r"even inference .* of c; --budget 60KB allows 61,440 B"):
+        fit(run, ExportOptions(formats, budget="60KB"))
+
+
+def test_fit_stops_at_the_largest_batch_that_the_sums_of_the_step_hold(run_folder: Path) -> None:
+    run, options = Run.open(run_folder), ExportOptions(("c",))
+    (found,) = fit(run, options, limit=1 << 13)
+    plan = sized(run, options)
+    assert found.batch < 1 << 13
+    assert not broken_bounds(plan, found.batch)
+    assert broken_bounds(plan, 2 * found.batch)
 
 
 def test_blank_state_has_the_tensors_of_a_real_one() -> None:

@@ -72,6 +72,14 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
+def size(count: int) -> str:
+    """Bytes in the unit that fits: 520 KiB, 8 MiB, 2 GiB."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:,.3g} {name}"
+    return f"{count / 1024:,.3g} KiB"
+
+
 def kib(count: int) -> str:
     """Bytes in KiB with one decimal."""
     return f"{count / 1024:,.1f} KiB"

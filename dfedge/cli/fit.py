@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say
+from dfedge.cli.console import print_json, say, table
 from dfedge.cli.options import Json, RunArg
 
 
@@ -17,9 +17,10 @@ def run(
         str | None,
         typer.Option(help="Arena and state together, as 256KB; what the target leaves a model."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="executorch, onnx or litert.")] = (
-        "executorch"
-    ),
+    format: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="c, executorch, onnx or litert; default: what it can open."),
+    ] = None,
     rule: Annotated[
         str | None,
         typer.Option(help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
@@ -31,8 +32,8 @@ def run(
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.
 
-    Computed in seconds from the schedule of the step, without an export; the export holds the
-    program to the same budget and has the last word.
+    Computed from the schedule of the step, without an export; batches up to 64. The export holds
+    the program to the same budget and has the last word.
 
     [bold]Example:[/] dfedge fit out/digits --target nrf52840
     """
@@ -41,22 +42,30 @@ def run(
     from dfedge.export.fit import fit
     from dfedge.export.options import ExportOptions
     from dfedge.learn.run import Run
+    from dfedge.target import load_target
 
-    options = ExportOptions((format,), target, 1, rule, train_layers, 0, budget)
+    formats = tuple(format or load_target(target).runtimes)
+    options = ExportOptions(formats, target, 1, rule, train_layers, 0, budget)
     found = fit(Run.open(run_folder), options)
     if json:
-        print_json(msgspec.to_builtins(found))
+        print_json({one.format: msgspec.to_builtins(one) for one in found})
         return
-    say(f"{found.allowed_bytes:,} B for arena and state; inference takes {found.infer_bytes:,} B")
-    if not found.train_layers:
-        say(f"no layer can be trained there in {found.format}; train a narrower net")
+    table(
+        f"{found[0].allowed_bytes:,} B for arena and state",
+        ["format", "inference", "trains at batch 1", "largest batch"],
+        [
+            [one.format, f"{one.infer_bytes:,} B",
+             f"{one.train_layers}: {one.train_layers_bytes:,} B" if one.train_layers else "-",
+             f"{one.batch}: {one.batch_bytes:,} B" if one.batch else "-"]
+            for one in found
+        ],
+    )  # fmt: skip
+    best = max(found, key=lambda one: (one.batch, one.train_layers_bytes))
+    if not best.train_layers:
+        say("no layer can be trained there; train a narrower net")
         return
-    if found.batch:
-        say(f"largest batch: {found.batch} ({found.batch_bytes:,} B)")
-    say(f"train layers: {found.train_layers} at batch 1 ({found.train_layers_bytes:,} B)")
-    size = found.batch or 1
     limit = f"--budget {budget}" if budget else f"--target {target}"
     say("", next_command=(
-        f"dfedge export {run_folder} --format {format} {limit} --batch {size} "
-        f"--train-layers {found.train_layers} --out out/bundle"
+        f"dfedge export {run_folder} --format {best.format} {limit} --batch {best.batch or 1} "
+        f"--train-layers {best.train_layers} --out out/bundle"
     ))  # fmt: skip

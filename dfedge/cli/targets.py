@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge import configs
-from dfedge.cli.console import kib, print_json, say, table
+from dfedge.cli.console import print_json, say, size, table
 from dfedge.cli.options import Json
 
 app = typer.Typer(
@@ -32,13 +32,14 @@ def list_(json: Json = False) -> None:
         return
     table(
         "targets",
-        ["name", "RAM", "for a model", "flash", "runtimes", "about"],
+        ["name", "RAM", "for a model", "flash", "runtimes"],
         [
-            [n, kib(t.ram_bytes), kib(t.allowed_bytes), kib(t.flash_bytes),
-             ", ".join(t.runtimes), t.about]
+            [n, size(t.ram_bytes), size(t.allowed_bytes), size(t.flash_bytes),
+             ", ".join(t.runtimes)]
             for n, t in sorted(found.items(), key=lambda item: item[1].ram_bytes)
         ],
     )  # fmt: skip
+    say("what each is, and where its numbers come from:", next_command="dfedge targets show NAME")
 
 
 @app.command()

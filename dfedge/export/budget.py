@@ -9,14 +9,17 @@ from dfedge.errors import DfedgeError
 from dfedge.export import planned
 from dfedge.export.program import Method
 from dfedge.footprint import Footprint
+from dfedge.int8.bounds import broken_bounds
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank
-from dfedge.native.rendering import RENDERED, native_of
+from dfedge.native.rendering import RENDERED
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget
 
 TIGHTEST = FLOORS[-2]
-"""The tiles by which advice is computed: smaller ones save next to nothing more."""
+"""The smallest tiles by which advice is computed: smaller ones save next to nothing more."""
+TILES = 64
+"""Advice cuts tiles no smaller than such a part of the budget: that would save nothing."""
 AMPLE = 1 << 28
 """A budget that no tile is cut for."""
 WIDTHS = ((3, 4), (1, 2), (1, 4), (1, 8))
@@ -68,8 +71,10 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
         )
 
 
-def needs_bytes(plan: Plan, method: Method, format: str, tile_bytes: int = TIGHTEST) -> int:
-    """Arena and state that the computed plan gives for a method, in small tiles."""
+def needs_bytes(plan: Plan, method: Method, format: str, budget: Budget) -> int:
+    """Arena and state that the computed plan gives for a method, in tiles small for the budget."""
+    wanted = max(budget.ram_bytes // TILES, TIGHTEST)
+    tile_bytes = max(floor for floor in FLOORS if floor <= wanted)
     return planned.arena(plan, method, format, tile_bytes) + planned.state_bytes(blank(plan))
 
 
@@ -96,10 +101,11 @@ def _advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
 
 
 def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[str]:
-    if format in RENDERED:
-        needs = needs_bytes(plan, Method("train", batch), native_of(format))
-        if needs <= budget.ram_bytes:
-            yield f"--rendering native ({needs:,} B)"
+    fused = needs_bytes(plan, Method("train", batch), "c", budget)
+    if format in RENDERED and fused <= budget.ram_bytes:
+        yield f"--rendering native ({fused:,} B)"
+    if format != "c" and fused <= budget.ram_bytes:
+        yield f"--format c at --batch {batch} ({fused:,} B)"
     found = deepest(budget, format, plan, batch)
     if found:
         yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"
@@ -113,7 +119,7 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
                 yield f"--train-layers last:{found[0]} at --batch 1 ({found[1]:,} B)"
     for part, whole in WIDTHS:
         for size in sorted({batch, 1}, reverse=True):
-            needs = needs_bytes(narrower(plan, part, whole), Method("train", size), format)
+            needs = needs_bytes(narrower(plan, part, whole), Method("train", size), format, budget)
             if needs <= budget.ram_bytes:
                 yield f"a net of {part}/{whole} of the channels at --batch {size} ({needs:,} B)"
                 return
@@ -122,8 +128,8 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
 def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
     """The largest power-of-two batch up to a limit that trains within the budget, and its bytes."""
     found, batch = None, 1
-    while batch <= limit:
-        needs = needs_bytes(plan, Method("train", batch), format)
+    while batch <= limit and not broken_bounds(plan, batch):
+        needs = needs_bytes(plan, Method("train", batch), format, budget)
         if needs > budget.ram_bytes:
             break
         found, batch = (batch, needs), batch * 2
@@ -134,7 +140,7 @@ def deepest(budget: Budget, format: str, plan: Plan, batch: int) -> tuple[int, i
     """The most layers (``last:N``, fewer than all) that train within the budget, and the bytes."""
     for count in range(len(plan.layers) - 1, 0, -1):
         frozen = replace(plan, cut=len(plan.layers) - count)
-        needs = needs_bytes(frozen, Method("train", batch), format)
+        needs = needs_bytes(frozen, Method("train", batch), format, budget)
         if needs <= budget.ram_bytes:
             return count, needs
     return None

@@ -4,20 +4,20 @@ import msgspec
 from msgspec.structs import replace
 
 from dfedge.errors import DfedgeError
-from dfedge.export.budget import TIGHTEST, deepest, largest_batch, needs_bytes
+from dfedge.export.budget import deepest, largest_batch, needs_bytes
 from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.plan import Plan
-from dfedge.target import budget_of, check_runtimes, load_target
+from dfedge.target import Budget, budget_of, check_runtimes, load_target
 
-LIMIT = 256
+LIMIT = 64
 """The largest batch that is tried."""
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """What fits.
+    """What fits in one format.
 
     Attributes:
         allowed_bytes: of arena and state together.
@@ -50,29 +50,34 @@ def sized(run: Run, options: ExportOptions) -> Plan:
     return replace(plan, rule=device_rule(options.rule, run), cut=cut)
 
 
-def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> Fit:
-    """Find what fits, by the computed plan of the first format in its smallest tiles.
+def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
+    """Find what fits in each of the formats, by its computed plan (in small tiles, where it cuts).
 
     Raises:
         UsageError: an unknown target, budget, format or rule.
-        DfedgeError: not even inference fits.
+        DfedgeError: not even inference fits, in any of them.
     """
     target = load_target(options.target)
-    (format, *_) = options.formats
-    check_runtimes(target, options.target, [format])
+    check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
     plan = sized(run, options)
-    infer = needs_bytes(plan, Method("infer", 1), format)
-    if infer > budget.ram_bytes:
+    found = [_fit(plan, budget, format, options.train_layers, limit) for format in options.formats]
+    least = min(found, key=lambda one: one.infer_bytes)
+    if least.infer_bytes > budget.ram_bytes:
         raise DfedgeError(
-            f"even inference at batch 1 needs {infer:,} B of RAM by the computed plan of {format} "
-            f"(tiles of {TIGHTEST:,} B); {budget.words} allows {budget.ram_bytes:,} B; "
+            f"even inference at batch 1 needs {least.infer_bytes:,} B of RAM by the computed plan "
+            f"of {least.format}; {budget.words} allows {budget.ram_bytes:,} B; "
             "train a narrower net, or choose a larger --target"
         )
+    return found
+
+
+def _fit(plan: Plan, budget: Budget, format: str, wanted: str, limit: int) -> Fit:
+    infer = needs_bytes(plan, Method("infer", 1), format, budget)
     batch = largest_batch(budget, format, plan, limit)
     if batch:
-        layers = options.train_layers, needs_bytes(plan, Method("train", 1), format)
+        layers = wanted, needs_bytes(plan, Method("train", 1), format, budget)
     else:
-        found = deepest(budget, format, plan, 1)
-        layers = (f"last:{found[0]}", found[1]) if found else ("", 0)
+        last = deepest(budget, format, plan, 1)
+        layers = (f"last:{last[0]}", last[1]) if last else ("", 0)
     return Fit(budget.ram_bytes, format, *(batch or (0, 0)), *layers, infer)

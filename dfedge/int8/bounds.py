@@ -112,6 +112,16 @@ def check_sizes(plan: Plan, batch: int) -> None:
     Raises:
         DfedgeError: naming every broken bound and its layer.
     """
+    broken = broken_bounds(plan, batch)
+    if broken:
+        raise DfedgeError(
+            "; ".join(dict.fromkeys(broken))
+            + ". Fewer anchor cells, channels or a smaller image or batch fit."
+        )
+
+
+def broken_bounds(plan: Plan, batch: int) -> list[str]:
+    """Every bound of the integer step that a plan breaks at a batch size, with its layer."""
     copies = 2 if plan.form == "label-plane" else 1  # the right label's and the hardest's move
     broken = []
     for i, layer in enumerate(plan.layers):
@@ -127,8 +137,4 @@ def check_sizes(plan: Plan, batch: int) -> None:
         broken.append(
             f"the scores' sum may reach {total:,}, the integer step holds {-DEAD_SCORE:,}"
         )
-    if broken:
-        raise DfedgeError(
-            "; ".join(dict.fromkeys(broken))
-            + ". Fewer anchor cells, channels or a smaller image or batch fit."
-        )
+    return broken
