@@ -102,10 +102,10 @@ def _advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
 
 def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[str]:
     fused = needs_bytes(plan, Method("train", batch), "c", budget)
-    if format in RENDERED and fused <= budget.ram_bytes:
-        yield f"--rendering native ({fused:,} B)"
     if format != "c" and fused <= budget.ram_bytes:
         yield f"--format c at --batch {batch} ({fused:,} B)"
+    if format in RENDERED and fused <= budget.ram_bytes:
+        yield f"--rendering native ({fused:,} B)"
     found = deepest(budget, format, plan, batch)
     if found:
         yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"
