@@ -11,6 +11,7 @@ from dfedge.bundle import Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint
+from dfedge.native.rendering import is_native
 from dfedge.profile.measure import Measured
 from dfedge.profile.rival import Rival
 from dfedge.target import load_target
@@ -149,7 +150,7 @@ def _first(renderings: dict[str, Rendering]) -> str:
 
 def words(name: str, rendering: Rendering) -> str:
     """A rendering's name as reports have it."""
-    if name in ("native", "c"):
+    if name in ("native", "c") or is_native(name):
         return name
     return f"stock, {name}{', computed' if rendering.planned else ''}"
 
