@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # For the C sources: a compiler, CMake, and the processors that tests emulate (Debian, as root).
-TOOLS := gcc libc6-dev cmake make \
+TOOLS := gcc g++ libc6-dev cmake make \
 	qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-user \
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross \
 	gcc-s390x-linux-gnu libc6-dev-s390x-cross

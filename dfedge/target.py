@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from dfedge import configs
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.native.rendering import format_of
 
 KIB = 1024
 UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
@@ -127,7 +128,7 @@ def check_runtimes(target: Target, name: str, formats: list[str]) -> None:
     Raises:
         UsageError: naming them.
     """
-    foreign = [format for format in formats if format not in target.runtimes]
+    foreign = [name for name in formats if format_of(name) not in target.runtimes]
     if foreign:
         raise UsageError(
             f"target '{name}' opens {', '.join(target.runtimes)}, not {', '.join(foreign)}; "

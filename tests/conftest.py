@@ -17,6 +17,7 @@ from dfedge.device.runners import RUNTIMES
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
+from dfedge.native.rendering import RENDERED, STOCK
 
 torch.set_num_threads(1)
 keep_freed_memory()
@@ -62,6 +63,11 @@ def spare_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> 
         export(Run.open(run_folder), options, folder)
 
     return Bundle.open(once(tmp_path_factory, "spare", make))
+
+
+def exactly(runtime: str) -> str:
+    """What a session is asked for to run this rendering, whatever else the bundle has."""
+    return f"{runtime}{STOCK}" if runtime in RENDERED else runtime
 
 
 class Result:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import exactly
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -25,7 +26,7 @@ def turned() -> Split:
 def test_anchors_are_the_rounded_class_means_of_what_each_layer_sees(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:
-    session, data = Session.open(bundle, runtime, tmp_path), turned()
+    session, data = Session.open(bundle, exactly(runtime), tmp_path), turned()
     set_anchors(session, data)
     found, plan = session.runner.get_state(), bundle.manifest.plan
     initial = {name: torch.from_numpy(v.copy()) for name, v in bundle.initial_state().items()}

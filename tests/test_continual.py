@@ -61,6 +61,19 @@ def test_state_is_the_same_on_every_runtime(strategy: str, bundle: Bundle, tmp_p
         assert found[0][name] == found[1][name], name
 
 
+def test_scores_of_the_step_stand_for_a_look_before_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen twice, by `infer` and then by `train`, or once: the same numbers."""
+    settings = wanted(wrong=0.3)
+    once = learned(bundle, tmp_path / "once", settings)
+    monkeypatch.setattr("dfedge.continual.strategies.none.Plain.judges", False)
+    twice = learned(bundle, tmp_path / "twice", settings)
+    assert once.right == twice.right
+    assert 0 < sum(once.right) < len(once.right)
+    assert once.session.digest() == twice.session.digest()
+
+
 def test_drift_is_followed_where_a_frozen_net_fails(bundle: Bundle, tmp_path: Path) -> None:
     run = learned(bundle, tmp_path, wanted("drift:samples=437,experiences=4", passes=2))
     matrix = np.array(run.progress.matrix)

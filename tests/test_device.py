@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from conftest import exactly
 
 from dfedge.bundle import MANIFEST, Bundle, seal
 from dfedge.data.dataset import Split
@@ -116,7 +117,7 @@ def test_bundle_never_changes_and_learning_is_found_again(bundle: Bundle, tmp_pa
 def test_state_moves_between_runtimes(bundle: Bundle, tmp_path: Path) -> None:
     finetune(Session.open(bundle, "onnx", tmp_path), digits(bundle, "stream"), job(64))
     test = digits(bundle, "test")
-    sessions = [Session.open(bundle, name, tmp_path) for name in RUNTIMES]
+    sessions = [Session.open(bundle, exactly(name), tmp_path) for name in RUNTIMES]
     assert len({session.digest() for session in sessions}) == 1
     assert sessions[0].digest() != bundle.manifest.state_sha256
     scores = [session.scores(test.x) for session in sessions]
@@ -127,7 +128,7 @@ def test_state_moves_between_runtimes(bundle: Bundle, tmp_path: Path) -> None:
 def test_turned_digits_are_learned_on_the_device(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:
-    session = Session.open(bundle, runtime, tmp_path)
+    session = Session.open(bundle, exactly(runtime), tmp_path)
     turned = digits(bundle, "test")
     assert evaluate(session, turned).accuracy < 0.3
     outcome = finetune(session, digits(bundle, "stream"), job(2000))
@@ -139,7 +140,7 @@ def test_turned_digits_are_learned_on_the_device(
 
 
 def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: Path) -> None:
-    sessions = [Session.open(bundle, name, tmp_path / name) for name in RUNTIMES]
+    sessions = [Session.open(bundle, exactly(name), tmp_path / name) for name in RUNTIMES]
     stream = digits(bundle, "stream")
     count = 0
     for _ in zip(*(steps(s, stream, job(330)) for s in sessions), strict=True):
@@ -226,16 +227,15 @@ def test_damaged_state_is_one_clear_error(session: Session, keep: int) -> None:
 def test_unknown_or_absent_runtime_says_what_to_do(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = "c, executorch, litert, native, onnx"
+    known = "c, executorch, executorch-native, litert, native, onnx, onnx-native"
     with pytest.raises(UsageError, match=f"unknown runtime 'tvm'; known: {known}"):
         Session.open(bundle, "tvm", tmp_path)
     monkeypatch.setattr("dfedge.device.runners.installed", lambda _: False)
     with pytest.raises(DfedgeError, match=r"not installed; pip install 'dfedge\[onnx\]'"):
         Session.open(bundle, "onnx", tmp_path)
-    with pytest.raises(
-        DfedgeError,
-        match=r"for onnx, executorch, litert, c is .*\[litert\]' or a C compiler [^C]*$",
-    ):
+    formats = ", ".join(RUNTIMES)
+    remedies = r"\[litert\]' or a C compiler [^C]*$"
+    with pytest.raises(DfedgeError, match=rf"for {formats} is .*{remedies}"):
         Session.open(bundle, None, tmp_path)
 
 

@@ -148,7 +148,7 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
         ).stdout
     )  # fmt: skip
     assert verified["identical"]
-    here = ("onnx", "c", "native")  # the last two: a C compiler is found
+    here = ("onnx", "onnx-native", "c", "native")  # but for the first: a C compiler is found
     assert verified["runtimes"] == dict.fromkeys(here, bundle.manifest.golden_sha256)
     assert "pip install" in verified["not_run"]["litert"]
     before = dfedge("evaluate", where, "--data", "test.npz")

@@ -122,7 +122,7 @@ def test_a_program_beyond_its_budget_is_refused_with_what_would_fit(
     smaller = needs_bytes(narrower(plan, 3, 4), Method("train", 4), "onnx", BUDGET)
     fused = needs_bytes(plan, Method("train", 4), "c", BUDGET)
     advice = (
-        f"these fit: --format c at --batch 4 ({fused:,} B); "
+        f"these fit: --format c at --batch 4 ({fused:,} B); --rendering native ({fused:,} B); "
         f"a net of 3/4 of the channels at --batch 4 ({smaller:,} B)."
     )
     assert message.endswith(advice), message

@@ -184,6 +184,29 @@ def test_other_processors_learn_the_same_numbers_on_either_byte_order(
         assert np.array_equal(value, host.program.read()[name]), name
 
 
+@pytest.mark.parametrize(
+    ("compiler", "emulator", "levels"),
+    [
+        pytest.param("aarch64-linux-gnu-gcc", ("qemu-aarch64",), ["portable", "neon"],
+                     marks=needs("aarch64-linux-gnu-gcc", "qemu-aarch64")),
+        (build.COMPILERS[0], (), ["portable"]),
+    ],
+)  # fmt: skip
+def test_hot_loops_of_every_instruction_set_equal_the_portable_ones(
+    compiler: str, emulator: tuple[str, ...], levels: list[str], tmp_path: Path
+) -> None:
+    app = tmp_path / "levels"
+    sources = [MAIN.with_name("levels.c"), *sorted(build.SOURCES.glob("*.c"))]
+    subprocess.run(
+        [compiler, "-std=c99", "-O2", "-static", "-Wall", "-Werror", f"-I{build.SOURCES}",
+         "-o", app, *sources],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    found = output(*emulator, app)
+    assert list(found)[: len(levels)] == levels
+    assert set(found.values()) == {"400"}
+
+
 def idx(path: Path, values: NDArray[np.uint8]) -> Path:
     sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
     path.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())

@@ -69,7 +69,7 @@ def _pytorch(folder: Path, method: str, threads: int) -> Call:
     return torch.inference_mode()(lambda: module.net(x))
 
 
-def _executorch(folder: Path, method: str, threads: int) -> Call:
+def executorch_step(folder: Path, method: str, threads: int) -> Call:
     """A step of ExecuTorch's training extension."""
     from dfedge.bench.rival import LEARNING_RATE
     from dfedge.device.executorch import use_threads
@@ -105,7 +105,7 @@ def main(contender: str, folder: str, method: str, threads: str, seconds: str) -
     if contender == "pytorch-bp":
         call = _pytorch(where, method, count)
     elif contender == "executorch-bp":
-        call = _executorch(where, method, count)
+        call = executorch_step(where, method, count)
     else:
         call = _program(contender, where, method, count)
     print(msgspec.json.encode(clock(call, float(seconds))).decode())

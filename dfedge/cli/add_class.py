@@ -20,7 +20,9 @@ def run(
             "repeat it for several."
         ),
     ],
-    steps: Annotated[int, typer.Option(min=0, help="Training steps after the anchor is set.")] = 16,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Training steps after the anchors are placed.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
     runtime: Runtime = None,
     state: State = None,

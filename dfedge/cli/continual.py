@@ -81,6 +81,7 @@ def run(
     from dfedge.continual.run import Run
     from dfedge.continual.settings import override
     from dfedge.data.streams import Source
+    from dfedge.device.runners import NATIVE
     from dfedge.errors import UsageError
 
     given = {
@@ -93,12 +94,12 @@ def run(
     if preset is not None:
         from dfedge.presets import load_preset, make_bundle
 
-        chosen = load_preset(preset)
-        settings = override(chosen.settings, given)
-        home, format = out / Path(preset).stem, runtime or "onnx"
+        chosen, runtime = load_preset(preset), runtime or "onnx"
+        settings, home = override(chosen.settings, given), out / Path(preset).stem
+        format = "c" if runtime == NATIVE else runtime
         with progress() as bar:
             bundle = make_bundle(chosen, home, format, data_dir, bar).folder
-        state = state or home / f"state-{format}"
+        state = state or home / f"state-{runtime}"
         initial = initial or not unfinished(state)  # a preset shows the same thing every time
     else:
         if stream is None or data is None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import kib, print_json, progress, say, table
+from dfedge.cli.console import kib, print_json, progress, say, table, warn
 from dfedge.cli.options import Json, RunArg
 
 
@@ -16,6 +16,12 @@ def run(
         list[str],
         typer.Option("--format", help="onnx, executorch, litert or c; repeat it for several."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
+    rendering: Annotated[
+        str,
+        typer.Option(
+            help="Of onnx and executorch: stock operators, our own native ones, or both.",
+        ),
+    ] = "both",
     target: Annotated[
         str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")
     ] = "host",
@@ -52,9 +58,13 @@ def run(
 
     keep_freed_memory()
     formats = tuple(dict.fromkeys(format))
-    options = ExportOptions(formats, target, batch, rule, train_layers, spare_classes, budget)
+    options = ExportOptions(
+        formats, target, batch, rule, train_layers, spare_classes, budget, rendering
+    )
+    notes: list[str] = []
     with progress() as watch:
-        bundle = export(Run.open(run_folder), options, out, watch)
+        bundle = export(Run.open(run_folder), options, out, watch, notes.append)
+    warn(notes)
     manifest = bundle.manifest
     if json:
         records = msgspec.to_builtins(manifest.formats)

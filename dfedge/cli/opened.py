@@ -24,5 +24,5 @@ def open_session(
     session = Session.open(
         bundle, runtime, state, initial, read_only=read_only, require_signature=signer
     )
-    warn(session.store.notes)
+    warn([*session.notes, *session.store.notes])
     return session

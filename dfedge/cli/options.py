@@ -22,14 +22,16 @@ DataDir = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help="onnx, executorch, litert, c or native; default: the first that is installed."
+        help="onnx, executorch, litert, c or native; default: the first that is installed. Of onnx "
+        "and executorch the native rendering runs where it can; onnx-stock keeps to the other."
     ),
 ]
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
         "--runtime",
-        help="onnx, executorch, litert, c or native; repeat it for several; default: all here.",
+        help="onnx, onnx-native, executorch, executorch-native, litert, c or native; repeat it for "
+        "several; default: all here.",
     ),
 ]
 State = Annotated[

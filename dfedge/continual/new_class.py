@@ -1,20 +1,21 @@
 """A class that the device has never seen, from a few labelled samples.
 
 First its anchors are set to the means of what each layer sees of the samples
-(`dfedge.device.classes`).  Then the samples are learned a few times, one half of every batch; the
-other half are the samples that the bundle brings of the classes it knows (`known`), so that those
-are not forgotten.
+(`dfedge.device.classes`), then moved off what is seen of the classes that are known (`placing`).
+Of those the device holds samples that the bundle brings (`known`).  Steps of training may follow,
+one half of every batch the new samples, the other half the known ones.
 """
 
 import numpy as np
 
 from dfedge.continual.known import known_samples
+from dfedge.continual.placing import place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
 from dfedge.device.session import Session
 
 BATCH = 16
-STEPS = 16
+STEPS = 0
 """Steps by default."""
 
 
@@ -31,10 +32,14 @@ def learn_class(session: Session, name: str, x: Images, steps: int = STEPS, seed
     """
     row = add_class(session, name, x)
     new, (old, rows) = session.input(x), known_samples(session.bundle)
+    live = session.runner.get_state()["live"][rows] == 1
+    old, rows = old[live], rows[live]
+    if len(rows):
+        place(session, row, new, old, rows)
     half, rng = BATCH // 2, np.random.default_rng(seed)
     for _ in range(steps):
         again = rng.choice(len(new), half, replace=len(new) < half)
-        known = rng.choice(len(old), half, replace=False)
+        known = rng.choice(len(old), min(half, len(old)), replace=False)
         q = np.concatenate([new[again], old[known]])
         session.learn_input(q, np.concatenate([np.full(half, row), rows[known]]))
     return row

@@ -153,13 +153,16 @@ class Run:
 
     def _see(self, batch: Split) -> None:
         session, progress = self.session, self.progress
-        rows = self._rows_of(batch)
+        true = self._rows_of(batch)
         q = session.input(batch.x)
-        scores = session.scores_of_input(q)
-        right = scores.argmax(1) == rows
-        self.right += right.astype(int).tolist()
-        progress.samples += len(rows)
-        rows = self._mislabelled(rows)
+        progress.samples += len(true)
+        rows = self._mislabelled(true)
+        at_once = self._learns_at_once(len(rows))
+        scores = self._learn(q, rows) if at_once else session.scores_of_input(q)
+        assert scores is not None
+        self.right += (scores.argmax(1) == true).astype(int).tolist()
+        if at_once:
+            return
         wanted = np.ones(len(rows), bool)
         if self.guard is not None:
             wanted &= ~self.guard.hold_back(q, rows, scores.argmax(1) == rows)
@@ -172,6 +175,12 @@ class Run:
             return
         self._step(self.settings.batch)
 
+    def _learns_at_once(self, count: int) -> bool:
+        """Whether so many samples need no judging first, for one step gives their scores too."""
+        chosen = self.guard is not None or self.gate is not None
+        one_step = count in self.session.bundle.manifest.batches("train")
+        return self.strategy.judges and one_step and not chosen and not len(self.waiting)
+
     def _flush(self) -> None:
         """An experience ends: what still waits is learned."""
         if len(self.waiting):
@@ -183,10 +192,14 @@ class Run:
         progress = self.progress
         q, rows = self.waiting[:size], self.waiting_rows[:size]
         self.waiting, self.waiting_rows = self.waiting[size:], self.waiting_rows[size:]
-        self.strategy.learn(q, rows, generator(self.settings, progress.steps))
-        progress.steps += 1
+        self._learn(q, rows)
         if self.guard is not None and progress.steps % CHECK_EVERY == 0:
             self._judge()
+
+    def _learn(self, q: NDArray[np.int8], rows: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        scores = self.strategy.learn(q, rows, generator(self.settings, self.progress.steps))
+        self.progress.steps += 1
+        return scores
 
     def _judge(self, last: bool = False) -> None:
         if self.guard is not None and self.guard.judge(last) and self.gate is not None:

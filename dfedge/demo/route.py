@@ -61,7 +61,8 @@ def run_demo(out: Path, seed: int = 0, watch: Watch = lambda *_: None) -> Demo:
     """
     start = time.perf_counter()
     run = train(TrainOptions(data="digits", qat=True, seed=seed), out / "run", watch=watch)
-    bundle = export(run, ExportOptions(FORMATS, batch=BATCH), out / "bundle", watch)
+    options = ExportOptions(FORMATS, batch=BATCH, rendering="stock")
+    bundle = export(run, options, out / "bundle", watch)
     test, turned = _digits(bundle, "test", None), _digits(bundle, "test", SHIFT)
     stream = _digits(bundle, "stream", SHIFT)
     sessions = {

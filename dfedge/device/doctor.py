@@ -9,6 +9,7 @@ from dfedge.device.replay import check_golden
 from dfedge.device.runners import NATIVE, installed, remedy
 from dfedge.errors import DfedgeError
 from dfedge.native.build import compiler
+from dfedge.native.glue import CXX_REMEDY, cxx_compiler
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ PARTS = {
 
 def examine() -> list[Part]:
     """Every optional part, installed or not."""
-    found = compiler()
-    native = Part(
-        "C compiler", "run bundles: --runtime native; export and run c", remedy(NATIVE), found
-    )
-    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + [native]
+    native = "run bundles: --runtime native; export and run c and native renderings"
+    compilers = [
+        Part("C compiler", native, remedy(NATIVE), compiler()),
+        Part("C++ compiler", "export and run executorch-native", CXX_REMEDY, cxx_compiler()),
+    ]
+    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + compilers
 
 
 def _version(package: str) -> str | None:

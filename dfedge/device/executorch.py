@@ -27,27 +27,36 @@ def use_threads(count: int) -> None:
         portable_lib._unsafe_reset_threadpool(count)
 
 
+def open_methods(
+    bundle: Bundle, format: str, threads: int
+) -> tuple[dict[str, Any], dict[tuple[str, int], Any]]:
+    """All methods of a format's program: by name, and by kind and batch size.
+
+    Raises:
+        DfedgeError: executorch refuses the program.
+    """
+    use_threads(threads)
+    files = set(bundle.format(format).files.values())
+    path = bundle.folder / files.pop()
+    try:
+        program = Runtime.get().load_program(path, verification=Verification.Minimal)
+        methods = {name: program.load_method(name) for name in program.method_names}
+    except RuntimeError as error:
+        raise DfedgeError(f"{path}: executorch refuses it: {error}") from error
+    return methods, {(m.kind, m.batch): methods[m.name] for m in bundle.manifest.methods}
+
+
 class ExecuTorchRunner:
     """See `dfedge.device.runners.Runner`."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        use_threads(threads)
-        files = set(bundle.format("executorch").files.values())
-        path = bundle.folder / files.pop()
-        try:
-            self.program = Runtime.get().load_program(path, verification=Verification.Minimal)
-            methods = {name: self.program.load_method(name) for name in self.program.method_names}
-        except RuntimeError as error:
-            raise DfedgeError(f"{path}: executorch refuses it: {error}") from error
-        self.methods = methods
-        self.calls = {(m.kind, m.batch): methods[m.name] for m in bundle.manifest.methods}
-        initial = bundle.initial_state()
+        self.methods, self.calls = open_methods(bundle, "executorch", threads)
         self.names = bundle.manifest.state_names
-        self.set_state(initial)
+        self.set_state(bundle.initial_state())
 
     def set_state(self, state: State) -> None:
         """Overwrite the whole state."""
-        self.methods["set_state"].execute([_tensor(state[name]) for name in self.names])
+        self.methods["set_state"].execute([to_tensor(state[name]) for name in self.names])
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of the whole state."""
@@ -78,9 +87,10 @@ class ExecuTorchRunner:
         return scores, active
 
     def _run(self, kind: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        results = self.calls[kind, len(inputs[0])].execute([_tensor(array) for array in inputs])
+        results = self.calls[kind, len(inputs[0])].execute([to_tensor(array) for array in inputs])
         return [value.numpy().copy() for value in results]
 
 
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.array(array, order="C"))  # a copy: torch wants it writable
+def to_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """A copy, which torch wants to be writable."""
+    return torch.from_numpy(np.array(array, order="C"))

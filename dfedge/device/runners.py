@@ -1,5 +1,6 @@
 """The table of runtimes, and what a session asks of each."""
 
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.native.build import compiler
+from dfedge.native.glue import lacking_compiler
+from dfedge.native.rendering import STOCK, format_of, is_native, native_of
 from dfedge.state import State
 
 RUNTIMES = {
     "onnx": "dfedge.device.onnx:OnnxRunner",
+    "onnx-native": "dfedge.device.onnx_native:OnnxNativeRunner",
     "executorch": "dfedge.device.executorch:ExecuTorchRunner",
+    "executorch-native": "dfedge.device.executorch_native:ExecuTorchNativeRunner",
     "litert": "dfedge.device.litert:LiteRtRunner",
     "c": "dfedge.device.native:ExportedRunner",
 }
@@ -67,9 +72,11 @@ def place_of(runtime: str) -> tuple[str, str]:
 
 
 def installed(runtime: str) -> bool:
-    """Whether the runtime's package can be imported here; of a compiled one, its compiler found."""
+    """Whether the runtime's package can be imported here and a compiler that it needs is found."""
     if runtime in COMPILED:
         return compiler() is not None
+    if is_native(runtime):
+        return lacking_compiler(runtime) is None and installed(format_of(runtime))
     return any(find_spec(package) is not None for package in PACKAGES[runtime])
 
 
@@ -91,6 +98,10 @@ def remedy(runtime: str) -> str:
     """What brings a runtime that is not installed."""
     if runtime in COMPILED:
         return "a C compiler (Debian: apt-get install gcc libc6-dev)"
+    lacking = lacking_compiler(runtime) if is_native(runtime) else None
+    if lacking is not None:
+        return lacking
+    runtime = format_of(runtime)
     return f"pip install 'dfedge[{runtime}]'"
 
 
@@ -107,6 +118,40 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     module, name = place_of(runtime)
     runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A runner, the name of what it runs, and what had to be passed over for it."""
+
+    runner: Runner
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def open_best(bundle: Bundle, runtime: str | None, threads: int = 1) -> Opened:
+    """As `open_runner`, in the native rendering where the bundle has it and it can be used here.
+
+    Args:
+        runtime: None takes the first that is installed; ``onnx-stock`` and ``executorch-stock``
+            keep to the stock rendering, ``onnx-native`` and ``executorch-native`` to the other.
+
+    Raises:
+        UsageError, DfedgeError: as `open_runner`.
+    """
+    runtime = runtime or choose_runtime(bundle)
+    formats, native = bundle.manifest.formats, native_of(runtime)
+    if runtime.endswith(STOCK):
+        runtime = runtime.removesuffix(STOCK)
+    elif native in formats:
+        try:
+            return Opened(open_runner(bundle, native, threads), native)
+        except DfedgeError as error:
+            if runtime not in formats:
+                raise
+            note = f"{runtime}: stock rendering, because the native one cannot be used: {error}"
+            return Opened(open_runner(bundle, runtime, threads), runtime, (note,))
+    return Opened(open_runner(bundle, runtime, threads), runtime)
 
 
 def choose_runtime(bundle: Bundle) -> str:

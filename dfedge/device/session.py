@@ -21,7 +21,7 @@ from dfedge.data.dataset import Images, Labels
 from dfedge.data.door import Door, Policy, as_array
 from dfedge.data.image import to_input
 from dfedge.device import store
-from dfedge.device.runners import Runner, choose_runtime, open_runner
+from dfedge.device.runners import Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
 from dfedge.state import digest, size_bytes
 
@@ -61,6 +61,7 @@ class Session:
         bundle, runner, runtime: what is open, and where.
         store, record: of the state.
         state_bytes: its size, which learning does not change.
+        notes: what had to be passed over to open it.
         rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
             bundle's.
     """
@@ -77,6 +78,7 @@ class Session:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.store, self.record = kept, record
         self.door = Door(on_bad_sample)
+        self.notes: tuple[str, ...] = ()
         self.broken = False
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
@@ -96,6 +98,8 @@ class Session:
 
         Args:
             runtime: ``onnx``, ``executorch`` or ``litert``; None takes the first that is installed.
+                The native rendering is taken where it can be used; see
+                `dfedge.device.runners.open_best`.
             state: the state folder; None means beside the bundle.
             initial: start from the bundle's own state, whatever the folder holds.
             read_only: nothing will be saved: the folder is not touched.
@@ -113,13 +117,15 @@ class Session:
         folder = Path(state) if state is not None else store.default_folder(bundle)
         kept = store.Store(folder, read_only)
         stored = kept.load(bundle, use=not initial)
-        runtime = runtime or choose_runtime(bundle)
-        runner = open_runner(bundle, runtime)
+        opened = open_best(bundle, runtime)
+        runner = opened.runner
         record = store.Record(bundle.sha256)
         if stored is not None:
             runner.set_state(stored.state)
             record = stored.record
-        return Session(bundle, runner, runtime, kept, record, on_bad_sample)
+        session = Session(bundle, runner, opened.name, kept, record, on_bad_sample)
+        session.notes = opened.notes
+        return session
 
     @property
     def folder(self) -> Path:

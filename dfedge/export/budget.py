@@ -12,6 +12,7 @@ from dfedge.footprint import Footprint
 from dfedge.int8.bounds import broken_bounds
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank
+from dfedge.native.rendering import RENDERED
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget
 
@@ -103,6 +104,8 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
     fused = needs_bytes(plan, Method("train", batch), "c", budget)
     if format != "c" and fused <= budget.ram_bytes:
         yield f"--format c at --batch {batch} ({fused:,} B)"
+    if format in RENDERED and fused <= budget.ram_bytes:
+        yield f"--rendering native ({fused:,} B)"
     found = deepest(budget, format, plan, batch)
     if found:
         yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"

@@ -3,17 +3,16 @@
 import shutil
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from dfedge import configs
 from dfedge.bundle import MemoryPlan
 from dfedge.errors import DfedgeError
 from dfedge.export import planned
+from dfedge.export.calls import LIBRARY
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
 from dfedge.native import build, sources
 from dfedge.native.program import Program
-from dfedge.native.table import ABI, make_table
+from dfedge.native.table import make_table
 from dfedge.target import load_target
 
 
@@ -53,10 +52,5 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
     files = dict.fromkeys(arenas, "net.c")
-    versions = {"dfedge native ABI": str(ABI)}
-    footprints = {}
-    for m in source.methods:  # the interpreter reuses bytes that the schedule keeps apart
-        found = planned.native(source.plan, m)
-        bound = min(found.lower_bound_bytes, arenas[m.name])
-        footprints[m.name] = replace(found, lower_bound_bytes=bound)
-    return Written(files, memory, "dfedge's interpreter", versions, footprints)
+    footprints = planned.interpreted(source, arenas)
+    return Written(files, memory, "dfedge's interpreter", LIBRARY, footprints)

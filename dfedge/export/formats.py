@@ -15,7 +15,9 @@ from dfedge.plan import Plan
 
 FORMATS = {
     "onnx": "dfedge.export.onnx:write",
+    "onnx-native": "dfedge.export.onnx_native:write",
     "executorch": "dfedge.export.executorch:write",
+    "executorch-native": "dfedge.export.executorch_native:write",
     "litert": "dfedge.export.litert:write",
     "c": "dfedge.export.c:write",
 }

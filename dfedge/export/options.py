@@ -18,6 +18,7 @@ class ExportOptions:
         batch: the larger batch size; every bundle also has batch 1.
         rule: how far errors reach on the device; None: as trained, where the device knows it.
         train_layers: ``all``, or ``last:N``: those below are frozen.
+        rendering: of onnx and executorch: ``native``, ``stock`` or ``both``.
         spare_classes: anchor rows kept for classes to come.
     """
 
@@ -28,6 +29,7 @@ class ExportOptions:
     train_layers: str = "all"
     spare_classes: int = 0
     budget: str | None = None
+    rendering: str = "both"
 
 
 RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")

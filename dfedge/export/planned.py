@@ -11,7 +11,7 @@ the net needs what its largest one needs; equal layers are traced once.  The for
 cannot be smaller.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 
 from dfedge.export import executorch
 from dfedge.export.casts import cast_fast
-from dfedge.export.formats import load_writer
+from dfedge.export.formats import Source, load_writer
 from dfedge.export.liveness import INPUT, Flow, blocks, footprint
 from dfedge.export.order import pool_errors
 from dfedge.export.program import FunctionalProgram, Method, handed
@@ -32,6 +32,7 @@ from dfedge.lower.blank import blank, blank_constants
 from dfedge.lower.state import State, changed_names, layer_of
 from dfedge.native.build import compiler
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.rendering import is_native
 from dfedge.native.table import make_table, obstacle
 from dfedge.plan import Join, Layer, Plan
 from dfedge.quiet import quiet
@@ -56,6 +57,19 @@ def native(plan: Plan, method: Method) -> Footprint:
     return _footprint(plan, method, pool_errors, FUSED)
 
 
+def interpreted(source: Source, arenas: Mapping[str, int]) -> dict[str, Footprint]:
+    """The footprints of methods that the C interpreter runs in arenas of these bytes.
+
+    It reuses bytes that the schedule keeps apart.
+    """
+    found = {}
+    for method in source.methods:
+        schedule = native(source.plan, method)
+        bound = min(schedule.lower_bound_bytes, arenas[method.name])
+        found[method.name] = replace(schedule, lower_bound_bytes=bound)
+    return found
+
+
 def native_arena(plan: Plan, method: Method) -> int:
     """What the C interpreter asks for; without a compiler here, what is alive at most.
 
@@ -69,12 +83,12 @@ def native_arena(plan: Plan, method: Method) -> int:
 
 
 def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
-    """The computed arena of a method in a format; for ``c`` that is no estimate.
+    """The computed arena of a method in a format; for what the interpreter runs, what it asks for.
 
     Raises:
         UsageError: no such format.
     """
-    if format == "c":
+    if format == "c" or is_native(format):
         return native_arena(plan, method)
     return stock(plan, method, format, tile_bytes).lower_bound_bytes
 

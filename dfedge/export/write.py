@@ -1,5 +1,6 @@
 """From a calibrated run to a bundle."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from dfedge.export.formats import Progress, Source, load_writer
 from dfedge.export.golden import make_golden
 from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import methods
+from dfedge.export.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.net import Net
@@ -35,17 +37,25 @@ RATE_SAMPLES = 64
 
 
 def export(
-    run: Run, options: ExportOptions, out: Path, watch: Progress = lambda *_: None
+    run: Run,
+    options: ExportOptions,
+    out: Path,
+    watch: Progress = lambda *_: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Write a bundle; ``out`` appears whole, after every format gave the golden integers.
 
+    Args:
+        tell: called with what was left out, and why.
+
     Raises:
-        UsageError: an unknown format or target.
+        UsageError: an unknown format, rendering or target.
         DfedgeError: a run not calibrated, a program that does not fit the target or whose integers
             differ, an ``out`` that holds something else.
     """
     for name in options.formats:
         load_writer(name)
+    check_rendering(options.rendering, options.formats)
     target = load_target(options.target)
     check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
@@ -58,6 +68,9 @@ def export(
     plan, state = _lower(net, train, rule, options, run.plan, constants)
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
+    formats, notes = renderings(options.formats, options.rendering, plan, state)
+    for note in notes:
+        tell(note)
     origin = Origin(
         net=run.plan.net_name,
         rule=run.plan.rule,
@@ -75,13 +88,11 @@ def export(
     )
     golden = make_golden(plan, state, train, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
-    tile_bytes = min(
-        tile_bytes_for(budget, format, plan, options.batch) for format in options.formats
-    )
+    tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
     source = Source(
         plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants
     )
-    return assemble(source, origin, golden, options.formats, options.target, budget, out, watch)
+    return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:

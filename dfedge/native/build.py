@@ -54,15 +54,27 @@ def library(folder: Path = SOURCES) -> Path:
     Raises:
         DfedgeError: no compiler, or one that refuses the sources.
     """
-    found = required_compiler()
     files = compiled_files(folder)
     sources = [path for path in files if path.suffix == ".c"]
-    key = hashlib.sha256("\0".join([found, *FLAGS, _processor()]).encode())
+    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME)
+
+
+def once(command: list[str], sources: list[Path], files: list[Path], name: str) -> Path:
+    """Compile sources to a shared library, unless the cache has it.
+
+    Args:
+        command: the compiler and its options.
+        files: that the outcome depends on, wherever they lie.
+
+    Raises:
+        DfedgeError: the compiler refuses them.
+    """
+    key = hashlib.sha256("\0".join([*command, _processor()]).encode())
     for path in files:
         key.update(path.name.encode() + b"\0" + path.read_bytes())
-    place = cache() / key.hexdigest()[:24] / NAME
+    place = cache() / key.hexdigest()[:24] / name
     if not place.exists():
-        _compile(found, sources, place)
+        _compile(command, sources, place)
     return place
 
 
@@ -88,18 +100,19 @@ def _processor() -> str:
     return f"{platform.machine()} {flags}"
 
 
-def _compile(found: str, sources: list[Path], place: Path) -> None:
+def _compile(command: list[str], sources: list[Path], place: Path) -> None:
     """The library appears whole, whoever else compiles it at the same time."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-            made = Path(scratch) / NAME
-            for flags in ([*FLAGS, OWN_PROCESSOR], FLAGS):
-                command = [found, *flags, "-o", str(made), *map(str, sources)]
-                done = subprocess.run(command, capture_output=True, text=True)
+            made = Path(scratch) / place.name
+            for left_out in ("", OWN_PROCESSOR):  # which some compilers do not know
+                words = [word for word in command if word != left_out]
+                words[1:1] = ["-o", str(made), *map(str, sources)]  # libraries come after sources
+                done = subprocess.run(words, capture_output=True, text=True)
                 if done.returncode == 0:
                     os.replace(made, place)
                     return
     except OSError as error:
         raise DfedgeError(f"{place}: cannot be written ({error}); set $XDG_CACHE_HOME") from error
-    raise DfedgeError(f"{found} refuses the native kernels: {done.stderr.strip()[:500]}")
+    raise DfedgeError(f"{command[0]} refuses the native kernels: {done.stderr.strip()[:500]}")

@@ -20,6 +20,7 @@ STATUS = (
     "a label is no class of the program",
     "the state holds a value that learning can never reach; delete it to start anew",
     "the program has no such entry point",
+    "a tensor holds less than the program says; export again",
 )
 """What a `dfe_status` means, by number."""
 

@@ -46,15 +46,24 @@ class Program:
         Raises:
             DfedgeError: a value that learning can never reach; the state is as it was.
         """
+        self.state[:] = self.checked(state)
+
+    def checked(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        """As `block`.
+
+        Raises:
+            DfedgeError: a value that learning can never reach.
+        """
         new = self.block(state)
         status = self.library.dfe_check_state(self._at(self._words), self._at(new))
         check(status, lambda: "the state")
-        self.state[:] = new
+        return new
 
-    def read(self) -> dict[str, NDArray[Any]]:
-        """A copy of the whole state."""
+    def read(self, block: NDArray[np.uint8] | None = None) -> dict[str, NDArray[Any]]:
+        """A copy of the whole state, or of one as `block` gives it."""
+        block = self.state if block is None else block
         return {
-            name: self.state[tensor.offset : tensor.offset + tensor.bytes]
+            name: block[tensor.offset : tensor.offset + tensor.bytes]
             .view(tensor.dtype)
             .reshape(tensor.shape)
             .copy()
@@ -90,12 +99,15 @@ class Program:
 
     def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         """What each layer's anchors see, [B, d] a layer, then the latent."""
-        sizes = [len(x) * layer.features for layer in self.plan.layers]
-        seen = np.empty(sum(sizes), np.int8)
+        seen = np.empty(len(x) * sum(layer.features for layer in self.plan.layers), np.int8)
         latent = np.empty((len(x), *self.plan.latent_shape), np.int8)
         self._call("dfe_features", FEATURES, x, seen, latent)
-        ends = np.cumsum(sizes)[:-1]
-        return [part.reshape(len(x), -1) for part in np.split(seen, ends)] + [latent]
+        return [*self.by_layer(seen, len(x)), latent]
+
+    def by_layer(self, seen: NDArray[np.int8], batch: int) -> list[NDArray[np.int8]]:
+        """What ``dfe_features`` wrote, [B, d] a layer."""
+        ends = np.cumsum([batch * layer.features for layer in self.plan.layers])[:-1]
+        return [part.reshape(batch, -1) for part in np.split(seen, ends)]
 
     def _call(self, name: str, call: int, x: NDArray[np.int8], *rest: NDArray[Any]) -> None:
         x = np.ascontiguousarray(x, np.int8)

@@ -14,6 +14,8 @@ from dfedge.errors import DfedgeError
 from dfedge.plan import Conv, Layer, Plan
 
 ABI = 1
+ABI_NAME = "dfedge native ABI"
+"""What a manifest calls the version of the library that its programs need."""
 ALIGN = 4
 NOWHERE = -1
 RULES = ("df", "df-o", "df-r", "df-r-concordant")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from dfedge.bundle import Bundle
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError
 from dfedge.export.assemble import Origin, assemble
@@ -205,7 +206,7 @@ def attempt(
         out = Path(scratch) / "bundle"
         try:
             check_sizes(drawn.plan, drawn.batch)
-            _export(drawn, formats, out, watch)
+            export_drawn(drawn, formats, out, watch)
         except DfedgeError as error:
             clean = not any(Path(scratch).iterdir())
             named = drawn.limit is not None and drawn.limit in str(error)
@@ -214,7 +215,14 @@ def attempt(
     return Trial(seed, net, drawn.limit, "agreed", "")
 
 
-def _export(drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress) -> None:
+def export_drawn(
+    drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress = lambda *_: None
+) -> Bundle:
+    """A bundle of a drawn net, at its batch size, with golden batches of noise.
+
+    Raises:
+        DfedgeError: see `dfedge.export.assemble.assemble`.
+    """
     plan, rng = drawn.plan, np.random.default_rng(0)
     x = rng.integers(0, 128, (STEPS, drawn.batch, *plan.input_shape), dtype=np.int8)
     live = np.flatnonzero(drawn.state["live"].numpy())
@@ -224,7 +232,7 @@ def _export(drawn: Drawn, formats: tuple[str, ...], out: Path, watch: Progress) 
     origin = Origin("random", plan.rule, "random", names, image, [], 0.0, "random")
     source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
     golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
-    assemble(source, origin, golden, formats, "host", budget, out, watch)
+    return assemble(source, origin, golden, formats, "host", budget, out, watch)
 
 
 def _words(drawn: Drawn) -> str:

@@ -1,11 +1,12 @@
 """The native interpreter beside its rivals, in one process, in turns: memory, speed, kernels.
 
-    OMP_NUM_THREADS=1 python examples/experiments/native.py out/mnist-bundle .data
+    dfedge export out/mnist --format onnx --format executorch --rendering native --out out/native
+    OMP_NUM_THREADS=1 python examples/experiments/native.py out/mnist-bundle out/native .data
 
-The bundle is MNIST's, exported to onnx.  Times are processor time of one thread, so that
-other work on the machine counts less; the median round counts.  The state is put back before every
-step, so that every sample is as active as at first.  Writes results/native.json beside this file
-(about five minutes).
+The bundles are of one MNIST run, onnx and executorch in both renderings.  Times are processor time
+of one thread, so that other work on the machine counts less; the median round counts.  The state is
+put back before every step, so that every sample is as active as at first.  Writes
+results/native.json beside this file (about five minutes of processor time).
 """
 
 import json
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,22 +28,27 @@ import torch
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
-from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
+from dfedge.bench.measure import executorch_step
+from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example, write_executorch
 from dfedge.bundle import Bundle
 from dfedge.data.idx import read_idx
 from dfedge.device.native import NativeRunner
 from dfedge.device.onnx import OnnxRunner
+from dfedge.device.runners import open_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build
 from dfedge.native.library import INT, POINTER, levels, load
 from dfedge.native.program import INFER, TRAIN, Program
+from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.sources import image
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
-from dfedge.verify.random_nets import filled
+from dfedge.state import State
+from dfedge.verify.random_nets import Drawn, export_drawn, filled
 
 ROUNDS = 15
+NATIVES = tuple(native_of(format) for format in RENDERED)
 IMAGES = 500
 Call = Callable[[], object]
 
@@ -169,6 +176,25 @@ def float_calls(plan: Plan, batch: int) -> dict[str, tuple[Call, Call]]:
     return {"pytorch bp step": (nothing, learn), "pytorch infer": (nothing, answer)}
 
 
+def rival(plan: Plan, batch: int, scratch: Path) -> Call:
+    """A step of ExecuTorch's own back-propagation: its training extension, float32, SGD."""
+    path = scratch / f"train_b{batch}.pte"
+    write_executorch(plan, batch, path)
+    torch.save(example(plan, batch), path.with_suffix(".pt"))
+    return executorch_step(scratch, path.stem, 1)
+
+
+def steps(
+    bundle: Bundle, names: Iterable[str], kept: State, x: np.ndarray, y: np.ndarray
+) -> dict[str, tuple[Call, Call]]:
+    """A training step in each runtime, from the same state."""
+    found: dict[str, tuple[Call, Call]] = {}
+    for name in names:
+        runner = open_runner(bundle, name)
+        found[f"{name} step"] = partial(runner.set_state, kept), partial(runner.train, x, y)
+    return found
+
+
 def plain_speed(plan: Plan, state: dict[str, np.ndarray]) -> dict[str, object]:
     """plain-64, every sample active, against float32 back-propagation."""
     found: dict[str, object] = {}
@@ -178,8 +204,16 @@ def plain_speed(plan: Plan, state: dict[str, np.ndarray]) -> dict[str, object]:
         rng = np.random.default_rng(0)
         x = rng.integers(0, 128, (batch, 32, 32, 3), np.int8)
         y = rng.integers(0, 10, batch, np.int32)
+        tensors = {name: torch.from_numpy(value) for name, value in kept.items()}
+        with tempfile.TemporaryDirectory() as scratch:
+            drawn = Drawn(df.plan, tensors, batch, None)
+            bundle = export_drawn(drawn, NATIVES, Path(scratch) / "bundle")
+            inside = steps(bundle, NATIVES, kept, x, y)
+            if batch == 1:  # its plain loops take sixteen times as long at 16
+                inside["executorch bp step"] = nothing, rival(df.plan, batch, Path(scratch))
         times = in_turns(
             {
+                **inside,
                 "native step": (lambda: df.write(kept), lambda: df.train(x, y)),  # noqa: B023
                 "native df-o step": (lambda: df_o.write(kept), lambda: df_o.train(x, y)),  # noqa: B023
                 "native infer": (lambda: df.write(kept), lambda: df.infer(x)),  # noqa: B023
@@ -191,22 +225,30 @@ def plain_speed(plan: Plan, state: dict[str, np.ndarray]) -> dict[str, object]:
         _, active = df.train(x, y)
         found[f"batch {batch}"] = {
             "ms": times, "ratio_to_native_infer": ratios(times, "native infer"),
-            "bp_step_over_native_step": round(times["pytorch bp step"] / times["native step"], 2),
+            "ratio_to_native_step": ratios(times, "native step"),
             "active": [round(float(a) / batch, 2) for a in active],
         }  # fmt: skip
     return found
 
 
-def mnist_speed(bundle: Bundle) -> dict[str, object]:
-    """The MNIST net on golden batches: native, stock ONNX, float32 back-propagation."""
+def mnist_speed(bundles: list[Bundle]) -> dict[str, object]:
+    """The MNIST net on golden batches: every rendering, float32 back-propagation."""
+    bundle = bundles[0]
     native, stock, golden = NativeRunner(bundle), OnnxRunner(bundle), bundle.golden()
     kept, found = bundle.initial_state(), {}
     for batch in (1, 16):
         x, y = golden["x"][1][:batch], golden["y"][1][:batch]
+        with tempfile.TemporaryDirectory() as scratch:
+            other = rival(bundle.manifest.plan, batch, Path(scratch))
+        inside = {}
+        for one in bundles:
+            here = [name for name in (*RENDERED, *NATIVES) if name in one.manifest.formats]
+            inside |= steps(one, here, kept, x, y)
         times = in_turns(
             {
                 "native step": (lambda: native.set_state(kept), lambda: native.train(x, y)),  # noqa: B023
-                "onnx step": (lambda: stock.set_state(kept), lambda: stock.train(x, y)),  # noqa: B023
+                **inside,
+                "executorch bp step": (nothing, other),
                 "native infer": (nothing, lambda: native.infer(x)),  # noqa: B023
                 "onnx infer": (nothing, lambda: stock.infer(x)),  # noqa: B023
                 **float_calls(bundle.manifest.plan, batch),
@@ -280,7 +322,9 @@ def resident(bundle: Bundle, data: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    bundle, data = Bundle.open(Path(sys.argv[1])), Path(sys.argv[2])
+    *folders, data = map(Path, sys.argv[1:])
+    bundles = [Bundle.open(folder) for folder in folders]
+    assert len({bundle.manifest.state_sha256 for bundle in bundles}) == 1
     torch.set_num_threads(1)
     plan, state = plain()
     table: dict[str, object] = {
@@ -296,8 +340,8 @@ def main() -> None:
         ("plain-64 memory, bytes", lambda: memory(plan, state)),
         ("kernel, GMAC/s", lambda: kernels(replace(plan, rule="df"))),
         ("plain-64", lambda: plain_speed(plan, state)),
-        ("mnist", lambda: mnist_speed(bundle)),
-        ("resident, KiB", lambda: resident(bundle, data)),
+        ("mnist", lambda: mnist_speed(bundles)),
+        ("resident, KiB", lambda: resident(bundles[0], data)),
     ):
         table[name] = part()
         print(name, json.dumps(table[name]), flush=True)

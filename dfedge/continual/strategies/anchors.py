@@ -18,6 +18,8 @@ HORIZON, PRIOR = 256, 16
 class Anchors:
     """See `dfedge.continual.strategies.Strategy`."""
 
+    judges = False
+
     def __init__(self, session: Session, settings: Settings) -> None:
         plan = session.bundle.manifest.plan
         self.session = session

@@ -45,6 +45,8 @@ class Replay:
         seen: samples offered so far, by row, int32 [K].
     """
 
+    judges = False  # latents have no scores of the layers below, and others are among them
+
     def __init__(self, session: Session, settings: Settings) -> None:
         plan = session.bundle.manifest.plan
         kind = np.uint8 if plan.classes <= 256 else np.uint16

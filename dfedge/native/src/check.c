@@ -236,7 +236,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
     return good ? DFE_OK : DFE_BAD_STATE;
 }
 
-static int64_t input_values(const dfe_program *p, int call, int32_t batch) {
+int64_t dfe_input_values(const dfe_program *p, int call, int32_t batch) {
     const dfe_conv *c = dfe_convs(p, dfe_layers(p) + (call == DFE_TRAIN_FROM ? p->cut : 0));
     int32_t planes = p->form == DFE_LABEL_PLANE ? 2 : 0;
     return (int64_t)batch * c->height * c->width * (c->in_channels - planes);
@@ -249,7 +249,7 @@ int dfe_check_call(const dfe_program *program, const void *state, int call, int3
     if (needs < 0) return (int)-needs;
     if ((uintptr_t)state % DFE_ALIGN || (uintptr_t)arena % DFE_ALIGN) return DFE_MISALIGNED;
     if (arena_bytes < (uint64_t)needs) return DFE_SMALL_ARENA;
-    if (!inside(x, input_values(program, call, batch), 0)) return DFE_BAD_INPUT;
+    if (!inside(x, dfe_input_values(program, call, batch), 0)) return DFE_BAD_INPUT;
     if (y && !inside32(y, batch, 0, program->classes - 1)) return DFE_BAD_LABEL;
     *memory = dfe_plan_memory(program, call, batch);
     return DFE_OK;

@@ -26,6 +26,7 @@ enum dfe_status {
     DFE_BAD_LABEL,
     DFE_BAD_STATE, /* a value that learning can never reach */
     DFE_BAD_CALL,  /* an entry point that this program does not have */
+    DFE_SMALL_TENSOR, /* a tensor holds less than the table says */
 };
 
 #define DFE_ALIGN 4
@@ -85,6 +86,21 @@ int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const 
 /* What each layer's anchors see, int8 [batch, d] one layer after the other, then the latent. */
 int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
                  int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes);
+
+/* Any of these calls with the size of every buffer, for a caller that may hand over a wrong one: the
+ * operation of a runtime.  What a call does not take is ignored. */
+typedef struct {
+    void *at;
+    int64_t bytes;
+} dfe_buffer;
+
+typedef struct {
+    dfe_buffer program, state, x, y;
+    dfe_buffer first, second; /* scores and active, or seen and latent */
+    dfe_buffer arena;
+} dfe_buffers;
+
+int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given);
 
 /* The hot loops' instruction sets: name of number i, or NULL; choose one by number (0 is portable
  * C; DFE_BAD_CALL where this processor lacks it); the number in use. The best is used at first. */

@@ -7,6 +7,9 @@ static const dfe_level *const levels[] = {
     &dfe_avx2,
     &dfe_avx512,
 #endif
+#ifdef DFE_ARM64
+    &dfe_neon,
+#endif
 };
 
 enum { LEVELS = sizeof levels / sizeof *levels };
@@ -21,6 +24,9 @@ static int here(int32_t number) {
     if (number == 2)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vnni");
+#endif
+#ifdef DFE_ARM64
+    if (number == 1) return 1;
 #endif
     return number == 0;
 }

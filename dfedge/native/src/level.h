@@ -44,6 +44,10 @@ extern const dfe_level dfe_portable;
 #define DFE_X86 1
 extern const dfe_level dfe_avx2, dfe_avx512;
 #endif
+#if defined(__aarch64__) && !defined(DFE_SMALL)
+#define DFE_ARM64 1 /* every such processor has NEON */
+extern const dfe_level dfe_neon;
+#endif
 
 /* The set in use. */
 const dfe_level *dfe_level_now(void);

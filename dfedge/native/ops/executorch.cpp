@@ -1,0 +1,82 @@
+/* The interpreter as ExecuTorch operations: dfedge/export/native_op.py declares them.
+ *
+ * Boxed by hand, because all that a call needs is where its tensors lie.  Registered by a call, not
+ * while the library is loaded: so a second library with the same names is refused and not fatal.
+ */
+#include <executorch/runtime/kernel/kernel_runtime_context.h>
+#include <executorch/runtime/kernel/operator_registry.h>
+
+#include <cstring>
+
+extern "C" {
+#include "dfedge.h"
+}
+
+using executorch::runtime::Error;
+using executorch::runtime::EValue;
+using executorch::runtime::Kernel;
+using executorch::runtime::KernelRuntimeContext;
+using executorch::runtime::Span;
+
+namespace {
+
+int last = DFE_OK;
+
+dfe_buffer buffer(const EValue *value) {
+    auto tensor = value->toTensor();
+    return {tensor.mutable_data_ptr(), static_cast<int64_t>(tensor.nbytes())};
+}
+
+void finish(KernelRuntimeContext &context, int call, const EValue *x, const dfe_buffers &given) {
+    auto tensor = x->toTensor();
+    last = dfe_run_sized(call, tensor.dim() ? tensor.size(0) : 0, &given);
+    if (last != DFE_OK) context.fail(Error::InvalidArgument);
+}
+
+/* infer(program, state, x, classes, arena_bytes) -> scores, arena */
+void infer(KernelRuntimeContext &context, Span<EValue *> v) {
+    dfe_buffers given = {buffer(v[0]), buffer(v[1]), buffer(v[2]), {},
+                         buffer(v[5]), {},           buffer(v[6])};
+    finish(context, DFE_INFER, v[2], given);
+}
+
+/* train(program, state, x, y, call, classes, layers, arena_bytes) -> scores, active, arena */
+void train(KernelRuntimeContext &context, Span<EValue *> v) {
+    dfe_buffers given = {buffer(v[0]), buffer(v[1]), buffer(v[2]), buffer(v[3]),
+                         buffer(v[8]), buffer(v[9]), buffer(v[10])};
+    finish(context, static_cast<int>(v[4]->toInt()), v[2], given);
+}
+
+/* features(program, state, x, seen_bytes, latent_bytes, arena_bytes) -> seen, latent, arena */
+void features(KernelRuntimeContext &context, Span<EValue *> v) {
+    dfe_buffers given = {buffer(v[0]), buffer(v[1]), buffer(v[2]), {},
+                         buffer(v[6]), buffer(v[7]), buffer(v[8])};
+    finish(context, DFE_FEATURES, v[2], given);
+}
+
+}  // namespace
+
+extern "C" {
+
+/* ExecuTorch's error code, 0 when done.  Asked first: ExecuTorch ends a process that registers a name
+ * twice. */
+int dfe_register(void) {
+    static const Kernel kernels[] = {
+        Kernel("dfedge_native::infer.out", infer),
+        Kernel("dfedge_native::train.out", train),
+        Kernel("dfedge_native::features.out", features),
+    };
+    for (const Kernel &known : executorch::runtime::get_registered_kernels())
+        if (std::strncmp(known.name_, "dfedge_native::", 15) == 0)
+            return static_cast<int>(Error::RegistrationAlreadyRegistered);
+    return static_cast<int>(executorch::runtime::register_kernels({kernels, 3}));
+}
+
+/* The dfe_status of the last call, told once. */
+int dfe_last_status(void) {
+    int status = last;
+    last = DFE_OK;
+    return status;
+}
+
+}

@@ -1,0 +1,24 @@
+"""The two renderings of a format: over stock operators, and over one operation of our own.
+
+The native rendering of FORMAT is a format of its own in a bundle, ``FORMAT-native``, with its own
+programs, memory plan and verification; the programs of both hold the same bits.
+"""
+
+RENDERED = ("onnx", "executorch")
+"""Formats that have both."""
+STOCK, NATIVE = "-stock", "-native"
+
+
+def native_of(format: str) -> str:
+    """The native rendering's name."""
+    return f"{format}{NATIVE}"
+
+
+def format_of(name: str) -> str:
+    """The format of a rendering's name."""
+    return name.removesuffix(NATIVE)
+
+
+def is_native(name: str) -> bool:
+    """Whether it is the name of a format's native rendering."""
+    return name in map(native_of, RENDERED)

@@ -1,0 +1,116 @@
+"""A class from a few samples: where its anchors come to stand, and what that costs the others."""
+
+import numpy as np
+import pytest
+from conftest import SHORT
+
+from dfedge.bundle import Bundle
+from dfedge.continual.new_class import learn_class
+from dfedge.data.dataset import Images, Split
+from dfedge.data.sources import load
+from dfedge.device.classes import add_class, retire
+from dfedge.device.evaluate import recognised
+from dfedge.device.session import Session
+from dfedge.export.write import ExportOptions, export
+from dfedge.learn.train import TrainOptions, train
+
+
+def opened(bundle: Bundle, runtime: str = "native") -> Session:
+    return Session.open(bundle, runtime, initial=True, read_only=True)
+
+
+def turned_threes(split: str) -> Images:
+    """A class that the net does not know."""
+    data = load("digits").splits[split]
+    return np.rot90(data.x[data.y == 3], axes=(1, 2)).copy()
+
+
+LEFT_OUT = 8
+
+
+def nine_and_one(split: str) -> tuple[Split, Split]:
+    """The digits but eight, numbered from 0 to 8, and the eights, numbered 9."""
+    data = load("digits").splits[split]
+    y = np.where(data.y == LEFT_OUT, 9, data.y - (data.y > LEFT_OUT))
+    both = Split(data.x, y)
+    return both.take(np.flatnonzero(y < 9)), both.take(np.flatnonzero(y == 9))
+
+
+@pytest.fixture(scope="module")
+def nine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A net that has never seen an eight, with a row to spare."""
+    folder, (nine, _) = tmp_path_factory.mktemp("nine"), nine_and_one("train")
+    names = [name for k, name in enumerate(load("digits").classes) if k != LEFT_OUT]
+    np.savez(folder / "nine.npz", x=nine.x, y=nine.y, classes=np.array(names))
+    options = TrainOptions(str(folder / "nine.npz"), net="digits", qat=True, settings=SHORT)
+    run = train(options, folder / "run")
+    return export(run, ExportOptions(("c",), spare_classes=1), folder / "bundle")
+
+
+def test_placed_class_is_recognised_and_costs_the_others_little(nine_bundle: Bundle) -> None:
+    """Means alone cost a third of what was known: that is what placing is for."""
+    (known, new), (_, own) = nine_and_one("test"), nine_and_one("stream")
+    before = recognised(opened(nine_bundle), known).mean()
+    kept, recall = {}, {}
+    for name, way in (("means", add_class), ("placed", learn_class)):
+        session = opened(nine_bundle)
+        assert way(session, "8", own.x[:10]) == 9
+        kept[name] = recognised(session, known).mean()
+        recall[name] = recognised(session, new).mean()
+    assert kept["means"] < before - 0.2
+    assert kept["placed"] >= before - 0.03
+    assert recall["placed"] >= 0.85
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "native"])
+def test_only_the_new_row_moves_and_alike_in_every_runtime(
+    runtime: str, spare_bundle: Bundle
+) -> None:
+    session, x = opened(spare_bundle, runtime), turned_threes("stream")[:5]
+    before = session.runner.get_state()
+    row = learn_class(session, "turned", x)
+    after = session.runner.get_state()
+    for name, value in after.items():
+        others = np.arange(len(value)) != row if value.ndim else ...
+        if name.endswith("anchors") or name == "live":
+            assert np.array_equal(value[others], before[name][others]), name
+            assert not np.array_equal(value[row], before[name][row]), name
+        else:
+            assert np.array_equal(value, before[name]), name
+    assert session.digest() == learned_natively(spare_bundle, x)
+
+
+def learned_natively(bundle: Bundle, x: Images) -> str:
+    session = opened(bundle)
+    learn_class(session, "turned", x)
+    return session.digest()
+
+
+def test_order_of_the_samples_does_not_matter(spare_bundle: Bundle) -> None:
+    x = turned_threes("stream")[:6]
+    assert learned_natively(spare_bundle, x) == learned_natively(spare_bundle, x[::-1].copy())
+
+
+def test_classes_that_live_no_more_push_nothing_away(spare_bundle: Bundle) -> None:
+    """After `retire` the bundle's samples belong to no class: the anchors stay the means."""
+    x, states = turned_threes("stream")[:5], []
+    for way in (add_class, learn_class):
+        session = opened(spare_bundle)
+        retire(session)
+        way(session, "turned", x)
+        states.append(session.digest())
+    assert states[0] == states[1]
+
+
+def test_one_sample_is_enough_to_begin_with(spare_bundle: Bundle) -> None:
+    session, x = opened(spare_bundle), turned_threes("stream")[:1]
+    row = learn_class(session, "turned", x)
+    assert session.scores(x).argmax(1) == row
+
+
+def test_steps_go_on_from_there(spare_bundle: Bundle) -> None:
+    placed, stepped, x = opened(spare_bundle), opened(spare_bundle), turned_threes("stream")[:10]
+    learn_class(placed, "turned", x)
+    learn_class(stepped, "turned", x, steps=4)
+    assert stepped.record.steps == 4
+    assert stepped.digest() != placed.digest()
