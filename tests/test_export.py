@@ -172,9 +172,8 @@ def test_two_exports_of_a_run_are_the_same_bundle(run_folder: Path, tmp_path: Pa
 
 def test_unknown_format_and_target_list_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
     run, out = Run.open(run_folder), tmp_path / "bundle"
-    with pytest.raises(
-        UsageError, match="unknown format 'tflite'; known: c, executorch, litert, onnx"
-    ):
+    known = "c, executorch, executorch-native, litert, onnx, onnx-native"
+    with pytest.raises(UsageError, match=f"unknown format 'tflite'; known: {known}"):
         export(run, ExportOptions(("tflite",)), out)
     with pytest.raises(UsageError, match=r"unknown target 'pi9'; known: .*raspberry-pi-4"):
         export(run, ExportOptions(target="pi9"), out)

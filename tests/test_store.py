@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
+from conftest import exactly
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -375,12 +376,12 @@ app.main()
 """
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "litert"])  # executorch plans all memory beforehand
+@pytest.mark.parametrize("runtime", ["onnx", "litert"])  # the others plan all memory beforehand
 def test_memory_limit_in_a_step_is_exit_code_3_and_the_state_is_as_before(
     runtime: str, bundle: Bundle, folder: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY_LIMITED, str(bundle.folder), runtime, str(folder)],
+        [sys.executable, "-c", MEMORY_LIMITED, str(bundle.folder), exactly(runtime), str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
