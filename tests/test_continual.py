@@ -55,10 +55,11 @@ def wanted(stream: str = DRIFT, **changes: object) -> Settings:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_state_is_the_same_on_every_runtime(strategy: str, bundle: Bundle, tmp_path: Path) -> None:
     settings = wanted(strategy=strategy, budget=2048, guard=16, gate=True, offset=1)
-    runs = [learned(bundle, tmp_path / name, settings, name) for name in ("onnx", "executorch")]
-    found = [result_of(run) for run in runs]
+    names = ("onnx-stock", "executorch-stock", "executorch-native")
+    runs = [learned(bundle, tmp_path / name, settings, name) for name in names]
+    first, *others = [result_of(run) for run in runs]
     for name in ("state_sha256", "accuracy_matrix", "rollbacks", "steps", "skipped"):
-        assert found[0][name] == found[1][name], name
+        assert all(first[name] == other[name] for other in others), name
 
 
 def test_scores_of_the_step_stand_for_a_look_before_it(
