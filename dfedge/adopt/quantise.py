@@ -16,6 +16,7 @@ from torch import Tensor
 from dfedge.adopt.graph import Graph, Node
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
+from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.int8.trunk import apply
 from dfedge.learn.explain import snr
@@ -39,7 +40,6 @@ MOST_SHIFT = 22
 SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 SEEN = 100_000
 """Values of a result that its scale is chosen by."""
-OWN = {"add": "_sum"}
 Watch = Callable[[str, int, int], None]
 
 
@@ -87,7 +87,7 @@ def _range(low: float, high: float) -> Range:
 
 
 def _integer(values: Tensor, of: Range) -> Tensor:
-    return torch.floor(values * of.scale + of.zero + 0.5).clamp(0, ACTIVATION_MAX)
+    return round_half_up(values * of.scale + of.zero).clamp(0, ACTIVATION_MAX)
 
 
 def _real(q: Tensor, of: Range) -> Tensor:
@@ -104,6 +104,11 @@ def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int
             f"two scales of the net differ by a factor of {top:g}; the integer steps hold {largest}"
         )
     return factors, shift
+
+
+def _start(zero: float, shift: int) -> int:
+    """What a sum begins with so that ``>> shift`` rounds half up to values around a zero."""
+    return round(zero * 2**shift) + ((1 << shift) >> 1)
 
 
 class Quantiser:
@@ -144,7 +149,7 @@ class Quantiser:
         kept.add(len(self.steps))
         self.values = {place: v for place, v in self.values.items() if place in kept}
 
-    def _add(self, step: AnyStep) -> Tensor:
+    def _append(self, step: AnyStep) -> Tensor:
         number = len(self.steps)
         self.steps.append(step)
         given = [self.values[read] for read in step.reads]
@@ -157,7 +162,7 @@ class Quantiser:
             self.ranges[i] = self.ranges[node.reads[0]]
         else:
             self.ranges[i] = choose(real, self.recipe.activations, self.recipe.percentile)
-        q = getattr(self, OWN.get(node.op, f"_{node.op}"))(i, node, real)
+        q = getattr(self, f"_{node.op}")(i, node, real)
         self.made[i] = len(self.steps)
         found = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i])
         self.losses.append(Loss(node.name, node.op, snr(real, found)))
@@ -176,7 +181,7 @@ class Quantiser:
             _, height, width = self.graph.nodes[read].shape
             channels = self.graph.nodes[read].shape[0]
             wide = (height + pads[0] + pads[1], width + pads[2] + pads[3], channels)
-            self._add(Surround(node.name, (place,), wide, pads, given.zero))
+            self._append(Surround(node.name, (place,), wide, pads, given.zero))
             place, pads = len(self.steps), (0, 0, 0, 0)
         depthwise = node.groups == node.shape[0] == self.graph.nodes[read].shape[0] > 1
         weight = node.weight if depthwise else dense(node.weight, node.groups)
@@ -184,7 +189,7 @@ class Quantiser:
         offset = node.bias.double() * own.scale + own.zero
         shifts = _shifts(target, offset)
         factor = torch.exp2(shifts)[:, None, None, None]
-        w = torch.floor(target * factor + 0.5).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        w = round_half_up(target * factor).clamp(-WEIGHT_MAX, WEIGHT_MAX)
         b = offset * torch.exp2(shifts) - given.zero * w.sum((1, 2, 3))
         shift = int(shifts.max())
         peak = float((w.abs().sum((1, 2, 3)) * ACTIVATION_MAX + b.abs()).max())
@@ -203,7 +208,7 @@ class Quantiser:
             f"{number}.lift": torch.exp2(shift - shifts).to(torch.int32),
             f"{number}.limit": torch.exp2(7 + shifts).to(torch.int32),
         }
-        q = self._add(step)
+        q = self._append(step)
         # What rounding moved the mean of a channel by, where it is not at a bound.
         error = _real(q.permute(0, 3, 1, 2).double(), own) - real.double()
         inside = (q > 0).permute(0, 3, 1, 2) & (q < ACTIVATION_MAX).permute(0, 3, 1, 2)
@@ -211,7 +216,7 @@ class Quantiser:
         corrected = b - mean * own.scale * torch.exp2(shifts)
         self.constants[f"{number}.bias"] = _bias(corrected)
         self.steps.pop()
-        better = self._add(step)
+        better = self._append(step)
         after = _real(better.permute(0, 3, 1, 2).double(), own) - real.double()
         if float(after.square().sum()) < float(error.square().sum()):
             return better
@@ -224,31 +229,33 @@ class Quantiser:
         given = [self.ranges[read] for read in node.reads]
         ratios = tuple(s * own.scale / g.scale for s, g in zip(slopes, given, strict=True))
         factors, shift = fixed(ratios, 1 << 20)
-        offset = round((own.zero + lift * own.scale) * 2**shift) + ((1 << shift) >> 1)
+        offset = _start(own.zero + lift * own.scale, shift)
         offset -= sum(f * g.zero for f, g in zip(factors, given, strict=True))
         places = tuple(self.made[read] for read in node.reads)
-        return self._add(Mix(node.name, places, self._shape(node), factors, offset, shift))
+        return self._append(Mix(node.name, places, self._shape(node), factors, offset, shift))
 
     def _clip(self, i: int, node: Node, real: Tensor) -> Tensor:
         return self._mixed(i, node, (node.slope,), node.lift)
 
-    def _sum(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _add(self, i: int, node: Node, real: Tensor) -> Tensor:
         return self._mixed(i, node, (1.0, 1.0), 0.0)
 
     def _mul(self, i: int, node: Node, real: Tensor) -> Tensor:
         own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
         (factor,), shift = fixed((own.scale / (a.scale * g.scale),), 1 << 14)
-        offset = own.zero * 2**shift + ((1 << shift) >> 1)
+        offset = _start(own.zero, shift)
         places = tuple(self.made[read] for read in node.reads)
         zeros = (a.zero, g.zero)
-        return self._add(Gate(node.name, places, self._shape(node), zeros, factor, offset, shift))
+        return self._append(
+            Gate(node.name, places, self._shape(node), zeros, factor, offset, shift)
+        )
 
     def _swish(self, i: int, node: Node, real: Tensor) -> Tensor:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         (slope,), bend = fixed((255 / (6 * given.scale),), 1 << 20)
         (factor,), shift = fixed((own.scale / (255 * given.scale),), 1 << 13)
-        offset = own.zero * 2**shift + ((1 << shift) >> 1)
-        return self._add(Swish(node.name, (self.made[node.reads[0]],), self._shape(node),
+        offset = _start(own.zero, shift)
+        return self._append(Swish(node.name, (self.made[node.reads[0]],), self._shape(node),
                                given.zero, slope, (1 << bend) * 128, bend, factor, offset,
                                shift))  # fmt: skip
 
@@ -256,12 +263,12 @@ class Quantiser:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
-        offset = own.zero * 2**shift + ((1 << shift) >> 1) - factor * given.zero * count
-        return self._add(Mean(node.name, (self.made[node.reads[0]],), self._shape(node),
+        offset = _start(own.zero, shift) - factor * given.zero * count
+        return self._append(Mean(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
 
     def _max(self, i: int, node: Node, real: Tensor) -> Tensor:
-        return self._add(Largest(node.name, (self.made[node.reads[0]],), self._shape(node),
+        return self._append(Largest(node.name, (self.made[node.reads[0]],), self._shape(node),
                                  node.kernel, node.stride, node.pads))  # fmt: skip
 
     def _concat(self, i: int, node: Node, real: Tensor) -> Tensor:
@@ -272,11 +279,11 @@ class Quantiser:
                 places.append(self.made[read])
                 continue
             (factor,), shift = fixed((own.scale / given.scale,), 1 << 20)
-            offset = own.zero * 2**shift + ((1 << shift) >> 1) - factor * given.zero
+            offset = _start(own.zero, shift) - factor * given.zero
             shape = self._shape(self.graph.nodes[read])
-            self._add(Mix(node.name, (self.made[read],), shape, (factor,), offset, shift))
+            self._append(Mix(node.name, (self.made[read],), shape, (factor,), offset, shift))
             places.append(len(self.steps))
-        return self._add(Concat(node.name, tuple(places), self._shape(node)))
+        return self._append(Concat(node.name, tuple(places), self._shape(node)))
 
 
 def dense(weight: Tensor, groups: int) -> Tensor:
@@ -306,4 +313,4 @@ def _shifts(target: Tensor, offset: Tensor) -> Tensor:
 
 
 def _bias(b: Tensor) -> Tensor:
-    return torch.floor(b + 0.5).clamp(-(1 << 30), 1 << 30).to(torch.int32)
+    return round_half_up(b).clamp(-(1 << 30), 1 << 30).to(torch.int32)

@@ -21,9 +21,9 @@ from dfedge.int8.rounding import round_half_up
 EXACT_FLOAT = 1 << 24
 
 
-def _narrowed(total: Tensor, shift: int) -> Tensor:
-    """``clamp((total + 2^(shift-1)) >> shift, 0, 127)`` of float64."""
-    return round_half_up(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+def _floored(total: Tensor, shift: int) -> Tensor:
+    """``clamp(total >> shift, 0, 127)`` of float64: int8."""
+    return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
 
 
 @custom_op("dfedge::conv_scaled", mutates_args=())
@@ -46,7 +46,8 @@ def conv_scaled(
     total = F.conv2d(padded(x, geometry).to(dtype), kernel, None, geometry[2], groups=groups)
     total = nhwc(total, torch.float64) + b.double()
     total = torch.minimum(total.clamp(min=0), limit.double())
-    return _narrowed(total * lift.double(), shift)
+    total = round_half_up(total * lift.double() * 2.0**-shift)
+    return total.clamp(0, ACTIVATION_MAX).to(torch.int8)
 
 
 @conv_scaled.register_fake
@@ -60,8 +61,7 @@ def _(
 @custom_op("dfedge::scaled", mutates_args=())
 def scaled(a: Tensor, factor: int, offset: int, shift: int) -> Tensor:
     """``clamp((factor a + offset) >> shift, 0, 127)``: int8; the half is part of the offset."""
-    total = a.double() * factor + offset
-    return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+    return _floored(a.double() * factor + offset, shift)
 
 
 @scaled.register_fake
@@ -72,8 +72,7 @@ def _(a: Tensor, factor: int, offset: int, shift: int) -> Tensor:
 @custom_op("dfedge::mixed", mutates_args=())
 def mixed(a: Tensor, c: Tensor, factor: int, other: int, offset: int, shift: int) -> Tensor:
     """``clamp((factor a + other c + offset) >> shift, 0, 127)``: int8."""
-    total = a.double() * factor + c.double() * other + offset
-    return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+    return _floored(a.double() * factor + c.double() * other + offset, shift)
 
 
 @mixed.register_fake
@@ -90,8 +89,7 @@ def gated(
     Args:
         g: int8 [B, 1, 1, C], or like a.
     """
-    total = (a.double() - zero) * (g.double() - gate_zero) * factor + offset
-    return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+    return _floored((a.double() - zero) * (g.double() - gate_zero) * factor + offset, shift)
 
 
 @gated.register_fake
@@ -108,8 +106,7 @@ def swish(
     """Hard swish: int8 like a; see `dfedge.trunk.Swish`."""
     v = a.double() - zero
     t = torch.floor((v * slope + half) * 2.0**-bend).clamp(0, 255)
-    total = v * t * factor + offset
-    return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+    return _floored(v * t * factor + offset, shift)
 
 
 @swish.register_fake
@@ -125,8 +122,7 @@ def mean_scaled(
 ) -> Tensor:
     """``clamp((factor sum + offset) >> shift, 0, 127)`` over windows: int8 [B, H', W', C]."""
     total = F.avg_pool2d(nchw(x), (height, width), stride, divisor_override=1)
-    total = torch.floor((total * factor + offset) * 2.0**-shift)
-    return nhwc(total.clamp(0, ACTIVATION_MAX), torch.int8)
+    return nhwc(_floored(total * factor + offset, shift), torch.int8)
 
 
 @mean_scaled.register_fake
