@@ -1,16 +1,18 @@
 """What the native rendering asks of every runtime: one block of state, every method one call."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.calls import CallRunner
+from dfedge.device.native import table_of
 from dfedge.errors import DfedgeError
 from dfedge.native.glue import Glue
 from dfedge.native.program import Program
-from dfedge.native.table import ABI, ABI_NAME, make_table
+from dfedge.native.table import ABI, ABI_NAME
 from dfedge.state import State
 
 
@@ -29,7 +31,7 @@ def check_abi(bundle: Bundle, format: str) -> None:
         )
 
 
-class BlockRunner(ABC):
+class BlockRunner(CallRunner):
     """See `dfedge.device.runners.Runner`.
 
     Attributes:
@@ -39,9 +41,8 @@ class BlockRunner(ABC):
 
     def __init__(self, bundle: Bundle, glue: Glue) -> None:
         self.glue = glue
-        initial, plan = bundle.initial_state(), bundle.manifest.plan
-        ordered = {name: initial[name] for name in bundle.manifest.state_names}
-        self.program = Program(plan, make_table(plan, ordered))
+        initial, manifest = bundle.initial_state(), bundle.manifest
+        self.program = Program(manifest.plan, table_of(manifest, initial))
         self.set_state(initial)
 
     @abstractmethod
@@ -51,10 +52,6 @@ class BlockRunner(ABC):
     @abstractmethod
     def read(self) -> NDArray[np.uint8]:
         """The block as it is."""
-
-    @abstractmethod
-    def call(self, kind: str, x: NDArray[np.int8], *y: NDArray[np.int32]) -> list[NDArray[Any]]:
-        """Run a method; copies of its results."""
 
     def set_state(self, state: State) -> None:
         """Overwrite the whole state.
@@ -68,27 +65,8 @@ class BlockRunner(ABC):
         """A copy of the whole state."""
         return self.program.read(self.read())
 
-    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
-        """Scores [B, K]."""
-        (scores,) = self.call("infer", x)
-        return scores
-
     def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         """What each layer's anchors see, then the latent."""
         seen, latent = self.call("features", x)
         shape = len(x), *self.program.plan.latent_shape
         return [*self.program.by_layer(seen, len(x)), latent.reshape(shape)]
-
-    def train(
-        self, x: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch."""
-        scores, active = self.call("train", x, y)
-        return scores, active
-
-    def train_from(
-        self, z: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch of latents."""
-        scores, active = self.call("train_from", z, y)
-        return scores, active

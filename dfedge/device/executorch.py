@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.calls import CallRunner
 from dfedge.errors import DfedgeError
 from dfedge.quiet import quiet
 from dfedge.state import State
@@ -46,7 +47,7 @@ def open_methods(
     return methods, {(m.kind, m.batch): methods[m.name] for m in bundle.manifest.methods}
 
 
-class ExecuTorchRunner:
+class ExecuTorchRunner(CallRunner):
     """See `dfedge.device.runners.Runner`."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
@@ -63,31 +64,9 @@ class ExecuTorchRunner:
         values = self.methods["get_state"].execute([])
         return {name: v.numpy().copy() for name, v in zip(self.names, values, strict=True)}
 
-    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
-        """Scores [B, K]."""
-        (scores,) = self._run("infer", x)
-        return scores
-
-    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
-        """What each layer's anchors see, then the latent."""
-        return self._run("features", x)
-
-    def train(
-        self, x: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch."""
-        scores, active = self._run("train", x, y)
-        return scores, active
-
-    def train_from(
-        self, z: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch of latents."""
-        scores, active = self._run("train_from", z, y)
-        return scores, active
-
-    def _run(self, kind: str, *inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        results = self.calls[kind, len(inputs[0])].execute([to_tensor(array) for array in inputs])
+    def call(self, kind: str, x: NDArray[np.int8], *y: NDArray[np.int32]) -> list[NDArray[Any]]:
+        """Run a method; copies of its results."""
+        results = self.calls[kind, len(x)].execute([to_tensor(x), *map(to_tensor, y)])
         return [value.numpy().copy() for value in results]
 
 

@@ -7,13 +7,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.calls import CallRunner
 from dfedge.errors import DfedgeError
 from dfedge.state import State
 
 TYPES = {"tensor(int8)": np.int8, "tensor(int32)": np.int32}
 
 
-class OnnxRunner:
+class OnnxRunner(CallRunner):
     """See `dfedge.device.runners.Runner`."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
@@ -29,33 +30,11 @@ class OnnxRunner:
         """A copy of the whole state."""
         return {name: value.numpy().copy() for name, value in self.now.items()}
 
-    def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
-        """Scores [B, K]."""
-        (scores,) = self._run("infer", {"x": x})
-        return scores
-
-    def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
-        """What each layer's anchors see, then the latent."""
-        return self._run("features", {"x": x})
-
-    def train(
-        self, x: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch."""
-        scores, active = self._run("train", {"x": x, "y": y})
-        return scores, active
-
-    def train_from(
-        self, z: NDArray[np.int8], y: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Learn one batch of latents."""
-        scores, active = self._run("train_from", {"x": z, "y": y})
-        return scores, active
-
-    def _run(self, kind: str, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def call(self, kind: str, x: NDArray[np.int8], *y: NDArray[np.int32]) -> list[NDArray[Any]]:
         """One call over buffers bound by address; state that it rewrites changes sides after it."""
-        session = self.sessions[kind, len(inputs["x"])]
+        session = self.sessions[kind, len(x)]
         binding = session.io_binding()
+        inputs: dict[str, NDArray[Any]] = dict(zip("xy", (x, *y), strict=False))
         given = self.now | {name: to_value(array) for name, array in inputs.items()}
         for entry in session.get_inputs():
             binding.bind_ortvalue_input(entry.name, given[entry.name])

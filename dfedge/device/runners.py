@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError, unknown_name
-from dfedge.native.build import compiler
+from dfedge.native.build import REMEDY, compiler
 from dfedge.native.glue import lacking_compiler
 from dfedge.native.rendering import STOCK, format_of, is_native, native_of
 from dfedge.state import State
@@ -97,7 +97,7 @@ def check_runtimes(bundle: Bundle, names: list[str]) -> None:
 def remedy(runtime: str) -> str:
     """What brings a runtime that is not installed."""
     if runtime in COMPILED:
-        return "a C compiler (Debian: apt-get install gcc libc6-dev)"
+        return REMEDY
     lacking = lacking_compiler(runtime) if is_native(runtime) else None
     if lacking is not None:
         return lacking

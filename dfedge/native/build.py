@@ -19,6 +19,7 @@ SOURCES = Path(__file__).parent / "src"
 RUNNER = Path(__file__).parent / "run"
 """The command-line program dfedge-run."""
 COMPILERS = ("cc", "gcc", "clang")
+REMEDY = "a C compiler (Debian: apt-get install gcc libc6-dev)"
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"

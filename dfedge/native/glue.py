@@ -32,7 +32,7 @@ def cxx_compiler() -> str | None:
 def lacking_compiler(rendering: str) -> str | None:
     """What is missing here to compile the operations of a native rendering; None: nothing."""
     if build.compiler() is None:
-        return "a C compiler (Debian: apt-get install gcc libc6-dev)"
+        return build.REMEDY
     if rendering == "executorch-native" and cxx_compiler() is None:
         return CXX_REMEDY
     return None
