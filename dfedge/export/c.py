@@ -11,7 +11,7 @@ from dfedge.export.calls import LIBRARY
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
 from dfedge.native import build, sources
-from dfedge.native.program import Program
+from dfedge.native.program import CALLS, Program
 from dfedge.native.table import make_table
 from dfedge.target import load_target
 
@@ -36,7 +36,7 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     state = to_arrays(source.state)
     table = make_table(source.plan, state)
     program = Program(source.plan, table)
-    arenas = {m.name: program.arena_bytes(planned.CALLS[m.kind], m.batch) for m in source.methods}
+    arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
     batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
     target = load_target(source.target)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.export import planned
 from dfedge.export.formats import Source
 from dfedge.export.golden import to_arrays
 from dfedge.export.program import Method
-from dfedge.native.program import FEATURES, INFER, Program
+from dfedge.native.program import CALLS, FEATURES, INFER, Program
 from dfedge.native.table import ABI, ABI_NAME, make_table
 
 LIBRARY = {ABI_NAME: str(ABI)}
@@ -71,7 +70,7 @@ class Calls:
         plan = self.source.plan
         features = sum(layer.features for layer in plan.layers)
         for method in self.source.methods:
-            number, batch = planned.CALLS[method.kind], method.batch
+            number, batch = CALLS[method.kind], method.batch
             first, second = plan.classes, len(plan.layers)
             if number == FEATURES:
                 first, second = features, batch * math.prod(plan.latent_shape)

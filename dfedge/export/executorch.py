@@ -83,11 +83,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         manager = _lower(exported, buffers, source.alignment)
         (folder / PROGRAM).write_bytes(manager.buffer)
     progress("executorch", steps, steps)
-    memory = {
-        plan.name: MemoryPlan(*plan.non_const_buffer_sizes[1:3])
-        for plan in manager.executorch_program.execution_plan
-        if plan.name not in ("get_state", "set_state")
-    }
+    memory = memory_plans(manager)
     versions = {name: version(name) for name in ("torch", "executorch")}
     files = dict.fromkeys(memory, PROGRAM)
     footprints = {
@@ -97,6 +93,15 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         for method in source.methods
     }
     return Written(files, memory, "ExecuTorch's memory planner", versions, footprints)
+
+
+def memory_plans(manager: Any) -> dict[str, MemoryPlan]:
+    """What ExecuTorch planned for each method, but those that read and write the state."""
+    return {
+        plan.name: MemoryPlan(*plan.non_const_buffer_sizes[1:3])
+        for plan in manager.executorch_program.execution_plan
+        if plan.name not in ("get_state", "set_state")
+    }
 
 
 def _lower(exported: dict[str, Any], buffers: list[str], alignment: int) -> Any:

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfedge.bundle import MemoryPlan
 from dfedge.export import planned
 from dfedge.export.calls import LIBRARY, Call, Calls
-from dfedge.export.executorch import PROGRAM
+from dfedge.export.executorch import PROGRAM, memory_plans
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.native_op import NAMESPACE
 from dfedge.native.program import FEATURES, INFER
@@ -106,11 +105,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
         )
         (folder / PROGRAM).write_bytes(manager.buffer)
     progress("executorch-native", 1, 1)
-    memory = {
-        plan.name: MemoryPlan(*plan.non_const_buffer_sizes[1:3])
-        for plan in manager.executorch_program.execution_plan
-        if plan.name not in ("get_state", "set_state")
-    }
+    memory = memory_plans(manager)
     arenas = {name: plan.arena_bytes for name, plan in memory.items()}
     versions = LIBRARY | {name: version(name) for name in ("torch", "executorch")}
     return Written(

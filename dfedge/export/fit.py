@@ -9,7 +9,7 @@ from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
-from dfedge.native.rendering import is_native
+from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import obstacle
 from dfedge.plan import Plan
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
@@ -64,7 +64,7 @@ def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
     budget = budget_of(target, options.target, options.budget)
     plan = sized(run, options)
     why = obstacle(plan)
-    formats = [f for f in options.formats if why is None or not (f == "c" or is_native(f))]
+    formats = [f for f in options.formats if why is None or not by_interpreter(f)]
     if not formats:
         raise DfedgeError(f"the C interpreter does not know {why}; choose another --format")
     found = [_fit(plan, budget, format, options.train_layers, limit) for format in formats]

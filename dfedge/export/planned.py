@@ -31,16 +31,14 @@ from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank, blank_constants
 from dfedge.lower.state import State, changed_names, layer_of
 from dfedge.native.build import compiler
-from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
-from dfedge.native.rendering import is_native
+from dfedge.native.program import CALLS, Program
+from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import make_table, obstacle
 from dfedge.plan import Join, Layer, Plan
 from dfedge.quiet import quiet
 
 aten, ops = torch.ops.aten, torch.ops.dfedge
 
-CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
-"""Kinds of methods as the C interpreter numbers them."""
 FUSED = {ops.conv_back.default, ops.conv_sum.default}
 """Whose int32 result a fused kernel would narrow row by row: a byte a value."""
 VIEWS = {aten.view.default, aten.select.int, aten._unsafe_view.default, aten.alias.default}
@@ -88,7 +86,7 @@ def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
     Raises:
         UsageError: no such format.
     """
-    if format == "c" or is_native(format):
+    if by_interpreter(format):
         return native_arena(plan, method)
     return stock(plan, method, format, tile_bytes).lower_bound_bytes
 

@@ -12,6 +12,8 @@ from dfedge.plan import Plan
 
 INFER, TRAIN, TRAIN_FROM, FEATURES = range(4)
 """Kinds of calls, as ``dfedge.h`` numbers them."""
+CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
+"""By kind of method."""
 
 
 class Program:

@@ -19,6 +19,11 @@ def format_of(name: str) -> str:
     return name.removesuffix(NATIVE)
 
 
+def by_interpreter(format: str) -> bool:
+    """Whether the C interpreter runs a format's programs."""
+    return format == "c" or is_native(format)
+
+
 def is_native(name: str) -> bool:
     """Whether it is the name of a format's native rendering."""
     return name in map(native_of, RENDERED)

@@ -11,7 +11,7 @@ from dfedge.bundle import Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint
-from dfedge.native.rendering import is_native
+from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import obstacle
 from dfedge.profile.measure import Measured
 from dfedge.profile.rival import Rival
@@ -159,7 +159,7 @@ def _first(renderings: dict[str, Rendering]) -> str:
 
 def words(name: str, rendering: Rendering) -> str:
     """A rendering's name as reports have it."""
-    if name in ("native", "c") or is_native(name):
+    if name == "native" or by_interpreter(name):
         return name
     return f"stock, {name}{', computed' if rendering.planned else ''}"
 

@@ -11,7 +11,7 @@ from dfedge.export.program import Method
 from dfedge.int8.bounds import check_sizes
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
-from dfedge.native.rendering import is_native
+from dfedge.native.rendering import by_interpreter
 from dfedge.plan import Plan, Rule
 from dfedge.profile.compare import native, need_of, rivals_of
 from dfedge.profile.report import Rendering, Report, summary
@@ -52,7 +52,7 @@ def untrained(
             for kind, size in names
         })
         for format in formats
-        if format != "c" and not is_native(format)  # these are native
+        if not by_interpreter(format)  # these are native
     }  # fmt: skip
     renderings["native"] = native(plan, names)
     return summary(Report(
