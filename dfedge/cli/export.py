@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table, warn
-from dfedge.cli.options import Json, RunArg
+from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
 
 
 def run(
@@ -22,23 +22,13 @@ def run(
             help="Of onnx and executorch: stock operators, our own native ones, or both.",
         ),
     ] = "both",
-    target: Annotated[
-        str, typer.Option(help="The device: a name from dfedge targets, or a path .toml.")
-    ] = "host",
-    budget: Annotated[
-        str | None,
-        typer.Option(help="Arena and state together, as 256KB; what the target leaves a model."),
-    ] = None,
+    target: Target = "host",
+    budget: Budget = None,
     batch: Annotated[
         int, typer.Option(min=1, max=1024, help="The larger batch size; 1 is always there.")
     ] = 16,
-    rule: Annotated[
-        str | None,
-        typer.Option(help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
-    ] = None,
-    train_layers: Annotated[
-        str, typer.Option(help="all, or last:N: the layers below are frozen.")
-    ] = "all",
+    rule: DeviceRule = None,
+    train_layers: TrainLayers = "all",
     spare_classes: Annotated[
         int, typer.Option(min=0, max=4096, help="Anchor rows kept for classes to come.")
     ] = 0,

@@ -5,29 +5,19 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, say, table
-from dfedge.cli.options import Json, RunArg
+from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
 
 
 def run(
     run_folder: RunArg,
-    target: Annotated[
-        str, typer.Option(help="The device: a name from dfedge targets list, or a path .toml.")
-    ] = "host",
-    budget: Annotated[
-        str | None,
-        typer.Option(help="Arena and state together, as 256KB; what the target leaves a model."),
-    ] = None,
+    target: Target = "host",
+    budget: Budget = None,
     format: Annotated[
         list[str] | None,
         typer.Option("--format", help="c, executorch, onnx or litert; default: what it can open."),
     ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
-    ] = None,
-    train_layers: Annotated[
-        str, typer.Option(help="all, or last:N: the layers below are frozen.")
-    ] = "all",
+    rule: DeviceRule = None,
+    train_layers: TrainLayers = "all",
     json: Json = False,
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.

@@ -53,4 +53,16 @@ Shift = Annotated[
     str | None,
     typer.Option(help="Turn the images first: rotate:90, invert, or both joined by '+'."),
 ]
+Target = Annotated[
+    str, typer.Option(help="The device: a name from dfedge targets list, or a path .toml.")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(help="Arena and state together, as 256KB; what the target leaves a model."),
+]
+DeviceRule = Annotated[
+    str | None,
+    typer.Option("--rule", help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
+]
+TrainLayers = Annotated[str, typer.Option(help="all, or last:N: the layers below are frozen.")]
 SplitName = Annotated[str | None, typer.Option("--split", help="Which split of the data.")]
