@@ -1,7 +1,6 @@
 """report.html: one self-contained file; its plots are SVG inside it."""
 
 import html
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,14 @@ import numpy as np
 from dfedge.atomic import write_file
 from dfedge.continual.run import Run
 from dfedge.errors import DfedgeError
+from dfedge.page import start, svg
 
 WINDOW = 500
 """Samples over which the test-then-train curve is averaged."""
 KEPT = ("state", "replay", "guard")
 """What is kept between steps."""
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>dfedge continual: {stream}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto;
-padding: 0 1rem }}
-table {{ border-collapse: collapse }} td {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd }}
-td + td {{ text-align: right }} svg {{ max-width: 100%; height: auto }}
-</style>
+PAGE = """{start}
 <h1>Learning on the device: {stream}</h1>
 <p>Strategy <b>{strategy}</b> on {data}, {samples:,} samples in {steps:,} steps inside the exported
 int8 program, on {runtime}.</p>
@@ -75,6 +67,7 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
         for what, value in rows(result)
     )
     page = PAGE.format(
+        start=start(f"dfedge continual: {html.escape(result['stream'])}", 52),
         **{
             name: html.escape(str(result[name]))
             for name in ("stream", "strategy", "data", "runtime")
@@ -82,9 +75,9 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
         samples=result["samples"],
         steps=result["steps"],
         rows=cells,
-        matrix=_svg(_matrix(result)),
-        curves=_svg(_curves(run)),
-        memory=_svg(_memory(result)),
+        matrix=svg(_matrix(result)),
+        curves=svg(_curves(run)),
+        memory=svg(_memory(result)),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, page.encode())
@@ -146,9 +139,3 @@ def _memory(result: dict[str, Any]) -> Any:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("KiB")
     return figure
-
-
-def _svg(figure: Any) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return text.getvalue().split("?>", 1)[1].split(">", 1)[1]

@@ -1,7 +1,6 @@
 """report.html: one self-contained file; its plots are SVG inside it."""
 
 import html
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,13 @@ from matplotlib.figure import Figure
 
 from dfedge.atomic import write_file
 from dfedge.demo.route import Demo, Shown
+from dfedge.page import start, svg
 from dfedge.profile.chart import memory_figure
 
 WINDOW = 8
 """Steps over which the learning curve is averaged."""
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>dfedge demo</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
-padding: 0 1rem }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd;
-text-align: left }} td + td {{ text-align: right }} svg {{ max-width: 100%; height: auto }}
-</style>
+PAGE = """{start}
 <h1>Learning went on after export</h1>
 <p>A net trained upright, exported in int8, met the same digits turned ({shift}). It learned them
 inside the exported program: {samples:,} presentations of {images} images it had never seen, in
@@ -93,14 +85,15 @@ def write_report(demo: Demo, path: Path) -> None:
         f"{name}: {record.memory_source}" for name, record in demo.bundle.manifest.formats.items()
     )
     page = PAGE.format(
+        start=start("dfedge demo", 46),
         shift=shifted["kind"],
         samples=shifted["samples"],
         images=shifted["images"],
         steps=demo.summary["steps"],
         table=f"<table>{cells}</table>",
-        curve=_svg(_curve(demo)),
-        gallery=_svg(_gallery(demo.gallery)),
-        memory=_svg(memory_figure(demo.bundle.manifest)),
+        curve=svg(_curve(demo)),
+        gallery=svg(_gallery(demo.gallery)),
+        memory=svg(memory_figure(demo.bundle.manifest)),
         note=html.escape(f"Plans by {sources}."),
     )
     write_file(path, page.encode())
@@ -141,9 +134,3 @@ def _gallery(gallery: list[Shown]) -> Figure:
         axes.set_title(f"{shown.before} → {shown.after}", color="#2a7f3f" if good else "#c44e52")
         axes.set_axis_off()
     return figure
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return text.getvalue().split("?>", 1)[1].split(">", 1)[1]

@@ -1,25 +1,16 @@
 """report.html: the profile as one self-contained file; its charts are SVG inside it."""
 
 import html
-import io
 from pathlib import Path
 from typing import Any
 
 from dfedge.atomic import write_file
 from dfedge.footprint import Footprints
+from dfedge.page import start, svg
 from dfedge.profile.chart import bars, timeline
 from dfedge.profile.report import Report
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>dfedge profile</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto;
-padding: 0 1rem }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .7rem; border-bottom: 1px solid #ddd;
-text-align: right }} td:first-child, th:first-child {{ text-align: left }}
-svg {{ max-width: 100%; height: auto }}
-</style>
+PAGE = """{start}
 <h1>What {net} needs to learn</h1>
 <p>Rule {rule}; rendering: {rendering}. {target} leaves a model
 <span id="allowed">{allowed}</span> bytes.</p>
@@ -68,6 +59,7 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
         for name, rival in made.items()
     ]  # fmt: skip
     page = PAGE.format(
+        start=start("dfedge profile", 54, "td + td, th + th"),
         net=html.escape(report.net),
         rule=report.rule,
         rendering=html.escape(report.rendering),
@@ -76,8 +68,8 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
         verdict=_verdict(report),
         methods=_table(methods),
         rivals=_table(rivals) if rivals else f"<p>{html.escape(report.not_computed)}</p>",
-        timelines="".join(map(_svg, charts)) or "<p>No schedule: nothing was exported.</p>",
-        bars=_svg(bars(report)),
+        timelines="".join(map(svg, charts)) or "<p>No schedule: nothing was exported.</p>",
+        bars=svg(bars(report)),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, page.encode())
@@ -106,10 +98,3 @@ def _table(rows: list[tuple[str, str, dict[str, Any]]]) -> str:
         for words, key, values in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _svg(figure: Any) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
