@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dfedge.bundle import Bundle
-from dfedge.data.sources import load_split
+from dfedge.data.sources import load, load_split
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
 from dfedge.device.store import Job
@@ -40,6 +40,22 @@ def away(folder: Path) -> dict[str, str]:
     """An environment in which nothing of the checkout is on any path."""
     kept = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
     return kept | {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder)}
+
+
+def turned_digits(path: Path) -> Path:
+    """The digits' stream, turned by 90 degrees, as a file."""
+    stream = load("digits").splits["stream"]
+    np.savez(path, x=np.rot90(stream.x, axes=(1, 2)), y=stream.y)
+    return path
+
+
+def learned_here(bundle: Bundle, stream: Path, state: Path) -> str:
+    """The state's digest after 480 samples in ONNX Runtime."""
+    session = Session.open(bundle, "onnx", state)
+    rule, names = session.bundle.manifest.image, tuple("0123456789")
+    _, images = load_split(str(stream), None, rule, names, ("all",), None)
+    finetune(session, images, Job(stream.name, "all", "", 0, 16, 480))
+    return session.digest()
 
 
 def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
@@ -87,10 +103,7 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
     subprocess.run(
         [*pip, str(wheel), "tflite-runtime==2.14.0", "numpy<2"], check=True, capture_output=True
     )
-    from dfedge.data.sources import load
-
-    stream = load("digits").splits["stream"]
-    np.savez(tmp_path / "stream.npz", x=np.rot90(stream.x, axes=(1, 2)), y=stream.y)
+    stream = turned_digits(tmp_path / "stream.npz")
 
     def dfedge(*args: str) -> dict:
         done = subprocess.run(
@@ -106,22 +119,13 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
     learned = dfedge("finetune", where, "--data", "stream.npz", "--samples", "480",
                      "--state", "learned")  # fmt: skip
     assert learned["runtime"] == "litert"
-    session = Session.open(bundle, "onnx", tmp_path / "here")
-    rule = session.bundle.manifest.image
-    wanted = ("all",)
-    _, images = load_split(
-        str(tmp_path / "stream.npz"), None, rule, tuple("0123456789"), wanted, None
-    )
-    finetune(session, images, Job("stream.npz", "all", "", 0, 16, 480))
-    assert learned["state_sha256"] == session.digest()
+    assert learned["state_sha256"] == learned_here(bundle, stream, tmp_path / "here")
 
 
 def test_device_environment_without_torch_predicts_evaluates_and_learns(
     wheel: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     bin_folder = environment(tmp_path / "env", f"{wheel}[onnx]")
-    from dfedge.data.sources import load
-
     digits = load("digits")
     for name in ("stream", "test"):
         split = digits.splits[name]
@@ -167,3 +171,32 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
     )  # fmt: skip
     assert missing.returncode == 1
     assert "pip install scikit-learn" in missing.stderr
+
+
+def test_executorch_without_torch_holds_the_same_bits_and_learns(
+    wheel: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The package for its C++ core alone; the native rendering calls it by ctypes."""
+    bin_folder = environment(tmp_path / "env", str(wheel))
+    pip = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    constraints = ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *constraints, "--no-deps", "executorch"], check=True, capture_output=True)
+    absent = subprocess.run([str(bin_folder / "python"), "-c", "import torch"], capture_output=True)
+    assert absent.returncode != 0
+    stream = turned_digits(tmp_path / "stream.npz")
+
+    def dfedge(*args: str) -> dict:
+        done = subprocess.run(
+            [str(bin_folder / "dfedge"), *args, "--json"],
+            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    where = str(bundle.folder)
+    verified = dfedge("verify", where, "--runtime", "executorch-native")
+    assert verified["runtimes"] == {"executorch-native": bundle.manifest.golden_sha256}
+    learned = dfedge("finetune", where, "--data", stream.name, "--samples", "480",
+                     "--runtime", "executorch", "--state", "learned")  # fmt: skip
+    assert learned["runtime"] == "executorch-native"
+    assert learned["state_sha256"] == learned_here(bundle, stream, tmp_path / "here")

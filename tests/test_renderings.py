@@ -4,6 +4,8 @@ import ctypes
 import dataclasses
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ def test_manifest_names_library_and_version_and_one_plan_for_each_rendering(
 ) -> None:
     for format in RENDERED:
         stock, native = (bundle.format(name) for name in (format, native_of(format)))
-        assert native.versions[ABI_NAME] == "1"
+        assert native.versions[ABI_NAME] == "2"
         assert ABI_NAME not in stock.versions
         assert native.memory.keys() == stock.memory.keys()
         for name, plan in native.memory.items():
@@ -76,13 +78,13 @@ def test_session_picks_the_native_rendering_and_says_so(format: str, bundle: Bun
 def test_stock_runs_where_the_library_is_missing_or_of_another_version(
     format: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = of_version(bundle, "2")
+    other = of_version(bundle, "3")
     opened = open_best(other, format)
     assert opened.name == format
     (note,) = opened.notes
     assert note.startswith(f"{format}: stock rendering, because the native one cannot be used: ")
-    assert "for version 2 of the native library, this dfedge has 1; export again" in note
-    with pytest.raises(DfedgeError, match="are for version 2 of the native library"):
+    assert "for version 3 of the native library, this dfedge has 2; export again" in note
+    with pytest.raises(DfedgeError, match="are for version 3 of the native library"):
         open_runner(other, native_of(format))
     if format == "onnx":
         monkeypatch.setenv("CC", "no-such-compiler")
@@ -269,3 +271,26 @@ def test_executorch_plans_training_in_the_memory_of_inference(tmp_path: Path) ->
     assert arena["infer_b16"] <= arena["train_b16"] <= 1.008 * arena["infer_b16"]
     assert (tmp_path / "program.pte").stat().st_size < 20_000  # a table and a node a method
     assert {Method("train", 1), Method("infer", 16)} <= set(kept)
+
+
+def test_program_learns_by_the_c_interface_without_numpy(bundle: Bundle, tmp_path: Path) -> None:
+    """examples/no_numpy.py: neither torch nor NumPy nor dfedge in the process."""
+    rng = np.random.default_rng(0)
+    height, width, _ = bundle.manifest.plan.input_shape
+    x = rng.integers(0, 256, (40, height, width, 1), dtype=np.uint8)
+    y = rng.integers(0, 10, 40).astype(np.uint8)
+    head = np.array([0x803, *x.shape[:3]], ">i4").tobytes()
+    (tmp_path / "images").write_bytes(head + x.tobytes())
+    (tmp_path / "labels").write_bytes(np.array([0x801, 40], ">i4").tobytes() + y.tobytes())
+    files = [tmp_path / name for name in ("images", "labels", "learned")]
+    script = Path(__file__).parent.parent / "examples" / "no_numpy.py"
+    library = glue.executorch().path
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", script, library, bundle.folder, *files],
+        capture_output=True, text=True, check=True, env={},
+    )  # fmt: skip
+    assert "of 40 recognised before they were learned" in done.stdout
+    runner = open_runner(bundle, "native")
+    for image, label in zip(x, y, strict=True):
+        runner.train((image[None] >> 1).astype(np.int8), np.array([label], np.int32))
+    assert files[2].read_bytes() == runner.program.state.tobytes()

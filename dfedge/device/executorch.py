@@ -28,30 +28,19 @@ def use_threads(count: int) -> None:
         portable_lib._unsafe_reset_threadpool(count)
 
 
-def open_methods(
-    bundle: Bundle, format: str, threads: int
-) -> tuple[dict[str, Any], dict[tuple[str, int], Any]]:
-    """All methods of a format's program: by name, and by kind and batch size.
-
-    Raises:
-        DfedgeError: executorch refuses the program.
-    """
-    use_threads(threads)
-    files = set(bundle.format(format).files.values())
-    path = bundle.folder / files.pop()
-    try:
-        program = Runtime.get().load_program(path, verification=Verification.Minimal)
-        methods = {name: program.load_method(name) for name in program.method_names}
-    except RuntimeError as error:
-        raise DfedgeError(f"{path}: executorch refuses it: {error}") from error
-    return methods, {(m.kind, m.batch): methods[m.name] for m in bundle.manifest.methods}
-
-
 class ExecuTorchRunner(CallRunner):
     """See `dfedge.device.runners.Runner`."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        self.methods, self.calls = open_methods(bundle, "executorch", threads)
+        use_threads(threads)
+        (file,) = set(bundle.format("executorch").files.values())
+        path = bundle.folder / file
+        try:
+            program = Runtime.get().load_program(path, verification=Verification.Minimal)
+            self.methods = {name: program.load_method(name) for name in program.method_names}
+        except RuntimeError as error:
+            raise DfedgeError(f"{path}: executorch refuses it: {error}") from error
+        self.calls = {(m.kind, m.batch): self.methods[m.name] for m in bundle.manifest.methods}
         self.names = bundle.manifest.state_names
         self.set_state(bundle.initial_state())
 

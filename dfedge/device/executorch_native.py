@@ -1,5 +1,12 @@
-"""ExecuTorch, native rendering: one block of state that all methods share."""
+"""ExecuTorch, native rendering, in its C++ runtime: no torch, nothing of its Python package.
 
+What is called by ctypes stands in ``dfedge/native/ops/open.h``.  All methods share one block of
+state and one arena.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,10 +14,17 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.device.block import BlockRunner, check_abi
-from dfedge.device.executorch import open_methods, to_tensor
+from dfedge.errors import DfedgeError
 from dfedge.native import glue
+from dfedge.native.program import CALLS
 
 FORMAT = "executorch-native"
+
+
+class Buffer(ctypes.Structure):
+    """``dfe_buffer``."""
+
+    _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
 class ExecuTorchNativeRunner(BlockRunner):
@@ -18,25 +32,49 @@ class ExecuTorchNativeRunner(BlockRunner):
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         check_abi(bundle, FORMAT)
-        library = glue.executorch()  # before any method is loaded
-        self.methods, self.calls = open_methods(bundle, FORMAT, threads)
+        library = glue.executorch()
+        self.names = {(m.kind, m.batch): m.name for m in bundle.manifest.methods}
+        (file,) = set(bundle.format(FORMAT).files.values())
+        path, status = bundle.folder / file, ctypes.c_int()
+        self.handle = library.library.dfe_open(str(path).encode(), ctypes.byref(status))
+        if not self.handle:
+            raise DfedgeError(f"{path}: executorch refuses it: error {status.value:#x}")
+        weakref.finalize(self, library.library.dfe_close, self.handle)
         super().__init__(bundle, library)
 
     def write(self, block: NDArray[np.uint8]) -> None:
         """Overwrite the block."""
-        self.methods["set_state"].execute([to_tensor(block)])
+        self.run("set_state", [block], [np.empty(1, np.int32)])
 
     def read(self) -> NDArray[np.uint8]:
         """The block as it is."""
-        (block,) = self.methods["get_state"].execute([])
-        copy: NDArray[np.uint8] = block.numpy().copy()
-        return copy
+        block: NDArray[np.uint8] = np.empty_like(self.program.state)
+        self.run("get_state", [], [block])
+        return block
 
     def call(self, kind: str, x: NDArray[np.int8], *y: NDArray[np.int32]) -> list[NDArray[Any]]:
-        """Run a method; copies of its results."""
-        given = [to_tensor(x), *map(to_tensor, y)]
-        try:
-            results = self.calls[kind, len(x)].execute(given)
-        except RuntimeError as error:
-            raise self.glue.reason(error) from error
-        return [value.numpy().copy() for value in results]
+        """Run a method; its results."""
+        results = self.program.results(CALLS[kind], len(x))
+        labels = [np.ascontiguousarray(v, np.int32) for v in y]
+        given: list[NDArray[Any]] = [np.ascontiguousarray(x, np.int8), *labels]
+        self.run(self.names[kind, len(x)], given, results)
+        return results
+
+    def run(
+        self, method: str, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]
+    ) -> None:
+        """Call a method by its name; ``results`` are overwritten.
+
+        Raises:
+            DfedgeError: it was refused.
+        """
+        status = self.glue.library.dfe_run(
+            self.handle, method.encode(), *_buffers(given), *_buffers(results)
+        )
+        if status:
+            raise self.glue.reason(f"{method}: executorch refuses it: error {status:#x}")
+
+
+def _buffers(arrays: Sequence[NDArray[Any]]) -> tuple[ctypes.Array[Buffer], int]:
+    found = [Buffer(array.ctypes.data, array.nbytes) for array in arrays]
+    return (Buffer * len(found))(*found), len(found)

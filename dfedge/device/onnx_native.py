@@ -53,5 +53,5 @@ class OnnxNativeRunner(BlockRunner):
         try:
             session.run_with_iobinding(binding)
         except Exception as error:
-            raise self.glue.reason(error) from error
+            raise self.glue.reason(f"{type(error).__name__}: {error}") from error
         return [value.numpy().copy() for value in results]

@@ -31,12 +31,14 @@ NATIVE = "native"
 """The runtime that needs no program of its own: it interprets the plan of any bundle."""
 NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
 
-PACKAGES = {
-    "onnx": ("onnxruntime",),
-    "executorch": ("executorch",),
-    "litert": ("ai_edge_litert", "tflite_runtime"),
+PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "onnx": (("onnxruntime",),),
+    "onnx-native": (("onnxruntime",),),
+    "executorch": (("executorch", "torch"),),
+    "executorch-native": (("executorch",),),
+    "litert": (("ai_edge_litert",), ("tflite_runtime",)),
 }
-"""Runtime -> the Python packages that it may be, the first being preferred."""
+"""Runtime -> the Python packages that it needs, in each of the ways to have it."""
 
 
 class Runner(Protocol):
@@ -75,9 +77,9 @@ def installed(runtime: str) -> bool:
     """Whether the runtime's package can be imported here and a compiler that it needs is found."""
     if runtime in COMPILED:
         return compiler() is not None
-    if is_native(runtime):
-        return lacking_compiler(runtime) is None and installed(format_of(runtime))
-    return any(find_spec(package) is not None for package in PACKAGES[runtime])
+    if is_native(runtime) and lacking_compiler(runtime) is not None:
+        return False
+    return any(all(map(find_spec, packages)) for packages in PACKAGES[runtime])
 
 
 def check_runtimes(bundle: Bundle, names: list[str]) -> None:
@@ -101,8 +103,9 @@ def remedy(runtime: str) -> str:
     lacking = lacking_compiler(runtime) if is_native(runtime) else None
     if lacking is not None:
         return lacking
-    runtime = format_of(runtime)
-    return f"pip install 'dfedge[{runtime}]'"
+    if runtime == "executorch-native":
+        return "pip install --no-deps 'executorch>=1.5' (its C++ core; torch is not needed)"
+    return f"pip install 'dfedge[{format_of(runtime)}]'"
 
 
 def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:

@@ -1,8 +1,9 @@
 """ExecuTorch, native rendering: every method one operation over one shared block of state.
 
-The block, uint8, is laid out as `dfedge.native.table` says.  The program carries no first state: a
-session loads all methods and then calls set_state.  Images and labels stay in the caller's memory;
-all else that a call needs is in the arena, as ExecuTorch plans it.
+No operator of ExecuTorch's own is called, so its C++ core alone runs such a program.  The block,
+uint8, is laid out as `dfedge.native.table` says.  The program carries no first state: a session
+loads all methods and then calls set_state.  Images and labels stay in the caller's memory; all else
+that a call needs is in the arena, as ExecuTorch plans it.
 """
 
 from importlib.metadata import version
@@ -68,11 +69,11 @@ class GetBlock(nn.Module):
 
     def forward(self) -> Tensor:
         """A copy."""
-        return self.block.state.clone()
+        return getattr(torch.ops, NAMESPACE).read(self.block.state)
 
 
 class SetBlock(nn.Module):
-    """``(state) -> its first byte``."""
+    """``(state) -> its bytes``, int32 [1]; a state that learning can never reach is refused."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -80,8 +81,7 @@ class SetBlock(nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         """Overwrite it."""
-        self.block.state.copy_(state)
-        return state[:1] + 0
+        return getattr(torch.ops, NAMESPACE).write(self.block.program, self.block.state, state)
 
 
 def write(source: Source, folder: Path, progress: Progress) -> Written:

@@ -21,8 +21,10 @@ SCHEMAS = {
         "Tensor program, Tensor state, Tensor x, int seen_bytes, int latent_bytes, int arena_bytes",
         3,
     ),
+    "read": ("Tensor state", 1),
+    "write": ("Tensor program, Tensor(s!) state, Tensor block", 1),
 }  # fmt: skip
-"""Name -> arguments, and how many tensors come back, the arena last."""
+"""Name -> arguments, and how many tensors come back; the arena last, where there is one."""
 
 
 def _infer(program: Tensor, state: Tensor, x: Tensor, classes: int, arena: int) -> list[Tensor]:
@@ -43,14 +45,24 @@ def _features(
     return [_new(x, torch.int8, seen), _new(x, torch.int8, latent), _new(x, torch.uint8, arena)]
 
 
+def _read(state: Tensor) -> Tensor:
+    return torch.empty_like(state)
+
+
+def _write(program: Tensor, state: Tensor, block: Tensor) -> Tensor:
+    return _new(block, torch.int32, 1)
+
+
 def _new(like: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
     return like.new_empty(shape, dtype=dtype)
 
 
-SHAPES: dict[str, Callable[..., list[Tensor]]] = {
+SHAPES: dict[str, Callable[..., Tensor | list[Tensor]]] = {
     "infer": _infer,
     "train": _train,
     "features": _features,
+    "read": _read,
+    "write": _write,
 }
 
 

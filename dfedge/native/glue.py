@@ -40,7 +40,8 @@ def lacking_compiler(rendering: str) -> str | None:
 
 @cache
 def executorch() -> "Glue":
-    """Compile, load and register the operations; ExecuTorch must be imported already.
+    """Compile, load and register the operations, with ExecuTorch's C++ runtime: neither torch nor
+    ExecuTorch's Python package is imported.
 
     Raises:
         DfedgeError: no compiler, no package, or the names are taken.
@@ -52,7 +53,7 @@ def executorch() -> "Glue":
             "install g++), or choose the stock rendering"
         )
     if spec is None or not spec.submodule_search_locations:
-        raise DfedgeError("executorch is not installed; pip install 'dfedge[executorch]'")
+        raise DfedgeError("executorch is not installed; pip install --no-deps 'executorch>=1.5'")
     package = Path(spec.submodule_search_locations[0])
     include, core = package / "include", package / "lib" / "libexecutorch.so"
     if not core.is_file():
@@ -60,8 +61,15 @@ def executorch() -> "Glue":
     headers = [include, include / "executorch" / "runtime" / "core" / "portable_type" / "c10"]
     command = [compiler, *CXX_FLAGS, *EXECUTORCH_FLAGS, f"-I{build.SOURCES}"]
     command += [word for path in headers for word in ("-isystem", str(path))]
-    glue = _load(command, "executorch.cpp", [core], [package / "version.py"])
-    status = glue.library.dfe_register()
+    sources = ["executorch.cpp", "open.cpp"]
+    glue = _load(command, sources, [core], [package / "version.py"])
+    library = glue.library
+    library.dfe_open.restype = ctypes.c_void_p
+    library.dfe_open.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    library.dfe_close.argtypes = [ctypes.c_void_p]
+    buffers = ctypes.c_void_p, ctypes.c_int32
+    library.dfe_run.argtypes = [ctypes.c_void_p, ctypes.c_char_p, *buffers, *buffers]
+    status = library.dfe_register()
     if status:
         why = "another library has their names" if status == REGISTERED else f"error {status:#x}"
         raise DfedgeError(f"executorch refuses the native operations: {why}")
@@ -76,7 +84,7 @@ def onnxruntime() -> "Glue":
         DfedgeError: no compiler.
     """
     command = [build.required_compiler(), *build.FLAGS, f"-I{build.SOURCES}"]
-    return _load(command, "onnxruntime.c", [], [])
+    return _load(command, ["onnxruntime.c"], [], [])
 
 
 class Glue:
@@ -94,16 +102,19 @@ class Glue:
         except (OSError, AttributeError) as error:
             raise DfedgeError(f"{path}: is no library of native operations: {error}") from error
 
-    def reason(self, error: Exception) -> DfedgeError:
-        """Why the last call was refused: the interpreter's own words where it was asked."""
+    def reason(self, runtimes: str) -> DfedgeError:
+        """Why the last call was refused: the interpreter's own words, else the runtime's."""
         status = self.library.dfe_last_status()
-        return DfedgeError(STATUS[status] if status else f"{type(error).__name__}: {error}")
+        return DfedgeError(STATUS[status] if status else runtimes)
 
 
-def _load(command: list[str], source: str, libraries: list[Path], made_for: list[Path]) -> Glue:
+def _load(
+    command: list[str], sources: list[str], libraries: list[Path], made_for: list[Path]
+) -> Glue:
     """Against the kernels and other libraries, anew where a file that it was made for changes."""
     kernels = build.library()
     files = [*sorted(SOURCES.iterdir()), *build.compiled_files(build.SOURCES), *made_for]
     linked = [str(path) for path in (kernels, *libraries)]
-    name = f"libdfedge_{source.partition('.')[0]}.so"
-    return Glue(build.once([*command, *linked], [SOURCES / source], files, name))
+    linked += [f"-Wl,-rpath,{path.parent}" for path in libraries]  # known there by name alone
+    name = f"libdfedge_{sources[0].partition('.')[0]}.so"
+    return Glue(build.once([*command, *linked], [SOURCES / path for path in sources], files, name))

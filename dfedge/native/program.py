@@ -84,7 +84,7 @@ class Program:
 
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K] of x [B, H, W, C]."""
-        scores = np.empty((len(x), self.plan.classes), np.int32)
+        (scores,) = self.results(INFER, len(x))
         self._call("dfe_infer", INFER, x, scores)
         return scores
 
@@ -92,19 +92,25 @@ class Program:
         self, x: NDArray[np.int8], y: NDArray[np.int32], latent: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch of images, or of latents: scores before it [B, K], active samples [L]."""
-        scores = np.empty((len(x), self.plan.classes), np.int32)
-        active = np.empty(len(self.plan.layers), np.int32)
-        labels = np.ascontiguousarray(y, np.int32)
         name, call = ("dfe_step_from", TRAIN_FROM) if latent else ("dfe_step", TRAIN)
+        scores, active = self.results(call, len(x))
+        labels = np.ascontiguousarray(y, np.int32)
         self._call(name, call, x, labels, scores, active)
         return scores, active
 
     def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         """What each layer's anchors see, [B, d] a layer, then the latent."""
-        seen = np.empty(len(x) * sum(layer.features for layer in self.plan.layers), np.int8)
-        latent = np.empty((len(x), *self.plan.latent_shape), np.int8)
+        seen, latent = self.results(FEATURES, len(x))
         self._call("dfe_features", FEATURES, x, seen, latent)
         return [*self.by_layer(seen, len(x)), latent]
+
+    def results(self, call: int, batch: int) -> list[NDArray[Any]]:
+        """What a call writes, empty: scores and active samples, or all features and the latent."""
+        if call == FEATURES:
+            seen = batch * sum(layer.features for layer in self.plan.layers)
+            return [np.empty(seen, np.int8), np.empty((batch, *self.plan.latent_shape), np.int8)]
+        scores = np.empty((batch, self.plan.classes), np.int32)
+        return [scores] if call == INFER else [scores, np.empty(len(self.plan.layers), np.int32)]
 
     def by_layer(self, seen: NDArray[np.int8], batch: int) -> list[NDArray[np.int8]]:
         """What ``dfe_features`` wrote, [B, d] a layer."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dfedge.errors import DfedgeError
 from dfedge.plan import Conv, Layer, Plan
 
-ABI = 1
+ABI = 2
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 ALIGN = 4

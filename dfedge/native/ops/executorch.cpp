@@ -8,9 +8,7 @@
 
 #include <cstring>
 
-extern "C" {
-#include "dfedge.h"
-}
+#include "open.h"
 
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
@@ -54,6 +52,23 @@ void features(KernelRuntimeContext &context, Span<EValue *> v) {
     finish(context, DFE_FEATURES, v[2], given);
 }
 
+/* read(state) -> a copy of the block */
+void read(KernelRuntimeContext &, Span<EValue *> v) {
+    dfe_buffer state = buffer(v[0]);
+    std::memcpy(buffer(v[1]).at, state.at, static_cast<size_t>(state.bytes));
+}
+
+/* write(program, state, block) -> how many bytes were written, after a check of every value */
+void write(KernelRuntimeContext &context, Span<EValue *> v) {
+    dfe_buffer state = buffer(v[1]), block = buffer(v[2]);
+    auto program = static_cast<const dfe_program *>(buffer(v[0]).at);
+    last = reinterpret_cast<uintptr_t>(block.at) % DFE_ALIGN ? DFE_MISALIGNED : dfe_check(program);
+    if (last == DFE_OK) last = dfe_check_state(program, block.at);
+    if (last != DFE_OK) return context.fail(Error::InvalidArgument);
+    std::memcpy(state.at, block.at, static_cast<size_t>(state.bytes));
+    *static_cast<int32_t *>(buffer(v[3]).at) = static_cast<int32_t>(state.bytes);
+}
+
 }  // namespace
 
 extern "C" {
@@ -65,11 +80,13 @@ int dfe_register(void) {
         Kernel("dfedge_native::infer.out", infer),
         Kernel("dfedge_native::train.out", train),
         Kernel("dfedge_native::features.out", features),
+        Kernel("dfedge_native::read.out", read),
+        Kernel("dfedge_native::write.out", write),
     };
     for (const Kernel &known : executorch::runtime::get_registered_kernels())
         if (std::strncmp(known.name_, "dfedge_native::", 15) == 0)
             return static_cast<int>(Error::RegistrationAlreadyRegistered);
-    return static_cast<int>(executorch::runtime::register_kernels({kernels, 3}));
+    return static_cast<int>(executorch::runtime::register_kernels({kernels, 5}));
 }
 
 /* The dfe_status of the last call, told once. */

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 1
+#define DFE_ABI 2
 
 enum dfe_status {
     DFE_OK,
