@@ -1,4 +1,6 @@
-"""The exported C, compiled for other processors and run in QEMU: it learns the same bytes there."""
+"""A thousand training steps: the same bytes in every runtime, and in the exported C on processors
+that QEMU emulates.
+"""
 
 import dataclasses
 import os
@@ -19,19 +21,21 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
-from dfedge.device.runners import open_runner
+from dfedge.device.runners import RUNTIMES, open_runner
 from dfedge.errors import DfedgeError
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
 from dfedge.native.program import Program
+from dfedge.state import digest
 from dfedge.target import load_target
+from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 ROOT = Path(__file__).parent.parent
 MAIN = Path(__file__).parent / "on_device" / "main.c"
-STEPS = 874  # the stream's 437 turned digits, twice
+STEPS = 1000  # over the stream's 437 turned digits
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:
@@ -45,16 +49,35 @@ pytestmark = needs(build.COMPILERS[0])
 
 
 @pytest.fixture(scope="session")
-def mcu(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A net of 3,528 weights as C for the Cortex-M4."""
+def mcu_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A net of 3,528 weights."""
 
     def make(folder: Path) -> None:
-        run = folder.with_name("mcu-run")
         net = str(ROOT / "examples" / "mcu_net.toml")
-        train(TrainOptions(net=net, qat=True, settings=SHORT), run)
-        export(Run.open(run), ExportOptions(("c",), "mps2-an386", batch=1), folder)
+        train(TrainOptions(net=net, qat=True, settings=SHORT), folder)
+
+    return Run.open(once(tmp_path_factory, "mcu-run", make))
+
+
+@pytest.fixture(scope="session")
+def mcu(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
+    """As C for the Cortex-M4."""
+
+    def make(folder: Path) -> None:
+        export(mcu_run, ExportOptions(("c",), "mps2-an386", batch=1), folder)
 
     return Bundle.open(once(tmp_path_factory, "mcu", make))
+
+
+@pytest.fixture(scope="session")
+def everywhere(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
+    """The same in every other format."""
+
+    def make(folder: Path) -> None:
+        formats = tuple(name for name in RUNTIMES if name != "c")
+        export(mcu_run, ExportOptions(formats, batch=1), folder)
+
+    return Bundle.open(once(tmp_path_factory, "everywhere", make))
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,19 @@ def host(mcu: Bundle) -> Host:
         i = number % len(x)
         runner.train(x[i : i + 1], y[i : i + 1])
     return Host(before, right(), runner.program)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("runtime", [name for name in (*RUNTIMES, "pytorch") if name != "c"])
+def test_every_runtime_learns_to_the_same_bytes(
+    runtime: str, everywhere: Bundle, host: Host
+) -> None:
+    reference = runtime == "pytorch"
+    runner = TorchRunner(everywhere) if reference else open_runner(everywhere, runtime)
+    x, y = images(everywhere, "stream")
+    for number in range(STEPS):
+        i = number % len(x)
+        runner.train(x[i : i + 1], y[i : i + 1])
+    assert digest(runner.get_state()) == digest(host.program.read())
 
 
 def data(bundle: Bundle, folder: Path) -> Path:
@@ -248,6 +284,19 @@ def test_dfedge_run_learns_saves_and_goes_on_to_the_same_state_without_python(
     told = subprocess.run([dfedge_run, "memory", net], check=True, capture_output=True, text=True)
     arena = mcu.manifest.formats["c"].memory["train_b1"].arena_bytes
     assert f"batch 1: arena of train {arena} B" in told.stdout
+
+
+def test_dfedge_run_learns_to_the_same_bytes(
+    dfedge_run: Path, mcu: Bundle, host: Host, tmp_path: Path
+) -> None:
+    stream = turned(mcu, "stream")
+    order = np.arange(STEPS) % len(stream)
+    x, y = stream.x[order, ..., 0], stream.y[order].astype(np.uint8)
+    files = [idx(tmp_path / "x", x), idx(tmp_path / "y", y)]
+    command = [dfedge_run, "train", mcu.folder / "c" / "net.dfe", *files]
+    state = ["--state", tmp_path / "learned", "--batch", "1"]
+    subprocess.run([*command, *state], check=True, capture_output=True)
+    assert (tmp_path / "learned").read_bytes()[12:] == host.program.state.tobytes()
 
 
 def test_dfedge_run_names_what_it_cannot_use_and_leaves_the_state(
