@@ -17,7 +17,11 @@ def run(
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
     data_dir: DataDir = None,
     learn: Annotated[
-        str, typer.Option(help="head; last:K, the last K blocks as well; or all of them.")
+        str,
+        typer.Option(
+            help="head; heads:NAME,NAME, a head that sees these layers too; last:K, the last K "
+            "blocks as well; or all of them."
+        ),
     ] = "head",
     mean: Annotated[
         str, typer.Option(help="Of the images that the net was trained on: 0.49,0.48,0.45.")
