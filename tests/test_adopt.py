@@ -239,6 +239,41 @@ def test_fit_leaves_out_the_interpreter(dfedge, tmp_path: Path) -> None:
     assert fitted.json["onnx"]["batch"] >= 1
 
 
+def test_fit_tries_what_should_learn_and_marks_what_fits(dfedge, weights: None) -> None:
+    given = ("fit", "foreign_nets:residual", "--adopt", "--data", "digits", "--samples", "500")
+    tried = ("--learn", "head", "--learn", "all", "--learn", "last:9", "--shift", "rotate:45")
+    done = dfedge(*given, *tried, "--format", "onnx", "--budget", "48KB", "--json")
+    head, everything, beyond = done.json["choices"]
+    assert head["before"] + 0.1 < head["after"] < everything["after"]
+    assert head["original_before"] > 0.9
+    assert head["state_bytes"] < everything["state_bytes"]
+    assert head["constants_bytes"] > everything["constants_bytes"] == 0
+    assert (head["fits"], everything["fits"], beyond["fits"]) == (True, False, False)
+    assert "the net has 3 blocks" in beyond["refused"]
+    assert done.json["best"] == "head"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--adopt"], 2, "--adopt needs --data"),
+        (["--adopt", "--data", "digits", "--samples", "1000"], 1, "at most --samples 5"),
+        (
+            ["--adopt", "--data", "digits", "--samples", "99", "--learn", "tail"],
+            2,
+            "unknown --learn 'tail'",
+        ),
+        (["--adopt", "--data", "digits", "--shift", "melt"], 2, "melt"),
+    ],
+)
+def test_fit_refuses_what_it_cannot_try(
+    dfedge, weights: None, options: list[str], code: int, said: str
+) -> None:
+    done = dfedge("fit", "foreign_nets:residual", *options)
+    assert done.code == code, done.err
+    assert said in done.err
+
+
 def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_path: Path) -> None:
     split = load("digits").cut(0).splits["train"]
     ones = split.x[split.y == 1][:10]

@@ -50,7 +50,7 @@ def run(
 
     keep_freed_memory()
     options = AdoptOptions(
-        model, data, data_dir, learn, _numbers("--mean", mean), _numbers("--std", std), recipe,
+        model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), recipe,
         test_samples, seed,
     )  # fmt: skip
     with progress() as watch:
@@ -76,7 +76,12 @@ def run(
     say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """Read ``0.49,0.48,0.45``.
+
+    Raises:
+        UsageError: something else.
+    """
     from dfedge.errors import UsageError
 
     try:
