@@ -115,7 +115,7 @@ def speaker(given: Given) -> dict[str, Any]:
 
     The memory leaves the host with 2,000 utterances of the other speakers.  How many, the passes
     and the rate (an eighth) were chosen on the three that are not reported.  Two nets that were
-    trained with the speaker on the host, beside all others: ``heard_the_same`` with the 25
+    trained with the speaker on the host, beside all others: ``heard_the_same`` with the 20
     utterances a digit that the device hears, ``heard_all`` with the tested ones too.
     """
     epochs, rows = given.size(None, {"epochs": 2, "qat_epochs": 1}), {}
