@@ -19,7 +19,7 @@ REMEDIES = {
     "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
     "transpose": "export the net with channels first, [B, C, H, W], and no Transpose in it",
     "cond": "a net must run the same operations whatever it sees",
-    "controlflow": "a net must run the same operations whatever it sees",
+    "control flow": "a net must run the same operations whatever it sees",
     "scaleddotproductattention": "attention has no integer form here",
     "quantizelinear": "give the float model that it was made from; dfedge quantises it itself",
     "qlinear": "give the float model that it was made from; dfedge quantises it itself",
