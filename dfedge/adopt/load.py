@@ -9,8 +9,9 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from dfedge.adopt.graph import Graph
+from dfedge.adopt.onnx_graph import load_onnx
 from dfedge.adopt.read import read
-from dfedge.adopt.read_onnx import load_onnx, read_onnx
+from dfedge.adopt.read_onnx import read_onnx
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
 

@@ -261,6 +261,8 @@ class Translation(Generic[K]):
         more = ceil and any(rest % stride[0] for rest in left)
         if stride[0] != stride[1] or more or dilation != (1, 1):
             raise self.refusal("a pool with unequal strides, ceil_mode or dilation", "plain pools")
+        if any(pad >= kernel[i // 2] for i, pad in enumerate(pads)):
+            raise self.refusal("a pool with windows that see padding alone", "less padding")
         if op == "mean" and any(pads):
             raise self.refusal("average pool with padding", "average pool without padding")
         sides = _windows((height, width), kernel, stride[0], pads)
