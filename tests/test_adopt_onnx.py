@@ -22,6 +22,8 @@ from dfedge.adopt.load import load_graph
 from dfedge.adopt.onnx_graph import load_onnx
 from dfedge.adopt.read_onnx import read_onnx
 from dfedge.errors import DfedgeError
+from dfedge.int8.ops import trunk as ops
+from dfedge.int8.stock import trunk as stock
 from dfedge.learn.run import Run
 from dfedge.quiet import quiet
 
@@ -492,3 +494,34 @@ def test_data_that_do_not_lie_beside_the_file_are_missed(exported, tmp_path: Pat
     shutil.copy(path, tmp_path / "net.onnx")
     with pytest.raises(DfedgeError, match=r"cannot be read as an ONNX file.*\.data file beside it"):
         load_onnx(tmp_path / "net.onnx")
+
+
+# -- integers ------------------------------------------------------------------------------------
+
+
+def test_paddings_of_other_frameworks_lose_nothing_in_integers(tmp_path: Path) -> None:
+    """Uneven ones, around what is signed and what is not."""
+    same = {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
+    nodes = [op("Conv", "x", "w", out="a", **same), op("HardSwish", "a", out="s"),
+             op("Conv", "s", "w", out="c", group=4, pads=[0, 1, 2, 1]), op("Relu", "c", out="r"),
+             op("MaxPool", "r", out="p", kernel_shape=[3, 3], auto_pad="SAME_LOWER"),
+             op("Conv", "p", "v", out="g", pads=[0, 0, 1, 1]),
+             op("MaxPool", "g", out="y", kernel_shape=[2, 2], pads=[1, 0, 0, 1])]  # fmt: skip
+    held = {"w": rand(4, 1, 3, 3), "v": rand(4, 4, 2, 2), "last": rand(4, 10)}
+    ends = [op("GlobalAveragePool", "y", out="m"), op("Flatten", "m", out="f"),
+            op("Gemm", "f", "last", out="scores")]  # fmt: skip
+    (tmp_path / "net.onnx").write_bytes(model([*nodes, *ends], held, shape=["b", 1, 8, 8]))
+    found = adopt(AdoptOptions(str(tmp_path / "net.onnx"), "digits"), tmp_path / "run")
+    assert len(found.losses) == 7
+    assert min(loss.snr for loss in found.losses) > 30, found.losses
+
+
+def test_uneven_paddings_are_the_same_in_stock_operators() -> None:
+    numbers = np.random.default_rng(0)
+    x = torch.from_numpy(numbers.integers(0, 128, (2, 7, 6, 4), np.int8))
+    w = torch.from_numpy(numbers.integers(-127, 128, (9, 4, 5), np.int8))
+    b, lift = torch.zeros(5, dtype=torch.int32), torch.ones(5, dtype=torch.int32)
+    given = (x, w, b, lift, lift << 17, 10, [3, 3, 2, 0, 2, 1, 0, 0])
+    assert torch.equal(ops.conv_scaled(*given), stock.conv_scaled(*given))
+    window = [3, 2, 2, 0, 2, 1, 0]
+    assert torch.equal(ops.max_window(x, window), stock.max_window(x, window))
