@@ -8,7 +8,7 @@ import pytest
 from test_adopt import adopted_run, weights  # noqa: F401  fixtures
 
 from dfedge.learn.explain import Lost
-from dfedge.learn.loss_chart import BAR, MARKED, losses_figure
+from dfedge.learn.loss_chart import BAR, MARKED, MOST, losses_figure
 from dfedge.learn.run import Run
 
 
@@ -36,10 +36,11 @@ def test_an_adopted_run_is_drawn_again(dfedge, adopted_run: Run, tmp_path: Path)
 
 
 def test_the_lowest_bars_are_marked_and_names_may_repeat() -> None:
-    values = [30.0, 12.0, 25.0, 28.0, 5.0, 20.0]
+    values = [30.0, 12.0, 25.0, 226.4, 5.0, 20.0]
     axes = losses_figure([Lost("same", snr) for snr in values]).axes[0]
     colours = [bar.get_facecolor() for bar in axes.patches]
-    assert [bar.get_width() for bar in axes.patches] == values
+    assert [bar.get_width() for bar in axes.patches] == [30.0, 12.0, 25.0, MOST, 5.0, 20.0]
+    assert "above 100" in [text.get_text() for text in axes.texts]
     marked = [values[i] for i, colour in enumerate(colours) if colour == colours[4]]
     assert marked == [12.0, 5.0, 20.0]
     assert len({*colours}) == 2 and BAR != MARKED

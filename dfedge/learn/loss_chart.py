@@ -7,6 +7,8 @@ from dfedge.page import figure
 
 LOW = 3
 """Results of the lowest ratios that are marked."""
+MOST = 100
+"""dB at which a bar is cut off: beyond it a result is exact but for float's own rounding."""
 BAR, MARKED = "#4c72b0", "#c44e52"
 
 
@@ -22,10 +24,11 @@ def losses_figure(losses: list[Lost]) -> Any:
     worst = sorted(places, key=lambda i: losses[i].snr)[: min(LOW, len(losses) - 1)]
     bars = axes.barh(
         places,
-        [lost.snr for lost in losses],
+        [min(lost.snr, MOST) for lost in losses],
         color=[MARKED if i in worst else BAR for i in places],
     )
-    axes.bar_label(bars, [f"{lost.snr:.1f}" for lost in losses], padding=3, fontsize="small")
+    labels = [f"{lost.snr:.1f}" if lost.snr <= MOST else f"above {MOST}" for lost in losses]
+    axes.bar_label(bars, labels, padding=3, fontsize="small")
     axes.set_yticks(places, [lost.name for lost in losses], fontsize="small")
     axes.invert_yaxis()
     axes.margins(y=0.01)
