@@ -471,6 +471,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "across samples": (classifier(op("Reshape", "x", "to"), held={"to": np.array([1, -1, 8, 8])}),
                        "across samples"),
+    "biases of another net": (classifier(op("Conv", "x", "w", "b"), held=W | {"b": rand(2)}),
+                              "Conv with 2 numbers.*1, one a channel"),
+    "a bound for each": (classifier(op("Clip", "x", "low"), held={"low": rand(8)}), "Clip"),
     "a whole plane": (classifier(op("Add", "x", "plane"), held={"plane": rand(8, 8)}),
                       "one number, or one a channel"),
 }  # fmt: skip
@@ -486,6 +489,21 @@ def test_what_cannot_be_adopted_gets_one_clear_error(dfedge, tmp_path: Path, nam
     assert re.search(said, " ".join(result.err.split())), result.err
     assert "Traceback" not in result.err and result.err.count("error:") == 1
     assert not out.exists()
+
+
+def test_damaged_files_are_read_or_refused(exported, tmp_path: Path) -> None:
+    content, numbers = exported("small", "torchscript").read_bytes(), np.random.default_rng(0)
+    path, refused = tmp_path / "net.onnx", 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in numbers.integers(0, len(content), 4):
+            damaged[place] = numbers.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            assert read_onnx(load_onnx(path), 10).nodes[-1].shape == (10, 1, 1)
+        except DfedgeError:
+            refused += 1
+    assert 0 < refused < 150
 
 
 def test_data_that_do_not_lie_beside_the_file_are_missed(exported, tmp_path: Path) -> None:

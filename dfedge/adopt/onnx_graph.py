@@ -57,7 +57,8 @@ class OnnxGraph(Translation[str]):
             DfedgeError: not one input, or not float images of one size.
         """
         for weight in self.model.initializer:
-            self.hold(weight.name, numpy_helper.to_array(weight))
+            with foreign(f"the net's {weight.name}", "a tensor", "export the net anew"):
+                self.hold(weight.name, numpy_helper.to_array(weight))
         given = [value for value in self.model.input if value.name not in self.constants]
         if len(given) != 1:
             names = ", ".join(f"'{value.name}'" for value in given) or "nothing"

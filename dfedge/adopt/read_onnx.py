@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import onnx
+from torch import Tensor
 
 from dfedge.adopt.graph import Graph, Op
 from dfedge.adopt.onnx_graph import FLOATS, OnnxGraph
@@ -91,8 +92,10 @@ class _Reader(OnnxGraph):
 
     def bounded(self) -> None:
         """Clip, with bounds as attributes or inputs."""
-        low, high = self.setting("min", 1, -math.inf), self.setting("max", 2, math.inf)
-        self.clip(self.operand(0), 1, 0, float(low), float(high))
+        bounds = self.setting("min", 1, -math.inf), self.setting("max", 2, math.inf)
+        if any(isinstance(bound, Tensor) and bound.numel() != 1 for bound in bounds):
+            raise self.refusal("Clip with a bound for each value", "one number")
+        self.clip(self.operand(0), 1, 0, float(bounds[0]), float(bounds[1]))
 
     def hard_sigmoid(self) -> None:
         """HardSigmoid."""

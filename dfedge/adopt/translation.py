@@ -137,6 +137,9 @@ class Translation(Generic[K]):
             raise self.refusal(f"{self.site.what} with a result {list(shape)}", "larger images")
         reads = tuple(self.value(key).number for key in given)
         node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
+        if len(node.bias) not in (0, shape[0]):
+            what = f"{self.site.what} with {len(node.bias)} numbers"
+            raise self.refusal(what, f"{shape[0]}, one a channel")
         if not all(bool(torch.isfinite(part).all()) for part in (node.weight, node.bias)):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
