@@ -298,7 +298,7 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
         ("foreign_nets:no_net", [], 1, "returned int"),
         ("foreign_nets:nowhere", [], 1, "nowhere"),
         ("no_such_module:net", [], 1, "no_such_module"),
-        ("net.onnx", [], 2, "ONNX files are not read"),
+        ("missing.onnx", [], 2, "no such file"),
         ("missing.pt2", [], 2, "no such file"),
         ("foreign_nets", [], 2, "package.module:function"),
         ("foreign_nets:small", ["--learn", "tail"], 2, "unknown --learn 'tail'; known: all, head"),
