@@ -1,6 +1,6 @@
 """Two foreign nets adopted: int8 against float, the same bits, and a shift learned on the device.
 
-    python examples/experiments/adopt_nets.py resnet8 --minutes 2.5       # trains it, by bp
+    python examples/experiments/adopt_nets.py resnet8 --minutes 20        # trains it, by bp
     python examples/experiments/adopt.py resnet8 frozen                   # float, int8, each dB
     python examples/experiments/adopt.py resnet8 verify                   # bits, arena and state
     python examples/experiments/adopt.py resnet8 shift                    # 1,000 labelled samples
@@ -8,9 +8,10 @@
     python examples/experiments/adopt.py mobilenet_v2 memory              # at 128 x 128
 
 The same for mobilenet_v2.  A shift is learned from 1,000 labelled samples, 5,000 presentations in
-batches of 16: by dfedge's integer step (in the C interpreter; every runtime computes the same bytes:
-`verify`), and by AdamW in float PyTorch on the same part of the net, at the better of the rates tried, judged on
-the very test samples: the comparison leans to back-propagation.  Results: results/adopt.json.
+batches of 16: by dfedge's integer step (in the C interpreter; every runtime computes the same
+bytes: `verify`), and by AdamW in float PyTorch on the same part of the net, at the better of the
+rates tried, judged on the very test samples: the comparison leans to back-propagation.  Results:
+results/adopt.json.
 """
 
 import argparse
