@@ -152,7 +152,7 @@ def narrower(plan: Plan, part: int, whole: int) -> Plan:
     for layer in plan.layers:
         narrow = _narrower(layer, given, part, whole)
         layers.append(narrow)
-        given = narrow.ends.channels
+        given = narrow.hands_on[2]
     return replace(plan, layers=tuple(layers))
 
 
