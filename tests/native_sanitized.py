@@ -7,6 +7,7 @@ beyond it is seen.
 
 import ctypes
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,21 @@ class Buffer(ctypes.Structure):
     _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
+@cache
 def program_of(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
-    """A random net at its first state; every other one stands on a frozen trunk."""
+    """A random net; every other one stands on a frozen trunk."""
     drawn, constants = draw_adopted(seed) if seed % 2 else (draw(seed), {})
     state, given = (
         {name: value.numpy() for name, value in tensors.items()}
         for tensors in (drawn.state, constants)
     )
-    program = Program(drawn.plan, make_table(drawn.plan, state, given), library)
-    program.write(state)
+    return Program(drawn.plan, make_table(drawn.plan, state, given), library), drawn
+
+
+def fresh(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
+    """At its first state."""
+    program, drawn = program_of(seed, library)
+    program.write({name: value.numpy() for name, value in drawn.state.items()})
     return program, drawn
 
 
@@ -65,7 +72,7 @@ def damage(library: ctypes.CDLL) -> int:
     """Change one word of a table and run it; the number of tables that were not refused."""
     rng, ran = np.random.default_rng(0), 0
     for number in range(DAMAGED):
-        program, _ = program_of(number % NETS, library)
+        program, _ = fresh(number % NETS, library)
         words = program.table.words
         low, high = ((-3, 300), (-(1 << 31), 1 << 31))[number // NETS % 2]
         words[rng.integers(0, len(words) - constant_words(program))] = rng.integers(low, high)
@@ -86,7 +93,7 @@ def main() -> None:
         for level in range(len(levels(library))):
             if library.dfe_use_level(level):
                 continue
-            program, drawn = program_of(seed, library)
+            program, drawn = fresh(seed, library)
             x = rng.integers(0, 128, (drawn.batch, *drawn.plan.input_shape), np.int8)
             live = np.flatnonzero(drawn.state["live"].numpy())
             y = rng.choice(live, drawn.batch).astype(np.int32)
