@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_no_two_values_that_are_alive_share_a_byte(seed: int) -> None:
     sizes = [math.prod(step.shape) for step in trunk.steps]
     last = {read: i for i, step in enumerate(trunk.steps) for read in step.reads}
     for i in range(len(trunk.steps) - 1):
-        assert 0 <= offsets[i] and offsets[i] + sizes[i] <= size
+        assert offsets[i] >= 0 and offsets[i] + sizes[i] <= size
         for j in range(i + 1, min(last.get(i + 1, i), len(trunk.steps) - 2) + 1):
             apart = offsets[i] + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
             over = last[i + 1] == j and i + 1 in trunk.steps[j].reads and (
@@ -127,9 +128,9 @@ def test_no_two_values_that_are_alive_share_a_byte(seed: int) -> None:
 def chain(side: int, *channels: int) -> tuple[Trunk, dict[str, torch.Tensor]]:
     """1 x 1 convolutions, one after the other."""
     steps, constants = [], {}
-    for i, (given_, out) in enumerate(zip(channels, channels[1:], strict=False)):
+    for i, (seen, out) in enumerate(pairwise(channels)):
         steps.append(Convolve(str(i), (i,), (side, side, out), (1, 1), 1, (0,) * 4, False, 7))
-        constants[f"{i}.weight"] = torch.ones((1, given_, out), dtype=torch.int8)
+        constants[f"{i}.weight"] = torch.ones((1, seen, out), dtype=torch.int8)
         for name, value in (("bias", 0), ("lift", 1), ("limit", 1 << 14)):
             constants[f"{i}.{name}"] = torch.full((out,), value, dtype=torch.int32)
     return Trunk((side, side, channels[0]), tuple(steps)), constants
@@ -175,8 +176,9 @@ def test_a_damaged_step_is_refused(name: str, value: int) -> None:
 def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:
     trunk, constants = chain(4, 3, 8, 8)
     drawn = under(trunk)
-    for name, value in (("0.bias", 1 << 31), ("1.lift", 129), ("1.limit", -1), ("0.limit", 1 << 15)):
-        low = torch.full_like(constants[name], value if value < 1 << 31 else -(1 << 31))
+    wrong = {"0.bias": -(1 << 31), "1.lift": 129, "1.limit": -1, "0.limit": 1 << 15}
+    for name, value in wrong.items():
+        low = torch.full_like(constants[name], value)
         with pytest.raises(DfedgeError, match="cannot hold"):
             program_of(drawn, constants | {name: low})
     for factors, offset in (((1 << 24, 1 << 20), 0), ((1 << 20,), 2_100_000_000)):

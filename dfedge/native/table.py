@@ -25,6 +25,7 @@ STEERING = (
 )  # fmt: skip
 """Tensors of the whole net."""
 
+
 @dataclass(frozen=True)
 class Table:
     """What the interpreter needs to know of a net.

@@ -1,10 +1,9 @@
-"""A frozen trunk as the C interpreter reads it: rows of ``dfe_frozen``, and one block of constants."""
+"""A frozen trunk as the C interpreter reads it: rows of ``dfe_frozen``, and its constants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.errors import DfedgeError
