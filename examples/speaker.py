@@ -29,10 +29,10 @@ def main(out: Path, who: str, epochs: int | None) -> None:
         stream=f"new-user:speaker={who},utterances=5+20",
         data="fsdd",
         strategy="balanced",
-        budget=1 << 20,
-        remember=500,
+        budget=1 << 22,
+        remember=2000,
         replayed=15,
-        passes=2,
+        passes=8,
         offset=3,
     )
     session = Session.open(bundle, state=out / "state", initial=True)

@@ -17,6 +17,7 @@ from dfedge.adopt.fold import fold
 from dfedge.adopt.load import load_model
 from dfedge.adopt.quantise import dense
 from dfedge.adopt.read import read
+from dfedge.adopt.taps import with_taps
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load
 from dfedge.device.evaluate import evaluate
@@ -141,12 +142,30 @@ def test_a_saved_export_is_adopted_like_the_function(adopted_run: Run, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("name", "learn"), [("small", "last:1"), ("residual", "last:1"), ("residual", "all")]
+    ("name", "learn"),
+    [
+        ("small", "last:1"),
+        ("small", "heads:stem,project,top"),
+        ("residual", "last:1"),
+        ("residual", "all"),
+    ],
 )
 def test_blocks_start_where_the_net_was(name: str, learn: str, tmp_path: Path) -> None:
     found = adopt(AdoptOptions(f"foreign_nets:{name}", "digits", learn=learn), tmp_path / "run")
     assert found.accuracy >= found.float_accuracy - 0.02
     assert (found.run.plan.trunk is None) == (learn == "all")
+
+
+def test_taps_leave_the_scores_and_bring_every_layer_to_one_size() -> None:
+    x = torch.rand(64, 1, 8, 8)
+    graph = fold(read(load_model("foreign_nets:small", (8, 8, 1)), 10))
+    wanted = graph.result(x)
+    tapped = with_taps(graph, ["stem", "project"], x)
+    assert torch.equal(tapped.result(x), wanted)
+    vector = tapped.result(x, len(tapped.nodes) - 2)
+    assert vector.shape == (64, 24 + 8 + 8, 1, 1)
+    tops = [part.amax() for part in vector.split([24, 8, 8], 1)]
+    assert all(0.2 < top / tops[0] <= 1.01 for top in tops)
 
 
 def test_int8_is_within_a_point_of_float(adopted_run: Run) -> None:
@@ -251,6 +270,41 @@ def test_profile_knows_the_interpreters_arena_of_an_adopted_net(
     assert profiled.json["not_computed"] == "no rivals of an adopted net"
 
 
+def test_fit_tries_what_should_learn_and_marks_what_fits(dfedge, weights: None) -> None:
+    given = ("fit", "foreign_nets:residual", "--adopt", "--data", "digits", "--samples", "500")
+    tried = ("--learn", "head", "--learn", "all", "--learn", "last:9", "--shift", "rotate:45")
+    done = dfedge(*given, *tried, "--format", "onnx", "--budget", "48KB", "--json")
+    head, everything, beyond = done.json["choices"]
+    assert head["before"] + 0.1 < head["after"] < everything["after"]
+    assert head["original_before"] > 0.9
+    assert head["state_bytes"] < everything["state_bytes"]
+    assert head["constants_bytes"] > everything["constants_bytes"] == 0
+    assert (head["fits"], everything["fits"], beyond["fits"]) == (True, False, False)
+    assert "the net has 3 blocks" in beyond["refused"]
+    assert done.json["best"] == "head"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--adopt"], 2, "--adopt needs --data"),
+        (["--adopt", "--data", "digits", "--samples", "1000"], 1, "at most --samples 5"),
+        (
+            ["--adopt", "--data", "digits", "--samples", "99", "--learn", "tail"],
+            2,
+            "unknown --learn 'tail'",
+        ),
+        (["--adopt", "--data", "digits", "--shift", "melt"], 2, "melt"),
+    ],
+)
+def test_fit_refuses_what_it_cannot_try(
+    dfedge, weights: None, options: list[str], code: int, said: str
+) -> None:
+    done = dfedge("fit", "foreign_nets:residual", *options)
+    assert done.code == code, done.err
+    assert said in done.err
+
+
 def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_path: Path) -> None:
     split = load("digits").cut(0).splits["train"]
     ones = split.x[split.y == 1][:10]
@@ -282,7 +336,10 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
         ("foreign_nets:small", ["--learn", "last:0"], 2, "known"),
         ("foreign_nets:small", ["--learn", "last:9"], 2, "at most: --learn last:1"),
         ("foreign_nets:small", ["--learn", "all"], 2, "at most"),
-        ("foreign_nets:small", ["--learn", "heads:a,b"], 2, "not there yet"),
+        ("foreign_nets:small", ["--learn", "heads:"], 2, "known: all, head, heads:NAME,NAME"),
+        ("foreign_nets:small", ["--learn", "heads:top,b"], 2, "layer 'b'; known: .*top"),
+        ("foreign_nets:small", ["--learn", "heads:top,top"], 2, "'top' is there twice"),
+        ("foreign_nets:small", ["--learn", "heads:last"], 2, "is what the scores see"),
         ("foreign_nets:small", ["--mean", "1,2"], 2, "1 numbers each"),
         ("foreign_nets:small", ["--std", "x"], 2, "numbers joined by commas"),
         ("foreign_nets:small", ["--recipe", "none"], 2, "unknown recipe"),

@@ -14,11 +14,12 @@ from dfedge.adopt.load import load_model
 from dfedge.adopt.normalised import normalised
 from dfedge.adopt.quantise import Loss, Quantiser
 from dfedge.adopt.read import read
+from dfedge.adopt.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule, to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import SETS, load
-from dfedge.errors import DfedgeError, UsageError, unknown_name
+from dfedge.errors import DfedgeError, unknown_name
 from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Calibration, Run, RunPlan
@@ -44,7 +45,7 @@ class AdoptOptions:
 
     Attributes:
         model: see `dfedge.adopt.load`.
-        learn: ``head``, ``last:K`` or ``all``.
+        learn: ``head``, ``heads:NAME,NAME``, ``last:K`` or ``all``.
         mean, std: of the images that the net was trained on, one number a channel, in 0..1.
         recipe: of `calibrate/`.
         test_samples: of the test split, drawn from the seed, that are measured; 0: all.
@@ -87,7 +88,7 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     Raises:
         UsageError, DfedgeError: what cannot be adopted, with the reason; nothing is written then.
     """
-    count = _blocks(options.learn)
+    count, taps = _choice(options.learn)
     recipe = load_recipe(options.recipe)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DfedgeError(f"{out} exists and is not empty; choose another --out")
@@ -102,12 +103,15 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
         )
     graph = fold(normalised(graph, options.mean, options.std))
     check_inside(graph)
-    tail = tail_of(graph)
-    units = [] if count == 0 else last_blocks(graph, tail, count)
     train = data.split("train")[1]
     order = shuffled(len(train), options.seed, 0, min(len(train), 2 * ANCHOR_SAMPLES))
     few = train.take(order[: recipe.samples])
     x = torch.from_numpy(to_input(few.x))
+    seen = pixels(x.permute(0, 3, 1, 2))
+    if taps:
+        graph = with_taps(graph, taps, seen)
+    tail = tail_of(graph)
+    units = [] if count == 0 else last_blocks(graph, tail, count)
     quantiser = Quantiser(graph, recipe)
     end = units[0].reads if units else tail.features
     trunk: Trunk | None = None
@@ -118,7 +122,6 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
         to_samples(train.take(part), "cpu", trunk, quantiser.constants)
         for part in (order[:half], order[half:])
     )
-    seen = pixels(torch.from_numpy(to_input(few.x)).permute(0, 3, 1, 2))
     learned = make_net(graph, tail, units, trunk, data.shape, len(data.classes), seen)
     anchored(learned, own, held_out, recipe)
     net = learned.net
@@ -158,20 +161,20 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     return Adopted(run, exact, found, quantiser.losses, learned.names, list(net.counted))
 
 
-def _blocks(learn: str) -> int | None:
-    """How many blocks learn beside the head; None: all.
+def _choice(learn: str) -> tuple[int | None, list[str]]:
+    """How many blocks learn beside the head, None being all; and the names of taps.
 
     Raises:
         UsageError: another word.
     """
     if learn in ("head", "all"):
-        return 0 if learn == "head" else None
-    kind, _, count = learn.partition(":")
-    if kind == "heads":
-        raise UsageError("--learn heads:…: anchors at several taps are not there yet; use last:K")
-    if kind != "last" or not count.isdecimal() or int(count) < 1:
-        raise unknown_name("--learn", learn, ["head", "last:K", "all"])
-    return int(count)
+        return 0 if learn == "head" else None, []
+    kind, _, what = learn.partition(":")
+    if kind == "heads" and what:
+        return 0, what.split(",")
+    if kind != "last" or not what.isdecimal() or int(what) < 1:
+        raise unknown_name("--learn", learn, ["head", "heads:NAME,NAME", "last:K", "all"])
+    return int(what), []
 
 
 @torch.no_grad()

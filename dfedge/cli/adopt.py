@@ -17,7 +17,11 @@ def run(
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
     data_dir: DataDir = None,
     learn: Annotated[
-        str, typer.Option(help="head; last:K, the last K blocks as well; or all of them.")
+        str,
+        typer.Option(
+            help="head; heads:NAME,NAME, a head that sees these layers too; last:K, the last K "
+            "blocks as well; or all of them."
+        ),
     ] = "head",
     mean: Annotated[
         str, typer.Option(help="Of the images that the net was trained on: 0.49,0.48,0.45.")
@@ -46,7 +50,7 @@ def run(
 
     keep_freed_memory()
     options = AdoptOptions(
-        model, data, data_dir, learn, _numbers("--mean", mean), _numbers("--std", std), recipe,
+        model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), recipe,
         test_samples, seed,
     )  # fmt: skip
     with progress() as watch:
@@ -72,7 +76,12 @@ def run(
     say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """Read ``0.49,0.48,0.45``.
+
+    Raises:
+        UsageError: something else.
+    """
     from dfedge.errors import UsageError
 
     try:

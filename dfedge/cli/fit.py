@@ -1,15 +1,23 @@
 """``dfedge fit``."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say, table
-from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.options import Budget, DataDir, DeviceRule, Json, Target, TrainLayers
+from dfedge.errors import UsageError
+
+if TYPE_CHECKING:
+    from dfedge.export.choose import Choice, Question
 
 
 def run(
-    run_folder: RunArg,
+    what: Annotated[
+        str,
+        typer.Argument(help="The folder made by dfedge train or adopt; with --adopt a MODEL."),
+    ],
     target: Target = "host",
     budget: Budget = None,
     format: Annotated[
@@ -18,6 +26,24 @@ def run(
     ] = None,
     rule: DeviceRule = None,
     train_layers: TrainLayers = "all",
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Try what of a foreign net should learn: see dfedge adopt."),
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="--adopt: the data that it knows.")] = None,
+    data_dir: DataDir = None,
+    shift: Annotated[
+        str, typer.Option(help="--adopt: what the device will meet: rotate:30, invert.")
+    ] = "rotate:30",
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(help="--adopt: choices to try; default: head, last:1 to last:3, all."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=16, help="--adopt: labelled samples that the device will have.")
+    ] = 1000,
+    mean: Annotated[str, typer.Option(help="--adopt: as dfedge adopt takes it.")] = "",
+    std: Annotated[str, typer.Option(help="--adopt: likewise.")] = "",
     json: Json = False,
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.
@@ -25,16 +51,41 @@ def run(
     Computed from the schedule of the step, without an export; batches up to 64. The export holds
     the program to the same budget and has the last word.
 
-    [bold]Example:[/] dfedge fit out/digits --target nrf52840
+    With --adopt: try which part of a trained torch net should learn. Every choice learns a shift of
+    the data; the table shows what it gains, forgets and costs, and what fits.
+
+    [bold]Examples:[/] dfedge fit out/digits --target nrf52840
+
+    dfedge fit nets:mine --adopt --data cifar10 --shift rotate:30 --budget 512KB
     """
+    from dfedge.target import load_target
+
+    formats = tuple(format or load_target(target).runtimes)
+    if not adopt:
+        _sizes(Path(what), formats, target, budget, rule, train_layers, json)
+        return
+    if data is None:
+        raise UsageError("--adopt needs --data: what the net was trained on")
+    from dfedge.adopt.adopt import AdoptOptions
+    from dfedge.cli.adopt import numbers
+    from dfedge.export.choose import LEARN, Question
+
+    model = AdoptOptions(what, data, data_dir, mean=numbers("--mean", mean),
+                         std=numbers("--std", std))  # fmt: skip
+    tried = tuple(learn or LEARN)
+    _choices(Question(model, tried, shift, samples, target, budget, formats[0]), json)
+
+
+def _sizes(
+    run_folder: Path, formats: tuple[str, ...], target: str, budget: str | None, rule: str | None,
+    train_layers: str, json: bool,
+) -> None:  # fmt: skip
     import msgspec
 
     from dfedge.export.fit import fit
     from dfedge.export.options import ExportOptions
     from dfedge.learn.run import Run
-    from dfedge.target import load_target
 
-    formats = tuple(format or load_target(target).runtimes)
     options = ExportOptions(formats, target, 1, rule, train_layers, 0, budget)
     found = fit(Run.open(run_folder), options)
     if json:
@@ -59,3 +110,47 @@ def run(
         f"dfedge export {run_folder} --format {best.format} {limit} --batch {best.batch or 1} "
         f"--train-layers {best.train_layers} --out out/bundle"
     ))  # fmt: skip
+
+
+def _choices(question: "Question", json: bool) -> None:
+    import tempfile
+
+    import msgspec
+
+    from dfedge.allocator import keep_freed_memory
+    from dfedge.export.choose import best, choices
+
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as scratch, progress() as watch:
+        found = list(choices(question, Path(scratch), watch))
+    chosen = best(found)
+    if json:
+        rows = [msgspec.to_builtins(one) for one in found]
+        print_json({"choices": rows, "best": chosen.learn if chosen else None})
+        return
+    table(
+        f"{question.shift}, learned from {question.samples} labelled samples ({question.format})",
+        ["--learn", "shifted", "after", "original", "after", "arena", "state", "frozen",
+         "ms a step", "fits"],
+        [_row(one) for one in found],
+    )  # fmt: skip
+    for one in found:
+        if one.refused:
+            say(f"{one.learn}: {one.refused}")
+    if chosen is None:
+        say("nothing fits there; give another --target or --budget, or --learn head")
+        return
+    model = question.model
+    say("", next_command=(
+        f"dfedge adopt {model.model} --data {model.data} --learn {chosen.learn} --out out/adopted"
+    ))  # fmt: skip
+
+
+def _row(one: "Choice") -> list[str]:
+    if one.refused:
+        return [one.learn, *["-"] * 8, "no"]
+    return [
+        one.learn, percent(one.before), percent(one.after), percent(one.original_before),
+        percent(one.original_after), f"{one.arena_bytes:,} B", f"{one.state_bytes:,} B",
+        f"{one.constants_bytes:,} B", f"{one.ms_per_step:.1f}", "yes" if one.fits else "no",
+    ]  # fmt: skip

@@ -51,7 +51,8 @@ Learning, every layer with its old weights
 Rounding of updates
     R(v, s) = sign(v) ((|v| + r) >> s), r in [0, 2^s) from a dither that is a function of the
     element's place and of the step's phase alone (`rounding.dither`): on average exact, no random
-    numbers, no negative number ever shifted.
+    numbers, no negative number ever shifted.  Weights are int8 alone: int16 masters, rounded to
+    nearest, reached the same accuracy after 10,000 steps (examples/experiments/rounding.py).
 
 Pace
     The weights' and anchors' shifts grow by up to `pace` while few samples are misjudged

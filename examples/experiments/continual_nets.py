@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from dfedge.bundle import Bundle
 from dfedge.continual.result import result_of
@@ -113,6 +114,20 @@ def short(
     np.savez(path, x=split.x[:FEW], y=split.y[:FEW], classes=np.array(classes))
     epochs = given.size({"epochs": 4, "qat_epochs": 1}, {"epochs": 1, "qat_epochs": 1})
     return TrainOptions(str(path), None, net, qat=True, settings=epochs)
+
+
+def heard_on_host(given: Given, who: str, stream: Stream) -> str:
+    """A folder of features: the other speakers' training takes with all that a stream brings."""
+    folder = given.out / f"{who}-heard"
+    parts = [load(f"fsdd-without-{who}", given.data_dir).splits["train"]]
+    parts += [experience.train for experience in stream.experiences]
+    for name, splits in (("train", parts), ("test", [stream.experiences[0].test])):
+        x, y = (np.concatenate([getattr(one, of) for one in splits]) for of in ("x", "y"))
+        for i, (image, label) in enumerate(zip(x, y, strict=True)):
+            path = folder / name / str(label) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).save(path)
+    return str(folder)
 
 
 def opened(bundle: Bundle, runtime: str = RUNTIME) -> Session:
