@@ -175,6 +175,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether anything stands before the first layer that learns."""
         return self.cut > 0 or self.trunk is not None
 
+    @property
+    def adopted(self) -> bool:
+        """Whether it has what only adopted nets have; back-propagation of these is not compared."""
+        return self.trunk is not None or any(layer.mean for layer in self.layers)
+
     def number(self, layer: int, conv: int) -> int:
         """A convolution's place in the state's lists of shifts."""
         return sum(len(below.convs) for below in self.layers[:layer]) + conv

@@ -7,64 +7,100 @@ beyond it is seen.
 
 import ctypes
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from random_trunks import draw_adopted
 
 from dfedge.native.library import levels, load
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import draw
+from dfedge.verify.random_nets import Drawn, draw
 
 NETS, DAMAGED = 24, 3000
 INPUT_BYTES = 1 << 16
+
+
+class Buffer(ctypes.Structure):
+    """``dfe_buffer``."""
+
+    _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
+
+
+@cache
+def program_of(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
+    """A random net; every other one stands on a frozen trunk."""
+    drawn, constants = draw_adopted(seed) if seed % 2 else (draw(seed), {})
+    state, given = (
+        {name: value.numpy() for name, value in tensors.items()}
+        for tensors in (drawn.state, constants)
+    )
+    return Program(drawn.plan, make_table(drawn.plan, state, given), library), drawn
+
+
+def fresh(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
+    """At its first state."""
+    program, drawn = program_of(seed, library)
+    program.write({name: value.numpy() for name, value in drawn.state.items()})
+    return program, drawn
+
+
+def call(library: ctypes.CDLL, program: Program, words: np.ndarray) -> int | None:
+    """The status of a step with a table, None where it asks for too much."""
+    fields = dict(zip(program.table.program, words.tolist(), strict=False))
+    at = words.ctypes.data
+    buffer = Buffer(at, words.nbytes)
+    if library.dfe_check_sized(buffer):
+        return None
+    needs = library.dfe_arena_bytes(at, TRAIN, 1)
+    if not 0 <= needs < 1 << 22 or fields["state_bytes"] > program.state.nbytes:
+        return None
+    if library.dfe_check_state(at, program.state.ctypes.data):
+        return None
+    if fields["height"] * fields["width"] * fields["channels"] > INPUT_BYTES:
+        return None
+    x, y = np.zeros(INPUT_BYTES, np.int8), np.zeros(1, np.int32)
+    scores, active = np.zeros(fields["classes"], np.int32), np.zeros(fields["layers"], np.int32)
+    arena = np.empty(needs, np.uint8)
+    given = [array.ctypes.data for array in (program.state, x, y, scores, active, arena)]
+    status: int = library.dfe_step(at, given[0], 1, *given[1:], needs)
+    return status
 
 
 def damage(library: ctypes.CDLL) -> int:
     """Change one word of a table and run it; the number of tables that were not refused."""
     rng, ran = np.random.default_rng(0), 0
     for number in range(DAMAGED):
-        drawn = draw(number % NETS)
-        state = {name: value.numpy() for name, value in drawn.state.items()}
-        program = Program(drawn.plan, make_table(drawn.plan, state), library)
-        program.write(state)
+        program, _ = fresh(number % NETS, library)
         words = program.table.words
-        low, high = ((-3, 300), (-(1 << 31), 1 << 31))[number % 2]
-        words[rng.integers(0, len(words))] = rng.integers(low, high)
-        needs = library.dfe_arena_bytes(words.ctypes.data, TRAIN, 1)
-        if not 0 <= needs < 1 << 22 or words[1] > program.state.nbytes:
-            continue
-        if library.dfe_check_state(words.ctypes.data, program.state.ctypes.data):
-            continue
-        first = words[len(program.table.program) + len(program.table.layers[0]) * words[2] :]
-        if np.prod(first[:3].astype(np.int64)) > INPUT_BYTES:
-            continue
-        x, y = np.zeros(INPUT_BYTES, np.int8), np.zeros(1, np.int32)
-        scores, active = np.zeros(words[4], np.int32), np.zeros(words[2], np.int32)
-        arena = np.empty(needs, np.uint8)
-        table, block, *rest = (
-            array.ctypes.data for array in (words, program.state, x, y, scores, active, arena)
-        )
-        ran += library.dfe_step(table, block, 1, *rest, needs) == 0
+        low, high = ((-3, 300), (-(1 << 31), 1 << 31))[number // NETS % 2]
+        words[rng.integers(0, len(words) - constant_words(program))] = rng.integers(low, high)
+        ran += call(library, program, words) == 0
     return ran
+
+
+def constant_words(program: Program) -> int:
+    """At the end of its table."""
+    return program.table.program["constant_bytes"] // 4
 
 
 def main() -> None:
     library = load(Path(sys.argv[1]))
+    library.dfe_check_sized.argtypes = (Buffer,)
     for seed in range(NETS):
-        drawn = draw(seed)
-        rng = np.random.default_rng(seed)
-        state = {name: value.numpy() for name, value in drawn.state.items()}
-        hashes = []
+        rng, hashes = np.random.default_rng(seed), []
         for level in range(len(levels(library))):
             if library.dfe_use_level(level):
                 continue
-            program = Program(drawn.plan, make_table(drawn.plan, state), library)
-            program.write(state)
+            program, drawn = fresh(seed, library)
             x = rng.integers(0, 128, (drawn.batch, *drawn.plan.input_shape), np.int8)
-            y = rng.choice(np.flatnonzero(state["live"]), drawn.batch).astype(np.int32)
+            live = np.flatnonzero(drawn.state["live"].numpy())
+            y = rng.choice(live, drawn.batch).astype(np.int32)
             program.infer(x)
             program.train(x, y)
+            if drawn.plan.form == "one-pass":
+                program.features(x)
             hashes.append(program.state.tobytes())
             rng = np.random.default_rng(seed)
         assert len(set(hashes)) == 1, seed

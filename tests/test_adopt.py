@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import once
+from msgspec.structs import replace
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
 from dfedge.adopt.fold import fold
@@ -23,7 +24,10 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.export.write import ExportOptions, export
+from dfedge.export.budget import check_possible, needs_bytes
+from dfedge.export.fit import sized
+from dfedge.export.program import Method
+from dfedge.export.write import ExportOptions, export, lowered
 from dfedge.int8.ops import trunk as ops
 from dfedge.int8.stock import trunk as stock
 from dfedge.int8.stock.tiled import Tiled
@@ -31,6 +35,9 @@ from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.learn.trainer import accuracy
+from dfedge.native.program import TRAIN
+from dfedge.native.rendering import RENDERED, native_of
+from dfedge.target import Budget, budget_of, load_target
 from dfedge.verify import verify
 
 
@@ -174,16 +181,15 @@ def test_int8_is_within_a_point_of_float(adopted_run: Run) -> None:
 def test_the_program_holds_the_same_bits(adopted_bundle: Bundle) -> None:
     found = verify(adopted_bundle, 10)
     assert found.identical, found.first_difference
-    assert set(found.runtimes) == {"onnx", "pytorch"}
-    assert "frozen trunk" in found.not_run["native"]
+    assert set(found.runtimes) == {"onnx", "onnx-native", "native", "pytorch"}
 
 
 def test_every_runtime_holds_the_same_bits(tmp_path: Path) -> None:
     run = adopt(AdoptOptions("foreign_nets:tiny", "digits"), tmp_path / "run").run
-    formats = ("onnx", "litert", "executorch")
+    formats = ("onnx", "litert", "executorch", "c")
     found = verify(export(run, ExportOptions(formats, batch=1), tmp_path / "bundle"), 10)
     assert found.identical, found.first_difference
-    assert set(formats) < set(found.runtimes)
+    assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
 
 
 def test_the_program_is_as_accurate_as_the_host_says(adopted_bundle: Bundle) -> None:
@@ -197,11 +203,6 @@ def test_constants_are_no_part_of_the_state(adopted_bundle: Bundle) -> None:
     trunk = adopted_bundle.manifest.plan.trunk
     assert trunk is not None
     assert trunk.flaw(adopted_bundle.constants()) is None
-
-
-def test_the_native_interpreter_says_that_it_does_not_know_trunks(adopted_bundle: Bundle) -> None:
-    with pytest.raises(DfedgeError, match=r"frozen trunk.*use onnx, executorch or litert"):
-        open_runner(adopted_bundle, "native")
 
 
 def test_a_latent_teaches_what_its_image_does(adopted_bundle: Bundle, tmp_path: Path) -> None:
@@ -230,13 +231,43 @@ def test_the_commands_take_an_adopted_run(dfedge, adopted_run: Run, tmp_path: Pa
     assert accuracy(net, samples) > 0.95
 
 
-def test_fit_leaves_out_the_interpreter(dfedge, tmp_path: Path) -> None:
-    adopt(AdoptOptions("foreign_nets:tiny", "digits"), tmp_path / "run")
+def test_fit_counts_the_trunk_in_every_format(dfedge, tmp_path: Path) -> None:
+    run = adopt(AdoptOptions("foreign_nets:tiny", "digits"), tmp_path / "run").run
     fitted = dfedge("fit", tmp_path / "run", "--format", "onnx", "--format", "c",
                     "--budget", "8KB", "--json")  # fmt: skip
     assert fitted.code == 0, fitted.err
-    assert set(fitted.json) == {"onnx"}
-    assert fitted.json["onnx"]["batch"] >= 1
+    assert fitted.json["c"]["batch"] >= fitted.json["onnx"]["batch"] >= 1
+    bare = replace(sized(run, ExportOptions(("c",))), trunk=None)
+    without = needs_bytes(bare, Method("infer", 1), "c", budget_of(load_target("host"), "host"))
+    assert fitted.json["c"]["infer_bytes"] > without
+
+
+def test_a_trunk_that_exceeds_the_flash_is_refused_at_once(
+    adopted_run: Run, tmp_path: Path
+) -> None:
+    plan, _ = lowered(adopted_run)
+    small = Budget("a target", 1 << 20, 2000)
+    with pytest.raises(DfedgeError, match=r"constants \([\d,]+ B\).*exceed the 2,000 B of flash"):
+        check_possible(small, plan, 1)
+
+
+def test_bench_measures_an_adopted_net_without_rivals(dfedge, adopted_bundle: Bundle) -> None:
+    measured = dfedge("bench", adopted_bundle.folder, "--runtime", "native", "--threads", 1,
+                      "--seconds", 0.1, "--json")  # fmt: skip
+    assert measured.code == 0, measured.err
+    assert {row["contender"] for row in measured.json["rows"]} == {"native"}
+    assert set(measured.json["not_run"].values()) == {"no rival of an adopted net"}
+
+
+def test_profile_knows_the_interpreters_arena_of_an_adopted_net(
+    dfedge, adopted_bundle: Bundle
+) -> None:
+    profiled = dfedge("profile", adopted_bundle.folder, "--json")
+    assert profiled.code == 0, profiled.err
+    methods = profiled.json["renderings"]["native"]["methods"]
+    interpreted = open_runner(adopted_bundle, "native").program  # type: ignore[attr-defined]
+    assert methods["train_b1"]["arena_bytes"] == interpreted.arena_bytes(TRAIN, 1)
+    assert profiled.json["not_computed"] == "no rivals of an adopted net"
 
 
 def test_fit_tries_what_should_learn_and_marks_what_fits(dfedge, weights: None) -> None:

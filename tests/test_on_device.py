@@ -101,9 +101,13 @@ def images(bundle: Bundle, split: str) -> tuple[NDArray[np.int8], NDArray[np.int
 
 @pytest.fixture(scope="session")
 def host(mcu: Bundle) -> Host:
-    runner = open_runner(mcu, "native")
-    x, y = images(mcu, "stream")
-    test, labels = images(mcu, "test")
+    return learned_here(mcu)
+
+
+def learned_here(bundle: Bundle) -> Host:
+    runner = open_runner(bundle, "native")
+    x, y = images(bundle, "stream")
+    test, labels = images(bundle, "test")
 
     def right() -> int:
         return int((runner.infer(test).argmax(1) == labels).sum())
@@ -202,22 +206,35 @@ CROSS = {"aarch64": "aarch64-linux-gnu-gcc", "riscv64": "riscv64-linux-gnu-gcc",
 def test_other_processors_learn_the_same_numbers_on_either_byte_order(
     processor: str, mcu: Bundle, host: Host, tmp_path: Path
 ) -> None:
-    made, app = mcu.folder / "c", tmp_path / "app"
+    found = output(f"qemu-{processor}", compiled(mcu, CROSS[processor], tmp_path))
+    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
+    assert int(found["little"]) == (processor != "s390x")
+    order = "<" if processor != "s390x" else ">"
+    for name, value in values_of(found["state"], host, order).items():
+        assert np.array_equal(value, host.program.read()[name]), name
+
+
+def compiled(bundle: Bundle, compiler: str, folder: Path) -> Path:
+    """The exported sources and the test's program, for a processor with an operating system."""
+    made, app = bundle.folder / "c", folder / "app"
     sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
     subprocess.run(
-        [CROSS[processor], "-std=c99", "-O2", "-static", f"-I{made}", f"-I{data(mcu, tmp_path)}",
+        [compiler, "-std=c99", "-O2", "-static", f"-I{made}", f"-I{data(bundle, folder)}",
          "-o", app, *sources],
         check=True, capture_output=True,
     )  # fmt: skip
-    found = output(f"qemu-{processor}", app)
-    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
-    assert int(found["little"]) == (processor != "s390x")
-    block = np.frombuffer(bytes.fromhex(found["state"]), np.uint8)
-    order = "<" if processor != "s390x" else ">"
-    for name, tensor in host.program.table.tensors.items():
-        raw = block[tensor.offset : tensor.offset + tensor.bytes]
-        value = raw.view(order + tensor.dtype).reshape(tensor.shape)
-        assert np.array_equal(value, host.program.read()[name]), name
+    return app
+
+
+def values_of(state: str, host: Host, order: str) -> dict[str, NDArray[np.generic]]:
+    """The tensors of a block in hexadecimal digits."""
+    block = np.frombuffer(bytes.fromhex(state), np.uint8)
+    return {
+        name: block[tensor.offset : tensor.offset + tensor.bytes]
+        .view(order + tensor.dtype)
+        .reshape(tensor.shape)
+        for name, tensor in host.program.table.tensors.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dfedge.bench.measure import Timed
 from dfedge.bundle import LEARNING, Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.native.table import obstacle
+from dfedge.plan import Plan
 
 RIVALS = ("pytorch-bp", "executorch-bp", "ort-training-bp")
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
@@ -78,11 +78,8 @@ def bench(
     if min(threads) < 1:
         raise UsageError(f"--threads {min(threads)}: allowed: 1 or more")
     manifest = bundle.manifest
-    foreign = obstacle(manifest.plan)
-    if foreign is not None:
-        raise DfedgeError(f"{bundle.folder}: bench has no rival of {foreign}; use dfedge profile")
     wanted = runtimes or [name for name in manifest.formats if installed(name)]
-    not_run = _absent(ort_training)
+    not_run = _absent(manifest.plan, ort_training)
     rivals = [name for name in RIVALS if name not in not_run]
     jobs = [
         Job(contender, method.name, count)
@@ -123,7 +120,9 @@ def _computer() -> str:
     return names[0] if names else platform.machine()
 
 
-def _absent(ort_training: Path | None) -> dict[str, str]:
+def _absent(plan: Plan, ort_training: Path | None) -> dict[str, str]:
+    if plan.adopted:
+        return dict.fromkeys(RIVALS, "no rival of an adopted net")
     reasons = {}
     if ort_training is None:
         reasons["ort-training-bp"] = "no --ort-training PYTHON was given"

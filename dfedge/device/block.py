@@ -41,8 +41,8 @@ class BlockRunner(CallRunner):
 
     def __init__(self, bundle: Bundle, glue: Glue) -> None:
         self.glue = glue
-        initial, manifest = bundle.initial_state(), bundle.manifest
-        self.program = Program(manifest.plan, table_of(manifest, initial))
+        initial = bundle.initial_state()
+        self.program = Program(bundle.manifest.plan, table_of(bundle, initial))
         self.set_state(initial)
 
     @abstractmethod

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.bundle import Bundle, Manifest
+from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
 from dfedge.native import build, sources
 from dfedge.native.library import load
@@ -20,22 +20,24 @@ from dfedge.native.table import Table, make_table
 from dfedge.state import State
 
 
-def table_of(manifest: Manifest, state: State) -> Table:
+def table_of(bundle: Bundle, state: State) -> Table:
     """A bundle's plan as the interpreter reads it, the state's tensors in the manifest's order.
 
     Raises:
-        DfedgeError: a plan that the interpreter does not know.
+        DfedgeError: constants that are not those of the plan's trunk.
     """
-    return make_table(manifest.plan, {name: state[name] for name in manifest.state_names})
+    manifest = bundle.manifest
+    tensors = {name: state[name] for name in manifest.state_names}
+    return make_table(manifest.plan, tensors, bundle.constants())
 
 
 class NativeRunner:
     """See `dfedge.device.runners.Runner`; one thread, any batch size."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        initial, manifest = bundle.initial_state(), bundle.manifest
-        table = table_of(manifest, initial)
-        self.program = Program(manifest.plan, table, self.library(bundle))
+        initial = bundle.initial_state()
+        table = table_of(bundle, initial)
+        self.program = Program(bundle.manifest.plan, table, self.library(bundle))
         self.set_state(initial)
 
     @staticmethod
@@ -94,7 +96,7 @@ class ExportedRunner(NativeRunner):
         """The bundle's own."""
         manifest, record = bundle.manifest, bundle.format("c")
         folder, plan, state = bundle.folder / "c", manifest.plan, bundle.initial_state()
-        table = table_of(manifest, state)
+        table = table_of(bundle, state)
         called = [m for m in manifest.methods if m.kind in ("infer", "train")]
         batch = max(method.batch for method in called)
         arena = max(record.memory[method.name].arena_bytes for method in called)

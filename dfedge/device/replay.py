@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from dfedge.bundle import LEARNING, Bundle
 from dfedge.device.runners import NATIVE, Runner, check_runtimes, installed, open_runner, remedy
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.native.table import obstacle
 from dfedge.state import digest, tensor_digest
 
 REFERENCE = "pytorch"
@@ -78,12 +77,9 @@ def open_runners(
     names = wanted or [*bundle.manifest.formats, NATIVE]
     check_runtimes(bundle, names)
     missing = {}
-    why = obstacle(bundle.manifest.plan)
     for name in [] if wanted else names:
         if not installed(name):
             missing[name] = f"not installed; {remedy(name)}"
-        elif name == NATIVE and why is not None:
-            missing[name] = f"does not know {why}"
     runners = {name: open_runner(bundle, name) for name in names if name not in missing}
     return runners, missing
 

@@ -11,7 +11,7 @@ from dfedge.export.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.bounds import broken_bounds
 from dfedge.int8.stock.tiled import FLOORS
-from dfedge.lower.blank import blank
+from dfedge.lower.blank import blank, blank_constants
 from dfedge.native.rendering import RENDERED
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget
@@ -62,6 +62,13 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
         DfedgeError: with what even inference needs.
     """
     state = planned.state_bytes(blank(plan))
+    constants = planned.state_bytes(blank_constants(plan))
+    if constants + state > budget.flash_bytes:
+        raise DfedgeError(
+            f"the frozen trunk's constants ({constants:,} B) and the first state ({state:,} B) "
+            f"exceed the {budget.flash_bytes:,} B of flash that {budget.words} allows; adopt a "
+            "smaller net, or choose a larger --target"
+        )
     arena = planned.native_arena(plan, Method("infer", 1))
     if arena + state > budget.ram_bytes:
         raise DfedgeError(
@@ -152,7 +159,7 @@ def narrower(plan: Plan, part: int, whole: int) -> Plan:
     for layer in plan.layers:
         narrow = _narrower(layer, given, part, whole)
         layers.append(narrow)
-        given = narrow.ends.channels
+        given = narrow.hands_on[2]
     return replace(plan, layers=tuple(layers))
 
 

@@ -34,7 +34,7 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     """
     watch("c", 0, 1)
     state = to_arrays(source.state)
-    table = make_table(source.plan, state)
+    table = make_table(source.plan, state, to_arrays(source.constants))
     program = Program(source.plan, table)
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]

@@ -61,7 +61,8 @@ class Calls:
     def __init__(self, source: Source) -> None:
         state = to_arrays(source.state)
         self.source = source
-        self.program = Program(source.plan, make_table(source.plan, state))
+        table = make_table(source.plan, state, to_arrays(source.constants))
+        self.program = Program(source.plan, table)
         self.words: NDArray[np.int32] = self.program.table.words
         self.state: NDArray[np.uint8] = self.program.checked(state)
 

@@ -31,7 +31,6 @@ from dfedge.export.planned import state_bytes
 from dfedge.export.program import Method
 from dfedge.export.write import export
 from dfedge.lower.blank import blank
-from dfedge.native.table import obstacle
 from dfedge.target import budget_of, check_runtimes, load_target
 
 LEARN = ("head", "last:1", "last:2", "last:3", "all")
@@ -109,7 +108,7 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
             yield Choice(learn, refused=str(error))
             continue
         plan = sized(run, ExportOptions((question.format,), question.target))
-        native = obstacle(plan) is None and installed(NATIVE)
+        native = installed(NATIVE)
         made = export(run, ExportOptions(("c" if native else "onnx",), batch=BATCH),
                       scratch / f"{number}-bundle")  # fmt: skip
         session = Session.open(made, NATIVE if native else "onnx", scratch / f"{number}-state")

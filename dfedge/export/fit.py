@@ -9,8 +9,6 @@ from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
-from dfedge.native.rendering import by_interpreter
-from dfedge.native.table import obstacle
 from dfedge.plan import Plan
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
 
@@ -63,11 +61,7 @@ def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
     check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
     plan = sized(run, options)
-    why = obstacle(plan)
-    formats = [f for f in options.formats if why is None or not by_interpreter(f)]
-    if not formats:
-        raise DfedgeError(f"the C interpreter does not know {why}; choose another --format")
-    found = [_fit(plan, budget, format, options.train_layers, limit) for format in formats]
+    found = [_fit(plan, budget, format, options.train_layers, limit) for format in options.formats]
     least = min(found, key=lambda one: one.infer_bytes)
     if least.infer_bytes > budget.ram_bytes:
         raise DfedgeError(

@@ -22,6 +22,7 @@ from torch.export import ExportedProgram
 from dfedge.export import executorch
 from dfedge.export.casts import cast_fast
 from dfedge.export.formats import Source, load_writer
+from dfedge.export.golden import to_arrays
 from dfedge.export.liveness import INPUT, Flow, blocks, footprint
 from dfedge.export.order import pool_errors
 from dfedge.export.program import FunctionalProgram, Method, handed
@@ -33,7 +34,7 @@ from dfedge.lower.state import State, changed_names, layer_of
 from dfedge.native.build import compiler
 from dfedge.native.program import CALLS, Program
 from dfedge.native.rendering import by_interpreter
-from dfedge.native.table import make_table, obstacle
+from dfedge.native.table import make_table
 from dfedge.plan import Join, Layer, Plan
 from dfedge.quiet import quiet
 
@@ -74,10 +75,10 @@ def native_arena(plan: Plan, method: Method) -> int:
     Raises:
         DfedgeError: sizes that the interpreter does not hold.
     """
-    if compiler() is None or obstacle(plan) is not None:
+    if compiler() is None:
         return native(plan, method).lower_bound_bytes
-    state = {name: value.numpy() for name, value in blank(plan).items()}
-    return Program(plan, make_table(plan, state)).arena_bytes(CALLS[method.kind], method.batch)
+    table = make_table(plan, to_arrays(blank(plan)), to_arrays(blank_constants(plan)))
+    return Program(plan, table).arena_bytes(CALLS[method.kind], method.batch)
 
 
 def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:

@@ -30,7 +30,7 @@ def check_rendering(rendering: str, formats: Iterable[str]) -> None:
 
 
 def renderings(
-    formats: Iterable[str], rendering: str, plan: Plan, state: State
+    formats: Iterable[str], rendering: str, plan: Plan, state: State, constants: State
 ) -> tuple[list[str], list[str]]:
     """The formats to write, in their order, and why a native rendering was left out of ``both``.
 
@@ -43,7 +43,7 @@ def renderings(
             names.append(name)
         if name not in RENDERED or rendering == "stock":
             continue
-        reason = _impossible(native_of(name), plan, state)
+        reason = _impossible(native_of(name), plan, state, constants)
         if reason is None:
             names.append(native_of(name))
         elif rendering == "native":
@@ -53,13 +53,13 @@ def renderings(
     return list(dict.fromkeys(names)), notes
 
 
-def _impossible(name: str, plan: Plan, state: State) -> str | None:
+def _impossible(name: str, plan: Plan, state: State, constants: State) -> str | None:
     """Why a native rendering cannot be made and verified here; None where it can."""
     lacking = lacking_compiler(name)
     if lacking is not None:
         return f"not found: {lacking}"
     try:
-        Program(plan, make_table(plan, to_arrays(state)))
+        Program(plan, make_table(plan, to_arrays(state), to_arrays(constants)))
     except DfedgeError as error:
         return str(error)
     return None

@@ -68,7 +68,7 @@ def export(
     plan, state = _lower(net, train, rule, options, run.plan, constants)
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
-    formats, notes = renderings(options.formats, options.rendering, plan, state)
+    formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
     for note in notes:
         tell(note)
     origin = Origin(

@@ -66,7 +66,7 @@ def check_layout(library: ctypes.CDLL, table: Table) -> None:
     Raises:
         DfedgeError: with both layouts.
     """
-    words = (INT * 3)()
+    words = (INT * 4)()
     library.dfe_layout(words)
     if tuple(words) != table.structure_words:
         raise DfedgeError(

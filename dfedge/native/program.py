@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.native.block import block_of
 from dfedge.native.library import check, check_layout, load
 from dfedge.native.table import Table
 from dfedge.plan import Plan
@@ -36,11 +37,7 @@ class Program:
 
     def block(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
         """A state as it lies in memory."""
-        block = np.zeros_like(self.state)
-        for name, tensor in self.table.tensors.items():
-            raw = np.ascontiguousarray(state[name]).reshape(-1).view(np.uint8)
-            block[tensor.offset : tensor.offset + tensor.bytes] = raw
-        return block
+        return block_of(self.table.tensors, state)
 
     def write(self, state: dict[str, NDArray[Any]]) -> None:
         """Overwrite the whole state.

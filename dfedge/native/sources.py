@@ -9,7 +9,7 @@
 No number is computed on the device that could be written down here, nothing is allocated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.native import build
-from dfedge.native.table import Fields, Table
+from dfedge.native.block import Fields, Tensor
+from dfedge.native.table import Table
 
 ROW = 96
 """Characters of a row of numbers."""
@@ -54,10 +55,11 @@ def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: i
 #define NET_CLASSES {table.program["classes"]}
 #define NET_LAYERS {table.program["layers"]}
 #define NET_BATCH {batch}
+#define NET_TABLE_BYTES {table.words.nbytes}
 #define NET_STATE_BYTES {table.state_bytes}
 #define NET_ARENA_BYTES {arena_bytes}
 
-/* The table, and the state in memory: what training changes. */
+/* The table, with a trunk's constants, and the state in memory: what training changes. */
 const dfe_program *net_program(void);
 void *net_state(void);
 
@@ -85,6 +87,7 @@ def source(table: Table, state: dict[str, NDArray[Any]]) -> str:
 
 
 CALLS = """/* A table, a state and an arena that disagree do not compile. */
+typedef char net_table_is_as_large_as_planned[sizeof table == NET_TABLE_BYTES ? 1 : -1];
 typedef char net_state_is_as_large_as_planned[sizeof(net_state_type) == NET_STATE_BYTES ? 1 : -1];
 
 static net_state_type state;
@@ -111,30 +114,49 @@ def _fields(fields: Fields) -> str:
 
 
 def _tables(table: Table) -> str:
+    frozen = table.frozen
+    groups = {
+        "dfe_layer layers": table.layers,
+        "dfe_conv convs": table.convs,
+        "dfe_frozen steps": frozen.steps,
+    }
     rows = ["static const struct {", "    dfe_program program;"]
-    rows += [
-        f"    dfe_layer layers[{len(table.layers)}];",
-        f"    dfe_conv convs[{len(table.convs)}];",
-    ]
-    rows += ["} table = {", f"    {_fields(table.program)},"]
-    for group in (table.layers, table.convs):
-        rows += ["    {", *(f"        {_fields(one)}," for one in group), "    },"]
-    return "\n".join([*rows, "};"])
+    rows += [f"    {name}[{len(group)}];" for name, group in groups.items() if group]
+    rows += [f"    int32_t reads[{len(frozen.reads)}];"] if frozen.reads else []
+    members, values = _typed(frozen.constants, frozen.values)
+    rows += [*members, "} table = {", f"    .program = {_fields(table.program)},"]
+    for name, group in groups.items():
+        lines = [f"        {_fields(one)}," for one in group]
+        rows += [f"    .{name.split()[1]} = {{", *lines, "    },"] if group else []
+    if frozen.reads:
+        rows += ["    .reads = {", *_rows(np.array(frozen.reads)), "    },"]
+    return "\n".join([*rows, *values, "};"])
 
 
 def _state(table: Table, state: dict[str, NDArray[Any]]) -> str:
-    """Typed, so that it is right on either byte order; int8 tensors are filled up to a word."""
-    members, values = [], []
-    for name, tensor in table.tensors.items():
-        member = name.replace(".", "_")
-        kind = {"i1": "int8_t", "i4": "int32_t"}[tensor.dtype]
-        size = -(-tensor.bytes // 4) * (4 if kind == "int8_t" else 1)
-        members.append(f"    {kind} {member}[{size}];")
-        values += [f"    .{member} = {{", *_rows(state[name]), "    },"]
+    members, values = _typed(table.tensors, state)
     return "\n".join(
         ["typedef struct {", *members, "} net_state_type;", "",
          "static const net_state_type first = {", *values, "};"]
     )  # fmt: skip
+
+
+def _typed(
+    tensors: Mapping[str, Tensor], given: Mapping[str, NDArray[Any]]
+) -> tuple[list[str], list[str]]:
+    """Members of a structure, and their values: right on either byte order.
+
+    int8 tensors are filled up to a word.
+    """
+    members, values = [], []
+    for name, tensor in tensors.items():
+        member = name.replace(".", "_")
+        member = f"step{member}" if member[0].isdigit() else member
+        kind = {"i1": "int8_t", "i4": "int32_t"}[tensor.dtype]
+        size = -(-tensor.bytes // 4) * (4 if kind == "int8_t" else 1)
+        members.append(f"    {kind} {member}[{size}];")
+        values += [f"    .{member} = {{", *_rows(given[name]), "    },"]
+    return members, values
 
 
 def _rows(values: NDArray[Any]) -> Iterator[str]:

@@ -1,22 +1,21 @@
-"""A plan as the C interpreter reads it: one table of int32, and where each tensor of state lies.
+"""A plan as the C interpreter reads it: one table, and where each tensor of state lies.
 
 The names and their order are those of the structures in ``src/dfedge.h``.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.errors import DfedgeError
+from dfedge.native.block import Fields, Tensor, block_bytes, block_of, lay_out
+from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import Conv, Layer, Plan
 
-ABI = 2
+ABI = 3
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
-ALIGN = 4
 NOWHERE = -1
 RULES = ("df", "df-o", "df-r", "df-r-concordant")
 FORMS = ("one-pass", "label-plane")
@@ -26,48 +25,35 @@ STEERING = (
 )  # fmt: skip
 """Tensors of the whole net."""
 
-Fields = dict[str, int]
-"""A structure's fields, by name, in order."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of the state: where it lies in the block, its type and shape."""
-
-    offset: int
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
-
 
 @dataclass(frozen=True)
 class Table:
     """What the interpreter needs to know of a net.
 
     Attributes:
-        program, layers, convs: fields of the three structures.
+        program, layers, convs: fields of the structures.
+        frozen: what stands for the trunk.
         tensors: the state's, by name, in state order.
     """
 
     program: Fields
     layers: list[Fields]
     convs: list[Fields]
+    frozen: Frozen
     tensors: dict[str, Tensor]
 
     @property
     def words(self) -> NDArray[np.int32]:
-        """As it lies in memory: int32 [words]."""
-        rows = [self.program, *self.layers, *self.convs]
-        return np.array([value for row in rows for value in row.values()], np.int32)
+        """As it lies in memory: int32 [words]; a trunk's constants at the end, as their bytes."""
+        rows = [self.program, *self.layers, *self.convs, *self.frozen.steps]
+        numbers = [value for row in rows for value in row.values()] + self.frozen.reads
+        constants = block_of(self.frozen.constants, self.frozen.values)
+        return np.concatenate([np.array(numbers, np.int32), constants.view(np.int32)])
 
     @property
-    def structure_words(self) -> tuple[int, int, int]:
-        """Of one program, layer, convolution."""
-        return len(self.program), len(self.layers[0]), len(self.convs[0])
+    def structure_words(self) -> tuple[int, int, int, int]:
+        """Of one program, layer, convolution, step."""
+        return len(self.program), len(self.layers[0]), len(self.convs[0]), len(FIELDS)
 
     @property
     def state_bytes(self) -> int:
@@ -75,36 +61,18 @@ class Table:
         return self.program["state_bytes"]
 
 
-def lay_out(state: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """Place every tensor in one block, in order, each at a multiple of `ALIGN`."""
-    placed, offset = {}, 0
-    for name, value in state.items():
-        placed[name] = Tensor(offset, value.dtype.str.lstrip("<>|="), value.shape)
-        offset += -(-value.nbytes // ALIGN) * ALIGN
-    return placed
-
-
-def obstacle(plan: Plan) -> str | None:
-    """Why the interpreter cannot run a plan, or None."""
-    if plan.trunk is not None:
-        return "a frozen trunk (an adopted net)"
-    if any(layer.mean for layer in plan.layers):
-        return "a layer that hands on its mean (an adopted net)"
-    return None
-
-
-def make_table(plan: Plan, state: dict[str, NDArray[Any]]) -> Table:
+def make_table(
+    plan: Plan, state: dict[str, NDArray[Any]], constants: Constants | None = None
+) -> Table:
     """The table of a plan; of the state only names, types and shapes count.
 
+    Args:
+        constants: of the plan's trunk.
+
     Raises:
-        DfedgeError: a plan that the interpreter does not know.
+        DfedgeError: constants that are not the trunk's.
     """
-    why = obstacle(plan)
-    if why is not None:
-        raise DfedgeError(
-            f"the C interpreter (runtimes c and native) does not know {why}; "
-            "use onnx, executorch or litert"
-        )
+    frozen = freeze(plan.trunk, constants or {})
     tensors = lay_out(state)
 
     def at(name: str) -> int:
@@ -118,19 +86,26 @@ def make_table(plan: Plan, state: dict[str, NDArray[Any]]) -> Table:
             name = f"layer{i}.conv{j}"
             offsets = {part: at(f"{name}.{part}") for part in ("weight", "bias", "feedback")}
             convs.append(_conv(conv) | offsets)
-    last = list(tensors.values())[-1]
+    height, width, channels = plan.input_shape
     program = {
         "abi": ABI,
-        "state_bytes": -(-(last.offset + last.bytes) // ALIGN) * ALIGN,
+        "state_bytes": block_bytes(tensors),
         "layers": len(layers),
         "convs": len(convs),
+        "steps": len(frozen.steps),
+        "reads": len(frozen.reads),
+        "constant_bytes": block_bytes(frozen.constants),
+        "workspace": frozen.workspace,
+        "height": height,
+        "width": width,
+        "channels": channels,
         "classes": plan.classes,
         "rule": RULES.index(plan.rule),
         "form": FORMS.index(plan.form),
         "negatives": plan.negatives,
         "cut": plan.cut,
     }
-    return Table(program | {name: at(name) for name in STEERING}, layers, convs, tensors)
+    return Table(program | {name: at(name) for name in STEERING}, layers, convs, frozen, tensors)
 
 
 def _conv(conv: Conv) -> Fields:
@@ -162,6 +137,7 @@ def _layer(layer: Layer, first: int, anchors: int) -> Fields:
         "back_lift": back[0],
         "skip_back_lift": back[1],
         "pool": int(layer.pool),
+        "mean": int(layer.mean),
         "cells": layer.cells,
         "gain": layer.gain,
         "score_shift": layer.score_shift,

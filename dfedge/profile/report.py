@@ -12,7 +12,6 @@ from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint
 from dfedge.native.rendering import by_interpreter
-from dfedge.native.table import obstacle
 from dfedge.profile.measure import Measured
 from dfedge.profile.rival import Rival
 from dfedge.target import load_target
@@ -111,12 +110,12 @@ def profile(
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
     host = find_spec("torch") is not None and find_spec("executorch") is not None
-    foreign = obstacle(manifest.plan)
-    if host and rivals and foreign is None:
+    adopted = manifest.plan.adopted
+    if host and rivals:
         from dfedge.profile.compare import native, rivals_of
 
         renderings["native"] = native(manifest.plan, [(m.kind, m.batch) for m in manifest.methods])
-        for i, batch in enumerate(batches):
+        for i, batch in enumerate([] if adopted else batches):
             watch(f"plan back-propagation at batch {batch}", i, len(batches))
             by_batch[str(batch)] = rivals_of(manifest.plan, batch)
     first = _first(renderings)
@@ -134,7 +133,7 @@ def profile(
             renderings=renderings,
             rivals={},
             rivals_by_batch=by_batch,
-            not_computed=_missing(host, foreign),
+            not_computed=_missing(host, adopted),
             ratio_to_bp=None,
             ratio_to_inference=None,
             measured=measured,
@@ -142,11 +141,11 @@ def profile(
     )
 
 
-def _missing(host: bool, foreign: str | None) -> str:
+def _missing(host: bool, adopted: bool) -> str:
     """Why rivals are not there, or nothing."""
-    if foreign is not None:
-        return f"no rivals and no native plan of {foreign}"
-    return "" if host else "rivals and the native plan need torch and executorch"
+    if not host:
+        return "rivals and the native plan need torch and executorch"
+    return "no rivals of an adopted net" if adopted else ""
 
 
 def _first(renderings: dict[str, Rendering]) -> str:

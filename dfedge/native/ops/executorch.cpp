@@ -60,9 +60,11 @@ void read(KernelRuntimeContext &, Span<EValue *> v) {
 
 /* write(program, state, block) -> how many bytes were written, after a check of every value */
 void write(KernelRuntimeContext &context, Span<EValue *> v) {
-    dfe_buffer state = buffer(v[1]), block = buffer(v[2]);
-    auto program = static_cast<const dfe_program *>(buffer(v[0]).at);
-    last = reinterpret_cast<uintptr_t>(block.at) % DFE_ALIGN ? DFE_MISALIGNED : dfe_check(program);
+    dfe_buffer table = buffer(v[0]), state = buffer(v[1]), block = buffer(v[2]);
+    auto program = static_cast<const dfe_program *>(table.at);
+    bool aligned = reinterpret_cast<uintptr_t>(block.at) % DFE_ALIGN == 0;
+    last = aligned ? dfe_check_sized(table) : DFE_MISALIGNED;
+    if (last == DFE_OK && block.bytes < program->state_bytes) last = DFE_SMALL_TENSOR;
     if (last == DFE_OK) last = dfe_check_state(program, block.at);
     if (last != DFE_OK) return context.fail(Error::InvalidArgument);
     std::memcpy(state.at, block.at, static_cast<size_t>(state.bytes));

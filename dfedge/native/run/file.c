@@ -50,17 +50,17 @@ dfe_net dfe_read_net(const char *path) {
     if (*(const char *)&one != 1) dfe_fail(path, "needs a little-endian processor");
     FILE *file = opened(path, "rb");
     magic(file, path, "DFE1");
-    int32_t words = size(file, path), bytes = size(file, path), layout[3];
-    dfe_layout(layout);
-    if (words < layout[0]) dfe_fail(path, "is damaged; copy it again");
+    int32_t words = size(file, path), bytes = size(file, path);
+    if ((size_t)words * sizeof words < sizeof(dfe_program))
+        dfe_fail(path, "is damaged; copy it again");
     int32_t *table = reserved(path, (size_t)words * sizeof *table);
     for (int32_t i = 0; i < words; i++) table[i] = number(file, path);
     dfe_net net = {(dfe_program *)table, NULL};
     if (net.program->abi != DFE_ABI)
         dfe_fail(path, "was exported for another version of dfedge-run; export again");
-    int64_t wanted = layout[0] + (int64_t)net.program->layers * layout[1] +
-                     (int64_t)net.program->convs * layout[2];
-    if (wanted != words || net.program->state_bytes != bytes || dfe_check(net.program) != DFE_OK)
+    int64_t wanted = dfe_table_bytes(net.program);
+    if (wanted != words * (int64_t)sizeof *table || net.program->state_bytes != bytes ||
+        dfe_check(net.program) != DFE_OK)
         dfe_fail(path, "holds a program that cannot be run; export again");
     net.state = reserved(path, (size_t)bytes);
     whole(file, path, net.state, (size_t)bytes);
@@ -73,12 +73,10 @@ dfe_net dfe_read_net(const char *path) {
 
 /* FNV-1a over the table: which program a state belongs to. */
 static int32_t checksum(const dfe_program *program) {
-    int32_t layout[3];
-    dfe_layout(layout);
     const int32_t *words = (const int32_t *)program;
-    int32_t count = layout[0] + program->layers * layout[1] + program->convs * layout[2];
+    int64_t count = dfe_table_bytes(program) / (int64_t)sizeof *words;
     uint32_t sum = 2166136261u;
-    for (int32_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++)
         for (int shift = 0; shift < 32; shift += 8)
             sum = (sum ^ ((uint32_t)words[i] >> shift & 255)) * 16777619u;
     return (int32_t)sum;

@@ -72,16 +72,10 @@ static int64_t arena(const dfe_net *net, int call, int32_t batch) {
     return bytes;
 }
 
-static const dfe_conv *first_conv(const dfe_program *p) {
-    return (const dfe_conv *)((const dfe_layer *)(p + 1) + p->layers);
-}
-
 static void prepare(run *r, const options *o) {
     const dfe_program *p = r->net.program;
-    const dfe_conv *first = first_conv(p);
-    int32_t colours = first->in_channels - (p->form == DFE_LABEL_PLANE ? 2 : 0);
     size_t batch = (size_t)o->batch, classes = (size_t)p->classes;
-    r->values = first->height * first->width * colours;
+    r->values = p->height * p->width * p->channels;
     r->images = dfe_open_images(o->images, r->values);
     if (o->labels) {
         r->labels = dfe_open_images(o->labels, 1);

@@ -26,6 +26,12 @@ static inline int8_t dfe_activation(int32_t v, int32_t shift) {
     return (int8_t)(h > DFE_MAX ? DFE_MAX : h);
 }
 
+/* clamp(v >> s, 0, 127); no negative number is shifted. */
+static inline int8_t dfe_floored(int32_t v, int32_t shift) {
+    int32_t q = (v > 0 ? v : 0) >> shift;
+    return (int8_t)(q > DFE_MAX ? DFE_MAX : q);
+}
+
 /* sign(v) min(127, (|v| + 2^(s-1)) >> s) */
 static inline int8_t dfe_narrow(int32_t v, int32_t shift) {
     int32_t size = ((v < 0 ? -v : v) + dfe_half(shift)) >> shift;

@@ -4,22 +4,21 @@
 #include "arithmetic.h"
 #include "geometry.h"
 #include "pace.h"
+#include "trunk.h"
 
 #define INT32_LIMIT (INT64_C(1) << 31)
 enum {
     PEAK = 127 * 127,
     MAX_AXIS = 40000,
-    MAX_KERNEL = 1024,
     MAX_CELL = 4096,
     MAX_GAIN = 7,
     MAX_PULL = 12,
     MAX_SIDE = 1 << 14,
+    MAX_VALUES = 1 << 30,
     MAX_TABLE = 1 << 12,
     MARGIN_UNITS = 32,
     ENERGY_SHIFT = 10,
 };
-
-static int within(int32_t v, int32_t low, int32_t high) { return v >= low && v <= high; }
 
 static int lies_in(const dfe_program *program, int32_t offset, int64_t bytes, int32_t align) {
     return offset >= 0 && offset % align == 0 && offset + bytes <= program->state_bytes;
@@ -29,19 +28,27 @@ static int has_feedback(const dfe_program *program) {
     return program->rule == DFE_DF_R || program->rule == DFE_DF_R_CONCORDANT;
 }
 
+int dfe_good_shape(dfe_shape s) {
+    return dfe_within(s.height, 1, MAX_SIDE) && dfe_within(s.width, 1, MAX_SIDE) &&
+           dfe_within(s.channels, 1, MAX_AXIS) &&
+           (int64_t)s.height * s.width * s.channels <= MAX_VALUES;
+}
+
+int dfe_good_geometry(const dfe_conv *c, int32_t most_taps) {
+    dfe_shape given = {c->height, c->width, c->in_channels};
+    return dfe_good_shape(given) && dfe_within(c->channels, 1, MAX_AXIS) &&
+           dfe_within(c->kernel_height, 1, MAX_SIDE) && dfe_within(c->kernel_width, 1, MAX_SIDE) &&
+           dfe_taps(c) <= most_taps && dfe_within(c->stride, 1, MAX_SIDE) &&
+           dfe_within(c->top, 0, DFE_MAX_KERNEL) && dfe_within(c->bottom, 0, DFE_MAX_KERNEL) &&
+           dfe_within(c->left, 0, DFE_MAX_KERNEL) && dfe_within(c->right, 0, DFE_MAX_KERNEL) &&
+           dfe_within(c->depthwise, 0, 1) && (!c->depthwise || c->channels == c->in_channels) &&
+           c->height + c->top + c->bottom >= c->kernel_height &&
+           c->width + c->left + c->right >= c->kernel_width;
+}
+
 static int good_conv(const dfe_program *program, const dfe_conv *c) {
-    if (!within(c->height, 1, MAX_SIDE) || !within(c->width, 1, MAX_SIDE) ||
-        !within(c->in_channels, 1, MAX_AXIS) || !within(c->channels, 1, MAX_AXIS) ||
-        !within(c->kernel_height, 1, MAX_KERNEL) || !within(c->kernel_width, 1, MAX_KERNEL) ||
-        dfe_taps(c) > MAX_KERNEL || !within(c->stride, 1, MAX_SIDE) ||
-        !within(c->top, 0, MAX_KERNEL) || !within(c->bottom, 0, MAX_KERNEL) ||
-        !within(c->left, 0, MAX_KERNEL) || !within(c->right, 0, MAX_KERNEL) ||
-        !within(c->depthwise, 0, 1) || !within(c->shift, 0, DFE_MAX_SHIFT) ||
-        !within(c->back, 0, DFE_MAX_SHIFT))
-        return 0;
-    if (c->depthwise && c->channels != c->in_channels) return 0;
-    if (c->height + c->top + c->bottom < c->kernel_height ||
-        c->width + c->left + c->right < c->kernel_width)
+    if (!dfe_good_geometry(c, DFE_MAX_KERNEL) || !dfe_within(c->shift, 0, DFE_MAX_SHIFT) ||
+        !dfe_within(c->back, 0, DFE_MAX_SHIFT))
         return 0;
     int64_t in = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->in_channels);
     int64_t out = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->channels);
@@ -61,9 +68,9 @@ static int follows(const dfe_conv *c, int32_t height, int32_t width, int32_t cha
 static int good_join(const dfe_program *program, const dfe_layer *layer) {
     const dfe_conv *c = dfe_convs(program, layer);
     dfe_shape out = dfe_output(program, layer);
-    if (!within(layer->lift, 0, DFE_MAX_SHIFT) || !within(layer->skip_lift, 0, DFE_MAX_SHIFT) ||
-        !within(layer->back_lift, 0, DFE_MAX_SHIFT) ||
-        !within(layer->skip_back_lift, 0, DFE_MAX_SHIFT))
+    if (!dfe_within(layer->lift, 0, DFE_MAX_SHIFT) || !dfe_within(layer->skip_lift, 0, DFE_MAX_SHIFT) ||
+        !dfe_within(layer->back_lift, 0, DFE_MAX_SHIFT) ||
+        !dfe_within(layer->skip_back_lift, 0, DFE_MAX_SHIFT))
         return 0;
     int64_t passed = DFE_MAX, carried = DFE_MAX;
     if (layer->convs == 3) {
@@ -90,13 +97,13 @@ static int good_goodness(const dfe_program *program, const dfe_layer *layer, int
     if (program->form == DFE_LABEL_PLANE) {
         int64_t values = (int64_t)s.height * s.width * s.channels;
         *largest = values * PEAK >> ENERGY_SHIFT;
-        return values * PEAK < INT32_LIMIT && within(layer->score_shift, 0, 20) &&
-               within(layer->norm_shift, 0, DFE_MAX_SHIFT) && layer->norm_high >= 0 &&
-               within(layer->margin, 0, 1 << 10);
+        return values * PEAK < INT32_LIMIT && dfe_within(layer->score_shift, 0, 20) &&
+               dfe_within(layer->norm_shift, 0, DFE_MAX_SHIFT) && layer->norm_high >= 0 &&
+               dfe_within(layer->margin, 0, 1 << 10);
     }
-    if (!within(layer->cells, 1, dfe_min(s.height, s.width)) ||
-        !within(layer->gain, 0, MAX_GAIN) || !within(layer->score_shift, 0, DFE_MAX_SHIFT) ||
-        !within(layer->margin, 0, 1 << 16) || !within(layer->pull, 0, MAX_PULL) ||
+    if (!dfe_within(layer->cells, 1, dfe_min(s.height, s.width)) ||
+        !dfe_within(layer->gain, 0, MAX_GAIN) || !dfe_within(layer->score_shift, 0, DFE_MAX_SHIFT) ||
+        !dfe_within(layer->margin, 0, 1 << 16) || !dfe_within(layer->pull, 0, MAX_PULL) ||
         layer->separation < 0)
         return 0;
     int64_t d = (int64_t)layer->cells * layer->cells * s.channels;
@@ -110,8 +117,11 @@ static int good_goodness(const dfe_program *program, const dfe_layer *layer, int
 
 static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
     const dfe_conv *c = dfe_convs(program, layer);
-    if (!within(layer->joined, 0, 1) || !within(layer->pool, 0, 1) ||
-        !within(layer->counted, 0, 1) || layer->convs > 2 + layer->joined)
+    if (!dfe_within(layer->joined, 0, 1) || !dfe_within(layer->pool, 0, 1) ||
+        !dfe_within(layer->counted, 0, 1) || !dfe_within(layer->mean, 0, 1) ||
+        layer->convs > 2 + layer->joined)
+        return 0;
+    if (layer->mean && (layer->pool || program->rule != DFE_DF || program->form != DFE_ONE_PASS))
         return 0;
     for (int32_t j = 0; j < layer->convs; j++)
         if (!good_conv(program, c + j)) return 0;
@@ -126,10 +136,10 @@ static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_
 int dfe_check(const dfe_program *p) {
     if (p->abi != DFE_ABI) return DFE_BAD_ABI;
     int plane = p->form == DFE_LABEL_PLANE;
-    if (!within(p->layers, 1, MAX_TABLE) || !within(p->convs, p->layers, MAX_TABLE) ||
-        !within(p->classes, 1, MAX_AXIS) || !within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
-        !within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !within(p->cut, 0, p->layers - 1) ||
-        !within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
+    if (!dfe_within(p->layers, 1, MAX_TABLE) || !dfe_within(p->convs, p->layers, MAX_TABLE) ||
+        !dfe_within(p->classes, 1, MAX_AXIS) || !dfe_within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
+        !dfe_within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !dfe_within(p->cut, 0, p->layers - 1) ||
+        !dfe_within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
         return DFE_BAD_PROGRAM;
     if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
@@ -138,6 +148,7 @@ int dfe_check(const dfe_program *p) {
         !lies_in(p, p->bias_shift, 4 * (int64_t)p->convs, 4) ||
         (!plane && !lies_in(p, p->anchor_shift, 4 * (int64_t)p->layers, 4)))
         return DFE_BAD_PROGRAM;
+    if (!dfe_good_trunk(p)) return DFE_BAD_PROGRAM;
     int64_t total = 0;
     int32_t next = 0, counted = 0;
     for (int32_t i = 0; i < p->layers; i++) {
@@ -149,24 +160,19 @@ int dfe_check(const dfe_program *p) {
         if (!good_layer(p, layer, &largest)) return DFE_BAD_PROGRAM;
         total += largest;
         counted += layer->counted;
-        if (i) {
-            const dfe_layer *below = layer - 1;
-            dfe_shape s = dfe_output(p, below);
-            int32_t scale = below->pool ? 2 : 1;
-            if (!follows(dfe_convs(p, layer), s.height / scale, s.width / scale, s.channels))
-                return DFE_BAD_PROGRAM;
-        }
+        dfe_shape given = i ? dfe_handed(p, layer - 1) : dfe_value_shape(p, p->steps);
+        int32_t planes = plane && i == 0 ? 2 : 0;
+        if (!follows(dfe_convs(p, layer), given.height, given.width, given.channels + planes))
+            return DFE_BAD_PROGRAM;
     }
-    const dfe_conv *first = dfe_convs(p, dfe_layers(p));
-    if (plane && (first->in_channels < 3 ||
-                  !lies_in(p, p->planes, (int64_t)p->classes * first->height * first->width * 2, 1)))
+    if (plane && !lies_in(p, p->planes, (int64_t)p->classes * p->height * p->width * 2, 1))
         return DFE_BAD_PROGRAM;
     return next == p->convs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
 }
 
 /* Correlations over a batch stay within int32 with their dither. */
 static int good_batch(const dfe_program *p, int call, int32_t batch) {
-    if (!within(batch, 1, 1 << 20)) return 0;
+    if (!dfe_within(batch, 1, 1 << 20)) return 0;
     if (call == DFE_INFER || call == DFE_FEATURES) return 1;
     int64_t copies = p->form == DFE_LABEL_PLANE ? 2 : 1; /* all others' errors are zero */
     for (int32_t i = 0; i < p->layers; i++) {
@@ -183,7 +189,7 @@ static int good_batch(const dfe_program *p, int call, int32_t batch) {
 int64_t dfe_arena_bytes(const dfe_program *program, int call, int32_t batch) {
     int status = dfe_check(program);
     if (status != DFE_OK) return -status;
-    if (call == DFE_TRAIN_FROM && program->cut == 0) return -DFE_BAD_CALL;
+    if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->steps) return -DFE_BAD_CALL;
     if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return -DFE_BAD_CALL;
     if (!good_batch(program, call, batch)) return -DFE_BAD_BATCH;
     return dfe_plan_memory(program, call, batch).bytes;
@@ -197,7 +203,7 @@ static int inside(const int8_t *v, int64_t n, int32_t low) {
 
 static int inside32(const int32_t *v, int64_t n, int32_t low, int32_t high) {
     for (int64_t i = 0; i < n; i++)
-        if (!within(v[i], low, high)) return 0;
+        if (!dfe_within(v[i], low, high)) return 0;
     return 1;
 }
 
@@ -212,7 +218,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
                inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
                inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
                inside32(WORDS(p->pace), 1, 0, DFE_MAX_PACE);
-    for (int32_t k = 0; k < p->classes; k++) good = good && within(s[p->live + k], 0, 1);
+    for (int32_t k = 0; k < p->classes; k++) good = good && dfe_within(s[p->live + k], 0, 1);
     for (int32_t i = 0; good && i < p->layers; i++) {
         const dfe_layer *layer = dfe_layers(p) + i;
         for (int32_t j = 0; j < layer->convs; j++) {
@@ -237,9 +243,8 @@ int dfe_check_state(const dfe_program *p, const void *state) {
 }
 
 int64_t dfe_input_values(const dfe_program *p, int call, int32_t batch) {
-    const dfe_conv *c = dfe_convs(p, dfe_layers(p) + (call == DFE_TRAIN_FROM ? p->cut : 0));
-    int32_t planes = p->form == DFE_LABEL_PLANE ? 2 : 0;
-    return (int64_t)batch * c->height * c->width * (c->in_channels - planes);
+    dfe_shape s = call == DFE_TRAIN_FROM ? dfe_latent(p) : dfe_value_shape(p, 0);
+    return (int64_t)batch * s.height * s.width * s.channels;
 }
 
 int dfe_check_call(const dfe_program *program, const void *state, int call, int32_t batch,

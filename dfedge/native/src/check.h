@@ -4,6 +4,16 @@
 
 #include "memory.h"
 
+enum { DFE_MAX_KERNEL = 1024 };
+
+static inline int dfe_within(int32_t v, int32_t low, int32_t high) { return v >= low && v <= high; }
+
+/* Whether sizes are such that no index of a map wraps. */
+int dfe_good_shape(dfe_shape s);
+
+/* Whether the sizes of a convolution, or of other windows, make sense at all. */
+int dfe_good_geometry(const dfe_conv *c, int32_t most_taps);
+
 /* Values of the input of a call. */
 int64_t dfe_input_values(const dfe_program *program, int call, int32_t batch);
 

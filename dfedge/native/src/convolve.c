@@ -16,7 +16,8 @@ typedef struct {
     const dfe_conv *conv;
     const int8_t *w;
     const int32_t *b;
-    const dfe_skip *skip; /* NULL: none */
+    const dfe_skip *skip;       /* NULL: none */
+    const dfe_scaling *scaling; /* NULL: conv->shift is every channel's */
     int8_t *h;
     dfe_span rows, columns; /* of the kernel: the window */
 } task;
@@ -35,6 +36,20 @@ static void add_skip(const task *t, const block *at, int32_t o, int32_t outputs,
     for (int32_t p = 0; p < at->count; p++)
         for (int32_t i = p * DFE_OUTPUTS; i < p * DFE_OUTPUTS + outputs; i++)
             acc[i] = acc[i] * (1 << s->lift) + other[i] * (1 << s->skip_lift);
+}
+
+/* Outputs o .. o + outputs of one position, from their sums. */
+static void activate(const task *t, const int32_t *acc, ptrdiff_t place, int32_t o,
+                     int32_t outputs) {
+    int8_t *to = t->h + place * t->conv->channels + o;
+    if (!t->scaling) {
+        dfe_level_now()->activate(acc, outputs, t->conv->shift, to);
+        return;
+    }
+    const int32_t *lift = t->scaling->lift + o, *limit = t->scaling->limit + o;
+    int32_t shift = t->conv->shift, half = dfe_half(shift);
+    for (int32_t i = 0; i < outputs; i++)
+        to[i] = dfe_floored(dfe_clamp(acc[i], 0, limit[i]) * lift[i] + half, shift);
 }
 
 static void flush(const task *t, block *at) {
@@ -57,8 +72,7 @@ static void flush(const task *t, block *at) {
         level->multiply(at->x, at->count, &taps, outputs, acc);
         if (t->skip) add_skip(t, at, o, outputs, acc);
         for (int32_t p = 0; p < at->count; p++)
-            level->activate(acc + p * DFE_OUTPUTS, outputs, conv->shift,
-                            t->h + at->place[p] * channels + o);
+            activate(t, acc + p * DFE_OUTPUTS, at->place[p], o, outputs);
     }
     at->count = 0;
 }
@@ -66,7 +80,6 @@ static void flush(const task *t, block *at) {
 /* Every channel on its own: the window's taps, channel by channel, side by side. */
 static void flush_depthwise(const task *t, block *at) {
     const dfe_conv *conv = t->conv;
-    const dfe_level *level = dfe_level_now();
     ptrdiff_t channels = conv->channels;
     for (int32_t p = 0; p < at->count; p++) {
         for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
@@ -81,7 +94,7 @@ static void flush_depthwise(const task *t, block *at) {
                     w += channels;
                 }
             }
-            level->activate(acc, outputs, conv->shift, t->h + at->place[p] * channels + o);
+            activate(t, acc, at->place[p], o, outputs);
         }
     }
     at->count = 0;
@@ -119,8 +132,8 @@ static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, d
     if (at.count) (conv->depthwise ? flush_depthwise : flush)(t, &at);
 }
 
-void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
-                   const int32_t *b, const dfe_skip *skip, int8_t *h) {
+static void convolve(task *t, int32_t batch, const int8_t *x) {
+    const dfe_conv *conv = t->conv;
     int32_t height = dfe_out_height(conv), width = dfe_out_width(conv);
     dfe_span rows, columns;
     for (rows.begin = 0; rows.begin < height; rows.begin = rows.end) {
@@ -129,14 +142,25 @@ void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const i
         for (columns.begin = 0; columns.begin < width; columns.begin = columns.end) {
             columns.end = dfe_zone_end(columns.begin, conv->stride, conv->left,
                                        conv->kernel_width, conv->width, width);
-            task t = {conv, w, b, skip, h,
-                      dfe_window(rows.begin, conv->stride, conv->top, conv->kernel_height,
-                                 conv->height),
-                      dfe_window(columns.begin, conv->stride, conv->left, conv->kernel_width,
-                                 conv->width)};
-            zone(&t, batch, x, rows, columns);
+            t->rows = dfe_window(rows.begin, conv->stride, conv->top, conv->kernel_height,
+                                 conv->height);
+            t->columns = dfe_window(columns.begin, conv->stride, conv->left, conv->kernel_width,
+                                    conv->width);
+            zone(t, batch, x, rows, columns);
         }
     }
+}
+
+void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                   const int32_t *b, const dfe_skip *skip, int8_t *h) {
+    task t = {conv, w, b, skip, NULL, h, {0, 0}, {0, 0}};
+    convolve(&t, batch, x);
+}
+
+void dfe_conv_scaled(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                     const int32_t *b, dfe_scaling scaling, int8_t *h) {
+    task t = {conv, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
+    convolve(&t, batch, x);
 }
 
 void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,

@@ -8,6 +8,15 @@
 void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
                    const int32_t *b, int8_t *h);
 
+/* Of a frozen trunk: every output channel has a shift of its own, int32 [O] each. */
+typedef struct {
+    const int32_t *lift, *limit;
+} dfe_scaling;
+
+/* min(127, (min(limit, max(0, conv(x, w) + b)) lift + half) >> shift): int8 [B, H', W', O]. */
+void dfe_conv_scaled(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                     const int32_t *b, dfe_scaling scaling, int8_t *h);
+
 /* What a residual layer adds to its last convolution: the input, or a 1 x 1 convolution of it. */
 typedef struct {
     const int8_t *x;

@@ -4,8 +4,9 @@
  * Nothing is allocated: the caller gives one block of state and one arena.  All that a function
  * refuses it refuses before it writes.
  *
- * A program is one table of int32: dfe_program, then its layers, then their convolutions.  It is read
- * where it lies, so it may stay in flash.
+ * A program is one table: dfe_program, then its layers, their convolutions, the steps of a frozen
+ * trunk, the values that they read, and the trunk's constants.  It is read where it lies, so it may
+ * stay in flash.
  */
 #ifndef DFEDGE_H
 #define DFEDGE_H
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 2
+#define DFE_ABI 3
 
 enum dfe_status {
     DFE_OK,
@@ -34,6 +35,9 @@ enum dfe_status {
 enum dfe_rule { DFE_DF, DFE_DF_O, DFE_DF_R, DFE_DF_R_CONCORDANT };
 enum dfe_form { DFE_ONE_PASS, DFE_LABEL_PLANE };
 enum dfe_call { DFE_INFER, DFE_TRAIN, DFE_TRAIN_FROM, DFE_FEATURES };
+enum dfe_kind {
+    DFE_CONVOLVE, DFE_SURROUND, DFE_MIX, DFE_GATE, DFE_SWISH, DFE_MEAN, DFE_LARGEST, DFE_CONCAT
+};
 
 /* See dfedge/plan.py; offsets are bytes into the state, -1 where a tensor does not exist. */
 typedef struct {
@@ -47,19 +51,37 @@ typedef struct {
 typedef struct {
     int32_t first, convs; /* its convolutions in the table */
     int32_t joined, lift, skip_lift, back_lift, skip_back_lift;
-    int32_t pool, cells, gain, score_shift, margin, pull, separation, counted;
+    int32_t pool, mean, cells, gain, score_shift, margin, pull, separation, counted;
     int32_t norm_high, norm_low, norm_shift;
     int32_t anchors;
 } dfe_layer;
 
+/* One step of a frozen trunk, see dfedge/trunk.py; what its kind has no use for is zero. */
+typedef struct {
+    int32_t kind, first, reads;      /* numbers of values, in the table's list */
+    int32_t height, width, channels; /* of what it makes */
+    int32_t place;                   /* of that in the workspace; the last one's is elsewhere */
+    int32_t kernel_height, kernel_width, stride;
+    int32_t top, bottom, left, right, depthwise;
+    int32_t zero, other_zero, factor, other, offset, shift;
+    int32_t slope, half, bend;
+    int32_t weight, bias, lift, limit; /* bytes into the constants */
+} dfe_frozen;
+
 typedef struct {
     int32_t abi, state_bytes, layers, convs;
+    int32_t steps, reads, constant_bytes, workspace; /* of the trunk; workspace: bytes of an image */
+    int32_t height, width, channels;                 /* of the image */
     int32_t classes, rule, form, negatives, cut;
     int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, pace, planes;
 } dfe_program;
 
-/* Words of the three structures: what a maker of tables checks its own layout with. */
-void dfe_layout(int32_t words[3]);
+/* Words of a program, a layer, a convolution and a step: what a maker of tables checks its own layout
+ * with. */
+void dfe_layout(int32_t words[4]);
+
+/* Bytes of a whole table, as its first structure says; negative where that makes no sense. */
+int64_t dfe_table_bytes(const dfe_program *program);
 
 /* Whether a table can be run at all. */
 int dfe_check(const dfe_program *program);
@@ -101,6 +123,9 @@ typedef struct {
 } dfe_buffers;
 
 int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given);
+
+/* dfe_check of a table that may be too short. */
+int dfe_check_sized(dfe_buffer table);
 
 /* The hot loops' instruction sets: name of number i, or NULL; choose one by number (0 is portable
  * C; DFE_BAD_CALL where this processor lacks it); the number in use. The best is used at first. */

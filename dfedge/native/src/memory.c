@@ -8,8 +8,32 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 const dfe_layer *dfe_layers(const dfe_program *program) { return (const dfe_layer *)(program + 1); }
 
+static const dfe_conv *all_convs(const dfe_program *program) {
+    return (const dfe_conv *)(dfe_layers(program) + program->layers);
+}
+
 const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer) {
-    return (const dfe_conv *)(dfe_layers(program) + program->layers) + layer->first;
+    return all_convs(program) + layer->first;
+}
+
+const dfe_frozen *dfe_steps(const dfe_program *program) {
+    return (const dfe_frozen *)(all_convs(program) + program->convs);
+}
+
+const int32_t *dfe_reads(const dfe_program *program) {
+    return (const int32_t *)(dfe_steps(program) + program->steps);
+}
+
+const int8_t *dfe_constants(const dfe_program *program) {
+    return (const int8_t *)(dfe_reads(program) + program->reads);
+}
+
+int64_t dfe_table_bytes(const dfe_program *p) {
+    if (p->layers < 0 || p->convs < 0 || p->steps < 0 || p->reads < 0 || p->constant_bytes < 0)
+        return -1;
+    return (int64_t)sizeof(dfe_program) + p->layers * (int64_t)sizeof(dfe_layer) +
+           p->convs * (int64_t)sizeof(dfe_conv) + p->steps * (int64_t)sizeof(dfe_frozen) +
+           p->reads * (int64_t)sizeof(int32_t) + p->constant_bytes;
 }
 
 const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer) {
@@ -26,6 +50,24 @@ int32_t dfe_feature_count(const dfe_program *program, const dfe_layer *layer) {
     return layer->cells * layer->cells * dfe_ends(program, layer)->channels;
 }
 
+dfe_shape dfe_handed(const dfe_program *program, const dfe_layer *layer) {
+    dfe_shape s = dfe_output(program, layer);
+    if (layer->mean) {
+        s.channels = dfe_feature_count(program, layer);
+        s.height = s.width = 1;
+    } else if (layer->pool) {
+        s.height /= 2;
+        s.width /= 2;
+    }
+    return s;
+}
+
+dfe_shape dfe_latent(const dfe_program *program) {
+    const dfe_conv *c = dfe_convs(program, dfe_layers(program) + program->cut);
+    dfe_shape s = {c->height, c->width, c->in_channels};
+    return s;
+}
+
 /* Bytes of a layer's buffers for one sample. */
 typedef struct {
     int64_t inner, h, handed;
@@ -33,11 +75,11 @@ typedef struct {
 
 static sizes of_layer(const dfe_program *program, const dfe_layer *layer, int64_t samples) {
     const dfe_conv *first = dfe_convs(program, layer);
-    dfe_shape s = dfe_output(program, layer);
-    sizes found = {0, samples * s.height * s.width * s.channels, 0};
+    dfe_shape s = dfe_output(program, layer), handed = dfe_handed(program, layer);
+    sizes found = {0, samples * s.height * s.width * s.channels,
+                   samples * handed.height * handed.width * handed.channels};
     if (layer->convs > 1)
         found.inner = samples * dfe_out_height(first) * dfe_out_width(first) * first->channels;
-    found.handed = layer->pool ? samples * (s.height / 2) * (s.width / 2) * s.channels : found.h;
     return found;
 }
 
@@ -51,10 +93,12 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
     m.waits = trains && program->rule != DFE_DF;
     int64_t samples = (int64_t)batch * m.copies, given = 0, error = 0, inner = 0;
     int64_t slot[DFE_SLOTS] = {0};
-    if (plane) {
+    if (plane || (program->steps && call != DFE_TRAIN_FROM)) {
         const dfe_conv *first = dfe_convs(program, dfe_layers(program));
         given = samples * first->height * first->width * first->in_channels;
     }
+    if (m.waits) slot[DFE_SLOTS - 1] = given;
+    m.workspace = given;
     for (int32_t i = call == DFE_TRAIN_FROM ? program->cut : 0; i < program->layers; i++) {
         const dfe_layer *layer = dfe_layers(program) + i;
         sizes s = of_layer(program, layer, samples);
@@ -72,8 +116,9 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
         if (!plane) m.feature_bytes = larger(m.feature_bytes, dfe_feature_count(program, layer));
     }
     for (int32_t i = 0; i < DFE_SLOTS; i++) {
-        m.slot[i] = m.activations;
-        m.activations += slot[i];
+        int32_t next = (i + DFE_SLOTS - 1) % DFE_SLOTS; /* the last at the low end */
+        m.slot[next] = m.activations;
+        m.activations += slot[next];
     }
     m.error_map = m.activations;
     m.inner_map = m.error_map + error;
@@ -87,6 +132,8 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
     /* one-pass: verdicts; label-plane: label, energy and total of each copy */
     m.scratch = m.verdicts + (trains || plane ? samples * (int64_t)sizeof(dfe_verdict) : 0);
     m.bytes = m.scratch + (trains && !plane ? batch * (int64_t)DFE_FEATURES_AT_ONCE : 0);
+    if (program->steps && call != DFE_TRAIN_FROM)
+        m.bytes = larger(m.bytes, m.workspace + program->workspace);
     return m;
 }
 

@@ -3,6 +3,9 @@
  * Under rule df two layers' activations are alive at any time, the input at one end of the arena and
  * the output at the other; a pool shrinks the output where it lies.  Under df-o and df-r a layer
  * waits for the one above: three layers take turns in three slots, beside one error map.
+ *
+ * What a trunk makes of all images lies at the arena's low end, as the first layer's input; behind it
+ * the workspace, where the layers will be.
  */
 #ifndef DFE_MEMORY_H
 #define DFE_MEMORY_H
@@ -17,6 +20,7 @@ typedef struct {
     int64_t slot[DFE_SLOTS];            /* offsets */
     int64_t error_map, inner_map, features, acts, verdicts, scratch, bytes;
     int64_t feature_bytes; /* of one layer */
+    int64_t workspace;     /* of the trunk */
 } dfe_memory;
 
 /* One layer's buffers. */
@@ -29,9 +33,16 @@ typedef struct {
 
 const dfe_layer *dfe_layers(const dfe_program *program);
 const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer);
+const dfe_frozen *dfe_steps(const dfe_program *program);
+const int32_t *dfe_reads(const dfe_program *program);
+const int8_t *dfe_constants(const dfe_program *program);
 /* The convolution whose output is the layer's. */
 const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer);
 dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer);
+/* What a layer hands on. */
+dfe_shape dfe_handed(const dfe_program *program, const dfe_layer *layer);
+/* What the first layer that learns receives. */
+dfe_shape dfe_latent(const dfe_program *program);
 int32_t dfe_feature_count(const dfe_program *program, const dfe_layer *layer);
 
 /* Lay out a call; bytes is what it needs. */

@@ -8,16 +8,17 @@ static int words(dfe_buffer b, int64_t count) { return holds(b, count * (int64_t
 /* Whether the table is as long as its first fields say; the rest is dfe_check's. */
 static int whole(dfe_buffer table) {
     const dfe_program *p = table.at;
-    int32_t of[3];
-    dfe_layout(of);
-    return words(table, of[0]) &&
-           (p->abi != DFE_ABI || p->layers < 0 || p->convs < 0 ||
-            words(table, of[0] + (int64_t)p->layers * of[1] + (int64_t)p->convs * of[2]));
+    return holds(table, sizeof *p) && (p->abi != DFE_ABI || holds(table, dfe_table_bytes(p)));
+}
+
+int dfe_check_sized(dfe_buffer table) {
+    if ((uintptr_t)table.at % DFE_ALIGN) return DFE_MISALIGNED;
+    return whole(table) ? dfe_check(table.at) : DFE_SMALL_TENSOR;
 }
 
 static int64_t latent_values(const dfe_program *p, int32_t batch) {
-    const dfe_conv *c = dfe_convs(p, dfe_layers(p) + p->cut);
-    return (int64_t)batch * c->height * c->width * c->in_channels;
+    dfe_shape s = dfe_latent(p);
+    return (int64_t)batch * s.height * s.width * s.channels;
 }
 
 static int64_t seen_values(const dfe_program *p, int32_t batch) {
@@ -36,8 +37,8 @@ static int results(const dfe_program *p, int call, int32_t batch, const dfe_buff
 
 int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given) {
     const dfe_program *p = given->program.at;
-    if ((uintptr_t)p % DFE_ALIGN) return DFE_MISALIGNED;
-    if (!whole(given->program)) return DFE_SMALL_TENSOR;
+    int status = dfe_check_sized(given->program);
+    if (status != DFE_OK) return status;
     if (batch < 1 || batch > INT32_MAX) return DFE_BAD_BATCH;
     int32_t samples = (int32_t)batch;
     int64_t needs = dfe_arena_bytes(p, call, samples);

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "pace.h"
 #include "plane.h"
+#include "trunk.h"
 #include "unit.h"
 
 static void mask(const dfe_run *run, int32_t *scores) {
@@ -19,9 +20,31 @@ static void see(const dfe_run *run, const dfe_layer *layer, const int8_t *h, int
                    p);
 }
 
+/* The pooled features, seen again because learning has overwritten them; within h, in the direction
+ * that reads before it writes. */
+static void hand_on_means(const dfe_run *run, const dfe_layer *layer, const dfe_frame *frame) {
+    int32_t batch = run->memory.batch, d = dfe_feature_count(run->program, layer);
+    int8_t *p = (int8_t *)run->arena + run->memory.features;
+    int forward = frame->handed == frame->h;
+    for (int32_t i = 0; i < batch; i++) {
+        int32_t b = forward ? i : batch - 1 - i;
+        see(run, layer, frame->h, b, p);
+        __builtin_memcpy(frame->handed + (ptrdiff_t)b * d, p, (size_t)d);
+    }
+}
+
 static void hand_on(const dfe_run *run, const dfe_layer *layer, const dfe_frame *frame) {
+    if (layer->mean) hand_on_means(run, layer, frame);
     if (layer->pool)
         dfe_max_pool(frame->h, run->memory.batch, dfe_output(run->program, layer), frame->handed);
+}
+
+/* What the first layer receives of images. */
+static const int8_t *behind_trunk(const dfe_run *run, const int8_t *x) {
+    if (!run->program->steps) return x;
+    int8_t *low = (int8_t *)run->arena;
+    dfe_trunk(run->program, run->memory.batch, x, low + run->memory.workspace, low);
+    return low;
 }
 
 /* A layer that does not learn: forward, its scores added, its output handed on. */
@@ -134,6 +157,7 @@ static int train(const dfe_program *program, void *state, int call, int32_t batc
         dfe_plane_learn(&run, x, y, scores, active);
     } else {
         clear(scores, (ptrdiff_t)batch * program->classes);
+        if (call == DFE_TRAIN) x = behind_trunk(&run, x);
         for (int32_t i = 0; i < program->cut; i++) {
             active[i] = 0;
             if (call == DFE_TRAIN) x = pass(&run, i, x, scores);
@@ -166,10 +190,12 @@ int dfe_infer(const dfe_program *program, const void *state, int32_t batch, cons
     if (status != DFE_OK) return status;
     dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
     clear(scores, (ptrdiff_t)batch * program->classes);
-    if (program->form == DFE_LABEL_PLANE)
+    if (program->form == DFE_LABEL_PLANE) {
         dfe_plane_infer(&run, x, scores);
-    else
+    } else {
+        x = behind_trunk(&run, x);
         for (int32_t i = 0; i < program->layers; i++) x = pass(&run, i, x, scores);
+    }
     mask(&run, scores);
     return DFE_OK;
 }
@@ -181,6 +207,7 @@ int dfe_features(const dfe_program *program, const void *state, int32_t batch, c
                                 &memory);
     if (status != DFE_OK) return status;
     dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
+    x = behind_trunk(&run, x);
     for (int32_t i = 0; i < program->layers; i++) {
         const dfe_layer *layer = dfe_layers(program) + i;
         const dfe_conv *c = dfe_convs(program, layer);
@@ -198,8 +225,9 @@ int dfe_features(const dfe_program *program, const void *state, int32_t batch, c
     return DFE_OK;
 }
 
-void dfe_layout(int32_t words[3]) {
+void dfe_layout(int32_t words[4]) {
     words[0] = sizeof(dfe_program) / sizeof(int32_t);
     words[1] = sizeof(dfe_layer) / sizeof(int32_t);
     words[2] = sizeof(dfe_conv) / sizeof(int32_t);
+    words[3] = sizeof(dfe_frozen) / sizeof(int32_t);
 }

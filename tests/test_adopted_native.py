@@ -1,0 +1,96 @@
+"""An adopted net, trunk and all, as C: here, and on processors that QEMU emulates."""
+
+import os
+from pathlib import Path
+
+import foreign_nets
+import numpy as np
+import pytest
+from conftest import once
+from test_on_device import (
+    CROSS,
+    Host,
+    compiled,
+    firmware,
+    learned_here,
+    needs,
+    output,
+    ram_bytes,
+    values_of,
+)
+
+from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.bundle import Bundle
+from dfedge.device.runners import open_runner
+from dfedge.export.write import ExportOptions, export
+from dfedge.learn.run import Run
+from dfedge.native import build
+from dfedge.verify import verify
+
+pytestmark = needs(build.COMPILERS[0])
+
+
+@pytest.fixture(scope="session")
+def adopted_c(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A little of everything, as C for the Cortex-M4."""
+    weights = once(tmp_path_factory, "foreign", lambda folder: folder.mkdir())
+    os.environ[foreign_nets.WEIGHTS] = str(weights)
+    options = AdoptOptions("foreign_nets:small", "digits")
+    run = once(tmp_path_factory, "adopted", lambda folder: adopt(options, folder))
+
+    def make(folder: Path) -> None:
+        export(Run.open(run), ExportOptions(("c",), "mps2-an386", batch=1), folder)
+
+    return Bundle.open(once(tmp_path_factory, "adopted-c", make))
+
+
+@pytest.fixture(scope="session")
+def host(adopted_c: Bundle) -> Host:
+    return learned_here(adopted_c)
+
+
+def test_adopted_net_is_the_same_in_c_as_in_pytorch(adopted_c: Bundle) -> None:
+    found = verify(adopted_c, 100)
+    assert found.identical, found.first_difference
+    assert set(found.runtimes) == {"c", "native", "pytorch"}
+    assert not found.not_run
+
+
+def test_a_latent_teaches_what_its_image_does_at_any_batch(adopted_c: Bundle) -> None:
+    by_image, by_latent = (open_runner(adopted_c, "native") for _ in range(2))
+    golden = adopted_c.golden()
+    x, y = golden["x"][:, 0], golden["y"][:, 0]
+    first = by_image.train(x, y)
+    second = by_latent.train_from(by_latent.features(x)[-1], y)
+    assert np.array_equal(first[0], second[0])
+    state, other = by_image.get_state(), by_latent.get_state()
+    assert all(np.array_equal(state[name], other[name]) for name in state)
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+def test_microcontroller_learns_above_a_trunk_to_the_same_bytes(
+    adopted_c: Bundle, host: Host, tmp_path: Path
+) -> None:
+    app = firmware(adopted_c, "mps2-an386", tmp_path)
+    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
+                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
+    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
+    assert host.after > host.before
+    used = ram_bytes(app) + int(found["stack"])
+    constants = sum(value.nbytes for value in adopted_c.constants().values())
+    instructions = {kind: 40 * int(found[f"{kind}_ticks"]) for kind in ("infer", "step")}
+    print(f"{used:,} B of RAM, {constants:,} B of constants; {instructions}")
+    assert used < 6 * 1024 < constants
+
+
+@needs(CROSS["s390x"], "qemu-s390x")
+def test_big_endian_processor_reads_the_constants_as_numbers(
+    adopted_c: Bundle, host: Host, tmp_path: Path
+) -> None:
+    app = compiled(adopted_c, CROSS["s390x"], tmp_path)
+    found = output("qemu-s390x", app)
+    assert int(found["little"]) == 0
+    assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
+    for name, value in values_of(found["state"], host, ">").items():
+        assert np.array_equal(value, host.program.read()[name]), name

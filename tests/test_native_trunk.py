@@ -1,0 +1,207 @@
+"""Frozen trunks in the C interpreter: steps, whole trunks, adopted nets; integers, so exactly."""
+
+import dataclasses
+import math
+import random
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from native_sanitized import Buffer
+from random_trunks import draw_adopted, draw_trunk
+from test_native import CI, each_level, same_state
+
+from dfedge.errors import DfedgeError
+from dfedge.int8.trunk import Constants, evaluate, latents
+from dfedge.lower import step
+from dfedge.native import build
+from dfedge.native.library import load
+from dfedge.native.places import places
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.table import make_table
+from dfedge.native.trunk import KINDS
+from dfedge.plan import Conv, Layer, Plan
+from dfedge.trunk import Convolve, Mix, Trunk
+from dfedge.verify.random_nets import Drawn, filled
+
+pytestmark = pytest.mark.skipif(
+    build.compiler() is None and not CI, reason="no C compiler; make tools installs one"
+)
+
+
+def program_of(drawn: Drawn, constants: Constants) -> Program:
+    state, given = (
+        {name: value.numpy() for name, value in tensors.items()}
+        for tensors in (drawn.state, constants)
+    )
+    program = Program(drawn.plan, make_table(drawn.plan, state, given))
+    program.write(state)
+    return program
+
+
+def under(trunk: Trunk) -> Drawn:
+    """The least that learns, above a trunk."""
+    height, width, channels = trunk.output_shape
+    layer = Layer((Conv(height, width, channels, channels, (1, 1), depthwise=True),))
+    drawn = filled(Plan((layer,), 2), random.Random(0), 2, None)
+    return dataclasses.replace(drawn, plan=replace(drawn.plan, trunk=trunk))
+
+
+def images(trunk: Trunk, batch: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 128, (batch, *trunk.input_shape), np.int8)
+    x[0] = rng.choice([0, 127, 1])
+    return x
+
+
+def same_latents(trunk: Trunk, constants: Constants, seed: int) -> None:
+    program, x = program_of(under(trunk), constants), images(trunk, 3, seed)
+    wanted = evaluate(trunk, constants, torch.from_numpy(x)).numpy()
+    for number, found in enumerate(each_level(lambda: program.features(x)[-1])):
+        assert np.array_equal(found, wanted), (number, trunk)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=25, deadline=None)
+def test_a_step_equals_its_definition_at_every_level(kind: type, seed: int) -> None:
+    same_latents(*draw_trunk(seed, 1, (kind,)), seed)
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=60, deadline=None)
+def test_a_trunk_equals_its_definition_wherever_its_values_lie(seed: int) -> None:
+    same_latents(*draw_trunk(seed), seed)
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=30, deadline=None)
+def test_nets_above_a_trunk_learn_the_same_bytes_as_pytorch(seed: int) -> None:
+    """Every rule, frozen layers, layers that hand on their mean; any batch."""
+    drawn, constants = draw_adopted(seed)
+    plan, state, rng = drawn.plan, drawn.state, np.random.default_rng(seed)
+    program, best = program_of(drawn, constants), load().dfe_level_used()
+    load().dfe_use_level(seed % (best + 1))
+    assert plan.trunk is not None
+    live = np.flatnonzero(state["live"].numpy())
+    for number in range(2):
+        x = images(plan.trunk, drawn.batch, seed + number)
+        y = rng.choice(live, drawn.batch).astype(np.int32)
+        z, ty = latents(plan.trunk, constants, torch.from_numpy(x)), torch.from_numpy(y)
+        state, scores, active = step.train(plan, state, z, ty)
+        found = program.train(x, y)
+        assert np.array_equal(found[0], scores.numpy())
+        assert np.array_equal(found[1], active.numpy())
+        same_state(program, state)
+        assert np.array_equal(program.infer(x), step.infer(plan, state, z).numpy())
+    seen = program.features(x)
+    for one, wanted in zip(seen, step.features(plan, state, z), strict=True):
+        assert np.array_equal(one, wanted.numpy())
+    state, scores, _ = step.train_from(plan, state, torch.from_numpy(seen[-1]), ty)
+    assert np.array_equal(program.train(seen[-1], y, latent=True)[0], scores.numpy())
+    same_state(program, state)
+    load().dfe_use_level(best)
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=100, deadline=None)
+def test_no_two_values_that_are_alive_share_a_byte(seed: int) -> None:
+    """But where a step that works value by value writes over what it is the last to read."""
+    trunk, _ = draw_trunk(seed, 20)
+    offsets, size = places(trunk)
+    sizes = [math.prod(step.shape) for step in trunk.steps]
+    last = {read: i for i, step in enumerate(trunk.steps) for read in step.reads}
+    for i in range(len(trunk.steps) - 1):
+        assert offsets[i] >= 0 and offsets[i] + sizes[i] <= size
+        for j in range(i + 1, min(last.get(i + 1, i), len(trunk.steps) - 2) + 1):
+            apart = offsets[i] + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
+            over = last[i + 1] == j and i + 1 in trunk.steps[j].reads and (
+                offsets[i], sizes[i]) == (offsets[j], sizes[j])  # fmt: skip
+            assert apart or over, (i, j)
+
+
+def chain(side: int, *channels: int) -> tuple[Trunk, dict[str, torch.Tensor]]:
+    """1 x 1 convolutions, one after the other."""
+    steps, constants = [], {}
+    for i, (seen, out) in enumerate(pairwise(channels)):
+        steps.append(Convolve(str(i), (i,), (side, side, out), (1, 1), 1, (0,) * 4, False, 7))
+        constants[f"{i}.weight"] = torch.ones((1, seen, out), dtype=torch.int8)
+        for name, value in (("bias", 0), ("lift", 1), ("limit", 1 << 14)):
+            constants[f"{i}.{name}"] = torch.full((out,), value, dtype=torch.int32)
+    return Trunk((side, side, channels[0]), tuple(steps)), constants
+
+
+def test_a_trunk_needs_one_images_largest_step_at_any_batch() -> None:
+    trunk, constants = chain(32, 3, 16, 64, 16, 1)
+    program = program_of(under(trunk), constants)
+    workspace, latent = 32 * 32 * (16 + 64), 32 * 32
+    for batch in (1, 16):
+        for call in (INFER, TRAIN, FEATURES):
+            assert program.arena_bytes(call, batch) == batch * latent + workspace
+        assert program.arena_bytes(TRAIN_FROM, batch) < 1.1 * batch * latent
+
+
+def test_constants_are_no_part_of_the_state() -> None:
+    trunk, constants = chain(4, 3, 8, 8)
+    table = program_of(under(trunk), constants).table
+    bytes_ = sum(value.numpy().nbytes for value in constants.values())
+    assert table.words.nbytes > bytes_ == table.program["constant_bytes"]
+    assert table.state_bytes < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("place", 1 << 20), ("place", -1), ("weight", 1 << 20), ("bias", 2), ("lift", -4),
+        ("limit", 1 << 20), ("shift", 23), ("shift", -1), ("height", 5), ("reads", 2), ("first", 1),
+        ("kind", 8), ("kernel_height", 0), ("stride", 0), ("depthwise", 1),
+    ],
+)  # fmt: skip
+def test_a_damaged_step_is_refused(name: str, value: int) -> None:
+    trunk, constants = chain(4, 3, 8, 8)
+    drawn = under(trunk)
+    program = program_of(drawn, constants)
+    steps = [dict(fields) for fields in program.table.frozen.steps]
+    steps[0][name] = value
+    frozen = dataclasses.replace(program.table.frozen, steps=steps)
+    with pytest.raises(DfedgeError, match="cannot hold"):
+        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+
+
+def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:
+    trunk, constants = chain(4, 3, 8, 8)
+    drawn = under(trunk)
+    wrong = {"0.bias": -(1 << 31), "1.lift": 129, "1.limit": -1, "0.limit": 1 << 15}
+    for name, value in wrong.items():
+        low = torch.full_like(constants[name], value)
+        with pytest.raises(DfedgeError, match="cannot hold"):
+            program_of(drawn, constants | {name: low})
+    for factors, offset in (((1 << 24, 1 << 20), 0), ((1 << 20,), 2_100_000_000)):
+        reads = (2,) * len(factors)
+        wide = Mix("mix", reads, trunk.output_shape, factors, offset, 20)
+        longer = replace(trunk, steps=(*trunk.steps, wide))
+        with pytest.raises(DfedgeError, match="cannot hold"):
+            program_of(under(longer), constants)
+
+
+def test_constants_of_another_trunk_are_refused() -> None:
+    trunk, constants = chain(4, 3, 8, 8)
+    with pytest.raises(DfedgeError, match=r"constants 1\.bias.*adopt again"):
+        program_of(under(trunk), {n: v for n, v in constants.items() if n != "1.bias"})
+
+
+def test_a_table_cut_short_is_refused() -> None:
+    trunk, constants = chain(4, 3, 8, 8)
+    program = program_of(under(trunk), constants)
+    words = program.table.words
+
+    def check(count: int) -> Any:
+        table = Buffer(words.ctypes.data, count)
+        return program.library.dfe_check_sized(table)
+
+    assert [check(words.nbytes), check(words.nbytes - 1), check(8)] == [0, 10, 10]
