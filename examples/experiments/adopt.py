@@ -222,7 +222,7 @@ def new_class(net: str) -> None:
     """Ten classes of CIFAR-100, one at a time, each from 10 samples; 100 test images of it."""
     run, folder = adopted(net, "head"), OUT / f"{net}-spare"
     if not folder.exists():
-        export(run, ExportOptions(("onnx",), batch=1, spare_classes=1), folder)
+        export(run, ExportOptions(("c",), batch=BATCH, spare_classes=1), folder)
     bundle = Bundle.open(folder)
     known, other = load("cifar10").splits["test"].take(np.arange(2000)), load("cifar100")
     train, test = other.splits["train"], other.splits["test"]
