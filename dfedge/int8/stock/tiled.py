@@ -19,8 +19,9 @@ from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
 
-FLOORS = (128 * 1024, 32 * 1024, 8 * 1024, 0)
-"""Sizes of tiles, `Tiled.floor`: the smaller, the less memory and the more operators."""
+FLOORS = (1 << 20, 128 * 1024, 32 * 1024, 8 * 1024, 0)
+"""Sizes of tiles, `Tiled.floor`: the smaller, the less memory and the more operators.  The largest
+is for a host, where an export's time counts for more."""
 SUM_BYTES = 24
 """Of one weight while its block is rounded: about six int32."""
 WIDE_BYTES = 16
