@@ -1,7 +1,12 @@
-"""What the reports have in common: one self-contained HTML file, its plots SVG inside it."""
+"""What the reports have in common: one self-contained HTML file, its plots SVG inside it; and
+plots that are files of their own.
+"""
 
 import io
+from pathlib import Path
 from typing import Any
+
+from dfedge.errors import DfedgeError
 
 START = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -25,8 +30,46 @@ def start(title: str, width: int, right: str = "td + td") -> str:
     return START.format(title=title, width=width, right=right)
 
 
-def svg(figure: Any) -> str:
+def figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, in inches.
+
+    Raises:
+        DfedgeError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DfedgeError("plots need matplotlib; pip install matplotlib") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_plot(path: Path) -> None:
+    """Refuse before a long run what `save` would refuse after it.
+
+    Raises:
+        DfedgeError: no matplotlib, no such folder, or a kind of file that it does not write.
+    """
+    kinds = figure(1, 1).canvas.get_supported_filetypes()
+    if path.suffix[1:] not in kinds:
+        raise DfedgeError(f"{path}: no kind of picture; allowed: .{', .'.join(sorted(kinds))}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise DfedgeError(f"{path}: cannot be written; name a file in a folder that exists")
+
+
+def save(picture: Any, path: Path) -> None:
+    """Write a figure; the suffix chooses the kind of file.
+
+    Raises:
+        DfedgeError: a place that cannot be written.
+    """
+    try:
+        picture.savefig(path)
+    except (OSError, ValueError) as error:
+        raise DfedgeError(f"{path}: cannot be written ({error})") from error
+
+
+def svg(picture: Any) -> str:
     """A matplotlib figure as an element of a page."""
     text = io.StringIO()
-    figure.savefig(text, format="svg")
+    picture.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]

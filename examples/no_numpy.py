@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-LAYERS, CLASSES = 2, 4
+LAYERS, CLASSES = 2, 11
 """Places of these counts in a table, ``dfe_program``."""
 
 

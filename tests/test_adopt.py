@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from dfedge.adopt.adopt import AdoptOptions, adopt
 from dfedge.adopt.fold import fold
 from dfedge.adopt.load import load_model
-from dfedge.adopt.quantise import dense
+from dfedge.adopt.quantise import choose, dense
 from dfedge.adopt.read import read
 from dfedge.adopt.taps import with_taps
 from dfedge.bundle import Bundle
@@ -111,6 +111,11 @@ def test_a_step_is_the_same_in_stock_operators(name: str, numbers: tuple) -> Non
     found = getattr(ops, name)(*given, *numbers)
     assert torch.equal(found, getattr(stock, name)(*given, *numbers))
     assert len(found.unique()) > 2
+
+
+def test_a_range_is_chosen_on_maps_of_more_values_than_float32_counts() -> None:
+    found = choose(torch.tensor([2.0]).expand(20_971_520), "mse", 99.9)
+    assert found.scale == pytest.approx(127 / 2, rel=0.1)
 
 
 def test_groups_become_a_whole_convolution() -> None:
@@ -329,7 +334,7 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
         ("foreign_nets:no_net", [], 1, "returned int"),
         ("foreign_nets:nowhere", [], 1, "nowhere"),
         ("no_such_module:net", [], 1, "no_such_module"),
-        ("net.onnx", [], 2, "ONNX files are not read"),
+        ("missing.onnx", [], 2, "no such file"),
         ("missing.pt2", [], 2, "no such file"),
         ("foreign_nets", [], 2, "package.module:function"),
         ("foreign_nets:small", ["--learn", "tail"], 2, "unknown --learn 'tail'; known: all, head"),

@@ -1,7 +1,7 @@
-"""Bring your own model: a trained torch net becomes a frozen integer trunk and layers that learn.
+"""Bring your own model: a trained net becomes a frozen integer trunk and layers that learn.
 
-load      MODEL -> an exported graph
-read      the graph -> `graph.Graph`, a list of a dozen float operations; or a refusal
+load      MODEL -> `graph.Graph`, a list of a dozen float operations; or a refusal
+read, read_onnx   a torch or an ONNX graph, both by `translation`, what cannot be by `refusal`
 fold      normalisation and activations folded into them
 taps      further layers that a head sees
 blocks    which of the last operations can learn, as layers of `dfedge.learn.net`

@@ -10,10 +10,9 @@ from dfedge.adopt.blocks import check_inside, last_blocks, tail_of
 from dfedge.adopt.fold import fold
 from dfedge.adopt.graph import Graph
 from dfedge.adopt.layers import anchored, make_net
-from dfedge.adopt.load import load_model
+from dfedge.adopt.load import load_graph
 from dfedge.adopt.normalised import normalised
 from dfedge.adopt.quantise import Loss, Quantiser
-from dfedge.adopt.read import read
 from dfedge.adopt.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule, to_input
@@ -93,8 +92,8 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DfedgeError(f"{out} exists and is not empty; choose another --out")
     data = load(options.data, options.data_dir).cut(options.seed)
-    watch("export the net", 0, 1)
-    graph = read(load_model(options.model, data.shape), len(data.classes))
+    watch("read the net", 0, 1)
+    graph = load_graph(options.model, data.shape, len(data.classes))
     channels, height, width = graph.nodes[0].shape
     if (height, width, channels) != data.shape:
         raise DfedgeError(

@@ -1,4 +1,4 @@
-"""MODEL -> an exported graph: ``package.module:function`` that returns a net, or a .pt2 file."""
+"""MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file .pt2 or .onnx."""
 
 import sys
 from importlib import import_module
@@ -8,12 +8,30 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from dfedge.adopt.graph import Graph
+from dfedge.adopt.onnx_graph import load_onnx
+from dfedge.adopt.read import read
+from dfedge.adopt.read_onnx import read_onnx
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
 
 Shape = tuple[int, int, int]
 """[H, W, C]."""
-KINDS = "package.module:function that returns a torch.nn.Module, or a torch.export file .pt2"
+KINDS = (
+    "package.module:function that returns a torch.nn.Module, a torch.export file .pt2, or an ONNX "
+    "file .onnx"
+)
+
+
+def load_graph(model: str, image: Shape, classes: int) -> Graph:
+    """Load and translate, for images [H, W, C].
+
+    Raises:
+        UsageError, DfedgeError: see `load_model`, `dfedge.adopt.read` and `dfedge.adopt.read_onnx`.
+    """
+    if model.endswith(".onnx"):
+        return read_onnx(load_onnx(_file(model)), classes)
+    return read(load_model(model, image), classes)
 
 
 def load_model(model: str, image: Shape) -> ExportedProgram:
@@ -23,18 +41,18 @@ def load_model(model: str, image: Shape) -> ExportedProgram:
         UsageError: neither a function nor a file.
         DfedgeError: what cannot be imported, read or exported: the reason in one sentence.
     """
-    if model.endswith(".pt2"):
-        program = _read(Path(model))
-    elif model.endswith(".onnx"):
-        raise UsageError(f"{model}: ONNX files are not read yet; allowed: {KINDS}")
-    else:
-        program = _export(_call(model), model, image)
+    saved = model.endswith(".pt2")
+    program = _read(_file(model)) if saved else _export(_call(model), model, image)
     return _functional(program, model)
 
 
+def _file(model: str) -> Path:
+    if not Path(model).is_file():
+        raise UsageError(f"{model}: no such file; allowed: {KINDS}")
+    return Path(model)
+
+
 def _read(path: Path) -> ExportedProgram:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; allowed: {KINDS}")
     with foreign(path, "a torch.export file", "save it with torch.export.save"), quiet():
         return torch.export.load(path)
 

@@ -67,7 +67,7 @@ class Loss:
 def choose(values: Tensor, observer: str, percentile: float) -> Range:
     """The range of a result: whole, up to a percentile, or that of least squared error."""
     flat = values.flatten()
-    seen = flat[torch.linspace(0, len(flat) - 1, min(SEEN, len(flat))).long()]
+    seen = flat[_spread(len(flat))]
     low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 0.0)
     if observer == "percentile":
         part = percentile / 100
@@ -79,6 +79,11 @@ def choose(values: Tensor, observer: str, percentile: float) -> Range:
         return float((_real(_integer(seen, of), of) - seen).square().sum())
 
     return min(ranges, key=loss)
+
+
+def _spread(count: int) -> Tensor:
+    """Up to `SEEN` places from the first to the last; float32 would round past 2^24."""
+    return torch.linspace(0, count - 1, min(SEEN, count), dtype=torch.float64).long()
 
 
 def _range(low: float, high: float) -> Range:

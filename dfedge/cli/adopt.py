@@ -11,7 +11,8 @@ from dfedge.cli.options import Data, DataDir, Json
 
 def run(
     model: Annotated[
-        str, typer.Argument(help="package.module:function that returns a net, or a .pt2 file.")
+        str,
+        typer.Argument(help="package.module:function that returns a net, or a file .pt2 or .onnx."),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
@@ -34,20 +35,31 @@ def run(
         int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Which samples are looked at.")] = 0,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Draw the signal to noise of every result, layers and all (.svg)."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Bring your own model: a trained torch net becomes a RUN that learns on the device.
+    """Bring your own model: a trained net becomes a RUN that learns on the device.
 
     What does not learn becomes a frozen trunk of integer steps; the rest becomes layers that start
     from the net's own weights. Export the RUN like any other.
 
     [bold]Example:[/] dfedge adopt nets:mobilenet --data cifar10 --learn head --out out/adopted
+
+    [bold]Example:[/] dfedge adopt net.onnx --data cifar10 --out out/adopted --explain losses.svg
     """
     from dataclasses import asdict
 
     from dfedge.adopt.adopt import AdoptOptions, adopt
     from dfedge.allocator import keep_freed_memory
+    from dfedge.learn.explain import explain as losses_of
+    from dfedge.learn.loss_chart import losses_figure
+    from dfedge.page import check_plot, save
 
+    if explain:
+        check_plot(explain)
     keep_freed_memory()
     options = AdoptOptions(
         model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), recipe,
@@ -55,6 +67,8 @@ def run(
     )  # fmt: skip
     with progress() as watch:
         found = adopt(options, out, watch)
+    if explain:
+        save(losses_figure(losses_of(found.run)), explain)
     if json:
         print_json({
             "run": str(out),
@@ -73,6 +87,8 @@ def run(
         )
     say(f"learns: {', '.join(found.learned)}")
     say(f"test split: {percent(found.float_accuracy)} in float, {percent(found.accuracy)} in int8")
+    if explain:
+        say(f"wrote {explain}")
     say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
 
 

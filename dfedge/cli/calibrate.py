@@ -1,5 +1,6 @@
 """``dfedge calibrate``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ def run(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also show what each layer loses: signal to noise.")
     ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw what --explain shows as bars here (.svg).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Choose power-of-two scales from training samples.
@@ -30,13 +34,19 @@ def run(
 
     from dfedge.allocator import keep_freed_memory
     from dfedge.learn.explain import explain as losses_of
+    from dfedge.learn.loss_chart import losses_figure
     from dfedge.learn.run import Run
     from dfedge.learn.train import calibrate_run
+    from dfedge.page import check_plot, save
 
+    if plot:
+        check_plot(plot)
     keep_freed_memory()
     run = Run.open(run_folder)
     calibration = calibrate_run(run, recipe)
-    losses = losses_of(run) if explain else []
+    losses = losses_of(run) if explain or plot else []
+    if plot:
+        save(losses_figure(losses), plot)
     if json:
         told = {"losses": [asdict(lost) for lost in losses]} if explain else {}
         print_json(msgspec.to_builtins(calibration) | told)
@@ -56,6 +66,8 @@ def run(
             ["result", "dB"],
             [[lost.name, f"{lost.snr:.1f}"] for lost in losses],
         )
+    if plot:
+        say(f"wrote {plot}")
     say(
         f"wrote {run_folder / 'calibration.json'}",
         next_command=f"dfedge export {run_folder} --format onnx --out {run_folder}-bundle",

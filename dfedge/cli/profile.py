@@ -73,7 +73,8 @@ def run(
                 net, input, classes, batch, depth, rule, target or "host", budget, formats
             )
     if plot:
-        from dfedge.profile.chart import bars, save
+        from dfedge.page import save
+        from dfedge.profile.chart import bars
 
         save(bars(report), plot)
     if html:

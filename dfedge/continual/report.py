@@ -8,8 +8,7 @@ import numpy as np
 
 from dfedge.atomic import write_file
 from dfedge.continual.run import Run
-from dfedge.errors import DfedgeError
-from dfedge.page import start, svg
+from dfedge.page import figure, start, svg
 
 WINDOW = 500
 """Samples over which the test-then-train curve is averaged."""
@@ -83,31 +82,23 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
     write_file(path, page.encode())
 
 
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DfedgeError("the report needs matplotlib; pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _matrix(result: dict[str, Any]) -> Any:
     r, names = 100 * np.array(result["accuracy_matrix"]), result["experiences"]
-    figure = _figure(1.6 + 0.7 * len(names), 1.2 + 0.4 * len(r))
-    axes = figure.subplots()
+    picture = figure(1.6 + 0.7 * len(names), 1.2 + 0.4 * len(r))
+    axes = picture.subplots()
     axes.imshow(r, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for (i, j), value in np.ndenumerate(r):
         color = "black" if value > 60 else "white"
         axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=9)
     axes.set_yticks(range(len(r)), ["before", *names[: len(r) - 1]], fontsize=9)
-    return figure
+    return picture
 
 
 def _curves(run: Run) -> Any:
     """Test-then-train accuracy, and probes of every experience."""
-    figure = _figure(8, 5.5)
-    top, bottom = figure.subplots(2, 1, sharex=True)
+    picture = figure(8, 5.5)
+    top, bottom = picture.subplots(2, 1, sharex=True)
     right = np.array(run.right, float)
     width = min(WINDOW, max(1, len(right) // 4))
     smooth = 100 * np.convolve(right, np.ones(width) / width, "valid")
@@ -126,16 +117,16 @@ def _curves(run: Run) -> Any:
         ends = np.cumsum([len(e.train) * run.settings.passes for e in run.stream.experiences])
         for end in ends[:-1]:
             axes.axvline(end, color="#ddd", linewidth=0.8, zorder=0)
-    return figure
+    return picture
 
 
 def _memory(result: dict[str, Any]) -> Any:
-    figure = _figure(7, 1.6)
-    axes = figure.subplots()
+    picture = figure(7, 1.6)
+    axes = picture.subplots()
     sizes = [result[f"{name}_bytes"] / 1024 for name in KEPT]
     bars = axes.barh(KEPT[::-1], sizes[::-1], color="#4c72b0")
     axes.bar_label(bars, fmt="%.1f KiB", padding=4, fontsize=9)
     axes.set_xlim(0, 1.2 * max(sizes))
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("KiB")
-    return figure
+    return picture

@@ -1,24 +1,15 @@
 """A report as pictures."""
 
-from pathlib import Path
 from typing import Any
 
 from dfedge.bundle import Manifest
-from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint, Sample
+from dfedge.page import figure
 from dfedge.profile.report import Report
 from dfedge.profile.rival import Rival
 
 ARENA, STATE, LIMIT = "#4c72b0", "#dd8452", "#c44e52"
 GREY = "#8c8c8c"
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DfedgeError("plots need matplotlib; pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def bars(report: Report) -> Any:
@@ -38,12 +29,12 @@ def bars(report: Report) -> Any:
         for batch, found in report.rivals_by_batch.items()
         for name, rival in found.items()
     ]
-    figure, axes = _bars(rows)
+    picture, axes = _bars(rows)
     limit = report.allowed_bytes / 1024
     if limit < max(arena + state for _, arena, state in rows) / 256:
         axes.axvline(limit, color=LIMIT, label=f"{report.target} leaves a model")
         axes.legend(frameon=False, loc="lower right")
-    return figure
+    return picture
 
 
 def memory_figure(manifest: Manifest) -> Any:
@@ -60,26 +51,26 @@ def _bars(rows: list[tuple[str, int, int]]) -> tuple[Any, Any]:
     names = [row[0] for row in rows][::-1]
     arena = [row[1] / 1024 for row in rows][::-1]
     state = [row[2] / 1024 for row in rows][::-1]
-    figure = _figure(8, 0.8 + 0.26 * len(rows))
-    axes = figure.subplots()
+    picture = figure(8, 0.8 + 0.26 * len(rows))
+    axes = picture.subplots()
     axes.barh(names, state, color=STATE, label="state")
     axes.barh(names, arena, left=state, color=ARENA, label="arena")
     axes.set_xlabel("planned KiB")
     axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return picture, axes
 
 
 def timeline(found: Footprint, method: str, rival: Rival | None) -> Any:
     """Bytes alive against the position in the schedule, by layer; back-propagation's beside it."""
     theirs = rival.footprint if rival else None
-    figure = _figure(8, 3.2)
-    panels = figure.subplots(1, 2 if theirs else 1, squeeze=False)[0]
+    picture = figure(8, 3.2)
+    panels = picture.subplots(1, 2 if theirs else 1, squeeze=False)[0]
     _stack(panels[0], found.samples, f"{method}, distance-forward")
     if theirs:
         _stack(panels[1], theirs.samples, "back-propagation, float32")
     panels[0].set_ylabel("KiB alive")
-    return figure
+    return picture
 
 
 def _stack(axes: Any, samples: list[Sample], title: str) -> None:
@@ -105,15 +96,3 @@ def _stack(axes: Any, samples: list[Sample], title: str) -> None:
 
 def _order(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdigit() else (-1, name)
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure; the suffix chooses the kind of file.
-
-    Raises:
-        DfedgeError: a place that cannot be written.
-    """
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise DfedgeError(f"{path}: cannot be written ({error})") from error

@@ -1,14 +1,17 @@
 """Two foreign nets adopted: int8 against float, the same bits, and a shift learned on the device.
 
-    python examples/experiments/adopt_nets.py resnet8 --minutes 2.5       # trains it, by bp
+    python examples/experiments/adopt_nets.py resnet8 --minutes 20        # trains it, by bp
     python examples/experiments/adopt.py resnet8 frozen                   # float, int8, each dB
     python examples/experiments/adopt.py resnet8 verify                   # bits, arena and state
     python examples/experiments/adopt.py resnet8 shift                    # 1,000 labelled samples
+    python examples/experiments/adopt.py resnet8 class                    # 10 samples of a new one
+    python examples/experiments/adopt.py mobilenet_v2 memory              # at 128 x 128
 
 The same for mobilenet_v2.  A shift is learned from 1,000 labelled samples, 5,000 presentations in
-batches of 16: by dfedge's integer step (what every runtime computes, byte for byte: `verify`), and
-by AdamW in float PyTorch on the same part of the net, at the better of the rates tried, judged on
-the very test samples: the comparison leans to back-propagation.  Results: results/adopt.json.
+batches of 16: by dfedge's integer step (in the C interpreter; every runtime computes the same
+bytes: `verify`), and by AdamW in float PyTorch on the same part of the net, at the better of the
+rates tried, judged on the very test samples: the comparison leans to back-propagation.  Results:
+results/adopt.json.
 """
 
 import argparse
@@ -26,15 +29,22 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.bundle import Bundle
+from dfedge.continual.new_class import learn_class
+from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.shift import rotate
 from dfedge.data.sources import load
+from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.replay import check_golden
+from dfedge.device.runners import NATIVE
+from dfedge.device.session import Session
+from dfedge.export import planned
 from dfedge.export.options import ExportOptions
+from dfedge.export.program import Method
 from dfedge.export.write import export, lowered
-from dfedge.int8.trunk import latents
+from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.run import Run
-from dfedge.lower.step import infer, train_from
 
 RESULTS, OUT = Path(__file__).parent / "results/adopt.json", Path("out/adopt")
 SAMPLES, PASSES, BATCH, TEST = 1000, 5, 16, 1000
@@ -42,6 +52,7 @@ CHOICES = {"resnet8": ("head", "last:1", "all"), "mobilenet_v2": ("head", "last:
 NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
 FORMATS = ("onnx", "litert", "executorch")
 RATES = (1e-3, 3e-3)
+CLASSES_ADDED = 10
 
 
 def keep(net: str, part: str, value: object) -> None:
@@ -168,30 +179,22 @@ def local(
     net: str, learn: str, images: np.ndarray, y: np.ndarray,
     tests: dict[str, tuple[np.ndarray, np.ndarray]], seed: int,
 ) -> dict[str, float]:  # fmt: skip
-    """dfedge's integer step, from latents."""
-    run = adopted(net, learn)
-    plan, state = lowered(run)
-    constants = run.constants()
-
-    def seen(one: np.ndarray) -> Tensor:
-        return latents(plan.trunk, constants, torch.from_numpy(to_input(one)))
-
-    z, labels = seen(images), torch.from_numpy(y.astype(np.int32))
-    known = {name: (seen(tx), torch.from_numpy(ty)) for name, (tx, ty) in tests.items()}
+    """dfedge's integer step, in the interpreter: what every runtime computes, byte for byte."""
+    run, folder = adopted(net, learn), OUT / f"{net}-{learn.replace(':', '')}-c"
+    if not folder.exists():
+        export(run, ExportOptions(("c",), batch=BATCH), folder)
+    session = Session.open(Bundle.open(folder), NATIVE, initial=True, read_only=True)
 
     def accuracies() -> dict[str, float]:
-        return {
-            name: float((infer(plan, state, tz).argmax(1) == ty).float().mean())
-            for name, (tz, ty) in known.items()
-        }
+        return {name: evaluate(session, Split(x, y)).accuracy for name, (x, y) in tests.items()}
 
     before = accuracies()
-    generator = torch.Generator().manual_seed(seed)
+    order = np.random.default_rng(seed)
     for _ in range(PASSES):
-        order = torch.randperm(len(y), generator=generator)
+        index = order.permutation(len(y))
         for i in range(0, len(y) // BATCH * BATCH, BATCH):
-            index = order[i : i + BATCH]
-            state, _, _ = train_from(plan, state, z[index], labels[index])
+            part = index[i : i + BATCH]
+            session.learn_batch(images[part], y[part])
     return {f"{name} before": value for name, value in before.items()} | accuracies()
 
 
@@ -215,14 +218,80 @@ def shifted(net: str, seeds: int, wanted: list[str], choices: list[str]) -> None
             })  # fmt: skip
 
 
+def new_class(net: str) -> None:
+    """Ten classes of CIFAR-100, one at a time, each from 10 samples; 100 test images of it."""
+    run, folder = adopted(net, "head"), OUT / f"{net}-spare"
+    if not folder.exists():
+        export(run, ExportOptions(("c",), batch=BATCH, spare_classes=1), folder)
+    bundle = Bundle.open(folder)
+    known, other = load("cifar10").splits["test"].take(np.arange(2000)), load("cifar100")
+    train, test = other.splits["train"], other.splits["test"]
+
+    def opened() -> Session:
+        return Session.open(bundle, NATIVE, initial=True, read_only=True)
+
+    before, rows = evaluate(opened(), known).accuracy, {}
+    for label in range(CLASSES_ADDED):
+        samples = train.x[np.flatnonzero(train.y == label)[:10]]
+        new = test.take(np.flatnonzero(test.y == label))
+        for way, steps in (("placed", 0), ("placed, 16 steps", 16)):
+            session = opened()
+            row = learn_class(session, "new", samples, steps)
+            hit = recognised(session, Split(new.x, np.full(len(new), row)))
+            rows.setdefault(other.classes[label], {})[way] = {
+                "recall": float(hit.mean()), "old_after": evaluate(session, known).accuracy,
+            }  # fmt: skip
+    means = {
+        way: {what: float(np.mean([row[way][what] for row in rows.values()]))
+              for what in ("recall", "old_after")}
+        for way in ("placed", "placed, 16 steps")
+    }  # fmt: skip
+    keep(net, "new class", {"old_before": before, "mean": means, "classes": rows})
+
+
+def memory(net: str) -> None:
+    """Training at batch 1 on 128 x 128 images, by the computed plans; weights are not trained."""
+    path = OUT / "large.npz"
+    few = load("cifar10").splits["train"].take(np.arange(400))
+    np.savez(path, x=few.x.repeat(4, 1).repeat(4, 2), y=few.y)
+    rows = {}
+    for learn in ("head", "last:1", "last:3"):
+        folder = OUT / f"{net}-128-{learn.replace(':', '')}"
+        shutil.rmtree(folder, ignore_errors=True)
+        model = f"examples.experiments.adopt_nets:{net}_128"
+        run = adopt(AdoptOptions(model, str(path), learn=learn, test_samples=10), folder).run
+        plan, state = lowered(run)
+        method = Method("train", 1)
+        rows[learn] = {
+            "arena": {f: planned.arena(plan, method, f, FLOORS[1]) for f in ("c", "executorch")},
+            "state": planned.state_bytes(state),
+            "constants": sum(value.nbytes for value in run.constants().values()),
+        }
+    keep(net, "memory at 128 x 128", rows)
+
+
 def _real(x: np.ndarray) -> Tensor:
     return torch.from_numpy(to_input(x)).permute(0, 3, 1, 2).float() / 128
+
+
+def _verified(asked: argparse.Namespace) -> None:
+    for learn in asked.learn or ["head"]:
+        verified(asked.net, learn, tuple(asked.format) or FORMATS)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "frozen": lambda asked: frozen(asked.net, asked.test),
+    "verify": _verified,
+    "shift": lambda asked: shifted(asked.net, asked.seeds, asked.shift, asked.learn),
+    "class": lambda asked: new_class(asked.net),
+    "memory": lambda asked: memory(asked.net),
+}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("net", choices=list(NETS))
-    parser.add_argument("part", choices=["frozen", "verify", "shift"])
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--learn", action="append", default=[])
     parser.add_argument("--test", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=1)
@@ -230,10 +299,4 @@ if __name__ == "__main__":
     parser.add_argument("--format", action="append", default=[])
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    if asked.part == "frozen":
-        frozen(asked.net, asked.test)
-    elif asked.part == "verify":
-        for learn in asked.learn or ["head"]:
-            verified(asked.net, learn, tuple(asked.format) or FORMATS)
-    else:
-        shifted(asked.net, asked.seeds, asked.shift, asked.learn)
+    PARTS[asked.part](asked)

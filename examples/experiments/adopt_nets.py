@@ -141,6 +141,12 @@ def mobilenet_v2() -> nn.Module:
     return _trained("mobilenet_v2")
 
 
+def mobilenet_v2_128() -> nn.Module:
+    """For images of 128 x 128 with torchvision's strides, untrained: what sizes are read off."""
+    torch.manual_seed(0)
+    return MobileNetV2(strides=(2, 1, 2, 2, 2, 1, 2, 1)).eval()
+
+
 def data(split: str) -> tuple[Tensor, Tensor]:
     """CIFAR-10 as dfedge would feed it: float [N, 3, 32, 32] and labels."""
     from dfedge.data.sources import load

@@ -1,0 +1,79 @@
+"""What is said of an operation that cannot be adopted: where it stands, what would replace it."""
+
+import re
+from dataclasses import dataclass
+
+from dfedge.errors import DfedgeError
+
+REMEDIES = {
+    "silu": "replace SiLU by nn.Hardswish and train on",
+    "sigmoid": "replace Sigmoid by nn.Hardsigmoid, or SiLU by nn.Hardswish, and train on",
+    "gelu": "replace GELU by nn.Hardswish and train on",
+    "erf": "replace GELU by nn.Hardswish and train on",
+    "leakyrelu": "replace LeakyReLU by nn.ReLU and train on",
+    "prelu": "replace PReLU by nn.ReLU and train on",
+    "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
+    "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
+    "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
+    "softmax": "leave softmax out of the net: scores need none",
+    "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
+    "transpose": "export the net with channels first, [B, C, H, W], and no Transpose in it",
+    "cond": "a net must run the same operations whatever it sees",
+    "control flow": "a net must run the same operations whatever it sees",
+    "scaleddotproductattention": "attention has no integer form here",
+    "quantizelinear": "give the float model that it was made from; dfedge quantises it itself",
+    "qlinear": "give the float model that it was made from; dfedge quantises it itself",
+    "integer": "give the float model that it was made from; dfedge quantises it itself",
+}
+"""Part of an operation's name, in small letters without underscores -> what would replace it."""
+ALLOWED = (
+    "allowed: convolution, linear, batch norm, ReLU, ReLU6, hard swish, hard sigmoid, add, "
+    "multiply, concat, average and max pool, mean over the image, flatten, dropout"
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an operation stands in the foreign graph.
+
+    Attributes:
+        what: the operation, as its framework calls it.
+        node: the graph's own name of it.
+        module: the module that it belongs to, where the graph tells.
+        line: ``file:line`` of the user's source, likewise.
+    """
+
+    what: str
+    node: str
+    module: str = ""
+    line: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the user would call it."""
+        return self.module or self.node
+
+
+def refusal(site: Site, what: str = "", instead: str = "") -> DfedgeError:
+    """Make the error for an operation.
+
+    Args:
+        what: about it is not possible; default: all of it.
+        instead: what is allowed; default: what usually replaces it, else everything.
+    """
+    what = what or site.what
+    canonical = what.lower().replace("_", "")
+    hint = next((text for part, text in REMEDIES.items() if part in canonical), ALLOWED)
+    module = f"module '{site.module}'" if site.module else ""
+    place = ", ".join(part for part in (module, site.line) if part)
+    return DfedgeError(
+        f"operation '{what}' at node '{site.node}'{f' ({place})' if place else ''} cannot be "
+        f"adopted; {f'allowed: {instead}' if instead else hint}"
+    )
+
+
+def line_of(stack_trace: str) -> str:
+    """``file:line`` of the innermost frame that is not torch's own, or nothing."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', stack_trace)
+    own = [frame for frame in frames if "/torch/" not in frame[0]]
+    return ":".join((own or frames or [("", "")])[-1]).strip(":")
