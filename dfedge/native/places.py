@@ -57,20 +57,15 @@ def place(trunk: Trunk) -> Placement:
 
     Row by row is slower where maps are small; so only values above a size are, every size tried.
     """
+    sizes = sorted({prod(step.shape) for step in trunk.steps}, reverse=True)
+    return min((place_above(trunk, size) for size in [*sizes, 0]), key=lambda one: one.bytes)
+
+
+def place_above(trunk: Trunk, size: int) -> Placement:
+    """With values above a size made row by row, where they can be."""
     steps = trunk.steps
-    possible = [_rows(steps, i) for i in range(len(steps))]
-    sizes = sorted({prod(s.shape) for s, rows in zip(steps, possible, strict=True) if rows})
-    best: Placement | None = None
-    for limit in [*reversed(sizes), 0]:
-        large = [
-            rows if prod(s.shape) > limit else 0 for s, rows in zip(steps, possible, strict=True)
-        ]
-        rows = _short_chains(large)
-        found = _placed(steps, rows)
-        if best is None or found.bytes < best.bytes:
-            best = found
-    assert best is not None
-    return best
+    rows = [_rows(steps, i) if prod(step.shape) > size else 0 for i, step in enumerate(steps)]
+    return _placed(steps, _short_chains(rows))
 
 
 def _rows(steps: Sequence[AnyStep], i: int) -> int:
