@@ -7,13 +7,15 @@ beyond it is seen.
 
 import ctypes
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from random_trunks import draw_adopted
 
 from dfedge.native.library import levels, load
+from dfedge.native.places import place, place_above
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
 from dfedge.verify.random_nets import Drawn, draw
@@ -30,13 +32,15 @@ class Buffer(ctypes.Structure):
 
 @cache
 def program_of(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
-    """A random net; every other one stands on a frozen trunk."""
+    """A random net; every other one stands on a frozen trunk, half of these row by row."""
     drawn, constants = draw_adopted(seed) if seed % 2 else (draw(seed), {})
     state, given = (
         {name: value.numpy() for name, value in tensors.items()}
         for tensors in (drawn.state, constants)
     )
-    return Program(drawn.plan, make_table(drawn.plan, state, given), library), drawn
+    placed = place if seed % 4 == 1 else partial(place_above, size=0)
+    with patch("dfedge.native.trunk.place", placed):
+        return Program(drawn.plan, make_table(drawn.plan, state, given), library), drawn
 
 
 def fresh(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:

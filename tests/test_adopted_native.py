@@ -1,6 +1,7 @@
 """An adopted net, trunk and all, as C: here, and on processors that QEMU emulates."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import foreign_nets
@@ -12,15 +13,19 @@ from test_on_device import (
     Host,
     compiled,
     firmware,
+    idx,
     learned_here,
     needs,
     output,
     ram_bytes,
+    runner_of,
+    turned,
     values_of,
 )
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
+from dfedge.data.image import to_input
 from dfedge.device.runners import open_runner
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
@@ -65,6 +70,21 @@ def test_a_latent_teaches_what_its_image_does_at_any_batch(adopted_c: Bundle) ->
     assert np.array_equal(first[0], second[0])
     state, other = by_image.get_state(), by_latent.get_state()
     assert all(np.array_equal(state[name], other[name]) for name in state)
+
+
+def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path: Path) -> None:
+    app, test = runner_of(adopted_c, tmp_path), turned(adopted_c, "test")
+    net, native = adopted_c.folder / "c" / "net.dfe", open_runner(adopted_c, "native")
+    files = [idx(tmp_path / "x", test.x[..., 0]), idx(tmp_path / "y", test.y.astype(np.uint8))]
+    done = subprocess.run([app, "infer", net, files[0]], check=True, capture_output=True, text=True)
+    x, y = to_input(test.x), test.y.astype(np.int32)
+    assert done.stdout.split() == [str(k) for k in native.infer(x).argmax(1)]
+    state = ["--state", tmp_path / "learned", "--batch", "16"]
+    subprocess.run([app, "train", net, *files, *state], check=True, capture_output=True)
+    for i in range(0, len(x), 16):
+        native.train(x[i : i + 16], y[i : i + 16])
+    block = native.program.state.tobytes()  # type: ignore[attr-defined]
+    assert (tmp_path / "learned").read_bytes()[12:] == block
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")

@@ -268,8 +268,12 @@ def idx(path: Path, values: NDArray[np.uint8]) -> Path:
 
 @pytest.fixture(scope="module")
 def dfedge_run(mcu: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    app = tmp_path_factory.mktemp("run") / "dfedge-run"
-    made = mcu.folder / "c"
+    return runner_of(mcu, tmp_path_factory.mktemp("run"))
+
+
+def runner_of(bundle: Bundle, folder: Path) -> Path:
+    """The exported dfedge-run, compiled."""
+    app, made = folder / "dfedge-run", bundle.folder / "c"
     sources = [*sorted((made / "run").glob("*.c")), *sorted((made / "dfedge").glob("*.c"))]
     command = [build.required_compiler(), "-std=c99", "-O2", f"-I{made / 'dfedge'}"]
     subprocess.run([*command, "-o", app, *sources], check=True)

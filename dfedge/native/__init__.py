@@ -5,8 +5,9 @@ AVX512-VNNI loops (chosen at run time) and the NEON ones (where the processor is
 the same bits.  No int32 activation, no error tensor and no gradient buffer exists: a convolution
 rounds as it sums, an error is made where it is read, and weights are moved in place, tile by tile.
 
-Modules: `table` (a plan as the interpreter reads it), `build` (the compiler), `library` (ctypes),
-`program` (a plan and its state, ready to be called), `sources` (what a project of one's own is
-made of), `rendering` (names of the two renderings of a format), `glue` (the interpreter inside
-ExecuTorch and onnxruntime: ``ops/``).
+Modules: `table` (a plan as the interpreter reads it), `block` (tensors in one block of memory),
+`trunk` (a frozen trunk in the table), `places` (where its values lie), `build` (the compiler),
+`library` (ctypes), `program` (a plan and its state, ready to be called), `sources` (what a project
+of one's own is made of), `rendering` (names of the two renderings of a format), `glue` (the
+interpreter inside ExecuTorch and onnxruntime: ``ops/``).
 """

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dfedge.errors import DfedgeError
 from dfedge.native.block import Fields, Tensor, lay_out
-from dfedge.native.places import places
+from dfedge.native.places import place
 from dfedge.trunk import (
     AnyStep,
     Concat,
@@ -27,7 +27,7 @@ KINDS = (Convolve, Surround, Mix, Gate, Swish, Mean, Largest, Concat)
 """By the interpreter's number of the kind."""
 PADS = ("top", "bottom", "left", "right")
 FIELDS = (
-    "kind", "first", "reads", "height", "width", "channels", "place",
+    "kind", "first", "reads", "height", "width", "channels", "place", "rows",
     "kernel_height", "kernel_width", "stride", *PADS, "depthwise",
     "zero", "other_zero", "factor", "other", "offset", "shift", "slope", "half", "bend",
     "weight", "bias", "lift", "limit",
@@ -69,7 +69,7 @@ def freeze(trunk: Trunk | None, constants: Constants) -> Frozen:
     if flaw is not None:
         raise DfedgeError(f"the trunk's {flaw} are missing or of another shape; adopt again")
     values = {name: constants[name] for name in trunk.constants()}
-    placed, (offsets, workspace) = lay_out(values), places(trunk)
+    placed, found = lay_out(values), place(trunk)
     steps: list[Fields] = []
     reads: list[int] = []
     for i, step in enumerate(trunk.steps):
@@ -77,13 +77,14 @@ def freeze(trunk: Trunk | None, constants: Constants) -> Frozen:
         parts = {name: f"{i}.{name}" for name in ("weight", "bias", "lift", "limit")}
         given: Fields = {
             "kind": KINDS.index(type(step)), "first": len(reads), "reads": len(step.reads),
-            "height": height, "width": width, "channels": channels, "place": offsets[i],
+            "height": height, "width": width, "channels": channels, "place": found.offsets[i],
+            "rows": found.rows[i],
             **_numbers(step),
             **{name: placed[at].offset for name, at in parts.items() if at in placed},
         }  # fmt: skip
         steps.append({name: given.get(name, 0) for name in FIELDS})
         reads += step.reads
-    return Frozen(steps, reads, workspace, placed, values)
+    return Frozen(steps, reads, found.bytes, placed, values)
 
 
 def _numbers(step: AnyStep) -> Fields:

@@ -44,6 +44,39 @@ static void multiply(const dfe_level *level) {
     free(w);
 }
 
+static void depthwise(const dfe_level *level) {
+    int rows = draw(1, 3), run = draw(1, 7), outputs = draw(1, DFE_OUTPUTS);
+    int pixels = draw(1, DFE_PIXELS), stride = outputs + draw(0, 9);
+    int step = run * stride + draw(0, 9), size = (rows - 1) * step + (run - 1) * stride + outputs;
+    int8_t *w = bytes(rows * run * stride, -127, 127), *x[DFE_PIXELS];
+    for (int p = 0; p < pixels; p++) x[p] = bytes(size, draw(0, 126), 127);
+    dfe_taps_run taps = {w, (ptrdiff_t)run * stride, step, rows, run, stride};
+    fresh();
+    dfe_portable.depthwise((const int8_t *const *)x, pixels, &taps, outputs, wanted);
+    level->depthwise((const int8_t *const *)x, pixels, &taps, outputs, found);
+    for (int p = 0; p < pixels; p++) /* beyond the outputs a level may write what it likes */
+        memcpy(found + p * DFE_OUTPUTS + outputs, wanted + p * DFE_OUTPUTS + outputs,
+               (size_t)(DFE_OUTPUTS - outputs) * sizeof *found);
+    check(level->name, "depthwise");
+    for (int p = 0; p < pixels; p++) free(x[p]);
+    free(w);
+}
+
+static void scale(const dfe_level *level) {
+    int outputs = draw(1, DFE_OUTPUTS), shift = draw(0, 22);
+    int32_t lift[DFE_OUTPUTS], limit[DFE_OUTPUTS];
+    for (int i = 0; i < outputs; i++) {
+        int own = draw(0, shift);
+        lift[i] = 1 << (shift - own);
+        limit[i] = 128 << own;
+        before[i] = draw(-(1 << 20), (1 << draw(8, 30)) - 1);
+    }
+    fresh();
+    dfe_portable.scale(before, outputs, lift, limit, shift, (int8_t *)wanted);
+    level->scale(before, outputs, lift, limit, shift, (int8_t *)found);
+    check(level->name, "scale");
+}
+
 static void correlate(const dfe_level *level) {
     int n = draw(1, DFE_POSITIONS), channels = draw(1, DFE_CHANNELS), outputs = draw(1, DFE_OUTPUTS);
     int8_t *e = bytes(DFE_POSITIONS * DFE_OUTPUTS, draw(-127, -120), draw(-120, 127));
@@ -78,6 +111,8 @@ int main(void) {
         if (dfe_use_level(number) != DFE_OK) continue;
         for (int i = 0; i < CASES; i++) {
             multiply(dfe_level_now());
+            depthwise(dfe_level_now());
+            scale(dfe_level_now());
             correlate(dfe_level_now());
             dots(dfe_level_now());
         }

@@ -32,6 +32,11 @@ static inline int8_t dfe_floored(int32_t v, int32_t shift) {
     return (int8_t)(q > DFE_MAX ? DFE_MAX : q);
 }
 
+/* min(127, (min(limit, max(0, v)) lift + 2^(s-1)) >> s) */
+static inline int8_t dfe_scaled(int32_t v, int32_t lift, int32_t limit, int32_t shift) {
+    return dfe_floored(dfe_clamp(v, 0, limit) * lift + dfe_half(shift), shift);
+}
+
 /* sign(v) min(127, (|v| + 2^(s-1)) >> s) */
 static inline int8_t dfe_narrow(int32_t v, int32_t shift) {
     int32_t size = ((v < 0 ? -v : v) + dfe_half(shift)) >> shift;

@@ -108,8 +108,59 @@ TARGET static void multiply(const int8_t *const *x, int32_t pixels, const dfe_ta
     if (o < outputs) multiply_half(x, pixels, taps, taps->weight + o, outputs - o, acc + o);
 }
 
+/* Four rows of up to 32 channels, `o` apart; those beyond `rest` zero. */
+INLINE void taps_of(const int8_t *at, ptrdiff_t o, int32_t rest, int32_t outputs, __m256i q[4]) {
+    quads(some(at, outputs), some(at + o, rest > 1 ? outputs : 0),
+          some(at + 2 * o, rest > 2 ? outputs : 0), some(at + 3 * o, rest > 3 ? outputs : 0), q);
+}
+
+/* Up to 32 channels of one pixel. */
+INLINE void depthwise_half(const int8_t *x, const dfe_taps_run *taps, const int8_t *weight,
+                           int32_t outputs, int32_t *acc) {
+    __m256i sum[4], w[4], seen[4];
+    ptrdiff_t o = taps->stride;
+    UNROLL
+    for (int j = 0; j < 4; j++) sum[j] = _mm256_setzero_si256();
+    for (int32_t r = 0; r < taps->rows; r++)
+        for (int32_t k = 0; k < taps->run; k += 4) {
+            taps_of(weight + r * taps->row_step + k * o, o, taps->run - k, outputs, w);
+            taps_of(x + r * taps->input_step + k * o, o, taps->run - k, outputs, seen);
+            UNROLL
+            for (int j = 0; j < 4; j++) sum[j] = multiply_add(sum[j], seen[j], w[j]);
+        }
+    add_in_order(sum, acc);
+}
+
+TARGET static void depthwise(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                             int32_t outputs, int32_t *acc) {
+    for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS) {
+        int32_t o = 0;
+        for (; o + HALF <= outputs; o += HALF)
+            depthwise_half(x[p] + o, taps, taps->weight + o, HALF, acc + o);
+        if (o < outputs) depthwise_half(x[p] + o, taps, taps->weight + o, outputs - o, acc + o);
+    }
+}
+
 TARGET static void activate(const int32_t *acc, int32_t outputs, int32_t shift, int8_t *out) {
     for (int32_t o = 0; o < outputs; o++) out[o] = dfe_activation(acc[o], shift);
+}
+
+TARGET static void scale(const int32_t *acc, int32_t outputs, const int32_t *lift,
+                         const int32_t *limit, int32_t shift, int8_t *out) {
+    __m256i half = _mm256_set1_epi32(dfe_half(shift));
+    __m128i count = _mm_cvtsi32_si128(shift);
+    int32_t o = 0;
+    for (; o + 8 <= outputs; o += 8) {
+        __m256i v = _mm256_max_epi32(_mm256_loadu_si256((const void *)(acc + o)),
+                                     _mm256_setzero_si256());
+        v = _mm256_min_epi32(v, _mm256_loadu_si256((const void *)(limit + o)));
+        v = _mm256_mullo_epi32(v, _mm256_loadu_si256((const void *)(lift + o)));
+        v = _mm256_srl_epi32(_mm256_add_epi32(v, half), count);
+        v = _mm256_min_epi32(v, _mm256_set1_epi32(DFE_MAX));
+        __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storel_epi64((void *)(out + o), _mm_packs_epi16(words, words));
+    }
+    for (; o < outputs; o++) out[o] = dfe_scaled(acc[o], lift[o], limit[o], shift);
 }
 
 enum { QUADS = DFE_POSITIONS / 4, QUAD_BYTES = 4 * HALF };
@@ -200,6 +251,6 @@ TARGET static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t s
     }
 }
 
-const dfe_level dfe_avx2 = {"avx2", multiply, activate, correlate, dots};
+const dfe_level dfe_avx2 = {"avx2", multiply, depthwise, activate, scale, correlate, dots};
 
 #endif

@@ -101,6 +101,49 @@ TARGET static void multiply(const int8_t *const *x, int32_t pixels, const dfe_ta
     }
 }
 
+/* Four rows of as many channels, `o` apart; those beyond `rest` zero. */
+INLINE void taps_of(const int8_t *at, ptrdiff_t o, int32_t rest, __mmask64 mask, __m512i q[4]) {
+    quads(some(at, mask, 1), some(at + o, mask, rest > 1), some(at + 2 * o, mask, rest > 2),
+          some(at + 3 * o, mask, rest > 3), q);
+}
+
+enum { DEEP = 4 }; /* pixels of a depthwise convolution */
+
+INLINE void depthwise_some(const int8_t *const *x, const int pixels, const dfe_taps_run *taps,
+                           int32_t outputs, int32_t *acc) {
+    __mmask64 mask = first_bytes(outputs);
+    __m512i sum[DEEP][4], w[4], seen[4];
+    ptrdiff_t o = taps->stride;
+    UNROLL
+    for (int p = 0; p < pixels; p++)
+        UNROLL
+        for (int j = 0; j < 4; j++) sum[p][j] = _mm512_setzero_si512();
+    for (int32_t r = 0; r < taps->rows; r++)
+        for (int32_t k = 0; k < taps->run; k += 4) {
+            taps_of(taps->weight + r * taps->row_step + k * o, o, taps->run - k, mask, w);
+            UNROLL
+            for (int p = 0; p < pixels; p++) {
+                taps_of(x[p] + r * taps->input_step + k * o, o, taps->run - k, mask, seen);
+                UNROLL
+                for (int j = 0; j < 4; j++)
+                    sum[p][j] = _mm512_dpbusd_epi32(sum[p][j], seen[j], w[j]);
+            }
+        }
+    UNROLL
+    for (int p = 0; p < pixels; p++) add_in_order(sum[p], acc + p * DFE_OUTPUTS);
+}
+
+TARGET static void depthwise(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                             int32_t outputs, int32_t *acc) {
+    for (; pixels >= DEEP; pixels -= DEEP, x += DEEP, acc += DEEP * DFE_OUTPUTS)
+        depthwise_some(x, DEEP, taps, outputs, acc);
+    switch (pixels) {
+        case 3: depthwise_some(x, 3, taps, outputs, acc); break;
+        case 2: depthwise_some(x, 2, taps, outputs, acc); break;
+        case 1: depthwise_some(x, 1, taps, outputs, acc); break;
+    }
+}
+
 TARGET static void activate(const int32_t *acc, int32_t outputs, int32_t shift, int8_t *out) {
     __m512i half = _mm512_set1_epi32(shift ? 1 << (shift - 1) : 0), top = _mm512_set1_epi32(127);
     __m128i count = _mm_cvtsi32_si128(shift);
@@ -108,6 +151,21 @@ TARGET static void activate(const int32_t *acc, int32_t outputs, int32_t shift, 
         __mmask16 mask = (__mmask16)first_bytes(outputs - o);
         __m512i v = _mm512_maskz_loadu_epi32(mask, acc + o);
         v = _mm512_max_epi32(v, _mm512_setzero_si512());
+        v = _mm512_min_epi32(_mm512_srl_epi32(_mm512_add_epi32(v, half), count), top);
+        _mm512_mask_cvtepi32_storeu_epi8(out + o, mask, v);
+    }
+}
+
+TARGET static void scale(const int32_t *acc, int32_t outputs, const int32_t *lift,
+                         const int32_t *limit, int32_t shift, int8_t *out) {
+    __m512i half = _mm512_set1_epi32(shift ? 1 << (shift - 1) : 0), top = _mm512_set1_epi32(127);
+    __m128i count = _mm_cvtsi32_si128(shift);
+    for (int32_t o = 0; o < outputs; o += 16) {
+        __mmask16 mask = (__mmask16)first_bytes(outputs - o);
+        __m512i v = _mm512_max_epi32(_mm512_maskz_loadu_epi32(mask, acc + o),
+                                     _mm512_setzero_si512());
+        v = _mm512_min_epi32(v, _mm512_maskz_loadu_epi32(mask, limit + o));
+        v = _mm512_mullo_epi32(v, _mm512_maskz_loadu_epi32(mask, lift + o));
         v = _mm512_min_epi32(_mm512_srl_epi32(_mm512_add_epi32(v, half), count), top);
         _mm512_mask_cvtepi32_storeu_epi8(out + o, mask, v);
     }
@@ -192,6 +250,7 @@ TARGET static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t s
     }
 }
 
-const dfe_level dfe_avx512 = {"avx512-vnni", multiply, activate, correlate, dots};
+const dfe_level dfe_avx512 = {"avx512-vnni", multiply, depthwise, activate, scale, correlate,
+                                dots};
 
 #endif

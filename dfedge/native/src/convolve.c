@@ -41,61 +41,39 @@ static void add_skip(const task *t, const block *at, int32_t o, int32_t outputs,
 /* Outputs o .. o + outputs of one position, from their sums. */
 static void activate(const task *t, const int32_t *acc, ptrdiff_t place, int32_t o,
                      int32_t outputs) {
+    const dfe_level *level = dfe_level_now();
     int8_t *to = t->h + place * t->conv->channels + o;
-    if (!t->scaling) {
-        dfe_level_now()->activate(acc, outputs, t->conv->shift, to);
-        return;
-    }
-    const int32_t *lift = t->scaling->lift + o, *limit = t->scaling->limit + o;
-    int32_t shift = t->conv->shift, half = dfe_half(shift);
-    for (int32_t i = 0; i < outputs; i++)
-        to[i] = dfe_floored(dfe_clamp(acc[i], 0, limit[i]) * lift[i] + half, shift);
+    if (t->scaling)
+        level->scale(acc, outputs, t->scaling->lift + o, t->scaling->limit + o, t->conv->shift, to);
+    else
+        level->activate(acc, outputs, t->conv->shift, to);
 }
 
 static void flush(const task *t, block *at) {
     const dfe_conv *conv = t->conv;
     const dfe_level *level = dfe_level_now();
-    ptrdiff_t channels = conv->channels, step = (ptrdiff_t)conv->in_channels * channels;
+    int32_t each = conv->depthwise ? 1 : conv->in_channels; /* weights of a tap and an output */
+    ptrdiff_t step = (ptrdiff_t)each * conv->channels;
     int32_t acc[DFE_PIXELS * DFE_OUTPUTS];
     for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
         int32_t outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
-        for (int32_t p = 0; p < at->count; p++)
+        for (int32_t p = 0; p < at->count; p++) {
             for (int32_t i = 0; i < outputs; i++) acc[p * DFE_OUTPUTS + i] = t->b[o + i];
+            if (o && conv->depthwise) at->x[p] += DFE_OUTPUTS; /* the next channels */
+        }
         dfe_taps_run taps = {
             t->w + (t->rows.begin * conv->kernel_width + t->columns.begin) * step + o,
             conv->kernel_width * step,
             (ptrdiff_t)conv->width * conv->in_channels,
             t->rows.end - t->rows.begin,
-            (t->columns.end - t->columns.begin) * conv->in_channels,
+            (t->columns.end - t->columns.begin) * each,
             conv->channels,
         };
-        level->multiply(at->x, at->count, &taps, outputs, acc);
+        (conv->depthwise ? level->depthwise : level->multiply)(at->x, at->count, &taps, outputs,
+                                                               acc);
         if (t->skip) add_skip(t, at, o, outputs, acc);
         for (int32_t p = 0; p < at->count; p++)
             activate(t, acc + p * DFE_OUTPUTS, at->place[p], o, outputs);
-    }
-    at->count = 0;
-}
-
-/* Every channel on its own: the window's taps, channel by channel, side by side. */
-static void flush_depthwise(const task *t, block *at) {
-    const dfe_conv *conv = t->conv;
-    ptrdiff_t channels = conv->channels;
-    for (int32_t p = 0; p < at->count; p++) {
-        for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
-            int32_t acc[DFE_OUTPUTS], outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
-            for (int32_t i = 0; i < outputs; i++) acc[i] = t->b[o + i];
-            for (int32_t ky = t->rows.begin; ky < t->rows.end; ky++) {
-                const int8_t *x = at->x[p] + (ky - t->rows.begin) * conv->width * channels + o;
-                const int8_t *w = t->w + (ky * conv->kernel_width + t->columns.begin) * channels + o;
-                for (int32_t kx = t->columns.begin; kx < t->columns.end; kx++) {
-                    for (int32_t i = 0; i < outputs; i++) acc[i] += x[i] * w[i];
-                    x += channels;
-                    w += channels;
-                }
-            }
-            activate(t, acc, at->place[p], o, outputs);
-        }
     }
     at->count = 0;
 }
@@ -127,9 +105,9 @@ static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, d
                                          skip->in_channels;
                 else if (t->skip)
                     at.skip[at.count] = t->skip->x + place * conv->channels;
-                if (++at.count == DFE_PIXELS) (conv->depthwise ? flush_depthwise : flush)(t, &at);
+                if (++at.count == DFE_PIXELS) flush(t, &at);
             }
-    if (at.count) (conv->depthwise ? flush_depthwise : flush)(t, &at);
+    if (at.count) flush(t, &at);
 }
 
 static void convolve(task *t, int32_t batch, const int8_t *x) {

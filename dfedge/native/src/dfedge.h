@@ -61,6 +61,7 @@ typedef struct {
     int32_t kind, first, reads;      /* numbers of values, in the table's list */
     int32_t height, width, channels; /* of what it makes */
     int32_t place;                   /* of that in the workspace; the last one's is elsewhere */
+    int32_t rows; /* 0: a whole map; else as many rows at a time, for the next step alone */
     int32_t kernel_height, kernel_width, stride;
     int32_t top, bottom, left, right, depthwise;
     int32_t zero, other_zero, factor, other, offset, shift;

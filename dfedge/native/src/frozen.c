@@ -119,7 +119,7 @@ void dfe_surround(const dfe_frozen *step, dfe_shape given, const int8_t *x, int8
     out = filled(out, step->zero, step->top * whole);
     for (int32_t y = 0; y < given.height; y++, x += row) {
         out = filled(out, step->zero, (ptrdiff_t)step->left * given.channels);
-        __builtin_memcpy(out, x, (size_t)row);
+        __builtin_memmove(out, x, (size_t)row);
         out = filled(out + row, step->zero, (ptrdiff_t)step->right * given.channels);
     }
     filled(out, step->zero, step->bottom * whole);
@@ -128,5 +128,5 @@ void dfe_surround(const dfe_frozen *step, dfe_shape given, const int8_t *x, int8
 void dfe_beside(ptrdiff_t positions, const int8_t *x, ptrdiff_t channels, int8_t *out,
                 ptrdiff_t step) {
     for (ptrdiff_t p = 0; p < positions; p++, x += channels, out += step)
-        __builtin_memcpy(out, x, (size_t)channels);
+        __builtin_memmove(out, x, (size_t)channels);
 }

@@ -1,6 +1,7 @@
 /* The steps of a frozen trunk that are no convolution: dfedge/int8/ops/trunk.py.
  *
  * Values are int8 [H, W, C] of one image.  What works value by value may write where it reads.
+ * In a damaged table any places may overlap: then the numbers are wrong, and nothing worse.
  */
 #ifndef DFE_FROZEN_H
 #define DFE_FROZEN_H

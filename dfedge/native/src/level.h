@@ -28,8 +28,15 @@ typedef struct {
     /* acc[p][o] += sum over rows and runs of x[p] * w; acc [pixels][DFE_OUTPUTS]. */
     void (*multiply)(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                      int32_t outputs, int32_t *acc);
+    /* The same of channels on their own: acc[p][o] += sum over rows and taps of x[p][o] * w[o], a tap
+     * `stride` from the next in input and weights, `run` taps in a row. */
+    void (*depthwise)(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                      int32_t outputs, int32_t *acc);
     /* out[o] = dfe_activation(acc[o], shift) */
     void (*activate)(const int32_t *acc, int32_t outputs, int32_t shift, int8_t *out);
+    /* out[o] = dfe_scaled(acc[o], lift[o], limit[o], shift) */
+    void (*scale)(const int32_t *acc, int32_t outputs, const int32_t *lift, const int32_t *limit,
+                  int32_t shift, int8_t *out);
     /* acc[c][o] += sum over n of x[n][c] e[n][o]; e [n][DFE_OUTPUTS], rows up to a multiple of 4
      * zero; acc [DFE_CHANNELS][DFE_OUTPUTS]. */
     void (*correlate)(const int8_t *const *x, int32_t channels, const int8_t *e, int32_t n,

@@ -78,6 +78,39 @@ static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run 
     }
 }
 
+/* 16 channels of one pixel, each on its own. */
+INLINE void depthwise_some(const int8_t *x, const dfe_taps_run *taps, const int8_t *weight,
+                           int32_t *acc) {
+    int32x4_t sum[4];
+    ptrdiff_t o = taps->stride;
+    load(sum, acc);
+    for (int32_t r = 0; r < taps->rows; r++) {
+        const int8_t *seen = x + r * taps->input_step, *w = weight + r * taps->row_step;
+        for (int32_t k = 0; k < taps->run; k++, seen += o, w += o) {
+            int8x16_t a = vld1q_s8(seen), b = vld1q_s8(w);
+            int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b)), high = vmull_high_s8(a, b);
+            sum[0] = vaddw_s16(sum[0], vget_low_s16(low));
+            sum[1] = vaddw_high_s16(sum[1], low);
+            sum[2] = vaddw_s16(sum[2], vget_low_s16(high));
+            sum[3] = vaddw_high_s16(sum[3], high);
+        }
+    }
+    store(sum, acc);
+}
+
+static void depthwise(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
+                      int32_t outputs, int32_t *acc) {
+    int32_t whole = outputs / WIDE * WIDE;
+    dfe_taps_run rest = *taps;
+    rest.weight += whole;
+    for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS) {
+        const int8_t *last = x[p] + whole;
+        for (int32_t o = 0; o < whole; o += WIDE)
+            depthwise_some(x[p] + o, taps, taps->weight + o, acc + o);
+        if (whole < outputs) dfe_portable.depthwise(&last, 1, &rest, outputs - whole, acc + whole);
+    }
+}
+
 /* 16 outputs of `channels` (1 to 4) channels from c on. */
 INLINE void correlate_some(const int8_t *const *x, const int channels, int32_t c, const int8_t *e,
                            int32_t n, int32_t *acc) {
@@ -110,6 +143,11 @@ static void activate(const int32_t *acc, int32_t outputs, int32_t shift, int8_t 
     for (int32_t o = 0; o < outputs; o++) out[o] = dfe_activation(acc[o], shift);
 }
 
+static void scale(const int32_t *acc, int32_t outputs, const int32_t *lift, const int32_t *limit,
+                  int32_t shift, int8_t *out) {
+    for (int32_t o = 0; o < outputs; o++) out[o] = dfe_scaled(acc[o], lift[o], limit[o], shift);
+}
+
 static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, int32_t channels,
                  int32_t *acc) {
     for (int32_t c = 0; c < channels; c++, w += step) {
@@ -126,6 +164,6 @@ static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, in
     }
 }
 
-const dfe_level dfe_neon = {"neon", multiply, activate, correlate, dots};
+const dfe_level dfe_neon = {"neon", multiply, depthwise, activate, scale, correlate, dots};
 
 #endif

@@ -40,7 +40,7 @@ static int good_scaling(const dfe_program *p, const dfe_frozen *step) {
 }
 
 static int good_windows(const dfe_program *p, const dfe_frozen *step, int32_t most_taps) {
-    dfe_conv c = dfe_windows(p, step);
+    dfe_conv c = dfe_windows(step, dfe_value_shape(p, dfe_value_read(p, step, 0)));
     return dfe_good_geometry(&c, most_taps) && step->height == dfe_out_height(&c) &&
            step->width == dfe_out_width(&c);
 }
@@ -49,7 +49,7 @@ static int good_convolution(const dfe_program *p, const dfe_frozen *step) {
     if (!dfe_within(step->shift, 0, MAX_STEP_SHIFT) || !dfe_within(step->depthwise, 0, 1) ||
         !good_windows(p, step, DFE_MAX_KERNEL))
         return 0;
-    dfe_conv c = dfe_windows(p, step);
+    dfe_conv c = dfe_windows(step, dfe_value_shape(p, dfe_value_read(p, step, 0)));
     int64_t fan_in = (int64_t)dfe_taps(&c) * (c.depthwise ? 1 : c.in_channels);
     int64_t weights = fan_in * c.channels;
     return fan_in * PRODUCT_MAX + BIAS_LIMIT < INT32_LIMIT && step->weight >= 0 &&
@@ -120,12 +120,32 @@ static int good_step(const dfe_program *p, const dfe_frozen *step) {
     return 0;
 }
 
+static int by_rows(const dfe_frozen *step) {
+    return step->kind != DFE_SURROUND && step->kind != DFE_CONCAT;
+}
+
+/* What a step makes row by row only the next one reads, which needs no more rows at a time; in a
+ * chain that is not too long.  What others read is whole. */
+static int good_rows(const dfe_program *p, int32_t number, int32_t *chain) {
+    const dfe_frozen *step = dfe_steps(p) + number, *next = step + 1;
+    for (int32_t i = 0; i < step->reads; i++) {
+        int32_t read = dfe_value_read(p, step, i);
+        if (read == 0 || dfe_steps(p)[read - 1].rows == 0) continue;
+        if (read != number || (i && !alike(dfe_value_shape(p, read), dfe_value_shape(p, number + 1))))
+            return 0;
+    }
+    *chain = step->rows ? *chain + 1 : 0;
+    if (step->rows == 0) return 1;
+    return number + 1 < p->steps && *chain < DFE_MAX_CHAIN && by_rows(step) && by_rows(next) &&
+           dfe_within(step->rows, dfe_max(dfe_window_rows(next), 1), step->height);
+}
+
 int dfe_good_trunk(const dfe_program *p) {
     if (!dfe_within(p->steps, 0, MAX_STEPS) || !dfe_within(p->reads, p->steps, MAX_READS) ||
         p->constant_bytes < 0 || p->constant_bytes % 4 || p->workspace < 0 ||
         !dfe_good_shape(dfe_value_shape(p, 0)) || (p->steps && p->form != DFE_ONE_PASS))
         return 0;
-    int32_t next = 0;
+    int32_t next = 0, chain = 0;
     for (int32_t i = 0; i < p->steps; i++) {
         const dfe_frozen *step = dfe_steps(p) + i;
         dfe_shape made = dfe_value_shape(p, i + 1);
@@ -135,10 +155,11 @@ int dfe_good_trunk(const dfe_program *p) {
         next += step->reads;
         for (int32_t j = 0; j < step->reads; j++)
             if (!dfe_within(dfe_value_read(p, step, j), 0, i)) return 0;
+        if (!good_step(p, step) || !good_rows(p, i, &chain)) return 0;
+        if (step->rows) made.height = step->rows;
         if (i + 1 < p->steps &&
             (step->place < 0 || step->place + (int64_t)dfe_values(made) > p->workspace))
             return 0;
-        if (!good_step(p, step)) return 0;
     }
     return next == p->reads;
 }
