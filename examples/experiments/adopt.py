@@ -40,11 +40,13 @@ from dfedge.device.replay import check_golden
 from dfedge.device.runners import NATIVE
 from dfedge.device.session import Session
 from dfedge.export import planned
+from dfedge.export.fit import sized
 from dfedge.export.options import ExportOptions
 from dfedge.export.program import Method
-from dfedge.export.write import export, lowered
+from dfedge.export.write import export
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.run import Run
+from dfedge.lower.blank import blank
 
 RESULTS, OUT = Path(__file__).parent / "results/adopt.json", Path("out/adopt")
 SAMPLES, PASSES, BATCH, TEST = 1000, 5, 16, 1000
@@ -260,11 +262,10 @@ def memory(net: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         model = f"examples.experiments.adopt_nets:{net}_128"
         run = adopt(AdoptOptions(model, str(path), learn=learn, test_samples=10), folder).run
-        plan, state = lowered(run)
-        method = Method("train", 1)
+        plan, method = sized(run, ExportOptions(("c",))), Method("train", 1)
         rows[learn] = {
             "arena": {f: planned.arena(plan, method, f, FLOORS[1]) for f in ("c", "executorch")},
-            "state": planned.state_bytes(state),
+            "state": planned.state_bytes(blank(plan)),
             "constants": sum(value.nbytes for value in run.constants().values()),
         }
     keep(net, "memory at 128 x 128", rows)
