@@ -54,7 +54,7 @@ def run(
     With --adopt: try which part of a trained torch net should learn. Every choice learns a shift of
     the data; the table shows what it gains, forgets and costs, and what fits.
 
-    [bold]Examples:[/] dfedge fit out/digits --target nrf52840
+    [bold]Example:[/] dfedge fit out/digits --target nrf52840
 
     dfedge fit nets:mine --adopt --data cifar10 --shift rotate:30 --budget 512KB
     """
