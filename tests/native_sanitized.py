@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from random_trunks import draw_adopted
 
-from dfedge.native.library import levels, load
+from dfedge.native.library import Buffer, levels, load
 from dfedge.native.places import place, place_above
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
@@ -22,12 +22,6 @@ from dfedge.verify.random_nets import Drawn, draw
 
 NETS, DAMAGED = 24, 3000
 INPUT_BYTES = 1 << 16
-
-
-class Buffer(ctypes.Structure):
-    """``dfe_buffer``."""
-
-    _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
 @cache

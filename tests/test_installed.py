@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,20 @@ def away(folder: Path) -> dict[str, str]:
     return kept | {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder)}
 
 
-def turned_digits(path: Path) -> Path:
-    """The digits' stream, turned by 90 degrees, as a file."""
-    stream = load("digits").splits["stream"]
-    np.savez(path, x=np.rot90(stream.x, axes=(1, 2)), y=stream.y)
+def told(bin_folder: Path, folder: Path, *args: str) -> dict:
+    """What an environment's dfedge prints with --json, run in a folder away from the checkout."""
+    done = subprocess.run(
+        [str(bin_folder / "dfedge"), *args, "--json"],
+        cwd=folder, env=away(folder), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def turned_digits(path: Path, name: str = "stream") -> Path:
+    """A split of the digits, turned by 90 degrees, as a file."""
+    split = load("digits").splits[name]
+    np.savez(path, x=np.rot90(split.x, axes=(1, 2)), y=split.y)
     return path
 
 
@@ -105,14 +116,7 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
     )
     stream = turned_digits(tmp_path / "stream.npz")
 
-    def dfedge(*args: str) -> dict:
-        done = subprocess.run(
-            [str(bin_folder / "dfedge"), *args, "--json"],
-            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
+    dfedge = partial(told, bin_folder, tmp_path)
     where = str(bundle.folder)
     verified = dfedge("verify", where, "--runtime", "litert")
     assert verified["runtimes"] == {"litert": bundle.manifest.golden_sha256}
@@ -126,31 +130,18 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
     wheel: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     bin_folder = environment(tmp_path / "env", f"{wheel}[onnx]")
-    digits = load("digits")
     for name in ("stream", "test"):
-        split = digits.splits[name]
-        turned = np.rot90(split.x, axes=(1, 2))
-        np.savez(tmp_path / f"{name}.npz", x=turned, y=split.y)
+        turned_digits(tmp_path / f"{name}.npz", name)
 
     def dfedge(*args: str) -> dict:
-        done = subprocess.run(
-            [str(bin_folder / "dfedge"), *args, "--state", "learned", "--json"],
-            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return told(bin_folder, tmp_path, *args, "--state", "learned")
 
     absent = subprocess.run(
         [str(bin_folder / "python"), "-c", "import torch"], capture_output=True, check=False
     )
     assert absent.returncode != 0
     where = str(bundle.folder)
-    verified = json.loads(
-        subprocess.run(
-            [str(bin_folder / "dfedge"), "verify", where, "--json"],
-            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=True,
-        ).stdout
-    )  # fmt: skip
+    verified = told(bin_folder, tmp_path, "verify", where)
     assert verified["identical"]
     here = ("onnx", "onnx-native", "c", "native")  # but for the first: a C compiler is found
     assert verified["runtimes"] == dict.fromkeys(here, bundle.manifest.golden_sha256)
@@ -162,7 +153,7 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
     assert (learned["steps"], learned["samples"]) == (125, 2000)
     assert before["accuracy"] < 0.3
     assert after["accuracy"] > 0.9
-    labels = digits.splits["test"].y
+    labels = load("digits").splits["test"].y
     right = np.mean([a["label"] == y for a, y in zip(answers, labels, strict=True)])
     assert right == pytest.approx(after["accuracy"])
     missing = subprocess.run(
@@ -185,14 +176,7 @@ def test_executorch_without_torch_holds_the_same_bits_and_learns(
     assert absent.returncode != 0
     stream = turned_digits(tmp_path / "stream.npz")
 
-    def dfedge(*args: str) -> dict:
-        done = subprocess.run(
-            [str(bin_folder / "dfedge"), *args, "--json"],
-            cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
+    dfedge = partial(told, bin_folder, tmp_path)
     where = str(bundle.folder)
     verified = dfedge("verify", where, "--runtime", "executorch-native")
     assert verified["runtimes"] == {"executorch-native": bundle.manifest.golden_sha256}

@@ -13,7 +13,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from native_sanitized import Buffer
 from random_trunks import draw_adopted, draw_trunk
 from test_native import CI, each_level, same_state
 
@@ -21,7 +20,7 @@ from dfedge.errors import DfedgeError
 from dfedge.int8.trunk import Constants, evaluate, latents
 from dfedge.lower import step
 from dfedge.native import build
-from dfedge.native.library import load
+from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table

@@ -25,7 +25,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build, glue
-from dfedge.native.library import load
+from dfedge.native.library import Buffer, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import ABI, ABI_NAME
@@ -176,12 +176,6 @@ def test_export_says_what_it_left_out(
     done = dfedge(*given, "--json")
     assert "note: onnx: stock rendering only: not found: a C compiler" in done.err
     assert list(done.json["formats"]) == ["onnx"]
-
-
-class Buffer(ctypes.Structure):
-    """``dfe_buffer``."""
-
-    _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
 class Buffers(ctypes.Structure):

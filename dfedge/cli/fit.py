@@ -51,12 +51,12 @@ def run(
     Computed from the schedule of the step, without an export; batches up to 64. The export holds
     the program to the same budget and has the last word.
 
-    With --adopt: try which part of a trained torch net should learn. Every choice learns a shift of
+    With --adopt: try which part of a trained net should learn. Every choice learns a shift of
     the data; the table shows what it gains, forgets and costs, and what fits.
 
     [bold]Example:[/] dfedge fit out/digits --target nrf52840
 
-    dfedge fit nets:mine --adopt --data cifar10 --shift rotate:30 --budget 512KB
+    [bold]Example:[/] dfedge fit nets:mine --adopt --data cifar10 --shift rotate:30 --budget 512KB
     """
     from dfedge.target import load_target
 

@@ -16,15 +16,10 @@ from dfedge.bundle import Bundle
 from dfedge.device.block import BlockRunner, check_abi
 from dfedge.errors import DfedgeError
 from dfedge.native import glue
+from dfedge.native.library import Buffer
 from dfedge.native.program import CALLS
 
 FORMAT = "executorch-native"
-
-
-class Buffer(ctypes.Structure):
-    """``dfe_buffer``."""
-
-    _fields_ = [("at", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
 class ExecuTorchNativeRunner(BlockRunner):

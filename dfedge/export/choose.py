@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from dfedge.adopt.adopt import AdoptOptions, Watch, adopt
-from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load
+from dfedge.data.streams.stream import drawn
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.runners import NATIVE, installed
@@ -30,7 +29,7 @@ from dfedge.export.options import ExportOptions
 from dfedge.export.planned import state_bytes
 from dfedge.export.program import Method
 from dfedge.export.write import export
-from dfedge.lower.blank import blank
+from dfedge.lower.blank import blank, blank_constants
 from dfedge.target import budget_of, check_runtimes, load_target
 
 LEARN = ("head", "last:1", "last:2", "last:3", "all")
@@ -116,9 +115,9 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
         took = _learn(session, Split(move(lesson.x), lesson.y), question)
         now = [evaluate(session, split).accuracy for split in (shifted, exam)]
         whole = needs_bytes(plan, Method("train", 1), question.format, budget)
-        state = state_bytes(blank(plan))
+        state, frozen = state_bytes(blank(plan)), state_bytes(blank_constants(plan))
         yield Choice(
-            learn, known[0], now[0], known[1], now[1], whole - state, state, _constants(made), took,
+            learn, known[0], now[0], known[1], now[1], whole - state, state, frozen, took,
             session.runtime, whole <= budget.ram_bytes,
         )  # fmt: skip
     watch("try", len(question.learn), len(question.learn))
@@ -132,9 +131,8 @@ def _samples(question: Question) -> tuple[Split, Split]:
             f"--samples {question.samples}: {options.data} has {len(train)} training samples, and "
             f"as many again must judge; at most --samples {len(train) // 2}"
         )
-    order = np.random.default_rng(options.seed + 1).permutation(len(train))
-    first, count = order[: question.samples], question.samples
-    return train.take(first), train.take(order[count : 2 * count])
+    count, seed = question.samples, options.seed + 1
+    return drawn(train, count, seed), drawn(train, count, seed, at=count)
 
 
 def _learn(session: Session, lesson: Split, question: Question) -> float:
@@ -142,10 +140,6 @@ def _learn(session: Session, lesson: Split, question: Question) -> float:
     start = time.perf_counter()
     done = finetune(session, lesson, job, saving=Saving(0))
     return 1000 * (time.perf_counter() - start) / done.steps
-
-
-def _constants(bundle: Bundle) -> int:
-    return sum(value.nbytes for value in bundle.constants().values())
 
 
 def best(found: list[Choice]) -> Choice | None:

@@ -25,6 +25,14 @@ STATUS = (
 """What a `dfe_status` means, by number."""
 
 POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32
+
+
+class Buffer(ctypes.Structure):
+    """``dfe_buffer``."""
+
+    _fields_ = [("at", POINTER), ("bytes", ctypes.c_int64)]
+
+
 CALLS: dict[str, tuple[object, ...]] = {
     "dfe_check": (POINTER,),
     "dfe_check_state": (POINTER, POINTER),
