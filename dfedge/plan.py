@@ -70,10 +70,12 @@ class Join(msgspec.Struct, frozen=True):
     """Where a residual layer adds its two branches: left shifts that bring both to one scale.
 
     Attributes:
+        inner: convolutions of the inner branch.
         lift: of the inner branch's accumulator, and of the skipped input (or its convolution).
         back_lift: of the errors that both branches carry back to the layer's input.
     """
 
+    inner: int = 2
     lift: tuple[int, int] = (0, 0)
     back_lift: tuple[int, int] = (0, 0)
 
@@ -82,8 +84,8 @@ class Layer(msgspec.Struct, frozen=True):
     """One local learning unit: convolutions, ReLU, goodness off its output, then perhaps a pool.
 
     Attributes:
-        convs: in order; of a residual layer the two inner ones and, where shape or channels
-            change, the 1 x 1 one of the skipped input.
+        convs: in order; of a residual layer the inner ones and, where shape or channels change,
+            the 1 x 1 one of the skipped input.
         join: of a residual layer.
         pool: whether a 2 x 2 maximum follows, after the goodness was read.
         mean: what is handed on is the pooled features, as one position, and not the map.
@@ -113,9 +115,19 @@ class Layer(msgspec.Struct, frozen=True):
     mean: bool = False
 
     @property
+    def chain(self) -> int:
+        """Convolutions that follow one another; one more is that of the skipped input."""
+        return self.join.inner if self.join else len(self.convs)
+
+    @property
+    def skip(self) -> Conv | None:
+        """The convolution of the skipped input, where there is one."""
+        return self.convs[self.chain] if len(self.convs) > self.chain else None
+
+    @property
     def ends(self) -> Conv:
         """The convolution whose output shape is the layer's."""
-        return self.convs[1] if self.join else self.convs[-1]
+        return self.convs[self.chain - 1]
 
     @property
     def features(self) -> int:

@@ -73,6 +73,32 @@ class Residual(nn.Module):
         return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
 
 
+class Mobile(nn.Module):
+    """MobileNetV2's blocks, with and without a shortcut: all of it may learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def inverted(given: int, wide: int, out: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(given, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(),
+                nn.Conv2d(wide, wide, 3, 1, 1, groups=wide, bias=False), nn.BatchNorm2d(wide),
+                nn.ReLU6(), nn.Conv2d(wide, out, 1, bias=False), nn.BatchNorm2d(out),
+            )  # fmt: skip
+
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, 1, 1), nn.ReLU6())
+        self.widen = inverted(8, 24, 12)
+        self.second, self.third = inverted(12, 36, 12), inverted(12, 30, 12)
+        self.last = nn.Sequential(nn.Conv2d(12, 32, 1), nn.ReLU6())
+        self.fc = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.widen(self.stem(x))
+        x = x + self.second(x)
+        x = self.last(self.third(x) + x)
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
 def digits(split: str) -> tuple[Tensor, Tensor]:
     """As dfedge feeds them, in float."""
     data = load("digits").cut(0).splits[split]
@@ -116,6 +142,10 @@ def small() -> nn.Module:
 
 def residual() -> nn.Module:
     return _trained(Residual)
+
+
+def mobile() -> nn.Module:
+    return _trained(Mobile)
 
 
 def tiny() -> nn.Module:

@@ -127,7 +127,7 @@ def test_groups_become_a_whole_convolution() -> None:
 # -- translation ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["small", "residual"])
+@pytest.mark.parametrize("name", ["small", "residual", "mobile"])
 def test_the_folded_graph_computes_what_the_net_does(name: str) -> None:
     net, (x, _) = getattr(foreign_nets, name)(), foreign_nets.digits("test")
     graph = fold(read(load_model(f"foreign_nets:{name}", (8, 8, 1)), 10))
@@ -153,6 +153,8 @@ def test_a_saved_export_is_adopted_like_the_function(adopted_run: Run, tmp_path:
         ("small", "heads:stem,project,top"),
         ("residual", "last:1"),
         ("residual", "all"),
+        ("mobile", "last:2"),
+        ("mobile", "all"),
     ],
 )
 def test_blocks_start_where_the_net_was(name: str, learn: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ unit takes it off again.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dfedge.adopt.graph import Graph, Node
 from dfedge.errors import DfedgeError, UsageError
@@ -94,7 +95,7 @@ def _unit(graph: Graph, end: int, above: set[int]) -> Found | str:
     if set(graph.readers(end)) - above:
         return "is read by more than the block above it"
     if node.op == "add":
-        return _residual(graph, end)
+        return _inverted(graph, end) or _residual(graph, end)
     if node.op != "conv":
         return f"is a {node.op}, which does not learn"
     if node.bounds[0] not in (0, float("-inf")):
@@ -119,10 +120,31 @@ def _unit(graph: Graph, end: int, above: set[int]) -> Found | str:
     return Found(block, (end,), node.reads[0], end, any(node.pads))
 
 
+def _inverted(graph: Graph, end: int) -> Found | str | None:
+    """1 x 1, depthwise, 1 x 1, and the input added; None: it is no such sum."""
+    node = graph.nodes[end]
+    for inner, given in (node.reads, node.reads[::-1]):
+        stages = [inner]
+        while len(stages) < 3 and len(graph.nodes[stages[0]].reads) == 1:
+            stages.insert(0, graph.nodes[stages[0]].reads[0])
+        expand, middle, last = (graph.nodes[n] for n in stages)
+        if any(one.op != "conv" for one in (expand, middle, last)) or expand.reads != (given,):
+            continue
+        outer = all(one.kernel == (1, 1) and one.groups == 1 for one in (expand, last))
+        alone = all(graph.readers(a) == [b] for a, b in pairwise([*stages, end]))
+        closed = expand.bounds[0] == middle.bounds[0] == 0 and last.bounds[0] < 0
+        if not (outer and alone and closed and _depthwise(middle)) or middle.stride != 1:
+            continue
+        flaw = _same(middle) or _plain(expand) or _plain(last)
+        block = Block(node.shape[0], "inverted", middle.kernel[0], wide=middle.shape[0])
+        return flaw or Found(block, tuple(stages), given, end, False)
+    return None
+
+
 def _residual(graph: Graph, end: int) -> Found | str:
     node = graph.nodes[end]
     if node.bounds[0] != 0:
-        return "is a residual sum without a ReLU after it"
+        return "is a residual sum without a ReLU after it, and no inverted residual"
     for inner, skip in (node.reads, node.reads[::-1]):
         last = graph.nodes[inner]
         if last.op != "conv" or last.groups != 1 or graph.readers(inner) != [end]:

@@ -95,7 +95,7 @@ def make_net(
                     f"--learn: block '{graph.nodes[above.end].name}' pads its input, which may be "
                     "below zero; learn fewer blocks"
                 )
-        kept = block.kind == "residual" and len(unit.stages) == 2
+        kept = block.kind == "inverted" or (block.kind == "residual" and len(unit.stages) == 2)
         after = size if kept else 1.0
         stages.append(_stages([graph.nodes[n] for n in unit.stages], block.kind, size, base, after,
                               lift))  # fmt: skip
@@ -138,6 +138,9 @@ def _stages(
     if kind in ("conv", "linear"):
         return [_through(nodes[0], size, base, after, lift)]
     first = _through(nodes[0], size, base, 1.0)
+    if kind == "inverted":  # what is added brings its base along
+        wide = _through(nodes[1], 1.0, 0.0, 1.0)
+        return [first, wide, _through(nodes[2], 1.0, 0.0, after, lift - base)]
     if kind == "separable":
         return [first, _through(nodes[1], 1.0, 0.0, after, lift)]
     skip = [_through(node, size, 0.0, after) for node in nodes[2:]]

@@ -45,17 +45,16 @@ class FloatLayer(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.residual = layer.join is not None
+        self.residual, self.chain = layer.join is not None, layer.chain
         self.convs = nn.ModuleList(FloatConv(conv) for conv in layer.convs)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [B, C, H, W] -> [B, O, H', W']."""
-        if not self.residual:
-            for conv in self.convs:
-                x = F.relu(conv(x))
-            return x
-        skip = self.convs[2](x) if len(self.convs) > 2 else x
-        return F.relu(self.convs[1](F.relu(self.convs[0](x))) + skip)
+        skip = self.convs[self.chain](x) if len(self.convs) > self.chain else x
+        for conv in self.convs[: self.chain - 1]:
+            x = F.relu(conv(x))
+        x = self.convs[self.chain - 1](x)
+        return F.relu(x + skip if self.residual else x)
 
 
 class FloatNet(nn.Module):

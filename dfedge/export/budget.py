@@ -166,7 +166,7 @@ def narrower(plan: Plan, part: int, whole: int) -> Plan:
 def _narrower(layer: Layer, given: int, part: int, whole: int) -> Layer:
     outer, convs = given, []
     for j, conv in enumerate(layer.convs):
-        if layer.join and j == 2:
+        if j == layer.chain:
             given = outer
         channels = given if conv.depthwise else max(conv.channels * part // whole, 1)
         convs.append(replace(conv, in_channels=given, channels=channels))

@@ -35,7 +35,7 @@ from dfedge.native.build import compiler
 from dfedge.native.program import CALLS, Program
 from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import make_table
-from dfedge.plan import Join, Layer, Plan
+from dfedge.plan import Layer, Plan
 from dfedge.quiet import quiet
 
 aten, ops = torch.ops.aten, torch.ops.dfedge
@@ -135,7 +135,7 @@ def _units(plan: Plan, method: Method) -> list[Plan]:
 def _plain(layer: Layer) -> Layer:
     """The layer without its numbers: what is left decides the sizes."""
     convs = tuple(replace(conv, shift=7, back=7) for conv in layer.convs)
-    join = layer.join and Join((1, 1), (1, 1))
+    join = layer.join and replace(layer.join, lift=(1, 1), back_lift=(1, 1))
     return replace(layer, convs=convs, join=join, score_shift=1, margin=1, pull=3, separation=1,
                    counted=True)  # fmt: skip
 

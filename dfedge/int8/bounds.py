@@ -40,11 +40,15 @@ def fan_in(conv: Conv) -> int:
     return conv.taps * (1 if conv.depthwise else conv.in_channels)
 
 
+def fan_out(conv: Conv) -> int:
+    """Products summed for one carried error."""
+    return conv.taps * (1 if conv.depthwise else conv.channels)
+
+
 def _conv(conv: Conv, batch: int) -> Iterator[Check]:
     # accumulator + bias + half a step of a shift of 24
     yield "fan-in k*k*C", fan_in(conv), (INT32 - BIAS_MAX - (1 << 23)) // PEAK
-    back = conv.taps * (1 if conv.depthwise else conv.channels)
-    yield "fan-out k*k*O", back, (INT32 - (1 << 23)) // PEAK
+    yield "fan-out k*k*O", fan_out(conv), (INT32 - (1 << 23)) // PEAK
     # correlation + dither, whose threshold is below 2^MAX_UPDATE_SHIFT
     positions = batch * conv.out_height * conv.out_width
     limit = (INT32 - (1 << MAX_UPDATE_SHIFT)) // PEAK
@@ -56,14 +60,14 @@ def _conv(conv: Conv, batch: int) -> Iterator[Check]:
 def _join(layer: Layer) -> Iterator[Check]:
     if layer.join is None:
         return
-    inner, skip = layer.convs[1], layer.convs[2] if len(layer.convs) > 2 else None
+    inner, skip = layer.ends, layer.skip
     passed = fan_in(skip) * PEAK + BIAS_MAX if skip else ACTIVATION_MAX
     total = ((fan_in(inner) * PEAK + BIAS_MAX) << layer.join.lift[0]) + (
         passed << layer.join.lift[1]
     )
     yield "the sum of both branches", total, INT32 - (1 << 23)
     first = layer.convs[0]
-    carried = ((first.taps * first.channels * PEAK) << layer.join.back_lift[0]) + (
+    carried = ((fan_out(first) * PEAK) << layer.join.back_lift[0]) + (
         (skip.channels * PEAK if skip else ACTIVATION_MAX) << layer.join.back_lift[1]
     )
     yield "the sum of both branches' errors", carried, INT32 - (1 << 23)

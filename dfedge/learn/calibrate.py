@@ -59,7 +59,7 @@ def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[LayerScales, ...]:
         outputs = unit.outputs(a)
         convs: list[Scales] = []
         for j, h in enumerate(outputs):
-            inner = j > 0 and (unit.is_chain or j == 1)
+            inner = 0 < j < unit.chain
             received = convs[j - 1].activation if inner else exponent
             convs.append(_convolution(net, i, j, h.flatten(), received, recipe))
         h = outputs[-1]

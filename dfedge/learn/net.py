@@ -89,12 +89,12 @@ class Net(nn.Module):
 
     def reads_input(self, j: int) -> bool:
         """Whether a first layer's j-th convolution sees the layer's own input."""
-        return j == 0 or (j == 2 and self.units[0].block.kind == "residual")
+        return j in (0, self.units[0].chain)
 
     def input_exponent(self, i: int, j: int = 0) -> int:
         """Of what layer i's j-th convolution receives."""
         assert self._scales is not None
-        if j == 0 or (j == 2 and not self.units[i].is_chain):
+        if j in (0, self.units[i].chain):
             return self._scales[i - 1].handed if i else INPUT_EXPONENT
         return self._scales[i].convs[j - 1].activation
 
@@ -130,12 +130,13 @@ class Net(nn.Module):
             step = 2.0 ** -scales[j].activation
             return quantise(total / step, 0, ACTIVATION_MAX) * step
 
-        if unit.is_chain:
-            for j in range(len(scales)):
-                x = rounded(self._total(i, j, x), j)
-            return x
-        inner = self._total(i, 1, rounded(self._total(i, 0, x), 0))
-        return rounded(inner + (self._total(i, 2, x) if len(scales) > 2 else x), 1)
+        last, given = unit.chain - 1, x
+        for j in range(last):
+            x = rounded(self._total(i, j, x), j)
+        total = self._total(i, last, x)
+        if unit.joined:
+            total = total + (self._total(i, last + 1, given) if len(scales) > last + 1 else given)
+        return rounded(total, last)
 
     def _total(self, i: int, j: int, x: Tensor) -> Tensor:
         """A convolution's accumulator in real units."""
@@ -157,10 +158,11 @@ class Net(nn.Module):
     def look(self, i: int, a: Tensor, y: Tensor) -> tuple[Judged, Tensor]:
         """Layer i's loss on its own, and the detached input of the next layer.
 
-        With ``lean``, in float and one pass, a layer that is a chain keeps one map only.
+        With ``lean``, in float and one pass, a layer that adds no input keeps one map only.
         """
         unit = self.units[i]
-        if self.lean and self._scales is None and isinstance(self.form, OnePass) and unit.is_chain:
+        lean = self.lean and self._scales is None and not unit.joined
+        if lean and isinstance(self.form, OnePass):
             z = unit.before_last_norm(a)
             norm, cells = unit.last.norm, self.form.cells[i]
             p, handed = read(z, norm, cells, unit.block.pool)

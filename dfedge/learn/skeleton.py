@@ -9,6 +9,8 @@ from dfedge.int8.ops.values import NO_PULL
 from dfedge.learn.spec import Block, NetSpec, Shape
 from dfedge.plan import Conv, Form, Join, Layer, Plan
 
+JOINS = {"residual": Join(inner=2), "inverted": Join(inner=3)}
+"""Of the kinds that add their input."""
 PLANE_CHANNELS = 2
 """A label's plane enters as its positive and its negative part: operands are 0..127."""
 PULL = 3
@@ -40,6 +42,13 @@ def _convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
             if stride == 1 and shape[2] == out:
                 return inner
             return (*inner, _conv(shape, out, (1, 1), stride))
+        case "inverted":
+            wide = (*shape[:2], block.wide)
+            return (
+                _conv(shape, block.wide, (1, 1)),
+                _conv(wide, block.wide, sides, depthwise=True),
+                _conv(wide, out, (1, 1)),
+            )
     return (_conv(shape, out, sides, stride),)
 
 
@@ -59,7 +68,7 @@ def skeleton(spec: NetSpec, image: Shape, classes: int, form: Form = "one-pass")
         layers.append(
             Layer(
                 convs=_convs(block, shape),
-                join=Join() if block.kind == "residual" else None,
+                join=JOINS.get(block.kind),
                 pool=block.pool,
                 mean=block.mean,
                 cells=min(spec.anchors, *output[:2]),

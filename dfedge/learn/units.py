@@ -133,6 +133,12 @@ class Unit(nn.Module):
                 ]
                 if stride != 1 or channels != out:
                     stages.append(ConvNorm(channels, out, (1, 1), stride, 1))
+            case "inverted":
+                stages = [
+                    ConvNorm(channels, block.wide, (1, 1), 1, 1),
+                    ConvNorm(block.wide, block.wide, sides, 1, block.wide),
+                    ConvNorm(block.wide, out, (1, 1), 1, 1),
+                ]
         self.stages = nn.ModuleList(stages)
 
     @property
@@ -152,35 +158,37 @@ class Unit(nn.Module):
         return stage
 
     @property
-    def is_chain(self) -> bool:
-        """Stages one after the other, each with its ReLU."""
-        return self.block.kind != "residual"
+    def joined(self) -> bool:
+        """Whether the input is added before the last ReLU."""
+        return self.block.kind in ("residual", "inverted")
+
+    @property
+    def chain(self) -> int:
+        """Stages that follow one another; one more is that of the skipped input."""
+        return 2 if self.block.kind == "residual" else len(self.stages)
 
     def before_last_norm(self, x: Tensor) -> Tensor:
-        """The last convolution's output in a chain."""
+        """The last convolution's output, where no input is added."""
         for stage in self.stages[:-1]:
             x = F.relu(stage(x))
         return self.last.convolve(x, self.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """In float."""
-        if self.block.kind == "residual":
-            inner = self.stages[1](F.relu(self.stages[0](x)))
-            return F.relu(inner + (self.stages[2](x) if len(self.stages) > 2 else x))
-        for stage in self.stages:
-            x = F.relu(stage(x))
-        return x
+        return self.outputs(x)[-1]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
         """What each stage ends in, in float: the ReLU that its accumulator goes into."""
-        if self.block.kind == "residual":
-            h = self(x)
-            return [F.relu(self.stages[0](x)), h, h][: len(self.stages)]
-        found = []
-        for stage in self.stages:
-            x = F.relu(stage(x))
-            found.append(x)
-        return found
+        found, inner = [], x
+        for stage in self.stages[: self.chain - 1]:
+            inner = F.relu(stage(inner))
+            found.append(inner)
+        total = self.stages[self.chain - 1](inner)
+        skips = self.stages[self.chain :]
+        if self.joined:
+            total = total + (skips[0](x) if skips else x)
+        h = F.relu(total)
+        return [*found, h, *([h] * len(skips))]
 
     def hand_on(self, h: Tensor) -> Tensor:
         """The pool, where the block has one."""

@@ -18,7 +18,7 @@ from dfedge.int8.bounds import positions
 from dfedge.int8.ops.values import LEVELS_LOG
 from dfedge.int8.scales import LayerScales
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import Conv, Join, Layer, Plan
+from dfedge.plan import Conv, Layer, Plan
 
 MAX_BACK = 24
 
@@ -69,17 +69,17 @@ def with_backs(
             return state.get(f"{name}.feedback", state[f"{name}.weight"]), exponent
 
         convs, e = list(layer.convs), own
-        for j in range(1 if layer.join else len(convs) - 1, 0, -1):
+        for j in range(layer.chain - 1, 0, -1):
             w, exponent = back(j)
             convs[j] = replace(convs[j], back=_inside(w, convs[j]))
             e += exponent - convs[j].back
         arrives = e + back(0)[1]
         join = layer.join
         if join is not None:
-            skip = own + (back(2)[1] if len(convs) > 2 else 0)
+            skip = own + (back(layer.chain)[1] if layer.skip else 0)
             common = max(arrives, skip)
             lifts = (_clamped(common - arrives), _clamped(common - skip))
-            join, arrives = Join(join.lift, lifts), common
+            join, arrives = replace(join, back_lift=lifts), common
         convs[0] = replace(convs[0], back=_clamped(arrives - wanted) if i else 0)
         layers.append(replace(layer, convs=tuple(convs), join=join))
         wanted = own

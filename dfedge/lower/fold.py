@@ -14,7 +14,7 @@ from dfedge.lower.backs import mean_separation, with_backs
 from dfedge.lower.pace import PACE
 from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import Form, Join, Layer, Plan, Rule
+from dfedge.plan import Form, Layer, Plan, Rule
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -140,15 +140,16 @@ def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Lay
         join = layer.join
         ends = [s.activation for s in own.convs]
         if join is not None:
-            skip = sums[2] if len(sums) > 2 else net.input_exponent(i)
-            common = max(sums[1], skip)
-            join = Join((common - sums[1], common - skip))
-            sums[1] = common
+            last = layer.chain - 1
+            skip = sums[layer.chain] if layer.skip else net.input_exponent(i)
+            common = max(sums[last], skip)
+            join = replace(join, lift=(common - sums[last], common - skip))
+            sums[last] = common
         layers.append(
             replace(
                 layer,
                 convs=tuple(
-                    replace(conv, shift=0 if j == 2 and join else total - end)
+                    replace(conv, shift=0 if j == layer.chain else total - end)
                     for j, (conv, total, end) in enumerate(
                         zip(layer.convs, sums, ends, strict=True)
                     )

@@ -25,18 +25,19 @@ def forward(state: State, number: int, layer: Layer, x: Tensor) -> Trace:
         name = conv_name(number, j)
         return state[f"{name}.weight"], state[f"{name}.bias"]
 
-    convs = layer.convs
+    last, inputs = layer.chain - 1, [x]
+    for j, conv in enumerate(layer.convs[:last]):
+        inputs.append(ops.conv_relu(inputs[j], *parts(j), conv.shift, conv.geometry))
+    end = layer.ends
     if layer.join is None:
-        inputs = []
-        for j, conv in enumerate(convs):
-            inputs.append(x)
-            x = ops.conv_relu(x, *parts(j), conv.shift, conv.geometry)
-        return Trace(tuple(inputs), x)
-    inner = ops.conv_relu(x, *parts(0), convs[0].shift, convs[0].geometry)
-    acc = ops.conv_sum(inner, *parts(1), convs[1].geometry)
-    skip = ops.conv_sum(x, *parts(2), convs[2].geometry) if len(convs) > 2 else x
-    h = ops.add_relu(acc, skip, *layer.join.lift, convs[1].shift)
-    return Trace((x, inner, x)[: len(convs)], h)
+        h = ops.conv_relu(inputs[last], *parts(last), end.shift, end.geometry)
+        return Trace(tuple(inputs), h)
+    acc, skip = ops.conv_sum(inputs[last], *parts(last), end.geometry), x
+    if layer.skip is not None:
+        skip = ops.conv_sum(x, *parts(layer.chain), layer.skip.geometry)
+        inputs.append(x)
+    h = ops.add_relu(acc, skip, *layer.join.lift, end.shift)
+    return Trace(tuple(inputs), h)
 
 
 def hand_on(layer: Layer, h: Tensor, p: Tensor | None = None) -> Tensor:
@@ -69,9 +70,8 @@ def errors(
 
     Weights, or what stands for them, are those before the update.
     """
-    last = 1 if layer.join else len(layer.convs) - 1
     found = [e] * len(layer.convs)
-    for j in range(last, 0, -1):
+    for j in range(layer.chain - 1, 0, -1):
         carried = _carry(state, number, layer, j, found[j], concordant)
         found[j - 1] = ops.gate(ops.narrow(carried, layer.convs[j].back), trace.inputs[j])
     return found
@@ -82,8 +82,8 @@ def carry(state: State, number: int, layer: Layer, at: list[Tensor], concordant:
     total = _carry(state, number, layer, 0, at[0], concordant)
     if layer.join is not None:
         skip = at[-1]
-        if len(layer.convs) > 2:
-            skip = _carry(state, number, layer, 2, skip, concordant)
+        if layer.skip is not None:
+            skip = _carry(state, number, layer, layer.chain, skip, concordant)
         lift, skip_lift = layer.join.back_lift
         total = total * (1 << lift) + skip.to(int32) * (1 << skip_lift)
     return ops.narrow(total, layer.convs[0].back)

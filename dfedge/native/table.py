@@ -13,7 +13,7 @@ from dfedge.native.block import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import Conv, Layer, Plan
 
-ABI = 3
+ABI = 4
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
@@ -131,7 +131,7 @@ def _layer(layer: Layer, first: int, anchors: int) -> Fields:
     return {
         "first": first,
         "convs": len(layer.convs),
-        "joined": int(join is not None),
+        "joined": join.inner if join else 0,
         "lift": lift[0],
         "skip_lift": lift[1],
         "back_lift": back[0],

@@ -27,7 +27,7 @@ from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Conv, Join, Layer, Plan, Rule
+from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Conv, Layer, Plan, Rule
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
@@ -65,7 +65,9 @@ def draw(seed: int) -> Drawn:
     image = (r.randint(5, 16), r.randint(5, 16), r.choice([1, 3]))
     plane = r.random() < 0.2
     while True:
-        blocks = [_block(r, plane and i == 0) for i in range(r.randint(1, 4))]
+        blocks: list[Block] = []
+        for i in range(r.randint(1, 4)):
+            blocks.append(_block(r, plane and i == 0, blocks[-1].channels if blocks else image[2]))
         loss = Loss(kind="relative", margin=r.random() / 10, negatives=1)
         anchors = Loss(margin=r.random())
         spec = NetSpec(blocks, anchors=r.randint(1, 3), loss=anchors, plane=loss)
@@ -82,15 +84,20 @@ def draw(seed: int) -> Drawn:
     return filled(plan, r, r.randint(1, 6), None)
 
 
-def _block(r: random.Random, plain: bool) -> Block:
-    kind = "conv" if plain else r.choice(["conv", "conv", "separable", "residual", "linear"])
-    square = r.random() < 0.7
+KINDS = ("conv", "conv", "separable", "residual", "inverted", "linear")
+
+
+def _block(r: random.Random, plain: bool, given: int) -> Block:
+    """A block that may stand behind ``given`` channels."""
+    kind = "conv" if plain else r.choice(KINDS)
+    square, inverted = r.random() < 0.7, kind == "inverted"
     return Block(
-        channels=r.randint(1, 32),
+        channels=given if inverted else r.randint(1, 32),
         kind=kind,  # type: ignore[arg-type]
         kernel=r.choice([1, 3, 5]) if square else r.randint(1, 6),
         kernel_width=None if square else r.randint(1, 6),
-        stride=1 if kind == "linear" else r.choice([1, 1, 1, 2, 3]),
+        stride=1 if kind == "linear" or inverted else r.choice([1, 1, 1, 2, 3]),
+        wide=r.randint(1, 32) if inverted else 0,
         pool=kind != "linear" and r.random() < 0.4,
     )
 
@@ -120,7 +127,8 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
             convs.append(replace(conv, shift=shift, back=r.randint(6, 12)))
         join = layer.join
         if join is not None:
-            join = Join((0, 0 if len(convs) > 2 else r.randint(0, 7)), (0, r.randint(0, 5)))
+            lift = (0, 0 if layer.skip else r.randint(0, 7))
+            join = replace(join, lift=lift, back_lift=(0, r.randint(0, 5)))
         if plan.form == "one-pass":
             state[f"layer{i}.anchors"] = rand(0, 100, plan.classes, layer.features)
         values = layer.ends.out_height * layer.ends.out_width * layer.ends.channels

@@ -46,13 +46,20 @@ int dfe_good_geometry(const dfe_conv *c, int32_t most_taps) {
            c->width + c->left + c->right >= c->kernel_width;
 }
 
+static int64_t fan_in(const dfe_conv *c) {
+    return (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->in_channels);
+}
+
+static int64_t fan_out(const dfe_conv *c) {
+    return (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->channels);
+}
+
 static int good_conv(const dfe_program *program, const dfe_conv *c) {
     if (!dfe_good_geometry(c, DFE_MAX_KERNEL) || !dfe_within(c->shift, 0, DFE_MAX_SHIFT) ||
         !dfe_within(c->back, 0, DFE_MAX_SHIFT))
         return 0;
-    int64_t in = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->in_channels);
-    int64_t out = (int64_t)dfe_taps(c) * (c->depthwise ? 1 : c->channels);
-    if (in * PEAK > INT32_LIMIT - DFE_BIAS_MAX - (1 << 23) || out * PEAK > INT32_LIMIT - (1 << 23))
+    if (fan_in(c) * PEAK > INT32_LIMIT - DFE_BIAS_MAX - (1 << 23) ||
+        fan_out(c) * PEAK > INT32_LIMIT - (1 << 23))
         return 0;
     int64_t weights = (int64_t)dfe_taps(c) * c->in_channels * (c->depthwise ? 1 : c->channels);
     if (!lies_in(program, c->weight, weights, 1) ||
@@ -73,8 +80,8 @@ static int good_join(const dfe_program *program, const dfe_layer *layer) {
         !dfe_within(layer->skip_back_lift, 0, DFE_MAX_SHIFT))
         return 0;
     int64_t passed = DFE_MAX, carried = DFE_MAX;
-    if (layer->convs == 3) {
-        const dfe_conv *s = c + 2;
+    if (layer->convs > dfe_chain(layer)) {
+        const dfe_conv *s = c + dfe_chain(layer);
         if (!follows(s, c->height, c->width, c->in_channels) || dfe_taps(s) != 1 || s->depthwise ||
             s->top || s->bottom || s->left || s->right || s->channels != out.channels ||
             dfe_out_height(s) != out.height || dfe_out_width(s) != out.width)
@@ -84,9 +91,9 @@ static int good_join(const dfe_program *program, const dfe_layer *layer) {
     } else if (!follows(c, out.height, out.width, out.channels)) {
         return 0;
     }
-    if (c[0].depthwise || c[1].depthwise) return 0;
-    int64_t inner = (int64_t)dfe_taps(c + 1) * c[1].in_channels * PEAK + DFE_BIAS_MAX;
-    int64_t back = (int64_t)dfe_taps(c) * c->channels * PEAK;
+    if (dfe_ends(program, layer)->depthwise) return 0;
+    int64_t inner = fan_in(dfe_ends(program, layer)) * PEAK + DFE_BIAS_MAX;
+    int64_t back = fan_out(c) * PEAK;
     int64_t limit = INT32_LIMIT - (1 << 23);
     return inner * (1 << layer->lift) + passed * (1 << layer->skip_lift) <= limit &&
            back * (1 << layer->back_lift) + carried * (1 << layer->skip_back_lift) <= limit;
@@ -117,17 +124,20 @@ static int good_goodness(const dfe_program *program, const dfe_layer *layer, int
 
 static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
     const dfe_conv *c = dfe_convs(program, layer);
-    if (!dfe_within(layer->joined, 0, 1) || !dfe_within(layer->pool, 0, 1) ||
-        !dfe_within(layer->counted, 0, 1) || !dfe_within(layer->mean, 0, 1) ||
-        layer->convs > 2 + layer->joined)
+    int32_t chain = dfe_chain(layer);
+    if ((layer->joined && !dfe_within(layer->joined, 2, DFE_CHAIN)) ||
+        !dfe_within(layer->pool, 0, 1) || !dfe_within(layer->counted, 0, 1) ||
+        !dfe_within(layer->mean, 0, 1) || chain > DFE_CHAIN || layer->convs < chain ||
+        layer->convs > chain + (layer->joined > 0))
         return 0;
     if (layer->mean && (layer->pool || program->rule != DFE_DF || program->form != DFE_ONE_PASS))
         return 0;
     for (int32_t j = 0; j < layer->convs; j++)
         if (!good_conv(program, c + j)) return 0;
-    if (layer->convs > 1 && !follows(c + 1, dfe_out_height(c), dfe_out_width(c), c->channels))
-        return 0;
-    if (layer->joined && (layer->convs < 2 || !good_join(program, layer))) return 0;
+    for (int32_t j = 1; j < chain; j++)
+        if (!follows(c + j, dfe_out_height(c + j - 1), dfe_out_width(c + j - 1), c[j - 1].channels))
+            return 0;
+    if (layer->joined && !good_join(program, layer)) return 0;
     dfe_shape s = dfe_output(program, layer);
     if (layer->pool && (s.height < 2 || s.width < 2)) return 0;
     return good_goodness(program, layer, largest);

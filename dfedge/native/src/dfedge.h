@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 3
+#define DFE_ABI 4
 
 enum dfe_status {
     DFE_OK,
@@ -50,7 +50,8 @@ typedef struct {
 
 typedef struct {
     int32_t first, convs; /* its convolutions in the table */
-    int32_t joined, lift, skip_lift, back_lift, skip_back_lift;
+    int32_t joined; /* convolutions of a residual layer's inner branch; 0: no residual layer */
+    int32_t lift, skip_lift, back_lift, skip_back_lift;
     int32_t pool, mean, cells, gain, score_shift, margin, pull, separation, counted;
     int32_t norm_high, norm_low, norm_shift;
     int32_t anchors;

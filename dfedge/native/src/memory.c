@@ -36,8 +36,10 @@ int64_t dfe_table_bytes(const dfe_program *p) {
            p->reads * (int64_t)sizeof(int32_t) + p->constant_bytes;
 }
 
+int32_t dfe_chain(const dfe_layer *layer) { return layer->joined ? layer->joined : layer->convs; }
+
 const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer) {
-    return dfe_convs(program, layer) + (layer->convs > 1 ? 1 : 0);
+    return dfe_convs(program, layer) + dfe_chain(layer) - 1;
 }
 
 dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer) {
@@ -68,20 +70,26 @@ dfe_shape dfe_latent(const dfe_program *program) {
     return s;
 }
 
-/* Bytes of a layer's buffers for one sample. */
+/* Bytes of a layer's buffers. */
 typedef struct {
-    int64_t inner, h, handed;
+    int64_t inner[DFE_CHAIN - 1], h, handed;
+    int64_t map; /* of the one error map that cannot lie over an inner output */
 } sizes;
 
 static sizes of_layer(const dfe_program *program, const dfe_layer *layer, int64_t samples) {
-    const dfe_conv *first = dfe_convs(program, layer);
+    const dfe_conv *c = dfe_convs(program, layer);
     dfe_shape s = dfe_output(program, layer), handed = dfe_handed(program, layer);
-    sizes found = {0, samples * s.height * s.width * s.channels,
-                   samples * handed.height * handed.width * handed.channels};
-    if (layer->convs > 1)
-        found.inner = samples * dfe_out_height(first) * dfe_out_width(first) * first->channels;
+    sizes found = {{0}, samples * s.height * s.width * s.channels,
+                   samples * handed.height * handed.width * handed.channels, 0};
+    for (int32_t j = 0; j < dfe_chain(layer) - 1; j++) {
+        found.inner[j] = samples * dfe_out_height(c + j) * dfe_out_width(c + j) * c[j].channels;
+        found.map = found.inner[j];
+    }
+    if (dfe_chain(layer) == DFE_CHAIN) found.inner[1] = larger(found.inner[0], found.inner[1]);
     return found;
 }
+
+static int64_t inner_bytes(const sizes *s) { return s->inner[0] + s->inner[1]; }
 
 dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) {
     int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
@@ -104,13 +112,13 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
         sizes s = of_layer(program, layer, samples);
         int moves = trains && i >= program->cut;
         if (m.waits) {
-            int64_t frame = s.inner + s.h + (layer->pool ? s.handed : 0);
+            int64_t frame = inner_bytes(&s) + s.h + (layer->pool ? s.handed : 0);
             slot[i % DFE_SLOTS] = larger(slot[i % DFE_SLOTS], frame);
             if (moves && i + 1 < program->layers) error = larger(error, s.h);
-            if (moves) inner = larger(inner, s.inner);
+            if (moves) inner = larger(inner, inner_bytes(&s));
         } else {
             m.activations = larger(m.activations,
-                                   given + s.inner + s.h + (moves ? s.inner : 0));
+                                   given + inner_bytes(&s) + s.h + (moves ? s.map : 0));
         }
         given = s.handed;
         if (!plane) m.feature_bytes = larger(m.feature_bytes, dfe_feature_count(program, layer));
@@ -142,25 +150,32 @@ dfe_frame dfe_frame_of(const dfe_program *program, const dfe_memory *m, uint8_t 
     const dfe_layer *layer = dfe_layers(program) + number;
     sizes s = of_layer(program, layer, (int64_t)m->batch * m->copies);
     int8_t *base = (int8_t *)arena;
+    int32_t longest = dfe_chain(layer) == DFE_CHAIN;
     dfe_frame f;
     if (m->waits) {
-        f.inner = base + m->slot[number % DFE_SLOTS];
-        f.h = f.inner + s.inner;
+        f.inner[0] = base + m->slot[number % DFE_SLOTS];
+        f.inner[1] = f.inner[0] + s.inner[0];
+        f.h = f.inner[1] + s.inner[1];
         f.handed = layer->pool ? f.h + s.h : f.h;
-        f.inner_map = base + m->inner_map;
+        f.map[0] = base + m->inner_map;
+        f.map[1] = f.map[0] + s.inner[0];
         return f;
     }
-    int8_t *top = base + m->activations;
+    int8_t *top = base + m->activations, *map;
     if (number % 2 == 0) { /* the input lies at the low end */
         f.h = top - s.h;
         f.handed = top - s.handed;
-        f.inner = f.h - s.inner;
-        f.inner_map = f.inner - s.inner;
+        f.inner[0] = f.h - s.inner[0];
+        f.inner[1] = f.inner[0] - s.inner[1];
+        map = f.inner[1] - s.map;
     } else {
         f.h = base;
         f.handed = base;
-        f.inner = base + s.h;
-        f.inner_map = f.inner + s.inner;
+        f.inner[0] = base + s.h;
+        f.inner[1] = f.inner[0] + s.inner[0];
+        map = f.inner[1] + s.inner[1];
     }
+    f.map[0] = longest ? f.inner[1] : map;
+    f.map[1] = map;
     return f;
 }

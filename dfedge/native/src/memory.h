@@ -4,6 +4,10 @@
  * the output at the other; a pool shrinks the output where it lies.  Under df-o and df-r a layer
  * waits for the one above: three layers take turns in three slots, beside one error map.
  *
+ * Of a chain of three convolutions the error at the first one's output takes the place of the second
+ * one's output, which is read for the last time when the third has moved; a layer that waits carries
+ * its error down before it moves, and has room for both.
+ *
  * What a trunk makes of all images lies at the arena's low end, as the first layer's input; behind it
  * the workspace, where the layers will be.
  */
@@ -12,7 +16,7 @@
 
 #include "pool.h"
 
-enum { DFE_SLOTS = 3 };
+enum { DFE_SLOTS = 3, DFE_CHAIN = 3 };
 
 typedef struct {
     int32_t call, batch, copies, waits; /* waits: the slots are used */
@@ -25,8 +29,8 @@ typedef struct {
 
 /* One layer's buffers. */
 typedef struct {
-    int8_t *inner; /* output of its first convolution where it has two */
-    int8_t *inner_map;
+    int8_t *inner[DFE_CHAIN - 1]; /* outputs of its convolutions, the last one's apart */
+    int8_t *map[DFE_CHAIN - 1];   /* the errors there */
     int8_t *h;
     int8_t *handed; /* what the next layer receives: h itself, or its pool */
 } dfe_frame;
@@ -36,6 +40,8 @@ const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer);
 const dfe_frozen *dfe_steps(const dfe_program *program);
 const int32_t *dfe_reads(const dfe_program *program);
 const int8_t *dfe_constants(const dfe_program *program);
+/* Convolutions that follow one another; one more is that of the skipped input. */
+int32_t dfe_chain(const dfe_layer *layer);
 /* The convolution whose output is the layer's. */
 const dfe_conv *dfe_ends(const dfe_program *program, const dfe_layer *layer);
 dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer);

@@ -4,22 +4,26 @@
 #include "geometry.h"
 #include "update.h"
 
+/* What the j-th convolution of a chain receives. */
+static const int8_t *input(const dfe_frame *frame, const int8_t *x, int32_t j) {
+    return j ? frame->inner[j - 1] : x;
+}
+
 void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
                  const dfe_frame *frame) {
     const dfe_conv *c = dfe_convs(run->program, layer);
-    const dfe_conv *end = dfe_ends(run->program, layer);
-    if (end != c) {
-        dfe_conv_relu(c, samples, x, dfe_bytes(run, c->weight), dfe_words(run, c->bias),
-                      frame->inner);
-    }
+    int32_t chain = dfe_chain(layer), last = chain - 1;
+    for (int32_t j = 0; j < last; j++)
+        dfe_conv_relu(c + j, samples, input(frame, x, j), dfe_bytes(run, c[j].weight),
+                      dfe_words(run, c[j].bias), frame->inner[j]);
     dfe_skip skip = {x, NULL, NULL, NULL, layer->lift, layer->skip_lift};
-    if (layer->convs == 3) {
-        skip.conv = c + 2;
-        skip.w = dfe_bytes(run, c[2].weight);
-        skip.b = dfe_words(run, c[2].bias);
+    if (layer->convs > chain) {
+        skip.conv = c + chain;
+        skip.w = dfe_bytes(run, c[chain].weight);
+        skip.b = dfe_words(run, c[chain].bias);
     }
-    dfe_conv_join(end, samples, end == c ? x : frame->inner, dfe_bytes(run, end->weight),
-                  dfe_words(run, end->bias), layer->joined ? &skip : NULL, frame->h);
+    dfe_conv_join(c + last, samples, input(frame, x, last), dfe_bytes(run, c[last].weight),
+                  dfe_words(run, c[last].bias), layer->joined ? &skip : NULL, frame->h);
 }
 
 /* What an error goes down through: the weights, or what stands for them. */
@@ -32,16 +36,14 @@ static dfe_back back_of(const dfe_run *run, const dfe_conv *c, const dfe_error *
     return back;
 }
 
-/* The error at the first convolution's output: the unit's own, or carried inside to a map. */
-static dfe_error at_first(const dfe_run *run, const dfe_layer *layer, int32_t samples,
-                          const dfe_frame *frame, const dfe_error *error) {
-    const dfe_conv *c = dfe_convs(run->program, layer);
-    if (layer->convs == 1) return *error;
-    dfe_back back = back_of(run, c + 1, error);
-    dfe_carry_inside(&back, samples, frame->inner, frame->inner_map);
-    dfe_error inner = {DFE_MAP, frame->inner_map, NULL, error->acts,
-                       dfe_out_height(c), dfe_out_width(c), c->channels, 0};
-    return inner;
+/* The error at the output of the convolution below the j-th, carried inside to a map. */
+static dfe_error inside(const dfe_run *run, const dfe_conv *c, int32_t j, int32_t samples,
+                        const dfe_frame *frame, const dfe_error *error) {
+    dfe_back back = back_of(run, c + j, error);
+    dfe_carry_inside(&back, samples, frame->inner[j - 1], frame->map[j - 1]);
+    dfe_error below = {DFE_MAP, frame->map[j - 1], NULL, error->acts,
+                       dfe_out_height(c + j - 1), dfe_out_width(c + j - 1), c[j - 1].channels, 0};
+    return below;
 }
 
 static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t number, int32_t samples,
@@ -56,18 +58,28 @@ static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t number, int
 void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
               const dfe_frame *frame, const dfe_error *error) {
     const dfe_conv *c = dfe_convs(run->program, layer);
-    dfe_error first = at_first(run, layer, samples, frame, error); /* before any weight moves */
-    move_conv(run, c, layer->first, samples, x, &first);
-    if (layer->convs > 1) move_conv(run, c + 1, layer->first + 1, samples, frame->inner, error);
-    if (layer->convs > 2) move_conv(run, c + 2, layer->first + 2, samples, x, error);
+    int32_t chain = dfe_chain(layer);
+    dfe_error at = *error;
+    for (int32_t j = chain - 1; j >= 0; j--) { /* an error goes down before its weights move */
+        dfe_error below = j ? inside(run, c, j, samples, frame, &at) : at;
+        move_conv(run, c + j, layer->first + j, samples, input(frame, x, j), &at);
+        at = below;
+    }
+    if (layer->convs > chain)
+        move_conv(run, c + chain, layer->first + chain, samples, x, error);
 }
 
 void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,
               const dfe_error *error, const dfe_error *below, int32_t pool, int8_t *map) {
     const dfe_conv *c = dfe_convs(run->program, layer);
-    dfe_error first = at_first(run, layer, samples, frame, error);
+    int32_t chain = dfe_chain(layer);
+    dfe_error first = *error;
+    for (int32_t j = chain - 1; j > 0; j--) {
+        dfe_error below = inside(run, c, j, samples, frame, &first);
+        first = below;
+    }
     dfe_unit_back unit = {back_of(run, c, &first), {NULL, NULL, NULL, error},
                           layer->joined, layer->back_lift, layer->skip_back_lift};
-    if (layer->convs > 2) unit.skip = back_of(run, c + 2, error);
+    if (layer->convs > chain) unit.skip = back_of(run, c + chain, error);
     dfe_carry_below(&unit, samples, below, pool, map);
 }
