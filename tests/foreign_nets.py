@@ -95,7 +95,7 @@ class Mobile(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.widen(self.stem(x))
         x = x + self.second(x)
-        x = self.last(self.third(x) + x)
+        x = self.last(x + self.third(x))
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 

@@ -199,6 +199,16 @@ def test_every_runtime_holds_the_same_bits(tmp_path: Path) -> None:
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
 
 
+@pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])
+def test_errors_cross_from_the_scores_into_the_features(rule: str, tmp_path: Path) -> None:
+    options = AdoptOptions("foreign_nets:mobile", "digits", learn="last:2")
+    run = adopt(options, tmp_path / "run").run
+    found = verify(
+        export(run, ExportOptions(("onnx", "c"), batch=2, rule=rule), tmp_path / "bundle"), 5
+    )
+    assert found.identical, found.first_difference
+
+
 def test_the_program_is_as_accurate_as_the_host_says(adopted_bundle: Bundle) -> None:
     split = load("digits").cut(0).splits["test"]
     session = Session.open(adopted_bundle, "onnx", initial=True, read_only=True)

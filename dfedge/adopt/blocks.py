@@ -127,6 +127,8 @@ def _inverted(graph: Graph, end: int) -> Found | str | None:
         stages = [inner]
         while len(stages) < 3 and len(graph.nodes[stages[0]].reads) == 1:
             stages.insert(0, graph.nodes[stages[0]].reads[0])
+        if len(stages) < 3:
+            continue
         expand, middle, last = (graph.nodes[n] for n in stages)
         if any(one.op != "conv" for one in (expand, middle, last)) or expand.reads != (given,):
             continue

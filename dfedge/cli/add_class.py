@@ -23,6 +23,15 @@ def run(
     steps: Annotated[
         int, typer.Option(min=0, help="Training steps after the anchors are placed.")
     ] = 0,
+    lost: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="How many of 100 known samples may fall to the new class: more "
+            "let it be recognised more often.",
+        ),
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
     runtime: Runtime = None,
     state: State = None,
@@ -46,7 +55,7 @@ def run(
     session = open_session(bundle, runtime, state, initial, signer)
     rule = session.bundle.manifest.image
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
-    row = learn_class(session, name, x, steps, seed)
+    row = learn_class(session, name, x, steps, seed, lost)
     session.save()
     found = {
         "class": name,

@@ -9,7 +9,7 @@ one half of every batch the new samples, the other half the known ones.
 import numpy as np
 
 from dfedge.continual.known import known_samples
-from dfedge.continual.placing import place
+from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
 from dfedge.device.session import Session
@@ -19,12 +19,15 @@ STEPS = 0
 """Steps by default."""
 
 
-def learn_class(session: Session, name: str, x: Images, steps: int = STEPS, seed: int = 0) -> int:
+def learn_class(
+    session: Session, name: str, x: Images, steps: int = STEPS, seed: int = 0, lost: int = LOST
+) -> int:
     """Add a class and learn it; its row.
 
     Args:
         x: uint8 [n, H, W] or [n, H, W, C].
         steps: 0 sets the anchors only.
+        lost: of 100 known samples, how many may fall to the new class when it is placed.
 
     Raises:
         DfedgeError: a name that is there, no spare row, images that cannot be used; the state is as
@@ -35,7 +38,7 @@ def learn_class(session: Session, name: str, x: Images, steps: int = STEPS, seed
     live = session.runner.get_state()["live"][rows] == 1
     old, rows = old[live], rows[live]
     if len(rows):
-        place(session, row, new, old, rows)
+        place(session, row, new, old, rows, lost)
     half, rng = BATCH // 2, np.random.default_rng(seed)
     for _ in range(steps):
         again = rng.choice(len(new), half, replace=len(new) < half)

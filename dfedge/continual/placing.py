@@ -9,8 +9,14 @@ therefore moved on.  A sample is judged as the net judges, on the sum over layer
     A <- A + mean_new c/64 (p - A) - mean_known c/64 (p - A)  `ROUNDS` times, in every counted layer
 
 Unlike the step's own rule (`dfedge.int8`) this one has no separation beyond which a wrong anchor is
-let be: a mean may lie far off every other anchor and still be in the way.  All of it is sums of
-integers, on features and scores of the exported program, so all runtimes end in the same bytes.
+let be: a mean may lie far off every other anchor and still be in the way.
+
+Where classes cannot be told apart so well that both sides keep nearly all, the known come first:
+the row then moves on, straight away from the mean of what is seen of them, in steps of a
+`PARTS`-th of its distance, until no more of the known samples fall to it than was allowed.
+
+All of it is sums of integers, on features and scores of the exported program, so all runtimes end
+in the same bytes.
 """
 
 import numpy as np
@@ -27,24 +33,33 @@ FRACTION = 8
 """Bits of an anchor below its integer, while it moves."""
 SHARE = 16
 """Bits of one sample's share in a mean."""
+LOST = 3
+"""Known samples that may fall to the new class by default, in 100 of those that were recognised."""
+PARTS, FURTHEST = 16, 32
 LARGEST = np.iinfo(np.int8).max
 
 Ints = NDArray[np.int64]
 
 
 def place(
-    session: Session, row: int, new: NDArray[np.int8], known: NDArray[np.int8], rows: Ints
+    session: Session,
+    row: int,
+    new: NDArray[np.int8],
+    known: NDArray[np.int8],
+    rows: Ints,
+    lost: int = LOST,
 ) -> None:
     """Move the anchors of a live row on from where they stand.
 
     Args:
         new: the row's samples, int8 [n, H, W, C].
         known: samples of other classes, int8 [m, H, W, C], and their rows [m].
+        lost: of 100 known samples that were recognised, how many may fall to the row.
     """
     q, state = np.concatenate([new, known]), session.runner.get_state()
     own = np.arange(len(q)) < len(new)
     share = (1 << SHARE) // np.where(own, len(new), len(known))
-    best, reach = _others(session.scores_of_input(q), row, own, rows)
+    best, reach, right = _others(session.scores_of_input(q), row, own, rows)
     layers = {
         i: layer
         for i, layer in enumerate(session.bundle.manifest.plan.layers)
@@ -53,33 +68,47 @@ def place(
     parts = [seen for _, seen, _ in session.seen(q)]
     p = {i: np.concatenate([part[i] for part in parts]).astype(np.int64) for i in layers}
     fine = {i: state[f"layer{i}.anchors"][row].astype(np.int64) << FRACTION for i in layers}
+
+    def scores(a: dict[int, Ints]) -> Ints:
+        return np.sum([(2 * p[i] @ a[i] - a[i] @ a[i]) << layer.score_shift
+                       for i, layer in layers.items()], 0)  # fmt: skip
+
     for _ in range(ROUNDS):
         a = {i: _whole(one) for i, one in fine.items()}
-        score = sum((2 * p[i] @ a[i] - a[i] @ a[i]) << layer.score_shift
-                    for i, layer in layers.items())  # fmt: skip
+        score = scores(a)
         v = np.where(own, score - best, best - score)
         c = ((reach - v) * UNIT // (2 * reach)).clip(0, UNIT) * share
         c = np.where(own, c, -c)
         for i in layers:
             move = c @ (p[i] - a[i]) // (UNIT << SHARE - FRACTION)
             fine[i] = (fine[i] + move).clip(0, LARGEST << FRACTION)
-    for i, one in fine.items():
-        state[f"layer{i}.anchors"][row] = _whole(one)
+    centre = {i: p[i][~own].sum(0) * (1 << FRACTION) // len(known) for i in layers}
+    for part in range(FURTHEST + 1):
+        a = {i: _whole((one + (one - centre[i]) * part // PARTS).clip(0, LARGEST << FRACTION))
+             for i, one in fine.items()}  # fmt: skip
+        fallen = np.count_nonzero((scores(a) > best)[~own] & right)
+        if fallen * 100 <= lost * np.count_nonzero(right):
+            break
+    for i, one in a.items():
+        state[f"layer{i}.anchors"][row] = one
     session.runner.set_state(state)
 
 
 def _others(
     scores: NDArray[np.int32], row: int, own: NDArray[np.bool_], rows: Ints
-) -> tuple[Ints, int]:
-    """The best score of another class than the new one [B], and R from the known samples' leads."""
+) -> tuple[Ints, int, NDArray[np.bool_]]:
+    """The best score of another class than the new one [B]; R from the known samples' leads; which
+    of these were recognised [m].
+    """
     scores = scores.astype(np.int64)
     scores[:, row] = np.iinfo(np.int64).min
     best = scores.max(1)
     known = scores[~own]
     each = np.arange(len(known))
-    right = known[each, rows]
+    own_score = known[each, rows]
     known[each, rows] = np.iinfo(np.int64).min
-    return best, max(1, REACH * int(np.median(right - known.max(1))))
+    lead = own_score - known.max(1)
+    return best, max(1, REACH * int(np.median(lead))), lead > 0
 
 
 def _whole(fine: Ints) -> Ints:

@@ -122,8 +122,6 @@ def _lower(
         raise UsageError("--train-layers: the label-plane form trains all layers")
     if options.spare_classes < 0:
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
-    if rule != "df" and any(unit.block.mean for unit in net.units):
-        raise UsageError(f"--rule {rule}: this adopted net hands on a mean, and learns with df")
     x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
     trained = bool(own.settings.epochs)
     plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained)

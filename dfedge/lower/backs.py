@@ -82,5 +82,7 @@ def with_backs(
             join, arrives = replace(join, back_lift=lifts), common
         convs[0] = replace(convs[0], back=_clamped(arrives - wanted) if i else 0)
         layers.append(replace(layer, convs=tuple(convs), join=join))
-        wanted = own
+        end = layer.ends
+        cell = positions((end.out_height, end.out_width), layer.cells)
+        wanted = own - math.log2(cell) if layer.mean else own  # a mean's error is not of a position
     return replace(plan, layers=tuple(layers))

@@ -149,5 +149,8 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Ite
 
 def _with(layer: Layer, h: Tensor, own: Tensor, down: Tensor) -> Tensor:
     """A layer's own error and the one that came down to what it handed on."""
-    at_output = ops.unpool(down, h) if layer.pool else down
-    return ops.add_errors(own, ops.gate(at_output, h))
+    if layer.mean:
+        down = ops.spread(down.flatten(1), h, layer.cells)
+    elif layer.pool:
+        down = ops.unpool(down, h)
+    return ops.add_errors(own, ops.gate(down, h))

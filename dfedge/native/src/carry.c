@@ -138,3 +138,16 @@ void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *
                 }
     }
 }
+
+void dfe_carry_means(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int8_t *map) {
+    int32_t features = own->cells * own->cells * own->channels;
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t c = 0; c < features; c += DFE_OUTPUTS) {
+            int32_t n = dfe_min(DFE_OUTPUTS, features - c);
+            int8_t down[DFE_OUTPUTS];
+            ptrdiff_t at = (ptrdiff_t)b * features + c;
+            down_at(unit, b, 0, 0, c, n, down);
+            for (int32_t i = 0; i < n; i++)
+                map[at + i] = (int8_t)dfe_clamp(own->values[at + i] + down[i], -DFE_MAX, DFE_MAX);
+        }
+}

@@ -31,4 +31,7 @@ typedef struct {
 void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int32_t pool,
                      int8_t *map);
 
+/* The same of a layer that hands on its mean: int8 [B, d], as its anchors see it. */
+void dfe_carry_means(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int8_t *map);
+
 #endif

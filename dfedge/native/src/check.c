@@ -130,8 +130,7 @@ static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_
         !dfe_within(layer->mean, 0, 1) || chain > DFE_CHAIN || layer->convs < chain ||
         layer->convs > chain + (layer->joined > 0))
         return 0;
-    if (layer->mean && (layer->pool || program->rule != DFE_DF || program->form != DFE_ONE_PASS))
-        return 0;
+    if (layer->mean && (layer->pool || program->form != DFE_ONE_PASS)) return 0;
     for (int32_t j = 0; j < layer->convs; j++)
         if (!good_conv(program, c + j)) return 0;
     for (int32_t j = 1; j < chain; j++)

@@ -89,6 +89,9 @@ static sizes of_layer(const dfe_program *program, const dfe_layer *layer, int64_
     return found;
 }
 
+/* Whether what is handed on is less than the output. */
+static int shrinks(const dfe_layer *layer) { return layer->pool || layer->mean; }
+
 static int64_t inner_bytes(const sizes *s) { return s->inner[0] + s->inner[1]; }
 
 dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) {
@@ -112,9 +115,10 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
         sizes s = of_layer(program, layer, samples);
         int moves = trains && i >= program->cut;
         if (m.waits) {
-            int64_t frame = inner_bytes(&s) + s.h + (layer->pool ? s.handed : 0);
+            int64_t frame = inner_bytes(&s) + s.h + (shrinks(layer) ? s.handed : 0);
             slot[i % DFE_SLOTS] = larger(slot[i % DFE_SLOTS], frame);
-            if (moves && i + 1 < program->layers) error = larger(error, s.h);
+            if (moves && i + 1 < program->layers)
+                error = larger(error, layer->mean ? s.handed : s.h);
             if (moves) inner = larger(inner, inner_bytes(&s));
         } else {
             m.activations = larger(m.activations,
@@ -156,7 +160,7 @@ dfe_frame dfe_frame_of(const dfe_program *program, const dfe_memory *m, uint8_t 
         f.inner[0] = base + m->slot[number % DFE_SLOTS];
         f.inner[1] = f.inner[0] + s.inner[0];
         f.h = f.inner[1] + s.inner[1];
-        f.handed = layer->pool ? f.h + s.h : f.h;
+        f.handed = shrinks(layer) ? f.h + s.h : f.h;
         f.map[0] = base + m->inner_map;
         f.map[1] = f.map[0] + s.inner[0];
         return f;

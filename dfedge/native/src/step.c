@@ -21,15 +21,17 @@ static void see(const dfe_run *run, const dfe_layer *layer, const int8_t *h, int
 }
 
 /* The pooled features, seen again because learning has overwritten them; within h, in the direction
- * that reads before it writes. */
+ * that reads before it writes.  A layer that waits has a place of its own for them, and its error
+ * lies where they were first seen. */
 static void hand_on_means(const dfe_run *run, const dfe_layer *layer, const dfe_frame *frame) {
     int32_t batch = run->memory.batch, d = dfe_feature_count(run->program, layer);
     int8_t *p = (int8_t *)run->arena + run->memory.features;
     int forward = frame->handed == frame->h;
     for (int32_t i = 0; i < batch; i++) {
         int32_t b = forward ? i : batch - 1 - i;
-        see(run, layer, frame->h, b, p);
-        __builtin_memcpy(frame->handed + (ptrdiff_t)b * d, p, (size_t)d);
+        int8_t *handed = frame->handed + (ptrdiff_t)b * d;
+        see(run, layer, frame->h, b, run->memory.waits ? handed : p);
+        if (!run->memory.waits) __builtin_memcpy(handed, p, (size_t)d);
     }
 }
 
@@ -116,11 +118,7 @@ static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t
         if (below.layer) {
             dfe_error whole = below.own;
             int8_t *map = (int8_t *)run->arena + run->memory.error_map;
-            dfe_down(run, now.layer, batch, &now.frame, &now.own, &below.own, below.layer->pool,
-                     map);
-            whole.kind = DFE_MAP;
-            whole.values = map;
-            whole.acts = NULL;
+            dfe_down(run, now.layer, batch, &now.frame, &now.own, below.layer, &whole, map);
             move(run, &below, &whole);
         }
         if (run->memory.waits)

@@ -70,7 +70,7 @@ void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const
 }
 
 void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,
-              const dfe_error *error, const dfe_error *below, int32_t pool, int8_t *map) {
+              const dfe_error *error, const dfe_layer *under, dfe_error *below, int8_t *map) {
     const dfe_conv *c = dfe_convs(run->program, layer);
     int32_t chain = dfe_chain(layer);
     dfe_error first = *error;
@@ -81,5 +81,12 @@ void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const
     dfe_unit_back unit = {back_of(run, c, &first), {NULL, NULL, NULL, error},
                           layer->joined, layer->back_lift, layer->skip_back_lift};
     if (layer->convs > chain) unit.skip = back_of(run, c + chain, error);
-    dfe_carry_below(&unit, samples, below, pool, map);
+    if (under->mean) {
+        dfe_carry_means(&unit, samples, below, map);
+    } else {
+        dfe_carry_below(&unit, samples, below, under->pool, map);
+        below->kind = DFE_MAP;
+    }
+    below->values = map;
+    below->acts = NULL;
 }

@@ -39,9 +39,9 @@ void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, co
 void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
               const dfe_frame *frame, const dfe_error *error);
 
-/* The whole error of the layer below, in `map`: its own and what this unit's own error carries
- * down. */
+/* Make the own error of the layer under it the whole one, in `map`: with what this unit's own error
+ * carries down. */
 void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,
-              const dfe_error *error, const dfe_error *below, int32_t pool, int8_t *map);
+              const dfe_error *error, const dfe_layer *under, dfe_error *below, int8_t *map);
 
 #endif
