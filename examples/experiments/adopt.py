@@ -60,6 +60,8 @@ NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
 FORMATS = ("onnx", "litert", "executorch")
 RATES = (1e-3, 3e-3)
 CLASSES_ADDED = 10
+WAYS = {"lost 3": (3, 0), "lost 10": (10, 0), "lost 100": (100, 0), "lost 3, 16 steps": (3, 16)}
+"""Of 100 known samples, how many may fall to the new class; then steps of training."""
 
 
 def keep(net: str, part: str, value: object) -> None:
@@ -244,9 +246,9 @@ def new_class(net: str) -> None:
     for label in range(CLASSES_ADDED):
         samples = train.x[np.flatnonzero(train.y == label)[:10]]
         new = test.take(np.flatnonzero(test.y == label))
-        for way, steps in (("placed", 0), ("placed, 16 steps", 16)):
+        for way, (lost, steps) in WAYS.items():
             session = opened()
-            row = learn_class(session, "new", samples, steps)
+            row = learn_class(session, "new", samples, steps, lost=lost)
             hit = recognised(session, Split(new.x, np.full(len(new), row)))
             rows.setdefault(other.classes[label], {})[way] = {
                 "recall": float(hit.mean()), "old_after": evaluate(session, known).accuracy,
@@ -254,7 +256,7 @@ def new_class(net: str) -> None:
     means = {
         way: {what: float(np.mean([row[way][what] for row in rows.values()]))
               for what in ("recall", "old_after")}
-        for way in ("placed", "placed, 16 steps")
+        for way in WAYS
     }  # fmt: skip
     keep(net, "new class", {"old_before": before, "mean": means, "classes": rows})
 
