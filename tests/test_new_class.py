@@ -5,6 +5,7 @@ import pytest
 from conftest import SHORT
 
 from dfedge.bundle import Bundle
+from dfedge.continual.known import known_samples
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Images, Split
 from dfedge.data.sources import load
@@ -60,6 +61,19 @@ def test_placed_class_is_recognised_and_costs_the_others_little(nine_bundle: Bun
     assert kept["means"] < before - 0.2
     assert kept["placed"] >= before - 0.03
     assert recall["placed"] >= 0.85
+
+
+@pytest.mark.parametrize("lost", [0, 5, 100])
+def test_no_more_of_the_known_fall_to_it_than_is_allowed(lost: int, spare_bundle: Bundle) -> None:
+    """Its samples are a known class's own, hardly changed: nothing can tell them apart."""
+    data = load("digits").splits["stream"]
+    alike = np.roll(data.x[data.y == 3][:10], 1, axis=1)
+    session, (known, rows) = opened(spare_bundle), known_samples(spare_bundle)
+    right = session.scores_of_input(known).argmax(1) == rows
+    row = learn_class(session, "another three", alike, lost=lost)
+    fallen = np.count_nonzero(session.scores_of_input(known).argmax(1)[right] == row)
+    assert fallen * 100 <= lost * np.count_nonzero(right)
+    assert (fallen == 0) == (lost == 0)
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "native"])
