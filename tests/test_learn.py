@@ -14,7 +14,7 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.int8.rounding import round_half_up
 from dfedge.learn.augment import augment
 from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent
-from dfedge.learn.choose import candidates
+from dfedge.learn.counted import candidates
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run

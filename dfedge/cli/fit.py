@@ -10,7 +10,7 @@ from dfedge.cli.options import Budget, DataDir, DeviceRule, Json, Target, TrainL
 from dfedge.errors import UsageError
 
 if TYPE_CHECKING:
-    from dfedge.export.choose import Choice, Question
+    from dfedge.export.trial import Choice, Question
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
         raise UsageError("--adopt needs --data: what the net was trained on")
     from dfedge.adopt.adopt import AdoptOptions
     from dfedge.cli.adopt import numbers
-    from dfedge.export.choose import LEARN, Question
+    from dfedge.export.trial import LEARN, Question
 
     model = AdoptOptions(what, data, data_dir, mean=numbers("--mean", mean),
                          std=numbers("--std", std))  # fmt: skip
@@ -118,7 +118,7 @@ def _choices(question: "Question", json: bool) -> None:
     import msgspec
 
     from dfedge.allocator import keep_freed_memory
-    from dfedge.export.choose import best, choices
+    from dfedge.export.trial import best, choices
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, progress() as watch:

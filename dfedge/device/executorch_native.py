@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
-from dfedge.device.block import BlockRunner, check_abi
+from dfedge.device.block_runner import BlockRunner, check_abi
 from dfedge.errors import DfedgeError
 from dfedge.native import glue
 from dfedge.native.library import Buffer

@@ -7,7 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
-from dfedge.device.block import BlockRunner, check_abi
+from dfedge.device.block_runner import BlockRunner, check_abi
 from dfedge.device.onnx import open_sessions, results_of, to_value
 from dfedge.errors import DfedgeError
 from dfedge.native import glue

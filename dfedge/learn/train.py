@@ -17,7 +17,7 @@ from dfedge.data.sources import DEFAULT_NETS, load
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.learn import parallel
 from dfedge.learn.calibrate import calibrate
-from dfedge.learn.choose import choose_layers
+from dfedge.learn.counted import choose_layers
 from dfedge.learn.forms import FORMS
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe

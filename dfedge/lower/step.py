@@ -148,7 +148,11 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Ite
 
 
 def _with(layer: Layer, h: Tensor, own: Tensor, down: Tensor) -> Tensor:
-    """A layer's own error and the one that came down to what it handed on."""
+    """A layer's own error and the one that came down to what it handed on.
+
+    Through a mean an error comes down as the layer's own does: the same at every position of the
+    map, its size in the exponent (`dfedge.lower.backs`).
+    """
     if layer.mean:
         down = ops.spread(down.flatten(1), h, layer.cells)
     elif layer.pool:

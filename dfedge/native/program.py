@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.native.block import block_of
+from dfedge.native.layout import block_of
 from dfedge.native.library import check, check_layout, load
 from dfedge.native.table import Table
 from dfedge.plan import Plan

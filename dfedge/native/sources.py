@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.native import build
-from dfedge.native.block import Fields, Tensor
+from dfedge.native.layout import Fields, Tensor
 from dfedge.native.table import Table
 
 ROW = 96

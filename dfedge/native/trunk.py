@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dfedge.errors import DfedgeError
-from dfedge.native.block import Fields, Tensor, lay_out
+from dfedge.native.layout import Fields, Tensor, lay_out
 from dfedge.native.places import place
 from dfedge.trunk import (
     AnyStep,
