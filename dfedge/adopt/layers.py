@@ -39,6 +39,8 @@ SILENT = 0.1
 """The same of all classes' scores: a class whose score is below zero cannot be taught by its
 sample, for no error passes a closed ReLU; where only the best score was above it, a shift was
 learned four points worse."""
+SCORES = 4
+"""Times that two classes lie apart in the scores what they do in the features, in squares."""
 FLATTERED = 0.01
 """The fraction of held-out samples that scores and features together may misjudge beyond the scores
 alone, and count together all the same.  Together they learn a shift (one to two points) and a new
@@ -194,7 +196,7 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
 
 @torch.no_grad()
 def _balance(net: Net) -> None:
-    """Let the scores weigh about twice as much in a sum as the features: a power of two."""
+    """Let the scores weigh `SCORES` times as much in a sum as the features."""
     form, scales, last = net.one_pass, net.scales, len(net.units) - 1
     assert scales is not None
     shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
@@ -202,7 +204,7 @@ def _balance(net: Net) -> None:
         math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift
         for a, s, shift in zip(form.anchors, scales, shifts, strict=True)
     ]
-    factor = 2.0 ** round((apart[last - 1] + 1 - apart[last]) / 2)
+    factor = math.sqrt(SCORES * 2 ** (apart[last - 1] - apart[last]))
     net.units[last].last.weight.mul_(factor)
     net.units[last].last.norm.bias.mul_(factor)
     form.anchors[last].mul_(factor)
