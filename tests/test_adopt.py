@@ -175,6 +175,11 @@ def test_taps_leave_the_scores_and_bring_every_layer_to_one_size() -> None:
     assert all(0.2 < top / tops[0] <= 1.01 for top in tops)
 
 
+def test_features_count_beside_the_scores(adopted_run: Run) -> None:
+    net = quantised_net(adopted_run)
+    assert net.counted == (0, 1)
+
+
 def test_int8_is_within_a_point_of_float(adopted_run: Run) -> None:
     row = adopted_run.metrics()[0]
     assert row["float_accuracy"] > 0.95
