@@ -5,7 +5,7 @@
     python examples/experiments/adopt.py resnet8 verify                   # bits, arena and state
     python examples/experiments/adopt.py resnet8 shift                    # 1,000 labelled samples
     python examples/experiments/adopt.py resnet8 class                    # 10 samples of a new one
-    python examples/experiments/adopt.py mobilenet_v2 memory              # at 128 x 128
+    python examples/experiments/adopt.py resnet8 memory                   # arena and state
 
 The same for mobilenet_v2.  A shift is learned from 1,000 labelled samples, 5,000 presentations in
 batches of 16: by dfedge's integer step (in the C interpreter; every runtime computes the same
@@ -262,25 +262,32 @@ def new_class(net: str) -> None:
 
 
 def memory(net: str) -> None:
-    """Training at batch 1 on 128 x 128 images, by the computed plans; weights are not trained."""
-    path = OUT / "large.npz"
+    """Training at batch 1 by the computed plans: on CIFAR-10, and for MobileNetV2 at 128 x 128."""
+    keep(net, "memory at 32 x 32", {learn: _sizes(adopted(net, learn)) for learn in CHOICES[net]})
+    if net != "mobilenet_v2":
+        return
+    path, rows = OUT / "large.npz", {}
     few = load("cifar10").splits["train"].take(np.arange(400))
     np.savez(path, x=few.x.repeat(4, 1).repeat(4, 2), y=few.y)
-    rows = {}
-    for learn in CHOICES[net]:
+    for learn in CHOICES[net]:  # weights are not trained: sizes do not depend on them
         folder = OUT / f"{net}-128-{learn.replace(':', '')}"
         shutil.rmtree(folder, ignore_errors=True)
         model = f"examples.experiments.adopt_nets:{net}_128"
         found = adopt(AdoptOptions(model, str(path), learn=learn, test_samples=10), folder)
-        run, method = found.run, Method("train", 1)
-        plan = sized(run, ExportOptions(("c",)))
-        rows[learn] = {
-            "arena": {f: planned.arena(plan, method, f, FLOORS[1]) for f in ("c", "executorch")},
-            "state": planned.state_bytes(blank(plan)),
-            "constants": sum(value.nbytes for value in run.constants().values()),
-            "layers": [_alone(plan, i, name) for i, name in enumerate(found.learned)],
-        }
+        plan = sized(found.run, ExportOptions(("c",)))
+        layers = [_alone(plan, i, name) for i, name in enumerate(found.learned)]
+        rows[learn] = _sizes(found.run) | {"layers": layers}
     keep(net, "memory at 128 x 128", rows)
+
+
+def _sizes(run: Run) -> dict[str, object]:
+    """Arena in two formats, state, and the trunk's constants; bytes."""
+    plan, method = sized(run, ExportOptions(("c",))), Method("train", 1)
+    return {
+        "arena": {f: planned.arena(plan, method, f, FLOORS[1]) for f in ("c", "executorch")},
+        "state": planned.state_bytes(blank(plan)),
+        "constants": sum(value.nbytes for value in run.constants().values()),
+    }
 
 
 def _alone(plan: Plan, number: int, name: str) -> dict[str, object]:
