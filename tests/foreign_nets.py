@@ -166,6 +166,83 @@ def tiny() -> nn.Module:
     return Tiny()
 
 
+class Patterns(nn.Module):
+    """What torchvision and timm write otherwise: TensorFlow's uneven padding, a last window that is
+    not full (GoogLeNet), parallel branches (RepVGG, MobileOne), a mean with padding (Inception),
+    pools to a size (VGG).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(5))
+        self.three, self.one = nn.Conv2d(8, 8, 3, 1, 1, bias=False), nn.Conv2d(8, 8, 1, bias=False)
+        self.deep, self.thin = (nn.Conv2d(8, 8, k, 2, k // 2, groups=8) for k in (3, 1))
+        self.fc = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        three, one, same, deep, thin = self.norms
+        x = F.relu6(self.stem(F.pad(x, (0, 1, 0, 1))))
+        x = F.max_pool2d(x, 2, 2, ceil_mode=True)
+        x = F.relu(three(self.three(x)) + one(self.one(x)) + same(x))
+        x = F.avg_pool2d(F.adaptive_avg_pool2d(x, 4), 3, 1, 1)
+        x = F.adaptive_max_pool2d(F.relu(x - 0.1), (4, 4))
+        x = F.relu(deep(self.deep(x)) + thin(self.thin(x)))
+        return self.fc(F.adaptive_avg_pool2d(x, 2).flatten(1))
+
+
+def patterns() -> nn.Module:
+    """Untrained, its normalisations set to what they see."""
+    torch.manual_seed(0)
+    net = Patterns().train()
+    for norm in net.norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.2, 0.2)
+    with torch.no_grad():
+        for _ in range(50):
+            net(digits("train")[0][:200])
+    return net.eval()
+
+
+def last_windows() -> nn.Module:
+    """A pool whose last window leaves the padding, and one whose last would begin in it."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+                         nn.MaxPool2d(2, 2, 1, ceil_mode=True), nn.Flatten(),
+                         nn.Linear(4 * 9, 10))  # fmt: skip
+
+
+def _ends_in(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *layers)
+
+
+def scores_averaged() -> nn.Module:
+    """SqueezeNet's end."""
+    return _ends_in(nn.Conv2d(4, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def pooled_to_more() -> nn.Module:
+    """VGG's end, on images that are too small."""
+    return _ends_in(nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(4 * 49, 10))
+
+
+def shuffled() -> nn.Module:
+    """ShuffleNet's."""
+    return _ends_in(nn.ChannelShuffle(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+
+def split() -> nn.Module:
+    class Split(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([part.relu() for part in x.chunk(2, 1)], 1)
+
+    return _ends_in(Split(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+
+def reflecting() -> nn.Module:
+    return _ends_in(nn.ReflectionPad2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+
 def with_silu() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(4, 10))  # fmt: skip

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
 from dfedge.adopt.fold import fold
+from dfedge.adopt.graph import dense
 from dfedge.adopt.load import load_model
-from dfedge.adopt.quantise import choose, dense
+from dfedge.adopt.quantise import choose
 from dfedge.adopt.read import read
 from dfedge.adopt.taps import with_taps
 from dfedge.bundle import Bundle
@@ -127,13 +128,29 @@ def test_groups_become_a_whole_convolution() -> None:
 # -- translation ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["small", "residual", "mobile"])
+@pytest.mark.parametrize("name", ["small", "residual", "mobile", "last_windows"])
 def test_the_folded_graph_computes_what_the_net_does(name: str) -> None:
     net, (x, _) = getattr(foreign_nets, name)(), foreign_nets.digits("test")
     graph = fold(read(load_model(f"foreign_nets:{name}", (8, 8, 1)), 10))
     with torch.no_grad():
         assert torch.allclose(graph.result(x).flatten(1), net(x), atol=1e-3)
     assert not {"affine"} & {node.op for node in graph.nodes}
+
+
+def test_what_torchvision_and_timm_write_otherwise_is_folded(tmp_path: Path) -> None:
+    x, _ = foreign_nets.digits("test")
+    graph = fold(read(load_model("foreign_nets:patterns", (8, 8, 1)), 10))
+    with torch.no_grad():
+        assert torch.allclose(graph.result(x).flatten(1), foreign_nets.patterns()(x), atol=1e-4)
+    ops = [node.op for node in graph.nodes]
+    assert ops == ["input", "conv", "max", "conv", "conv", "conv", "conv"]
+    stem, branches, average, deep, _ = (node for node in graph.nodes if node.op == "conv")
+    assert stem.pads == (0, 1, 0, 1)
+    assert (branches.kernel, branches.groups) == ((3, 3), 1)
+    assert (average.kernel, average.groups) == ((3, 3), 8)
+    assert (deep.kernel, deep.groups, deep.stride) == ((3, 3), 8, 2)
+    found = adopt(AdoptOptions("foreign_nets:patterns", "digits"), tmp_path / "run")
+    assert min(loss.snr for loss in found.losses) > 20, found.losses
 
 
 def test_a_saved_export_is_adopted_like_the_function(adopted_run: Run, tmp_path: Path) -> None:
@@ -345,6 +362,11 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
     ("model", "options", "code", "said"),
     [
         ("foreign_nets:with_silu", [], 1, "operation 'silu.*module '1'.*Hardswish"),
+        ("foreign_nets:scores_averaged", [], 1, r"ends in 'mean' \(4, .*py:\d+\).*average before"),
+        ("foreign_nets:pooled_to_more", [], 1, "from 6 x 6 to 7 x 7.*module '2'.*that divide"),
+        ("foreign_nets:shuffled", [], 1, "channel.?shuffle.*module '2'.*1 x 1 convolution"),
+        ("foreign_nets:split", [], 1, "split.*foreign_nets.py:.*1 x 1 convolution for each part"),
+        ("foreign_nets:reflecting", [], 1, "other than zeros.*module '2'.*zeros around"),
         ("foreign_nets:branching", [], 1, "torch.export cannot follow it.*no branch"),
         ("foreign_nets:seven_scores", [], 1, "7 x 1 x 1.*10 classes"),
         ("foreign_nets:not_finite", [], 1, "0.weight.*not finite"),

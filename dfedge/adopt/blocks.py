@@ -55,8 +55,9 @@ def tail_of(graph: Graph) -> Tail:
     last = graph.nodes[scores]
     if last.op != "conv" or last.bounds[0] > float("-inf") or last.shape[1:] != (1, 1):
         raise DfedgeError(
-            f"the net ends in '{last.op}' ({last.name}); allowed: a linear layer, one score per "
-            "class, with nothing after it"
+            f"the net ends in '{last.op}' ({', '.join(filter(None, (last.name, last.where)))}); "
+            "allowed: a linear layer, one score per class, with nothing after it; where a "
+            "convolution gives the scores, average before it and train on"
         )
     (features,) = last.reads
     node = graph.nodes[features]

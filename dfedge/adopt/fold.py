@@ -1,6 +1,14 @@
-"""Normalisation, activations and constants folded into the operations before them."""
+"""Normalisation, activations and constants folded into the operations before them, padding into
+the convolutions after it, and parallel convolutions into one.
+"""
 
-from dfedge.adopt.graph import EVERYTHING, Graph, Node
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.adopt.graph import EVERYTHING, Graph, Node, dense
 
 
 def fold(graph: Graph) -> Graph:
@@ -9,6 +17,10 @@ def fold(graph: Graph) -> Graph:
     into: dict[int, int] = {}
     for i, node in enumerate(nodes):
         node.reads = tuple(into.get(read, read) for read in node.reads)
+        if node.op == "conv":
+            _padded(nodes, node)
+        if node.op == "add" and all(_readers(nodes, into, read) == 1 for read in node.reads):
+            _summed(nodes, node)
         if node.op not in ("affine", "clip"):
             continue
         (read,) = node.reads
@@ -43,6 +55,52 @@ def _joined(before: Node, node: Node) -> bool:
         before.bounds = node.bounds
         return True
     return False
+
+
+def _padded(nodes: list[Node], node: Node) -> None:
+    """Let a convolution pad what it sees itself, where only zeros were put around that."""
+    before = nodes[node.reads[0]]
+    hands_on = before.op == "conv" and before.groups == before.shape[0] and before.stride == 1
+    if not hands_on or before.kernel != (1, 1) or before.bounds != EVERYTHING:
+        return
+    if bool((before.weight == 1).all()) and not bool(before.bias.any()):
+        top, bottom, left, right = before.pads
+        above, below, west, east = node.pads
+        node.pads = (above + top, below + bottom, west + left, east + right)
+        node.reads = before.reads
+
+
+def _summed(nodes: list[Node], node: Node) -> None:
+    """Make a sum of two convolutions of one map a convolution (RepVGG's and MobileOne's branches).
+
+    Both must be read by the sum alone.  Nothing is done where that would take more weights.
+    """
+    both = [nodes[read] for read in node.reads]
+    a, b = both
+    alike = (a.op, a.reads, a.stride, a.bounds) == (b.op, b.reads, b.stride, b.bounds)
+    if not alike or a.op != "conv" or a.bounds != EVERYTHING:
+        return
+    groups = gcd(a.groups, b.groups)
+    top, bottom, left, right = (max(p.pads[i] for p in both) for i in range(4))
+    kh, kw = (max(p.kernel[i] - p.pads[2 * i] for p in both) + (top, left)[i] for i in (0, 1))
+    _, height, width = nodes[a.reads[0]].shape
+    rows = (height + top + bottom - kh) // a.stride + 1
+    columns = (width + left + right - kw) // a.stride + 1
+    weights = node.shape[0] * (nodes[a.reads[0]].shape[0] // groups) * kh * kw
+    if (rows, columns) != node.shape[1:] or weights > a.weight.numel() + b.weight.numel():
+        return
+
+    def wide(conv: Node) -> Tensor:
+        """Its weight over the groups and the kernel of both."""
+        parts = conv.weight.chunk(groups)
+        whole = torch.cat([dense(part, conv.groups // groups) for part in parts])
+        above, before = top - conv.pads[0], left - conv.pads[2]
+        after, below = kw - before - conv.kernel[1], kh - above - conv.kernel[0]
+        return F.pad(whole, (before, after, above, below))
+
+    node.op, node.reads, node.groups, node.stride = "conv", a.reads, groups, a.stride
+    node.kernel, node.pads = (kh, kw), (top, bottom, left, right)
+    node.weight, node.bias = wide(a) + wide(b), a.bias + b.bias
 
 
 def _as_conv(node: Node) -> None:

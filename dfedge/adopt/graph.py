@@ -103,3 +103,15 @@ class Graph:
     def result(self, x: Tensor, until: int | None = None) -> Tensor:
         """The last of `run`."""
         return deque(self.run(x, until), 1)[0][1]
+
+
+def dense(weight: Tensor, groups: int) -> Tensor:
+    """A convolution by groups, [O, C/groups, kh, kw], as a whole one: zeros between the groups."""
+    if groups == 1:
+        return weight
+    out, each = weight.shape[:2]
+    whole = weight.new_zeros(out, each * groups, *weight.shape[2:])
+    for g in range(groups):
+        rows = slice(g * out // groups, (g + 1) * out // groups)
+        whole[rows, g * each : (g + 1) * each] = weight[rows]
+    return whole

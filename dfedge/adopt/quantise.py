@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfedge.adopt.graph import Graph, Node
+from dfedge.adopt.graph import Graph, Node, dense
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import round_half_up
@@ -289,18 +289,6 @@ class Quantiser:
             self._append(Mix(node.name, (self.made[read],), shape, (factor,), offset, shift))
             places.append(len(self.steps))
         return self._append(Concat(node.name, tuple(places), self._shape(node)))
-
-
-def dense(weight: Tensor, groups: int) -> Tensor:
-    """A convolution by groups as a whole one: zeros between the groups."""
-    if groups == 1:
-        return weight
-    out, each = weight.shape[:2]
-    whole = weight.new_zeros(out, each * groups, *weight.shape[2:])
-    for g in range(groups):
-        rows = slice(g * out // groups, (g + 1) * out // groups)
-        whole[rows, g * each : (g + 1) * each] = weight[rows]
-    return whole
 
 
 def _shifts(target: Tensor, offset: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 refusal.
 
 Accepted: convolution (any group), linear, batch norm, ReLU, ReLU6, hard swish, hard sigmoid, add,
-multiply, concat, average and max pool, mean over the image, flatten, dropout, identity, and
-arithmetic with constants.
+multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
+identity, and arithmetic with constants.
 """
 
 import math
@@ -168,19 +168,33 @@ class _Reader(Translation[Fx]):
         if not largest and args[6] is not None:
             raise self.refusal("average pool with divisor_override", "plain average pool")
         self.pool("max" if largest else "mean", given, kernel, stride, (top, top, left, left),
-                  dilation, ceil)  # fmt: skip
+                  dilation, ceil, not largest and args[5])  # fmt: skip
+
+    def adaptive_pooling(self, fx: Fx) -> None:
+        """adaptive_avg_pool2d and adaptive_max_pool2d."""
+        args: Any = fx.args
+        given, (height, width) = args[0], _pair(args[1])
+        self.adaptive("max" if "max" in str(fx.target) else "mean", given, (height, width))
 
     def mean(self, fx: Fx) -> None:
-        """adaptive_avg_pool2d to 1, or mean over height and width."""
+        """Mean over height and width."""
         args: Any = fx.args
-        if fx.target is aten.mean.dim:
-            rank = 1 + len(self.value(args[0]).dims)
-            axes = sorted(axis % rank for axis in args[1])
-            if axes != [2, 3]:
-                raise self.refusal(f"mean over axes {axes}", "mean over height and width")
-        elif _pair(args[1]) != (1, 1):
-            raise self.refusal(f"adaptive pool to {args[1]}", "adaptive pool to 1")
+        rank = 1 + len(self.value(args[0]).dims)
+        axes = sorted(axis % rank for axis in args[1])
+        if axes != [2, 3]:
+            raise self.refusal(f"mean over axes {axes}", "mean over height and width")
         self.whole(args[0], fx.meta["val"].dim() == 4)
+
+    def padding(self, fx: Fx) -> None:
+        """pad and constant_pad_nd with zeros, on the last two axes."""
+        args: Any = fx.args
+        given, sides, *rest = args
+        words = [one for one in rest if isinstance(one, str) and one != "constant"]
+        values = [one for one in (*rest, fx.kwargs.get("value")) if isinstance(one, int | float)]
+        if words or any(values) or len(sides) not in (2, 4):
+            raise self.refusal(f"{self.site.what} other than zeros", "zeros around the image")
+        left, right, top, bottom = [*sides, 0, 0][:4]
+        self.pad(given, (top, bottom, left, right))
 
     def cat(self, fx: Fx) -> None:
         """Channels side by side."""
@@ -227,8 +241,11 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.avg_pool2d.default: _Reader.pooling,
     aten.max_pool2d.default: _Reader.pooling,
     aten.max_pool2d_with_indices.default: _Reader.pooling,
-    aten.adaptive_avg_pool2d.default: _Reader.mean,
-    aten._adaptive_avg_pool2d.default: _Reader.mean,
+    aten.adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
+    aten._adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
+    aten.adaptive_max_pool2d.default: _Reader.adaptive_pooling,
+    aten.pad.default: _Reader.padding,
+    aten.constant_pad_nd.default: _Reader.padding,
     aten.mean.dim: _Reader.mean,
     aten.cat.default: _Reader.cat,
     aten.flatten.using_ints: _Reader.flatten,

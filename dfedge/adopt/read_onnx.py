@@ -117,6 +117,18 @@ class _Reader(OnnxGraph):
             keep = bool(self.attribute("keepdims", 1))
         self.whole(given, keep)
 
+    def padding(self) -> None:
+        """Pad with zeros, over height and width."""
+        value = self.setting("value", 2, 0.0)
+        ends = [int(end) for end in self.setting("pads", 1, ())]
+        axes = [int(axis) for axis in self.setting("axes", 3, range(len(ends) // 2))]
+        by_axis = {axis % 4: ends[i :: len(axes)] for i, axis in enumerate(axes)}
+        others = [end for axis, pair in by_axis.items() for end in pair if axis < 2]
+        if self.attribute("mode", b"constant") != b"constant" or float(value) or any(others):
+            raise self.refusal("Pad other than zeros around the image", "Pad with 0, mode constant")
+        (top, bottom), (left, right) = (by_axis.get(axis, [0, 0]) for axis in (2, 3))
+        self.pad(self.operand(0), (top, bottom, left, right))
+
     def cat(self) -> None:
         """Concat."""
         self.concat(list(self.node.input), self.attribute("axis"))
@@ -160,7 +172,8 @@ def _pool(op: Op) -> Callable[[_Reader], None]:
             raise reader.refusal("a pool other than 2-d")
         stride, pads, dilation = reader.window(kernel)
         ceil = bool(reader.attribute("ceil_mode", 0))
-        reader.pool(op, reader.operand(0), kernel, stride, pads, dilation, ceil)
+        zeros = bool(reader.attribute("count_include_pad", 0))
+        reader.pool(op, reader.operand(0), kernel, stride, pads, dilation, ceil, zeros)
 
     return read
 
@@ -182,6 +195,7 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "MaxPool": _pool("max"),
     "GlobalAveragePool": _Reader.mean,
     "ReduceMean": _Reader.mean,
+    "Pad": _Reader.padding,
     "Concat": _Reader.cat,
     "Flatten": _Reader.flatten,
     "Reshape": _Reader.flatten,

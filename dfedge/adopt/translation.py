@@ -255,21 +255,71 @@ class Translation(Generic[K]):
                 raise self.refusal(f"a constant {op} a map", "multiply")
         self._affine(given, weight.expand(channels).clone(), bias.expand(channels).clone())
 
-    def pool(
-        self, op: Op, given: K, kernel: Two, stride: Two, pads: Pads, dilation: Two, ceil: bool
-    ) -> None:
-        """Average ("mean") and max pools; ``ceil``: a last window that is not full counts."""
+    def pad(self, given: K, pads: Pads) -> None:
+        """Zeros around a map: a convolution that hands on what it sees."""
         channels, height, width = self.map(given)
-        left = (height + pads[0] + pads[1] - kernel[0], width + pads[2] + pads[3] - kernel[1])
-        more = ceil and any(rest % stride[0] for rest in left)
-        if stride[0] != stride[1] or more or dilation != (1, 1):
-            raise self.refusal("a pool with unequal strides, ceil_mode or dilation", "plain pools")
+        if min(pads) < 0:
+            raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
+        sides = _windows((height, width), (1, 1), 1, pads)
+        self._add("conv", [given], (channels, *sides), weight=torch.ones(channels, 1, 1, 1),
+                  bias=torch.zeros(channels), pads=pads, groups=channels)  # fmt: skip
+
+    def pool(
+        self,
+        op: Op,
+        given: K,
+        kernel: Two,
+        stride: Two,
+        pads: Pads,
+        dilation: Two,
+        ceil: bool,
+        zeros: bool = False,
+    ) -> None:
+        """Average ("mean") and max pools.
+
+        Args:
+            ceil: a last window that is not full counts.
+            zeros: padding counts in a mean, as zeros.
+        """
+        channels, height, width = self.map(given)
+        if stride[0] != stride[1] or dilation != (1, 1):
+            raise self.refusal("a pool with unequal strides or dilation", "plain pools")
         if any(pad >= kernel[i // 2] for i, pad in enumerate(pads)):
             raise self.refusal("a pool with windows that see padding alone", "less padding")
-        if op == "mean" and any(pads):
-            raise self.refusal("average pool with padding", "average pool without padding")
+        if ceil:
+            below = _unfilled(height, kernel[0], stride[0], pads[:2])
+            right = _unfilled(width, kernel[1], stride[0], pads[2:])
+            if op == "mean" and (below or right):
+                raise self.refusal("average pool with ceil_mode", "full windows")
+            pads = (pads[0], pads[1] + below, pads[2], pads[3] + right)
         sides = _windows((height, width), kernel, stride[0], pads)
+        if op == "mean" and any(pads):
+            if not zeros:
+                raise self.refusal(
+                    "average pool with padding that does not count",
+                    "average pool without padding, or count_include_pad",
+                )
+            weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
+            self._add("conv", [given], (channels, *sides), weight=weight,
+                      bias=torch.zeros(channels), kernel=kernel, stride=stride[0], pads=pads,
+                      groups=channels)  # fmt: skip
+            return
         self._add(op, [given], (channels, *sides), kernel=kernel, stride=stride[0], pads=pads)
+
+    def adaptive(self, op: Op, given: K, sides: Two) -> None:
+        """A pool to a size, where windows are equal and do not overlap."""
+        _, height, width = self.map(given)
+        if sides == (height, width):
+            self.same(given)
+            return
+        kernel = height // sides[0], width // sides[1]
+        if (kernel[0] * sides[0], kernel[1] * sides[1]) != (height, width):
+            raise self.refusal(
+                f"adaptive pool from {height} x {width} to {sides[0]} x {sides[1]}",
+                "to 1, or to sides that divide the map's: other image sizes may",
+            )
+        stride = (max(kernel), max(kernel)) if sides == (1, 1) else kernel
+        self.pool(op, given, kernel, stride, (0, 0, 0, 0), (1, 1), ceil=False)
 
     def whole(self, given: K, keep: bool) -> None:
         """The mean over the image; ``keep``: as [C, 1, 1]."""
@@ -294,9 +344,20 @@ class Translation(Generic[K]):
         """To a vector, or back to [C, 1, 1]; ``out`` without the batch."""
         value, shape = self.value(given), self.shape(given)
         if out not in ((math.prod(shape),), shape):
-            raise self.refusal(f"reshape of {list(value.dims)} to {list(out)}",
-                               "only flatten is known")  # fmt: skip
+            raise self.refusal(
+                f"reshape of {list(value.dims)} to {list(out)}",
+                "only flatten is known; replace a channel shuffle by a 1 x 1 convolution",
+            )
         self.values[self.key] = Value(value.number, out)
+
+
+def _unfilled(side: int, kernel: int, stride: int, pads: Sequence[int]) -> int:
+    """By how much the last window leaves the image when one that is not full counts."""
+    rest = side + sum(pads) - kernel
+    windows = -(-rest // stride)
+    if windows * stride >= side + pads[0]:
+        windows -= 1  # it would begin in the padding below
+    return max(windows * stride - rest, 0)
 
 
 def _windows(sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:

@@ -1,0 +1,72 @@
+"""torchvision's nets as they are: adopted, or refused with what would replace an operation."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import foreign_nets
+import numpy as np
+import pytest
+import torch
+import torchvision_nets
+from torch import nn
+from torchvision_nets import SIDE
+
+from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adopt.blocks import tail_of
+from dfedge.adopt.fold import fold
+from dfedge.adopt.graph import Graph
+from dfedge.adopt.load import load_graph
+from dfedge.errors import DfedgeError
+from dfedge.export.options import ExportOptions
+from dfedge.export.write import export
+from dfedge.verify import verify
+
+pytestmark = pytest.mark.skipif(
+    find_spec("torchvision") is None, reason="torchvision is not installed (the extra dev has it)"
+)
+
+
+def graph_of(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Graph:
+    monkeypatch.setattr(foreign_nets, "given", lambda: net, raising=False)
+    graph = fold(load_graph("foreign_nets:given", (SIDE, SIDE, 3), 10))
+    tail_of(graph)
+    return graph
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v2_035", "mobilenet_v3_small", "resnet18", "mnasnet0_5", "regnet_x_400mf",
+     "googlenet"],
+)  # fmt: skip
+def test_the_folded_graph_computes_what_the_net_does(name: str, monkeypatch) -> None:
+    net, x = torchvision_nets.net(name), torch.rand(4, 3, SIDE, SIDE)
+    with torch.no_grad():
+        wanted = net(x)
+    found = graph_of(net, monkeypatch).result(x).flatten(1)
+    assert float(wanted.std()) > 0.01
+    assert float((found - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("efficientnet_b0", r"'silu.*module 'features.0.2', .*efficientnet.py:\d+.*nn.Hardswish"),
+        ("regnet_y_400mf", "'sigmoid.*se.scale_activation'.*nn.Hardsigmoid"),
+        ("shufflenet_v2_x0_5", r"module 'stage2.0', .*shufflenetv2.py:\d+.*1 x 1 convolution"),
+        ("squeezenet1_1", r"ends in '(mean|conv)' \(classifier.[13], .*average before it"),
+    ],
+)
+def test_what_is_refused_says_what_would_replace_it(name: str, said: str, monkeypatch) -> None:
+    with pytest.raises(DfedgeError, match=said):
+        graph_of(torchvision_nets.net(name), monkeypatch)
+
+
+def test_a_net_of_torchvision_is_adopted_and_holds_the_same_bits(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0)
+    x = numbers.integers(0, 256, (80, SIDE, SIDE, 3), np.uint8)
+    np.savez(tmp_path / "noise.npz", x=x, y=np.arange(80) % 10)
+    options = AdoptOptions("torchvision_nets:mobilenet_v3_small", str(tmp_path / "noise.npz"))
+    run = adopt(options, tmp_path / "run").run
+    bundle = export(run, ExportOptions(("c",), batch=1), tmp_path / "bundle")
+    found = verify(bundle, 3)
+    assert found.identical, found.first_difference
