@@ -307,4 +307,6 @@ def test_largest_admitted_correlation_does_not_overflow() -> None:
 def test_shifts_follow_from_exponents() -> None:
     # 2^(-2f)/d: f = 4, d = 128 and 256: the shorter anchor's score counts twice as much.
     assert score_shifts([128, 256], [4, 4]) == [1, 0]
+    assert score_shifts([128, 256, 64], [4, 4, 9]) == [9, 8, 0]
+    assert score_shifts([128, 256, 64], [4, 4, 9], counted=(0, 1)) == [1, 0, 0]
     assert energy_shifts([128, 256], [4, 4]) == [0, 1]

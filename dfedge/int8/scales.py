@@ -4,6 +4,7 @@ An exponent f says ``integer = real * 2^f``.  The input's is `INPUT_EXPONENT`.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 INPUT_EXPONENT = 7
@@ -45,14 +46,22 @@ class LayerScales:
         return self.output + self.gain
 
 
-def score_shifts(features: list[int], exponents: list[int]) -> list[int]:
+def score_shifts(
+    features: list[int], exponents: list[int], counted: Collection[int] | None = None
+) -> list[int]:
     """Left shifts that bring the layers' integer scores to one scale, the smallest being 0.
 
     A layer's score stands for ``2^(-2 f) / d`` of a mean squared distance, f the exponent of its
     pooled features and d its number of features; d is taken to the nearest power of two.
+
+    Args:
+        counted: numbers of the layers that are summed, None: all; others have no shift, and no say
+            in what the sum may reach.
     """
     logs = [-2 * f - round(math.log2(d)) for d, f in zip(features, exponents, strict=True)]
-    return [log - min(logs) for log in logs]
+    summed = range(len(logs)) if counted is None else counted
+    least = min(logs[i] for i in summed)
+    return [log - least if i in summed else 0 for i, log in enumerate(logs)]
 
 
 def energy_shifts(values: list[int], exponents: list[int]) -> list[int]:

@@ -201,7 +201,7 @@ class Net(nn.Module):
         total = torch.zeros(len(x), self.classes, dtype=torch.float64, device=x.device)
         for i, h in enumerate(self.activations(self.form.try_all(x).double())):
             if i in self.counted:
-                total += self.form.integer_scores(i, h)
+                total += self.form.integer_scores(i, h, self.counted)
         return total
 
 

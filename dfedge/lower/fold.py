@@ -133,7 +133,8 @@ def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Lay
     if plan.form == "label-plane":
         score = energy_shifts(sizes, [s.output for s in scales])
     else:
-        score = score_shifts([layer.features for layer in plan.layers], [s.pooled for s in scales])
+        features = [layer.features for layer in plan.layers]
+        score = score_shifts(features, [s.pooled for s in scales], net.counted)
     layers = []
     for i, (layer, own) in enumerate(zip(plan.layers, scales, strict=True)):
         sums = [own.convs[j].weight + net.input_exponent(i, j) for j in range(len(layer.convs))]

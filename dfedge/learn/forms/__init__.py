@@ -51,8 +51,11 @@ class Form(Protocol):
         """Layer i's cost of every class after `try_all`, [B, K]."""
         ...
 
-    def integer_scores(self, i: int, h: Tensor) -> Tensor:
-        """The integer step's part of a score from layer i's h (float64, quantised), [B, K]."""
+    def integer_scores(self, i: int, h: Tensor, counted: tuple[int, ...]) -> Tensor:
+        """The integer step's part of a score from layer i's h (float64, quantised), [B, K].
+
+        ``counted``: the layers that are summed.
+        """
         ...
 
     def right(self, cost: Tensor, y: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ class LabelPlane(nn.Module):
         assert self.scales is not None
         return (h.double() * 2.0 ** self.scales[i].output).square().flatten(1).sum(1)
 
-    def integer_scores(self, i: int, h: Tensor) -> Tensor:
-        """Energies in the units that all layers share."""
+    def integer_scores(self, i: int, h: Tensor, counted: tuple[int, ...]) -> Tensor:
+        """Energies in the units that all layers share, counted or not."""
         assert self.scales is not None
         shifts = energy_shifts(self.values, [s.output for s in self.scales])
         unit = torch.floor(self._energy(i, h) * 2.0 ** -(ENERGY_SHIFT + shifts[i]))

@@ -107,11 +107,11 @@ class OnePass(nn.Module):
         """The distances to all anchors."""
         return distances(*self.features(i, h))
 
-    def integer_scores(self, i: int, h: Tensor) -> Tensor:
-        """``2 p.A - |A|^2``, shifted to the scale that all layers share."""
+    def integer_scores(self, i: int, h: Tensor, counted: tuple[int, ...]) -> Tensor:
+        """``2 p.A - |A|^2``, shifted to the scale that all counted layers share."""
         assert self.scales is not None
         exponents = [s.pooled for s in self.scales]
-        shifts = score_shifts([a.shape[1] for a in self.anchors], exponents)
+        shifts = score_shifts([a.shape[1] for a in self.anchors], exponents, counted)
         p, anchors = (t.double() * 2.0 ** exponents[i] for t in self.features(i, h))
         return (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
 
