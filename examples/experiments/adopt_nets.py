@@ -10,6 +10,7 @@ epochs and not half a schedule.  Inputs are what dfedge feeds, (byte >> 1) / 128
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -164,33 +165,53 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
     return right / len(y)
 
 
-def train(name: str, minutes: float, seed: int = 0, batch: int = 128, peak: float = 0.1) -> None:
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    net = NETS[name]().to(memory_format=torch.channels_last)
-    x, y = data("train")
+def descend(
+    net: nn.Module,
+    images_of: Callable[[Tensor, float], Tensor],
+    y: Tensor,
+    minutes: float,
+    peak: float,
+    batch: int,
+) -> float:
+    """Cross-entropy for CPU minutes of this process; the epochs that these were.
+
+    Args:
+        images_of: float [B, C, H, W] of samples by number, when a part of the time is over.
+    """
     optimiser = torch.optim.SGD(net.parameters(), peak, 0.9, weight_decay=5e-4, nesterov=True)
     start, seen = time.process_time(), 0
-    net.train()
+    net.to(memory_format=torch.channels_last).train()
     while (done := (time.process_time() - start) / (60 * minutes)) < 1:
-        rate = peak * (done / 0.1 if done < 0.1 else (1 - done) / 0.9)
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = peak * min(done / 0.1, (1 - done) / 0.9)
         index = torch.randint(len(y), (batch,))
-        images = x[index]
-        images = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, images.flip(3), images)
-        i, j = (int(v) for v in torch.randint(0, 5, (2,)))
-        images = F.pad(images, (2, 2, 2, 2))[:, :, i : i + 32, j : j + 32]
-        loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), y[index])
+        images = images_of(index, done).contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(net(images), y[index])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         seen += batch
         if seen % (batch * 50) == 0:
             print(f"{done:.2f} {seen / len(y):.2f} epochs, loss {loss.item():.3f}", flush=True)
+    return seen / len(y)
+
+
+def moved(images: Tensor, pad: int) -> Tensor:
+    """Half of them mirrored, all shifted alike by up to ``pad`` pixels: [B, C, H, W]."""
+    images = torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
+    i, j = (int(v) for v in torch.randint(0, 2 * pad + 1, (2,)))
+    height, width = images.shape[2:]
+    return F.pad(images, (pad,) * 4)[:, :, i : i + height, j : j + width]
+
+
+def train(name: str, minutes: float, seed: int = 0, batch: int = 128, peak: float = 0.1) -> None:
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    net, (x, y) = NETS[name](), data("train")
+    epochs = descend(net, lambda index, _: moved(x[index], 2), y, minutes, peak, batch)
     OUT.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), OUT / f"{name}.pt")
-    print(f"{name}: {seen / len(y):.1f} epochs, test accuracy {accuracy(net, *data('test')):.4f}")
+    print(f"{name}: {epochs:.1f} epochs, test accuracy {accuracy(net, *data('test')):.4f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Results: results/adopt_torchvision.json; all test images, the int8 ones in the C
 import argparse
 import json
 import shutil
-import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -78,34 +77,23 @@ def real(x: Tensor) -> Tensor:
 
 
 def train(name: str, minutes: float) -> None:
-    """Cross-entropy; images flipped, and shifted by up to an eighth."""
+    """Images flipped, and shifted by up to an eighth."""
+    from adopt_nets import descend, moved
+
     from dfedge.data.sources import load
 
     split = load(DATA).splits["train"]
     x, y = torch.from_numpy(split.x), torch.from_numpy(split.y)
-    net, peak, pad = fresh(name).to(memory_format=torch.channels_last).train(), PEAKS[name], 8
-    optimiser = torch.optim.SGD(net.parameters(), peak, 0.9, weight_decay=5e-4, nesterov=True)
-    start, seen = time.process_time(), 0
-    while (done := (time.process_time() - start) / (60 * minutes)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = peak * min(done / 0.1, (1 - done) / 0.9)
-        index = torch.randint(len(y), (BATCH,))
-        images = real(x[index])
-        images = torch.where(torch.rand(BATCH, 1, 1, 1) < 0.5, images.flip(3), images)
-        i, j = (int(v) for v in torch.randint(0, 2 * pad + 1, (2,)))
-        images = F.pad(images, (pad,) * 4)[:, :, i : i + SIDE, j : j + SIDE]
-        if name in HALVED and done < 0.6:
-            images = F.avg_pool2d(images, 2)
-        loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), y[index])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        seen += BATCH
-        if seen % (BATCH * 50) == 0:
-            print(f"{done:.2f} {seen / len(y):.2f} epochs, loss {loss.item():.3f}", flush=True)
+
+    def images_of(index: Tensor, done: float) -> Tensor:
+        images = moved(real(x[index]), SIDE // 8)
+        return F.avg_pool2d(images, 2) if name in HALVED and done < 0.6 else images
+
+    net = fresh(name)
+    epochs = descend(net, images_of, y, minutes, PEAKS[name], BATCH)
     OUT.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), OUT / f"{name}.torchvision.pt")
-    keep(name, {"minutes": minutes, "epochs": round(seen / len(y), 1)})
+    keep(name, {"minutes": minutes, "epochs": round(epochs, 1)})
 
 
 def measure(name: str) -> None:
