@@ -1,6 +1,6 @@
 """From a calibrated run to a bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from dfedge.learn.train import load_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.state import State
-from dfedge.plan import MAX_UPDATE_SHIFT, Plan, Rule
+from dfedge.plan import Plan, Rule
 from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
@@ -69,7 +69,7 @@ def export(
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
     formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
-    for note in notes:
+    for note in [*_frozen(plan, options), *notes]:
         tell(note)
     origin = Origin(
         net=run.plan.net_name,
@@ -93,6 +93,15 @@ def export(
         plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants
     )
     return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
+
+
+def _frozen(plan: Plan, options: ExportOptions) -> Iterator[str]:
+    """What is said of layers that were to learn and do not."""
+    if plan.cut > first_learning(options.train_layers, len(plan.layers)):
+        yield (
+            f"the lowest {plan.cut} of {len(plan.layers)} layers stay as they are: their maps are "
+            "so large that the slowest rate of an update is too fast for a trained net"
+        )
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:
@@ -124,7 +133,5 @@ def _lower(
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
     x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
     trained = bool(own.settings.epochs)
-    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained)
-    for name in ("weight_shift", "anchor_shift") if own.slower else ():
-        state[name] = (state[name] + own.slower).clamp(max=MAX_UPDATE_SHIFT)
+    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained, own.slower)
     return replace(plan, trunk=own.trunk), state

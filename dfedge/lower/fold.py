@@ -12,9 +12,9 @@ from dfedge.learn.net import Net
 from dfedge.learn.skeleton import skeleton
 from dfedge.lower.backs import mean_separation, with_backs
 from dfedge.lower.pace import PACE
-from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, measured_shifts
+from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, calm, chosen, measured_shifts
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import Form, Layer, Plan, Rule
+from dfedge.plan import MAX_UPDATE_SHIFT, Form, Layer, Plan, Rule
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -29,6 +29,7 @@ def lower(
     spare: int = 0,
     cut: int = 0,
     trained: bool = True,
+    slower: int = 0,
 ) -> tuple[Plan, State]:
     """Fold, quantise and lay out, then choose the update shifts.
 
@@ -40,6 +41,9 @@ def lower(
         spare: rows kept for classes to come.
         cut: the first layer that learns.
         trained: False for random weights, whose anchors have yet to come apart.
+        slower: of an adopted net, added to the shifts of weights and anchors; more of it to those
+            of deep layers' weights (`dfedge.lower.rates.HALVED`), and layers that would be moved
+            too fast all the same (`calm`) are frozen.
     """
     assert net.scales is not None
     form: Form = "label-plane" if net.plane else "one-pass"
@@ -75,7 +79,10 @@ def lower(
     state["error"] = torch.zeros((), dtype=torch.int32)
     state["pace"] = torch.tensor(PACE, dtype=torch.int32)
     shifts = measured_shifts(plan, state, x, y)
-    state["weight_shift"] = torch.tensor(shifts, dtype=torch.int32)
+    state["weight_shift"] = chosen(plan, shifts, slower)
+    if slower:
+        state["anchor_shift"] = (state["anchor_shift"] + slower).clamp(max=MAX_UPDATE_SHIFT)
+        plan = replace(plan, cut=max(cut, calm(plan, shifts)))
     return plan, state
 
 
