@@ -12,7 +12,7 @@ import torch
 from conftest import once
 from msgspec.structs import replace
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adopt.adopt import SLOWER, AdoptOptions, adopt
 from dfedge.adopt.fold import fold
 from dfedge.adopt.graph import dense
 from dfedge.adopt.load import load_model
@@ -36,6 +36,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.learn.trainer import accuracy
+from dfedge.lower import rates
 from dfedge.native.program import TRAIN
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.target import Budget, budget_of, load_target
@@ -219,6 +220,26 @@ def test_every_runtime_holds_the_same_bits(tmp_path: Path) -> None:
     found = verify(export(run, ExportOptions(formats, batch=1), tmp_path / "bundle"), 10)
     assert found.identical, found.first_difference
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
+
+
+def test_deep_layers_learn_slower_and_those_that_cannot_be_slow_enough_stay(
+    weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = AdoptOptions("foreign_nets:mobile", "digits", learn="all")
+    run, notes = adopt(options, tmp_path / "run").run, []
+    plan, state = lowered(run)
+    assert (plan.cut, len(plan.layers)) == (0, 7)
+    monkeypatch.setattr(rates, "HALVED", 100)
+    evenly = lowered(run)[1]["weight_shift"]
+    slower = state["weight_shift"] - evenly
+    assert slower[: len(plan.layers[0].convs)].tolist() == [1]
+    assert slower[-1] == 0
+    second = int((evenly - SLOWER)[1])
+    monkeypatch.setattr(rates, "LARGEST", second - 1)
+    bundle = export(run, ExportOptions(("c",), batch=1), tmp_path / "bundle", tell=notes.append)
+    cut = bundle.manifest.plan.cut
+    assert cut in (2, 3)
+    assert any(f"the lowest {cut} of 7 layers stay as they are" in note for note in notes)
 
 
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])

@@ -73,12 +73,13 @@ def chosen(plan: Plan, shifts: list[int], slower: int) -> Tensor:
 
 
 def calm(plan: Plan, shifts: list[int]) -> int:
-    """The first layer from which on no measured shift is beyond `LARGEST`.
+    """The first layer above those of the lower half that a rate cannot be small enough for.
 
-    The layers below would be moved faster than is wanted however small their rate: an adopted net,
-    whose upper layers were trained on what these give, loses by it what it gains above.  The last
-    layer learns in any case.
+    A measured shift beyond `LARGEST` is one that a state does not hold: such a layer moves faster
+    than is wanted, and an adopted net, whose upper layers were trained on what the lower ones give,
+    loses by it what it gains above.
     """
-    loud = [i for i, layer in enumerate(plan.layers)
+    half = len(plan.layers) // 2
+    loud = [i for i, layer in enumerate(plan.layers[:half])
             for j in range(len(layer.convs)) if shifts[plan.number(i, j)] > LARGEST]  # fmt: skip
-    return min(max(loud, default=-1) + 1, len(plan.layers) - 1)
+    return max(loud, default=-1) + 1
