@@ -79,8 +79,9 @@ def last_blocks(graph: Graph, tail: Tail, count: int | None) -> list[Found]:
             node, possible = graph.nodes[end], len(found)
             depth = f"--learn last:{possible}" if possible else "--learn head"
             asked = "all" if count is None else f"last:{count}"
+            place = f"below the last {possible} block(s) " if possible else ""
             raise UsageError(
-                f"--learn {asked}: below the last {possible} block(s) '{node.name}' "
+                f"--learn {asked}: {place}'{node.name}' "
                 f"{f'({node.where}) ' if node.where else ''}{unit}; at most: {depth}"
             )
         found.insert(0, unit)
