@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule
 from dfedge.data.sources import load
-from dfedge.device.classes import add_class
 from dfedge.device.session import Session
 from dfedge.export.write import ExportOptions, export
 
@@ -56,7 +56,7 @@ def main() -> None:
     print(f"new camera, after {SAMPLES} samples: {recognised(session, seen):.3f}")
 
     digits = load("digits", None, ImageRule(32, 32, 3)).splits["train"]
-    add_class(session, "a digit", digits.x[:10])
+    learn_class(session, "a digit", digits.x[:10])
     right = sum(session.predict(x).name == "a digit" for x in digits.x[100:200])
     print(f"ten digits shown: {right} of 100 others are recognised as 'a digit'")
     print(f"new camera, now: {recognised(session, seen):.3f}")
