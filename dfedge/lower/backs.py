@@ -14,7 +14,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from dfedge.int8.bounds import positions
+from dfedge.int8.bounds import fan_out, positions
 from dfedge.int8.ops.values import LEVELS_LOG
 from dfedge.int8.scales import LayerScales
 from dfedge.lower.state import State, conv_name
@@ -38,8 +38,8 @@ def own_exponent(layer: Layer, scales: LayerScales, anchors: Tensor) -> float:
 
 def _inside(w: Tensor, conv: Conv) -> int:
     """The shift that keeps an error's size: half of the fan-out acts, with random signs."""
-    fan_out = conv.taps * (1 if conv.depthwise else conv.channels) / conv.stride**2
-    size = w.double().square().mean().sqrt().item() * math.sqrt(fan_out / 2)
+    acting = fan_out(conv) / conv.stride**2 / 2
+    size = w.double().square().mean().sqrt().item() * math.sqrt(acting)
     return _clamped(math.log2(max(size, 1.0)))
 
 

@@ -22,7 +22,7 @@ from dfedge.export.assemble import Origin, assemble
 from dfedge.export.formats import Progress, Source
 from dfedge.export.golden import replay
 from dfedge.export.program import methods
-from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes
+from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
@@ -115,8 +115,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
         convs = []
         for j, conv in enumerate(layer.convs):
             rows = 1 if conv.depthwise else conv.channels
-            fan_in = conv.taps * (1 if conv.depthwise else conv.in_channels)
-            shift = max(0, round(math.log2(math.sqrt(fan_in) * 60)) + r.randint(-1, 1))
+            shift = max(0, round(math.log2(math.sqrt(fan_in(conv)) * 60)) + r.randint(-1, 1))
             name, shape = conv_name(i, j), (conv.taps, conv.in_channels, rows)
             state[f"{name}.weight"] = rand(-127, 127, *shape)
             state[f"{name}.bias"] = rand(

@@ -20,6 +20,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -180,10 +181,6 @@ def back_propagation(
         } | {"rate": rate}
 
 
-def mean_of(rows: list[dict[str, float]], what: str) -> float:
-    return sum(row[what] for row in rows) / len(rows)
-
-
 def local(
     net: str, learn: str, images: np.ndarray, y: np.ndarray,
     tests: dict[str, tuple[np.ndarray, np.ndarray]], seed: int,
@@ -223,7 +220,7 @@ def shifted(net: str, seeds: int, wanted: list[str], choices: list[str]) -> None
             given = _real(moved), torch.from_numpy(train.y), real
             tried = [[back_propagation(net, learn, *given, rate, seed) for seed in range(seeds)]
                      for rate in RATES]  # fmt: skip
-            bp = max(tried, key=lambda rows: mean_of(rows, "shifted"))
+            bp = max(tried, key=lambda rows: mean(row["shifted"] for row in rows))
             keep(net, f"{name}, {learn}", {
                 "dfedge": ours, "bp": bp,
                 "cpu_seconds": [round(middle - start), round(time.process_time() - middle)],

@@ -74,10 +74,7 @@ void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const
     const dfe_conv *c = dfe_convs(run->program, layer);
     int32_t chain = dfe_chain(layer);
     dfe_error first = *error;
-    for (int32_t j = chain - 1; j > 0; j--) {
-        dfe_error below = inside(run, c, j, samples, frame, &first);
-        first = below;
-    }
+    for (int32_t j = chain - 1; j > 0; j--) first = inside(run, c, j, samples, frame, &first);
     dfe_unit_back unit = {back_of(run, c, &first), {NULL, NULL, NULL, error},
                           layer->joined, layer->back_lift, layer->skip_back_lift};
     if (layer->convs > chain) unit.skip = back_of(run, c + chain, error);
