@@ -4,6 +4,7 @@
     state.safetensors      the state to start from
     golden.safetensors     a few real batches and the exact integers that they must give
     trunk.safetensors      perhaps: the constants of a frozen trunk (`dfedge.trunk`)
+    known.safetensors      perhaps: samples of what the net knows, to replay and to judge by
     memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
@@ -18,7 +19,7 @@ wrong, and nothing else may lie in the folder.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from numpy.typing import NDArray
@@ -37,14 +38,14 @@ VERSION = 3
 OLDEST_VERSION = 2
 """Of bundles that are still read; 2 had no digest of its manifest."""
 
-SEMANTICS_VERSION = 4
+SEMANTICS_VERSION = 5
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
 LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
-MEMORY, TRUNK = "memory.json", "trunk.safetensors"
+MEMORY, TRUNK, KNOWN = "memory.json", "trunk.safetensors", "known.safetensors"
 MAX_MANIFEST_BYTES = 1 << 24
 BLANK = "0" * 64
 AGAIN = "copy or export the bundle again"
@@ -98,6 +99,45 @@ class Exponents(msgspec.Struct, frozen=True):
     activations: list[int]
 
 
+Part = Literal["all", "upper", "anchors", "nothing"]
+"""What of a net learns: all layers that were to, the upper ones of them, anchors alone."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One look of the trial of learning: accuracy on held-out samples after so many presentations.
+
+    Attributes:
+        own, changed: of the net's own kind of data, and of a mild change of them, each after
+            learning its own kind.
+    """
+
+    presented: int
+    own: float
+    changed: float
+
+
+class Learning(msgspec.Struct, frozen=True):
+    """What learning did when it was tried at export (`dfedge.export.learning`).
+
+    Attributes:
+        tried: whether it was.
+        learns: which part of the net.
+        frozen: the first layer that learns.
+        slower: how many times the measured rates were halved.
+        change: what was changed, in words.
+        held_out: samples that judged.
+        curve: looks on the way, the first from before it learned.
+    """
+
+    tried: bool = False
+    learns: Part = "all"
+    frozen: int = 0
+    slower: int = 0
+    change: str = ""
+    held_out: int = 0
+    curve: list[Look] = []
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """manifest.json.
 
@@ -111,6 +151,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         test_accuracy: of the fake-quantised net on the host's test split, which the programs equal.
         recipe: the calibration recipe's name.
         budget_bytes: that arena and state were held to; 0 in bundles that know none.
+        learning: what the trial of learning found.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -135,6 +176,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     files: dict[str, FileRecord]
     budget_bytes: int = 0
+    learning: Learning = Learning()
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:
@@ -228,6 +270,15 @@ class Bundle:
         ``digests`` uint8 [S, T, 32] are SHA-256 of every state tensor after each step.
         """
         return self._arrays(GOLDEN)
+
+    def known(self) -> dict[str, NDArray[Any]]:
+        """Samples of what the net knows; none in a bundle that brings none.
+
+        ``replay.x`` int8 [R, H, W, C] and ``replay.y`` int32 [R], of its training data, as many of
+        each class as there are; ``judge.x`` and ``judge.y``, of its own kind of data, that it was
+        never trained on.
+        """
+        return self._arrays(KNOWN) if KNOWN in self.manifest.files else {}
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         return state.parse(self._bytes(name), self.folder / name)

@@ -4,9 +4,10 @@ No tensor, no name of any net and no torch: the host makes programs from a plan,
 shapes and limits off it.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from dfedge.trunk import Trunk
 
@@ -14,8 +15,11 @@ Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
 """[H, W, C]."""
-MAX_UPDATE_SHIFT = 24
-"""The largest shift of an update."""
+MAX_DITHERED_SHIFT = 24
+"""The largest shift that an update's dither is scaled to; what a shift has beyond it is taken off
+before the dither is added."""
+MAX_UPDATE_SHIFT = 48
+"""The largest shift of an update.  Nothing of an int32 is left by it: what it steers is frozen."""
 MAX_PACE = 8
 """The most that shifts may grow by while there is little to learn."""
 
@@ -155,6 +159,8 @@ class Plan(msgspec.Struct, frozen=True):
         negatives: label-plane: wrong labels drawn for each sample.
         cut: the first layer that learns; those below are frozen.
         trunk: frozen steps before the first layer, of a net that was adopted.
+        usual_error: fraction of samples that the net misjudges where nothing has changed, in units
+            of 2^-16: the pace of learning follows what the error exceeds it by.
     """
 
     layers: tuple[Layer, ...]
@@ -164,6 +170,7 @@ class Plan(msgspec.Struct, frozen=True):
     negatives: int = 0
     cut: int = 0
     trunk: Trunk | None = None
+    usual_error: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
 
     @property
     def input_shape(self) -> Shape:

@@ -15,6 +15,9 @@ from dfedge.errors import DfedgeError
 
 State = Mapping[str, NDArray[Any]]
 
+MOVED = (".weight", ".bias", ".anchors")
+"""How the names of tensors end that learning moves; all others steer it."""
+
 
 def digest(state: State) -> str:
     """SHA-256 over name, type, shape and bytes of every tensor, in name order."""

@@ -12,7 +12,7 @@ import torch
 from conftest import once
 from msgspec.structs import replace
 
-from dfedge.adopt.adopt import SLOWER, AdoptOptions, adopt
+from dfedge.adopt.adopt import AdoptOptions, adopt
 from dfedge.adopt.fold import fold
 from dfedge.adopt.graph import dense
 from dfedge.adopt.load import load_model
@@ -21,6 +21,7 @@ from dfedge.adopt.read import read
 from dfedge.adopt.taps import with_taps
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load
+from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
@@ -36,7 +37,6 @@ from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.learn.trainer import accuracy
-from dfedge.lower import rates
 from dfedge.native.program import TRAIN
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.target import Budget, budget_of, load_target
@@ -222,26 +222,6 @@ def test_every_runtime_holds_the_same_bits(tmp_path: Path) -> None:
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
 
 
-def test_deep_layers_learn_slower_and_those_that_cannot_be_slow_enough_stay(
-    weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = AdoptOptions("foreign_nets:mobile", "digits", learn="all")
-    run, notes = adopt(options, tmp_path / "run").run, []
-    plan, state = lowered(run)
-    assert (plan.cut, len(plan.layers)) == (0, 7)
-    monkeypatch.setattr(rates, "HALVED", 100)
-    evenly = lowered(run)[1]["weight_shift"]
-    slower = state["weight_shift"] - evenly
-    assert slower[: len(plan.layers[0].convs)].tolist() == [1]
-    assert slower[-1] == 0
-    second = int((evenly - SLOWER)[1])
-    monkeypatch.setattr(rates, "LARGEST", second - 1)
-    bundle = export(run, ExportOptions(("c",), batch=1), tmp_path / "bundle", tell=notes.append)
-    cut = bundle.manifest.plan.cut
-    assert cut in (2, 3)
-    assert any(f"the lowest {cut} of 7 layers stay as they are" in note for note in notes)
-
-
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])
 def test_errors_cross_from_the_scores_into_the_features(rule: str, tmp_path: Path) -> None:
     options = AdoptOptions("foreign_nets:mobile", "digits", learn="last:2")
@@ -268,7 +248,7 @@ def test_constants_are_no_part_of_the_state(adopted_bundle: Bundle) -> None:
 def test_a_latent_teaches_what_its_image_does(adopted_bundle: Bundle, tmp_path: Path) -> None:
     split = load("digits").cut(0).splits["train"]
     by_image, by_latent = (
-        Session.open(adopted_bundle, "onnx", tmp_path / name) for name in ("a", "b")
+        Session.open(adopted_bundle, "onnx", tmp_path / name, care=NO_CARE) for name in ("a", "b")
     )
     for i in range(5):
         x, y = split.x[i : i + 1], (split.y[i : i + 1] + 1) % 10

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from dfedge.bundle import Bundle
 from dfedge.continual import metrics
-from dfedge.continual.known import known_samples
 from dfedge.continual.report import write_report
 from dfedge.continual.result import result_of
 from dfedge.continual.run import Run
@@ -24,6 +23,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.sources import load
 from dfedge.data.streams import Experience, Source, Stream
 from dfedge.device.classes import add_class, retire
+from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 
@@ -104,7 +104,11 @@ def test_new_classes_are_learned_into_spare_rows(
 def test_replay_forgets_less_than_no_memory(spare_bundle: Bundle, tmp_path: Path) -> None:
     lost = {
         name: result_of(
-            learned(spare_bundle, tmp_path / name, wanted(PAIRS, strategy=name, passes=3))
+            learned(
+                spare_bundle,
+                tmp_path / name,
+                wanted(PAIRS, strategy=name, passes=3, offset=-4, pace=0),
+            )
         )["forgetting"]
         for name in ("none", "balanced")
     }
@@ -190,7 +194,7 @@ def test_known_samples_carry_their_true_labels(bundle: Bundle, tmp_path: Path) -
     q, rows = known_samples(bundle)
     train_split = load("digits").splits["train"]
     by_image = {x.tobytes(): y for x, y in zip(train_split.x >> 1, train_split.y, strict=True)}
-    assert len(q) == 128
+    assert len(q) == 256
     assert all(by_image[one.astype(np.uint8).tobytes()] == row
                for one, row in zip(q, rows, strict=True))  # fmt: skip
 

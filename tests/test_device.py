@@ -15,6 +15,7 @@ from dfedge.bundle import MANIFEST, Bundle, seal
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device import store
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.runners import RUNTIMES
@@ -64,7 +65,7 @@ def test_learn_one_image_moves_it_towards_its_class(session: Session) -> None:
     for _ in range(30):
         session.learn(image, str(label))
     assert session.predict(image).label == label
-    assert session.record.samples == 30
+    assert session.record.samples - session.record.replayed == 30
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_state_moves_between_runtimes(bundle: Bundle, tmp_path: Path) -> None:
 def test_turned_digits_are_learned_on_the_device(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:
-    session = Session.open(bundle, exactly(runtime), tmp_path)
+    session = Session.open(bundle, exactly(runtime), tmp_path, care=Care(replace=True))
     turned = digits(bundle, "test")
     assert evaluate(session, turned).accuracy < 0.3
     outcome = finetune(session, digits(bundle, "stream"), job(2000))
@@ -136,7 +137,7 @@ def test_turned_digits_are_learned_on_the_device(
     assert evaluate(session, turned).accuracy > 0.93
     initial, now = bundle.initial_state(), session.runner.get_state()
     for i in range(3):
-        assert (now[f"layer{i}.conv0.weight"] != initial[f"layer{i}.conv0.weight"]).mean() > 0.5
+        assert (now[f"layer{i}.conv0.weight"] != initial[f"layer{i}.conv0.weight"]).mean() > 0.2
 
 
 def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: Path) -> None:
@@ -151,6 +152,8 @@ def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: 
 
 
 def test_rates_slow_down_on_what_is_known_and_not_on_what_is_new(session: Session) -> None:
+    session.care = NO_CARE
+
     def error_after(shift: str | None) -> int:
         session.runner.set_state(session.bundle.initial_state())
         finetune(session, digits(session.bundle, "stream", shift), job(512))
@@ -160,6 +163,7 @@ def test_rates_slow_down_on_what_is_known_and_not_on_what_is_new(session: Sessio
 
 
 def test_a_job_of_pace_zero_learns_at_the_full_rate(session: Session) -> None:
+    session.care = NO_CARE
     stream = digits(session.bundle, "stream", None)
     moved = []
     for pace in (None, 0):
@@ -173,11 +177,14 @@ def test_a_job_of_pace_zero_learns_at_the_full_rate(session: Session) -> None:
 
 
 def test_second_job_goes_on_with_the_stream(bundle: Bundle, tmp_path: Path) -> None:
-    stream, whole = digits(bundle, "stream"), Session.open(bundle, "onnx", tmp_path / "a")
+    def careless(name: str) -> Session:  # a guard also judges at the end of a job
+        return Session.open(bundle, "onnx", tmp_path / name, care=NO_CARE)
+
+    stream, whole = digits(bundle, "stream"), careless("a")
     finetune(whole, stream, job(192))
     for samples in (64, 128):
-        finetune(Session.open(bundle, "onnx", tmp_path / "b"), stream, job(samples))
-    assert Session.open(bundle, "onnx", tmp_path / "b").digest() == whole.digest()
+        finetune(careless("b"), stream, job(samples))
+    assert careless("b").digest() == whole.digest()
 
 
 def test_killed_finetune_goes_on_to_the_bytes_of_one_never_stopped(

@@ -147,7 +147,7 @@ def test_device_environment_without_torch_predicts_evaluates_and_learns(
     assert verified["runtimes"] == dict.fromkeys(here, bundle.manifest.golden_sha256)
     assert "pip install" in verified["not_run"]["litert"]
     before = dfedge("evaluate", where, "--data", "test.npz")
-    learned = dfedge("finetune", where, "--data", "stream.npz", "--runtime", "onnx")
+    learned = dfedge("finetune", where, "--data", "stream.npz", "--runtime", "onnx", "--replace")
     after = dfedge("evaluate", where, "--data", "test.npz")
     answers = dfedge("predict", where, "test.npz")["predictions"]
     assert (learned["steps"], learned["samples"]) == (125, 2000)

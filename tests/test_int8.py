@@ -13,7 +13,7 @@ from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import NO_PULL
 from dfedge.int8.rounding import GOLDEN, advance, dither
 from dfedge.int8.scales import energy_shifts, score_shifts
-from dfedge.plan import Conv, Layer, Plan
+from dfedge.plan import MAX_UPDATE_SHIFT, Conv, Layer, Plan
 
 
 def ints(*values: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
@@ -254,7 +254,7 @@ def test_hardest_of_the_drawn_labels_is_pushed_down_and_the_right_one_up() -> No
     assert ops.contrast_energy(energies, shown, 2, 11).tolist() == [-1, 0, 1]
 
 
-@pytest.mark.parametrize("shift", [0, 1, 7, 15, 16, 17, 24])
+@pytest.mark.parametrize("shift", [0, 1, 7, 15, 16, 17, 24, 25, 30, 40, 48])
 def test_rounding_agrees_on_large_numbers_of_both_signs(shift: int) -> None:
     g = torch.Generator().manual_seed(shift)
     v = torch.randint(-(1 << 30), 1 << 30, (40, 9, 8), generator=g, dtype=torch.int32)
@@ -263,6 +263,20 @@ def test_rounding_agrees_on_large_numbers_of_both_signs(shift: int) -> None:
     assert torch.equal(found, ops.scaled_round(v, s, phase))
     exact = v.double() / 2**shift
     assert (found.double() - exact).abs().max() <= 1
+    assert found.any() == (shift < 48)
+
+
+def test_the_largest_shift_freezes_whatever_an_int32_holds() -> None:
+    v = torch.tensor([(1 << 31) - 1, -(1 << 31) + 1], dtype=torch.int32)
+    for phase in range(0, 1 << 16, 257):
+        moved = ops.scaled_round(v, torch.tensor(MAX_UPDATE_SHIFT), torch.tensor(phase))
+        assert not moved.any()
+
+
+def test_an_update_beyond_the_dithers_range_moves_as_often_as_it_should() -> None:
+    v, shift = torch.full((1 << 16,), 3 << 26, dtype=torch.int32), torch.tensor(30)
+    moved = ops.scaled_round(v, shift, torch.tensor(0)).double()
+    assert abs(moved.mean().item() - 3 / 16) < 0.001  # 3 2^26 / 2^30; thresholds are even
 
 
 def plan(**changes) -> Plan:

@@ -5,12 +5,12 @@ import pytest
 from conftest import SHORT
 
 from dfedge.bundle import Bundle
-from dfedge.continual.known import known_samples
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Images, Split
 from dfedge.data.sources import load
 from dfedge.device.classes import add_class, retire
 from dfedge.device.evaluate import recognised
+from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train

@@ -23,7 +23,15 @@ def test_shifts_grow_by_one_for_every_halving_of_the_error_up_to_the_pace() -> N
 
 def test_a_pace_of_zero_keeps_the_rate_and_no_shift_grows_beyond_what_an_update_holds() -> None:
     assert paced(state(0, pace=0))["anchor_shift"].tolist() == [10, 10]
-    assert paced(state(0, shift=22))["weight_shift"].tolist() == [24, 24]
+    assert paced(state(0, shift=46))["weight_shift"].tolist() == [48, 48]
+
+
+def test_the_pace_follows_what_the_error_exceeds_the_usual_one_by() -> None:
+    usual = ONE * 2 // 5  # a net that misjudges two samples in five of its own kind of data
+    for excess, slower in ((ONE // 16, 0), (ONE // 16 - 1, 1), (ONE // 128 - 1, 4), (0, 4)):
+        grown = paced(state(usual + excess), usual)["weight_shift"].tolist()
+        assert grown == [10 + slower] * 2
+    assert paced(state(0), usual)["weight_shift"].tolist() == [14, 14]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 16, 100, 300, 1000])

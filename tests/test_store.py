@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
+from dfedge.device.care import NO_CARE
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.session import Session
 from dfedge.device.store import SLOTS, Job, Record, Saver, Saving, Store, Stored, exchange, slot
@@ -358,9 +359,10 @@ MEMORY_LIMITED = """
 import resource, sys
 import numpy as np
 from dfedge.cli import app
+from dfedge.device.care import NO_CARE
 from dfedge.device.session import Session
 folder, runtime, state = sys.argv[1:]
-session = Session.open(folder, runtime, state)
+session = Session.open(folder, runtime, state, care=NO_CARE)
 session.learn(np.zeros((8, 8), np.uint8), 1)
 session.save()
 print(session.digest(), flush=True)
@@ -407,25 +409,30 @@ def test_clock_that_goes_backwards_delays_no_save() -> None:
     assert due == [False, True, True, False, True]  # 100.5, 102, 50 is backwards, 50.5, 51.5
 
 
+def careless(bundle: Bundle, folder: Path) -> Session:
+    """Without a guard every step may be saved, judged or not (tests/test_care.py has the other)."""
+    return Session.open(bundle, "onnx", folder, care=NO_CARE)
+
+
 @pytest.mark.parametrize("stop", [1, 4, 7, 12])
 @pytest.mark.parametrize("pace", [None, 0])
 def test_interrupted_job_ends_in_the_same_files(
     stop: int, pace: int | None, bundle: Bundle, tmp_path: Path
 ) -> None:
     job = Job("digits", "stream", "", 5, 16, 13 * 16, total=True, pace=pace)
-    finetune(Session.open(bundle, "onnx", tmp_path / "whole"), digits(bundle), job,
+    finetune(careless(bundle, tmp_path / "whole"), digits(bundle), job,
              saving=Saving(3))  # fmt: skip
-    broken = steps(Session.open(bundle, "onnx", tmp_path / "b"), digits(bundle), job, Saving(3))
+    broken = steps(careless(bundle, tmp_path / "b"), digits(bundle), job, Saving(3))
     for _ in range(stop):
         next(broken)
     broken.close()
-    again = Session.open(bundle, "onnx", tmp_path / "b")
+    again = careless(bundle, tmp_path / "b")
     assert again.record.steps == 3 * ((stop - 1) // 3) or again.record.steps == 3 * (stop // 3)
     outcome = finetune(again, digits(bundle), job, saving=Saving(3))
     assert outcome.resumed + outcome.samples == 13 * 16
     for name in SLOTS:
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    idle = finetune(Session.open(bundle, "onnx", tmp_path / "b"), digits(bundle), job)
+    idle = finetune(careless(bundle, tmp_path / "b"), digits(bundle), job)
     assert (idle.samples, idle.resumed) == (0, 13 * 16)
 
 
@@ -434,14 +441,14 @@ def test_total_of_steps_may_be_raised(bundle: Bundle, tmp_path: Path) -> None:
     for folder, totals in (("once", (12,)), ("twice", (5, 12))):
         for total in totals:
             job = Job("digits", "stream", "", 0, 16, 16 * total, total=True)
-            finetune(Session.open(bundle, "onnx", tmp_path / folder), stream, job)
-    once, twice = (Session.open(bundle, "onnx", tmp_path / name) for name in ("once", "twice"))
+            finetune(careless(bundle, tmp_path / folder), stream, job)
+    once, twice = (careless(bundle, tmp_path / name) for name in ("once", "twice"))
     assert once.digest() == twice.digest()
     assert twice.record.steps == 12
 
 
 def test_error_of_a_save_beside_the_learning_ends_it(bundle: Bundle, folder: Path) -> None:
-    session = Session.open(bundle, "onnx", folder)
+    session = careless(bundle, folder)
     session.store.disk = FailingDisk("sync", 3, errno.EIO)  # the first save writes two files
     job = Job("digits", "stream", "", 0, 16, 160)
     with pytest.raises(ResourceError, match="Input/output error"):

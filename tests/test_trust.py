@@ -206,7 +206,7 @@ def test_session_that_skips_learns_the_good_ones_only(bundle: Bundle, tmp_path: 
     plain = Session.open(bundle, "onnx", tmp_path / "b")
     plain.learn_batch(images[good], labels[good])
     assert careful.digest() == plain.digest()
-    assert careful.record.samples == 4
+    assert careful.record.samples - careful.record.replayed == 4
     careful.learn(np.zeros((8, 8, 7)), 1)
     careful.learn(images[0], "no such class")
     assert len(careful.learn_batch(bad_x[1:2], bad_y[1:2]).scores) == 0

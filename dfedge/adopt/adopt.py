@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dfedge.adopt.blocks import check_inside, last_blocks, tail_of
 from dfedge.adopt.fold import fold
@@ -19,6 +21,7 @@ from dfedge.data.image import ImageRule, to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import SETS, load
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.learn import kept
 from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Calibration, Run, RunPlan
@@ -33,9 +36,6 @@ Watch = Callable[[str, int, int], None]
 ANCHOR_SAMPLES = 2000
 """Training samples whose means the anchors are set to; as many again choose the layers that
 count."""
-SLOWER = 4
-"""A net that was trained by its scores is misjudged often and never at rest at full rates: on a
-shift a sixteenth of them learned most (examples/experiments/adopt.py)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class AdoptOptions:
         mean, std: of the images that the net was trained on, one number a channel, in 0..1.
         recipe: of `calibrate/`.
         test_samples: of the test split, drawn from the seed, that are measured; 0: all.
+        keep: write samples into the run, for the trial of learning at export.
     """
 
     model: str
@@ -59,6 +60,7 @@ class AdoptOptions:
     recipe: str = "pow2-mse"
     test_samples: int = 0
     seed: int = 0
+    keep: bool = True
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,6 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
         qat=False,
         seed=options.seed,
         trunk=trunk,
-        slower=SLOWER,
     )
     why = obstacle(plan.net, plan.seen_shape, len(data.classes), "one-pass")
     if why is not None:
@@ -150,6 +151,8 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     run = Run.create(out, plan)
     if trunk is not None:
         run.write_constants(quantiser.constants)
+    if options.keep:
+        kept.write(run.folder, _kept(train, order, options.seed))
     assert net.scales is not None
     run.write_calibration(Calibration(options.recipe, recipe, net.scales))
     run.save_checkpoint(net, [], {"float": 0, "qat": 0, "finished": 1, "rows": 1})
@@ -158,6 +161,14 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     run.log(row, keep=0)
     watch("test", 2, 2)
     return Adopted(run, exact, found, quantiser.losses, learned.names, list(net.counted))
+
+
+def _kept(train: Split, order: NDArray[np.int64], seed: int) -> kept.Kept:
+    """Samples by which nothing was set yet are held out, where there are enough of them."""
+    half, rest = len(order) // 2, shuffled(len(train), seed, len(order), len(train) - len(order))
+    if len(rest) < kept.HELD_OUT:
+        rest = order[half:]
+    return kept.choose(train.take(order[:half]), train.take(rest), seed)
 
 
 def _choice(learn: str) -> tuple[int | None, list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
-from dfedge.cli.options import Data, DataDir, Json
+from dfedge.cli.options import Data, DataDir, Json, NoKeep
 
 
 def run(
@@ -35,6 +35,7 @@ def run(
         int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Which samples are looked at.")] = 0,
+    no_keep: NoKeep = False,
     explain: Annotated[
         Path | None,
         typer.Option(help="Draw the signal to noise of every result, layers and all (.svg)."),
@@ -63,7 +64,7 @@ def run(
     keep_freed_memory()
     options = AdoptOptions(
         model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), recipe,
-        test_samples, seed,
+        test_samples, seed, not no_keep,
     )  # fmt: skip
     with progress() as watch:
         found = adopt(options, out, watch)

@@ -1,12 +1,15 @@
 """``dfedge export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import kib, print_json, progress, say, table, warn
+from dfedge.cli.console import kib, percent, print_json, progress, say, table, warn
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+
+if TYPE_CHECKING:
+    from dfedge.bundle import Learning
 
 
 def run(
@@ -32,6 +35,17 @@ def run(
     spare_classes: Annotated[
         int, typer.Option(min=0, max=4096, help="Anchor rows kept for classes to come.")
     ] = 0,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples to try learning on, in the place of those that the RUN kept: a name or "
+            "path; of its training split.",
+        ),
+    ] = None,
+    no_trial: Annotated[
+        bool,
+        typer.Option("--no-trial", help="Do not try learning; all layers learn as was measured."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make the bundle that learns on the device, in one or several formats.
@@ -49,8 +63,9 @@ def run(
     keep_freed_memory()
     formats = tuple(dict.fromkeys(format))
     options = ExportOptions(
-        formats, target, batch, rule, train_layers, spare_classes, budget, rendering
-    )
+        formats, target, batch, rule, train_layers, spare_classes, budget, rendering,
+        not no_trial, data,
+    )  # fmt: skip
     notes: list[str] = []
     with progress() as watch:
         bundle = export(Run.open(run_folder), options, out, watch, notes.append)
@@ -58,7 +73,8 @@ def run(
     manifest = bundle.manifest
     if json:
         records = msgspec.to_builtins(manifest.formats)
-        print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records})
+        print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records,
+                    "learning": msgspec.to_builtins(manifest.learning)})  # fmt: skip
         return
     table(
         f"planned memory, {kib(manifest.budget_bytes)} allowed",
@@ -69,10 +85,36 @@ def run(
             for method, plan in record.memory.items()
         ],
     )
+    say(learning_line(manifest.learning, len(manifest.plan.layers), no_trial))
     steps = {record.verified_steps for record in manifest.formats.values()}
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     size = sum(record.bytes for record in manifest.files.values())
     say(
         f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]})",
         next_command=f"dfedge finetune {out} --data {manifest.data} --shift rotate:90",
+    )
+
+
+def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:
+    """What was found when learning was tried, in one line."""
+    what = {
+        "all": "all layers learn" if not learning.frozen else
+               f"layers {learning.frozen}-{layers - 1} learn",
+        "upper": f"layers {learning.frozen}-{layers - 1} learn, those below are frozen: no rate "
+                 "moved them without loss",
+        "anchors": "anchors alone learn: no rate moved weights without loss",
+        "nothing": "nothing learns: even anchors did harm",
+    }[learning.learns]  # fmt: skip
+    if not learning.tried:
+        if learning.learns == "anchors":
+            return (
+                "learning: not tried, anchors alone learn; give samples to try it on: --data PATH"
+            )
+        why = "left out by --no-trial" if left_out else "nothing was trained yet"
+        return f"learning: not tried ({why}); {what}"
+    first, last = learning.curve[0], learning.curve[-1]
+    return (
+        f"learning: own data {percent(first.own)} -> {percent(last.own)}, changed "
+        f"{percent(first.changed)} -> {percent(last.changed)} ({learning.change}; "
+        f"{last.presented} presentations, {learning.held_out} samples held out); {what}"
     )

@@ -1,6 +1,6 @@
 """``dfedge finetune``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from dfedge.cli.options import (
     DataDir,
     Initial,
     Json,
+    NoGuard,
+    NoReplay,
+    Rate,
+    Replace,
     Runtime,
     Shift,
     Signer,
@@ -20,6 +24,9 @@ from dfedge.cli.options import (
 )
 from dfedge.errors import UsageError
 from dfedge.plan import MAX_PACE
+
+if TYPE_CHECKING:
+    from dfedge.device.care import Judged
 
 
 def run(
@@ -57,6 +64,10 @@ def run(
             show_default="the bundle's: 4",
         ),
     ] = None,
+    rate: Rate = 1.0,
+    no_replay: NoReplay = False,
+    no_guard: NoGuard = False,
+    replace: Replace = False,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -65,26 +76,35 @@ def run(
 ) -> None:
     """Go on training inside the exported program, in integers.
 
+    Samples that the bundle brings are replayed among the new ones, and a guard takes back what made
+    the model worse: at most 2 in 100 of what was known may be lost, unless --replace lets it go.
+
     Only the state folder is written. Stopped at any time, the same command goes on and ends in the
     same bytes; with --steps it may also be repeated at its end, and then has nothing to do.
 
     [bold]Example:[/] dfedge finetune out/bundle --data digits --shift rotate:90 --runtime onnx
     """
+    import math
+    from dataclasses import asdict
+
     from dfedge.data.door import Door
     from dfedge.data.sources import load_split
+    from dfedge.device.care import Care
     from dfedge.device.finetune import finetune
     from dfedge.device.store import Job, Saving
 
     if samples and total_steps:
         raise UsageError("--samples and --steps say the same; give one of them")
     door = Door(on_bad_sample)
-    session = open_session(bundle, runtime, state, initial, signer)
+    care = Care(not no_replay, not no_guard, replace)
+    session = open_session(bundle, runtime, state, initial, signer, care)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes
     name, images = load_split(data, data_dir, manifest.image, classes, wanted, shift, door)
     count = total_steps * batch if total_steps else samples or 2000
-    job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace)
+    job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
+              slower=-round(math.log2(rate)))  # fmt: skip
     saving = Saving(save_every, save_seconds)
     with progress() as watch:
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)
@@ -102,6 +122,7 @@ def run(
                 "steps": outcome.steps,
                 "accuracy_while_learning": outcome.accuracy,
                 "active": outcome.active,
+                "judged": asdict(outcome.judged) if outcome.judged else None,
                 "samples_in_all": session.record.samples,
                 "skipped": dict(door.skipped),
                 "slot": session.store.slot,
@@ -115,8 +136,29 @@ def run(
         f"learned {outcome.samples:,} presentations of {len(images):,} images in {outcome.steps:,} "
         f"steps on {session.runtime}; {percent(outcome.accuracy)} recognised before being learned"
     )
+    if outcome.judged is not None:
+        tell(outcome.judged)
     option = f" --shift {shift}" if shift else ""
     say(
         f"wrote {session.folder} ({session.record.samples:,} presentations in all)",
         next_command=f"dfedge evaluate {bundle} --data {data}{option}",
     )
+
+
+def tell(judged: "Judged") -> None:
+    """What was won and what was lost, in words."""
+    if judged.new_before is not None and judged.new_after is not None:
+        say(
+            f"new data: {percent(judged.new_before)} -> {percent(judged.new_after)} of samples "
+            "that were held back"
+        )
+    say(
+        f"known before: {percent(judged.known_before)} -> {percent(judged.known_after)} of "
+        "samples that the bundle brings"
+    )
+    if judged.partly or judged.wholly:
+        say(
+            f"the guard judged {judged.judgements} times; it took back a part of what was learned "
+            f"{judged.partly} times, all of it {judged.wholly} times; --replace lets go of "
+            "what was known, --no-guard of the guard"
+        )

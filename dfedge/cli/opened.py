@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dfedge.cli.console import warn
 
 if TYPE_CHECKING:
+    from dfedge.device.care import Care
     from dfedge.device.session import Session
 
 
@@ -15,6 +16,7 @@ def open_session(
     state: Path | None,
     initial: bool,
     signer: Path | None,
+    care: "Care | None" = None,
     *,
     read_only: bool = False,
 ) -> "Session":
@@ -22,7 +24,8 @@ def open_session(
     from dfedge.device.session import Session
 
     session = Session.open(
-        bundle, runtime, state, initial, read_only=read_only, require_signature=signer
-    )
+        bundle, runtime, state, initial, read_only=read_only, require_signature=signer,
+        care=care,
+    )  # fmt: skip
     warn([*session.notes, *session.store.notes])
     return session

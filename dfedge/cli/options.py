@@ -66,3 +66,28 @@ DeviceRule = Annotated[
 ]
 TrainLayers = Annotated[str, typer.Option(help="all, or last:N: the layers below are frozen.")]
 SplitName = Annotated[str | None, typer.Option("--split", help="Which split of the data.")]
+NoReplay = Annotated[
+    bool,
+    typer.Option("--no-replay", help="Learn what is new alone; what was known may be forgotten."),
+]
+NoGuard = Annotated[
+    bool, typer.Option("--no-guard", help="Take nothing back, whatever learning does to the model.")
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace", help="What was known may go: the device has moved, the camera was turned."
+    ),
+]
+Rate = Annotated[
+    float,
+    typer.Option(min=1 / 256, max=256, help="Factor of all rates, to the nearest power of two."),
+]
+NoKeep = Annotated[
+    bool,
+    typer.Option(
+        "--no-keep",
+        help="Keep no samples in the RUN: learning is then not tried at export, and the bundle "
+        "brings none along.",
+    ),
+]

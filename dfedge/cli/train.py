@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say
-from dfedge.cli.options import Data, DataDir, Json
+from dfedge.cli.options import Data, DataDir, Json, NoKeep
 
 
 def run(
@@ -63,6 +63,7 @@ def run(
     weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    no_keep: NoKeep = False,
     json: Json = False,
 ) -> None:
     """Train a net with a local learning rule on the host.
@@ -88,6 +89,7 @@ def run(
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
+        not no_keep,
     )  # fmt: skip
     with progress() as watch:
         trained = train(options, out, device, watch)

@@ -1,9 +1,9 @@
 """A guard: samples held back to judge learning by, and the last good state to fall back to.
 
-The device keeps N samples that it recognised when they came, at first of the bundle's own golden
-ones, then every eighth recognised one of the stream in the place of the oldest.  So the set follows
-a drift that the device can follow, while samples with wrong labels, which it does not recognise,
-hardly enter it.  Every 8 steps the set is judged.  With
+The device keeps N samples that it recognised when they came, at first of those that the bundle
+brings to judge by, then every eighth recognised one of the stream in the place of the oldest.  So
+the set follows a drift that the device can follow, while samples with wrong labels, which it does
+not recognise, hardly enter it.  Every 8 steps the set is judged.  With
 
     lost = (samples that the good state recognised) - (those recognised now)
 
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.continual.known import known_samples
 from dfedge.continual.strategies.strategy import Arrays, Strategy
+from dfedge.device.known import judging_samples
 from dfedge.device.session import Session
 from dfedge.state import under
 
@@ -51,7 +51,7 @@ class Guard:
         shape = session.bundle.manifest.plan.input_shape
         self.q, self.rows = np.zeros((0, *shape), np.int8), np.zeros(0, np.int64)
         if not fresh:
-            q, rows = known_samples(session.bundle)
+            q, rows = judging_samples(session.bundle)
             right = np.flatnonzero(session.scores_of_input(q).argmax(1) == rows)[:size]
             self.q, self.rows = q[right], rows[right]
         self.kept = np.ones(len(self.rows), bool)

@@ -8,10 +8,10 @@ one half of every batch the new samples, the other half the known ones.
 
 import numpy as np
 
-from dfedge.continual.known import known_samples
 from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
+from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 
 BATCH = 16

@@ -14,7 +14,6 @@ from dfedge.continual import checkpoint
 from dfedge.continual.checkpoint import Probe, Progress
 from dfedge.continual.gate import Gate
 from dfedge.continual.guard import CHECK_EVERY, Guard
-from dfedge.continual.known import known_samples
 from dfedge.continual.rows import Rows, check_names
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import generator, open_strategy
@@ -22,6 +21,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.data.streams import Stream
 from dfedge.device.classes import add_class, retire
+from dfedge.device.known import known_samples
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 from dfedge.state import under

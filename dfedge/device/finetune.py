@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.device import store
+from dfedge.device.care import (
+    HELD_BACK,
+    MOST_HELD_BACK,
+    NO_CARE,
+    SLOWER,
+    Care,
+    Judged,
+    began,
+    fresh,
+)
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 
@@ -28,9 +38,10 @@ class Outcome:
     Attributes:
         samples: presentations learned by this call.
         steps: update steps of this call.
-        accuracy: fraction recognised just before being learned, over this call.
+        accuracy: fraction of the new samples recognised just before being learned.
         active: mean fraction of samples that moved each layer.
         resumed: presentations of the same job that an earlier, interrupted call had learned.
+        judged: what the guard saw; None without one.
     """
 
     samples: int
@@ -38,6 +49,7 @@ class Outcome:
     accuracy: float
     active: list[float]
     resumed: int
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True)
@@ -47,14 +59,16 @@ class Step:
     Attributes:
         done: presentations of the job so far, with those of an interrupted call.
         size: presentations of this step.
-        right: how many of them were recognised before they were learned.
+        right: how many of the new ones were recognised before they were learned.
         active: samples that moved each layer, int64 [L].
+        new: how many were new; the others were replayed.
     """
 
     done: int
     size: int
     right: int
     active: NDArray[np.int64]
+    new: int
 
 
 def steps(
@@ -77,31 +91,69 @@ def steps(
     Raises:
         ResourceError: the state folder is in use or cannot be written, or a step failed.
     """
-    job = continued(session.record, job)
+    job = continued(session.record, said(job, session.care))
     if job.done >= job.samples:
         return
+    if not job.done:
+        session.record = began(session.record)
     with session.store.writing():
         saver = store.Saver(session.store, saving or store.Saving(), on_saved)
         try:
             yield from _learn(session, split, job, saver)
-            saver.save(session.stored())
             saver.wait()
         finally:
             saver.close()
 
 
+def said(job: store.Job, care: Care) -> store.Job:
+    """The job with the care that it is done with: another is another job."""
+    words = [name for name in ("replay", "guard", "replace") if getattr(care, name)]
+    return msgspec.structs.replace(job, care=" ".join(words))
+
+
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
-    set_rates(session, job.pace)
+    care = session.care
+    set_rates(session, job.pace, job.slower + session.record.caution // SLOWER)
+    new = np.arange(len(split))
+    if care != NO_CARE:
+        new, judging = held_back(split, job, care)
+        judged_by = (session.input(judging.x), judging.y) if len(judging) else None
+        session.keeper.watch(judged_by)
+    saved = job.done
     while job.done < job.samples:
         size = min(job.batch, job.samples - job.done)
-        index = shuffled(len(split), job.seed, job.start + job.done, size)
-        lesson = session.learn_batch(split.x[index], split.y[index])
-        right = int((lesson.scores.argmax(1) == split.y[index]).sum())
+        record = session.record
+        wanted = fresh(size, record) if care.replays else size
+        index = new[shuffled(len(new), job.seed, record.samples - record.replayed, wanted)]
         job = msgspec.structs.replace(job, done=job.done + size)
-        session.record = msgspec.structs.replace(session.record, job=job)
-        if job.done < job.samples and saver.due(job.done // job.batch):
-            saver.save(session.stored())
-        yield Step(job.done, size, right, lesson.active)
+        session.record = msgspec.structs.replace(record, job=job)
+        if wanted:
+            lesson = session.learn_batch(split.x[index], split.y[index], presented=size)
+        else:
+            lesson = session.replay(size)
+        right = int((lesson.scores.argmax(1) == split.y[index]).sum())
+        last = job.done >= job.samples
+        if care.guard and last:
+            session.keeper.judge()
+        if last or saver.due(-(-job.done // job.batch)):
+            stored = session.keeper.good if care.guard else session.stored()
+            done = stored.record.job.done if stored.record.job else 0
+            if done > saved or last:
+                saver.save(stored)
+                saved = done
+        yield Step(job.done, size, right, lesson.active, wanted)
+
+
+def held_back(split: Split, job: store.Job, care: Care) -> tuple[NDArray[np.int64], Split]:
+    """The samples that are learned, by number, and those that judge instead.
+
+    Where the old may go, nothing is held back: then all that there is, is learned.
+    """
+    count = min(len(split) // HELD_BACK, MOST_HELD_BACK)
+    if not care.guard or care.replace or count < HELD_BACK:
+        count = 0
+    order = shuffled(len(split), job.seed, 0, len(split))
+    return np.sort(order[count:]), split.take(order[:count])
 
 
 def finetune(
@@ -112,7 +164,7 @@ def finetune(
     saving: store.Saving | None = None,
 ) -> Outcome:
     """Run `steps` to the end."""
-    taken, resumed = [], continued(session.record, job).done
+    taken, resumed = [], continued(session.record, said(job, session.care)).done
     for step in steps(session, split, job, saving):
         taken.append(step)
         watch(step.done, job.samples)
@@ -123,9 +175,10 @@ def finetune(
     return Outcome(
         samples=samples,
         steps=len(taken),
-        accuracy=sum(step.right for step in taken) / max(samples, 1),
+        accuracy=sum(step.right for step in taken) / max(sum(step.new for step in taken), 1),
         active=[round(float(a) / max(samples, 1), 4) for a in active],
         resumed=resumed,
+        judged=session.keeper.judged() if session.care.guard and taken else None,
     )
 
 

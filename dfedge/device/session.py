@@ -21,6 +21,7 @@ from dfedge.data.dataset import Images, Labels
 from dfedge.data.door import Door, Policy, as_array
 from dfedge.data.image import to_input
 from dfedge.device import store
+from dfedge.device.care import NO_CARE, Care, Keeper
 from dfedge.device.runners import Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
 from dfedge.state import digest, size_bytes
@@ -62,6 +63,7 @@ class Session:
         store, record: of the state.
         state_bytes: its size, which learning does not change.
         notes: what had to be passed over to open it.
+        care: what keeps `learn` and `learn_batch` from doing harm.
         rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
             bundle's.
     """
@@ -74,6 +76,7 @@ class Session:
         kept: store.Store,
         record: store.Record,
         on_bad_sample: Policy = "stop",
+        care: Care | None = None,
     ) -> None:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.store, self.record = kept, record
@@ -82,6 +85,8 @@ class Session:
         self.broken = False
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
+        self.care = care or Care()
+        self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
 
     @staticmethod
@@ -93,6 +98,7 @@ class Session:
         read_only: bool = False,
         require_signature: str | Path | None = None,
         on_bad_sample: Policy = "stop",
+        care: Care | None = None,
     ) -> "Session":
         """Open a bundle.
 
@@ -106,6 +112,7 @@ class Session:
             require_signature: a public key (PEM); a bundle that it did not sign is refused.
             on_bad_sample: ``stop`` raises at a sample that cannot be learned, ``skip`` passes over
                 it and counts it in ``session.door.skipped``.
+            care: replay and guard; None: both (`dfedge.device.care.Care`).
 
         Raises:
             UsageError, DfedgeError: a bundle, runtime or state that cannot be used.
@@ -123,7 +130,7 @@ class Session:
         if stored is not None:
             runner.set_state(stored.state)
             record = stored.record
-        session = Session(bundle, runner, opened.name, kept, record, on_bad_sample)
+        session = Session(bundle, runner, opened.name, kept, record, on_bad_sample, care)
         session.notes = opened.notes
         return session
 
@@ -184,10 +191,15 @@ class Session:
             raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
         return int(label)
 
-    def learn_batch(self, x: NDArray[Any], y: Labels) -> Lesson:
+    def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> Lesson:
         """Learn images [B, H, W] or [B, H, W, C] with their classes' numbers [B].
 
-        One step where a program of B exists, else several.
+        One step where a program of B exists, else several.  What the session's care replays is
+        learned among them, and its guard may take back what made the model worse
+        (`dfedge.device.care`); the lesson's scores are of the given images alone.
+
+        Args:
+            presented: fill up to so many samples with replayed ones; 0: as many as are due.
 
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
@@ -195,10 +207,34 @@ class Session:
         x, y = self.door.sift(x, y, len(self.classes), "the images")
         if not len(y) and self.door.skipped:
             return self._no_lesson()
-        return self.learn_input(self.input(x), y)
+        q = self.input(x)
+        if self.care == NO_CARE:
+            return self.learn_input(q, y)
+        return self._with_care(q, self._labels(y, len(q)).astype(np.int64), presented)
+
+    def replay(self, count: int) -> Lesson:
+        """Learn samples that the bundle brings, as `learn_batch` does, with no new ones among them.
+
+        The lesson has no scores.
+        """
+        shape = self.bundle.manifest.plan.input_shape
+        return self._with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
+
+    def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
+        mixed, rows = self.keeper.mixed(q, labels, presented)
+        lesson = self._taught("train", mixed, rows.astype(np.int32), len(q))
+        self.keeper.after_step(q, labels, lesson.scores)
+        return lesson
+
+    @property
+    def keeper(self) -> Keeper:
+        """Replay and guard of this session, from its first use on."""
+        if self._keeper is None:
+            self._keeper = Keeper(self, self.care)
+        return self._keeper
 
     def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
-        """As `learn_batch`, from what `input` made of images."""
+        """As `learn_batch`, from what `input` made of images; without care."""
         return self._learn("train", q, self._labels(y, len(q)))
 
     def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
@@ -213,6 +249,12 @@ class Session:
         return self._learn(kind, z, self._labels(y, len(z)))
 
     def _learn(self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32]) -> Lesson:
+        return self._taught(kind, given, labels, len(given))
+
+    def _taught(
+        self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32], new: int
+    ) -> Lesson:
+        """Learn; the first ``new`` are told of, the others are replayed."""
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
         steps, call = 0, getattr(self.runner, kind)
         for part in self._parts(kind, len(given)):
@@ -221,8 +263,8 @@ class Session:
             scores.append(seen)
             active += moved
             steps += 1
-        self._count(len(given), steps)
-        return Lesson(np.concatenate(scores), active)
+        self._count(len(given), len(given) - new, steps)
+        return Lesson(np.concatenate(scores)[:new], active)
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
         """Scores [B, K] of images [B, H, W] or [B, H, W, C].
@@ -264,11 +306,13 @@ class Session:
         return digest(self.runner.get_state())
 
     def save(self) -> None:
-        """Write what was learned to the state folder.
+        """Write what was learned to the state folder, once the guard has judged it.
 
         Raises:
             ResourceError: it cannot be written, or a step failed half-way; what was saved is safe.
         """
+        if self._keeper is not None and not self.broken:
+            self._keeper.judge()
         self.store.save(self.stored())
 
     def stored(self) -> store.Stored:
@@ -301,10 +345,13 @@ class Session:
                 f"{self.folder} is as it was; free memory and repeat the command"
             ) from error
 
-    def _count(self, samples: int, steps: int) -> None:
+    def _count(self, samples: int, replayed: int, steps: int) -> None:
         old = self.record
         self.record = msgspec.structs.replace(
-            old, samples=old.samples + samples, steps=old.steps + steps
+            old,
+            samples=old.samples + samples,
+            replayed=old.replayed + replayed,
+            steps=old.steps + steps,
         )
 
     def _one(self, x: NDArray[Any]) -> Images:

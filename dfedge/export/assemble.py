@@ -1,14 +1,17 @@
 """The writer of bundles: every format, its fit to the target, its golden batches, the manifest."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from dfedge import __version__
 from dfedge.atomic import new_folder
 from dfedge.bundle import (
     GOLDEN,
+    KNOWN,
     MANIFEST,
     MEMORY,
     SEMANTICS_VERSION,
@@ -19,6 +22,7 @@ from dfedge.bundle import (
     Exponents,
     FileRecord,
     FormatRecord,
+    Learning,
     Manifest,
     MethodRecord,
     file_record,
@@ -38,7 +42,12 @@ from dfedge.target import Budget, check_flash
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a program comes from: what the manifest says beside the program itself."""
+    """Where a program comes from: what the manifest says beside the program itself.
+
+    Attributes:
+        learning: what the trial of learning found.
+        known: samples that the bundle brings along, as `Bundle.known` gives them.
+    """
 
     net: str
     rule: str
@@ -48,6 +57,8 @@ class Origin:
     exponents: list[Exponents]
     test_accuracy: float
     recipe: str
+    learning: Learning = field(default_factory=Learning)
+    known: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def check_place(out: Path) -> None:
@@ -80,7 +91,7 @@ def assemble(
     writers = {name: load_writer(name) for name in formats}
     check_place(out)
     check_sizes(source.plan, max(method.batch for method in source.methods))
-    source = replace(source, target=target)
+    source = replace(source, target=target, known=origin.known)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
@@ -91,6 +102,8 @@ def assemble(
         arrays = to_arrays(source.state)
         (folder / STATE).write_bytes(to_bytes(arrays))
         (folder / GOLDEN).write_bytes(to_bytes(golden.arrays))
+        if origin.known:
+            (folder / KNOWN).write_bytes(to_bytes(origin.known))
         if source.plan.trunk is not None:
             (folder / TRUNK).write_bytes(to_bytes(to_arrays(source.constants)))
         footprints = {name: one.footprints for name, one in written.items()}
@@ -122,6 +135,7 @@ def assemble(
             target=target,
             files=files,
             budget_bytes=budget.ram_bytes,
+            learning=origin.learning,
         )
         for name in manifest.formats:
             check_flash(budget, name, _flash(name, files))

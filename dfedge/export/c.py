@@ -10,7 +10,7 @@ from dfedge.export import planned
 from dfedge.export.calls import LIBRARY
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
-from dfedge.native import build, sources
+from dfedge.native import build, known, sources
 from dfedge.native.program import CALLS, Program
 from dfedge.native.table import make_table
 from dfedge.target import load_target
@@ -45,10 +45,17 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
         _copy_board(source.target, folder / "board")
     header = sources.header(source.plan.input_shape, table, batch, arena)
     (folder / "dfedge").mkdir()
-    for name, content in sources.compiled(header, sources.source(table, state)).items():
+    image = sources.image(table, program.block(state))
+    (folder / "net.dfe").write_bytes(image)
+    compiled = sources.compiled(header, sources.source(table, state))
+    for name, content in compiled.items():
         (folder / name).write_bytes(content)
-    (folder / "net.dfe").write_bytes(sources.image(table, program.block(state)))
-    (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu))
+    kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
+    beside = known.files(known.fitting(source.known, target.flash_bytes - len(image) - kernels))
+    for name, text in beside.items():
+        (folder / name).write_text(text)
+    more = tuple(name for name in beside if name.endswith(".c"))
+    (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu, more))
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
     files = dict.fromkeys(arenas, "net.c")

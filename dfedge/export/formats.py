@@ -1,9 +1,12 @@
 """The table of formats, and what every exporter is given and gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dfedge.bundle import MemoryPlan
 from dfedge.errors import unknown_name
@@ -36,6 +39,7 @@ class Source:
         tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where tiles are cut.
         target: name or path of the device.
         constants: of the plan's trunk.
+        known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
     """
 
     plan: Plan
@@ -45,6 +49,7 @@ class Source:
     tile_bytes: int = FLOORS[0]
     target: str = "host"
     constants: State = field(default_factory=dict)
+    known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

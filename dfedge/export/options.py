@@ -20,6 +20,8 @@ class ExportOptions:
         train_layers: ``all``, or ``last:N``: those below are frozen.
         rendering: of onnx and executorch: ``native``, ``stock`` or ``both``.
         spare_classes: anchor rows kept for classes to come.
+        trial: try learning on the run's kept samples before the bundle is written.
+        data: in the place of the run's kept samples: a name or path, its training split.
     """
 
     formats: tuple[str, ...] = ("onnx",)
@@ -30,6 +32,8 @@ class ExportOptions:
     spare_classes: int = 0
     budget: str | None = None
     rendering: str = "both"
+    trial: bool = True
+    data: str | None = None
 
 
 RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")

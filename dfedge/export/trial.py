@@ -17,6 +17,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load
 from dfedge.data.streams.stream import drawn
+from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.runners import NATIVE, installed
@@ -110,7 +111,8 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
         native = installed(NATIVE)
         made = export(run, ExportOptions(("c" if native else "onnx",), batch=BATCH),
                       scratch / f"{number}-bundle")  # fmt: skip
-        session = Session.open(made, NATIVE if native else "onnx", scratch / f"{number}-state")
+        session = Session.open(made, NATIVE if native else "onnx", scratch / f"{number}-state",
+                               care=NO_CARE)  # fmt: skip
         known = [evaluate(session, split).accuracy for split in (shifted, exam)]
         took = _learn(session, Split(move(lesson.x), lesson.y), question)
         now = [evaluate(session, split).accuracy for split in (shifted, exam)]

@@ -1,39 +1,43 @@
 """From a calibrated run to a bundle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from msgspec.structs import replace
 
-from dfedge.bundle import Bundle, Exponents
+from dfedge.bundle import Bundle, Exponents, Learning
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
+from dfedge.data.sources import load
 from dfedge.errors import UsageError
 from dfedge.export.assemble import Origin, assemble, check_place
 from dfedge.export.budget import check_possible, tile_bytes_for
 from dfedge.export.formats import Progress, Source, load_writer
 from dfedge.export.golden import make_golden
+from dfedge.export.known import known_arrays
+from dfedge.export.learning import MIN_HELD_OUT, trial, untried
 from dfedge.export.options import ExportOptions, device_rule, first_learning
 from dfedge.export.program import methods
 from dfedge.export.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.trunk import Constants, latents
+from dfedge.learn.kept import Kept, choose, held_out_count
+from dfedge.learn.kept import read as read_kept
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
+from dfedge.lower.rates import LEAST_BATCH
 from dfedge.lower.state import State
 from dfedge.plan import Plan, Rule
 from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
-
-RATE_SAMPLES = 64
 
 
 def export(
@@ -66,10 +70,14 @@ def export(
     train = data.split("train")[1]
     constants = run.constants()
     plan, state = _lower(net, train, rule, options, run.plan, constants)
+    kept = _kept(run, options)
+    learning = Learning()
+    if options.trial:
+        plan, state, learning = _tried(run, plan, state, kept, constants, watch)
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
     formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
-    for note in [*_frozen(plan, options), *notes]:
+    for note in notes:
         tell(note)
     origin = Origin(
         net=run.plan.net_name,
@@ -85,6 +93,8 @@ def export(
             net, to_samples(tested(run.plan, data), "cpu", plan.trunk, constants)
         ),
         recipe=run.calibration().recipe_name,
+        learning=learning,
+        known=known_arrays(kept) if kept is not None else {},
     )
     golden = make_golden(plan, state, train, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
@@ -95,13 +105,33 @@ def export(
     return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
 
 
-def _frozen(plan: Plan, options: ExportOptions) -> Iterator[str]:
-    """What is said of layers that were to learn and do not."""
-    if plan.cut > first_learning(options.train_layers, len(plan.layers)):
-        yield (
-            f"the lowest {plan.cut} of {len(plan.layers)} layers stay as they are: their maps are "
-            "so large that the slowest rate of an update is too fast for a trained net"
-        )
+def _kept(run: Run, options: ExportOptions) -> Kept | None:
+    """Samples to try learning on, and to bring along; None where there are none."""
+    plan = run.plan
+    if options.data is None:
+        kept = read_kept(run.folder)
+    else:
+        folder = Path(plan.data_dir) if plan.data_dir else None
+        data = load(options.data, folder, plan.image, plan.classes).cut(plan.seed)
+        whole = data.split("train")[1]
+        order = shuffled(len(whole), plan.seed, 0, len(whole))
+        held_out = held_out_count(len(whole), 0)
+        kept = choose(whole.take(order[held_out:]), whole.take(order[:held_out]), plan.seed)
+    if kept is not None:
+        kept.check(len(plan.classes), plan.image.shape, run.folder)
+    return kept
+
+
+def _tried(
+    run: Run, plan: Plan, state: State, kept: Kept | None, constants: Constants, watch: Progress
+) -> tuple[Plan, State, Learning]:
+    """What the trial of learning chose, or anchors alone where there was nothing to try it with."""
+    if not run.plan.settings.epochs:  # random weights know nothing that could be harmed
+        return plan, state, Learning(learns="all", frozen=plan.cut)
+    if kept is None or len(kept.held_out) < MIN_HELD_OUT:
+        state, learning = untried(plan, state)
+        return plan, state, learning
+    return trial(plan, state, kept, constants, watch)
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:
@@ -124,7 +154,8 @@ def _lower(
     own: RunPlan,
     constants: Constants,
 ) -> tuple[Plan, State]:
-    few = train.take(shuffled(len(train), 0, 0, min(RATE_SAMPLES, len(train))))
+    wanted = 2 * max(options.batch, LEAST_BATCH)
+    few = train.take(shuffled(len(train), 0, 0, min(wanted, len(train) // 2 * 2)))
     labels = torch.from_numpy(few.y.astype(np.int32))
     cut = first_learning(options.train_layers, len(net.units))
     if cut and net.plane:
@@ -133,5 +164,5 @@ def _lower(
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
     x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
     trained = bool(own.settings.epochs)
-    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained, own.slower)
+    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained, options.batch)
     return replace(plan, trunk=own.trunk), state

@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (4) names it.
+This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (5) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -49,14 +49,17 @@ Learning, every layer with its old weights
     D < separation, else 0; anchors are clamped to 0..127
 
 Rounding of updates
-    R(v, s) = sign(v) ((|v| + r) >> s), r in [0, 2^s) from a dither that is a function of the
-    element's place and of the step's phase alone (`rounding.dither`): on average exact, no random
-    numbers, no negative number ever shifted.  Weights are int8 alone: int16 masters, rounded to
-    nearest, reached the same accuracy after 10,000 steps (examples/experiments/rounding.py).
+    R(v, s) = sign(v) (((|v| >> (s - t)) + r) >> t), t = min(s, 24), r in [0, 2^t) from a dither
+    that is a function of the element's place and of the step's phase alone (`rounding.dither`): on
+    average exact, no random numbers, no negative number ever shifted.  Shifts reach to 48, by which
+    nothing is left of an int32: what they steer is frozen.  Weights are int8 alone: int16 masters,
+    rounded to nearest, reached the same accuracy after 10,000 steps
+    (examples/experiments/rounding.py).
 
 Pace
-    The weights' and anchors' shifts grow by up to `pace` while few samples are misjudged
-    (`dfedge.lower.pace`): rates follow the error, from a sixteenth of the full ones to all.
+    The weights' and anchors' shifts grow by up to `pace` while hardly more samples are misjudged
+    than the net misjudged of its own kind of data when it was exported (`dfedge.lower.pace`): rates
+    follow that excess, from a sixteenth of the full ones to all.
 
 State
     `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,

@@ -14,7 +14,7 @@ from dfedge.int8.ops.values import (
     MARGIN_UNIT,
     WEIGHT_MAX,
 )
-from dfedge.plan import MAX_UPDATE_SHIFT, Conv, Layer, Plan
+from dfedge.plan import MAX_DITHERED_SHIFT, Conv, Layer, Plan
 
 INT32 = 1 << 31
 PEAK = ACTIVATION_MAX * WEIGHT_MAX
@@ -49,9 +49,9 @@ def _conv(conv: Conv, batch: int) -> Iterator[Check]:
     # accumulator + bias + half a step of a shift of 24
     yield "fan-in k*k*C", fan_in(conv), (INT32 - BIAS_MAX - (1 << 23)) // PEAK
     yield "fan-out k*k*O", fan_out(conv), (INT32 - (1 << 23)) // PEAK
-    # correlation + dither, whose threshold is below 2^MAX_UPDATE_SHIFT
+    # correlation + dither, whose threshold is below 2^MAX_DITHERED_SHIFT
     positions = batch * conv.out_height * conv.out_width
-    limit = (INT32 - (1 << MAX_UPDATE_SHIFT)) // PEAK
+    limit = (INT32 - (1 << MAX_DITHERED_SHIFT)) // PEAK
     yield f"positions summed at batch {batch}", positions, limit
     yield "longest axis of a tensor", max(conv.channels, conv.in_channels), MAX_AXIS
     yield "taps of a kernel", conv.taps, MAX_KERNEL

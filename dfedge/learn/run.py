@@ -5,6 +5,7 @@ checkpoint.safetensors  parameters, statistics and optimiser after the last whol
 metrics.jsonl           one object an epoch, and one for each evaluation on the test split
 calibration.json        power-of-two scales, once calibrated
 trunk.safetensors       of an adopted net: the constants of its frozen trunk
+kept.safetensors        samples that learning is tried on at export (`dfedge.learn.kept`)
 """
 
 import json
@@ -43,7 +44,6 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         trunk: of an adopted net: its frozen part.
-        slower: added to the shifts of updates that are measured at export; one is half the rate.
     """
 
     data: str
@@ -59,7 +59,6 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     version: int = VERSION
     trunk: Trunk | None = None
-    slower: int = 0
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from dfedge.data.image import ImageRule
 from dfedge.data.order import shuffled
 from dfedge.data.sources import DEFAULT_NETS, load
 from dfedge.errors import DfedgeError, UsageError, unknown_name
-from dfedge.learn import parallel
+from dfedge.learn import kept, parallel
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.counted import choose_layers
 from dfedge.learn.forms import FORMS
@@ -23,7 +23,7 @@ from dfedge.learn.net import Net
 from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.run import Calibration, Run, RunPlan, Slots
-from dfedge.learn.samples import to_samples
+from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle, skeleton
 from dfedge.learn.spec import Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
@@ -35,7 +35,11 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What to train; ``settings`` and ``loss`` override single fields of the net's own."""
+    """What to train; ``settings`` and ``loss`` override single fields of the net's own.
+
+    Attributes:
+        keep: write samples into the run, for the trial of learning at export.
+    """
 
     data: str = "digits"
     data_dir: Path | None = None
@@ -47,6 +51,7 @@ class TrainOptions:
     form: str = "one-pass"
     depth: int | None = None
     loss: dict[str, Any] | None = None
+    keep: bool = True
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
@@ -140,7 +145,10 @@ def train(
         run = Run.open(out)
     if device == "cuda" and world > 1:
         device = f"cuda:{rank % torch.cuda.device_count()}"
-    _Training(run, dataset, device, watch, rank, world).go()
+    training = _Training(run, dataset, device, watch, rank, world)
+    if options.keep and rank == 0 and not (run.folder / kept.FILE).exists():
+        training.keep()
+    training.go()
     parallel.wait()
     return run
 
@@ -157,7 +165,8 @@ class _Training:
         settings = self.plan.settings
         if settings.samples:
             whole = whole.hold_out(settings.samples, self.plan.seed)[1]
-        self.samples, self.held_out = whole.hold_out(settings.validation, self.plan.seed)
+        count = kept.held_out_count(len(whole), settings.validation)
+        self.samples, self.held_out = whole.hold_out(count, self.plan.seed)
         self.test = to_samples(dataset.split("test")[1], device)
         if 0 < settings.test_samples < len(self.test):
             self.test = self.test.hold_out(settings.test_samples, self.plan.seed)[1]
@@ -210,7 +219,8 @@ class _Training:
     def conclude(self, phase: str, last_only: bool) -> None:
         """Choose the layers that count, after the float phase, and log what the net then knows."""
         row: dict[str, Any] = {"phase": phase}
-        if len(self.held_out) and not last_only and phase == "float":
+        wanted = self.plan.settings.validation and not last_only
+        if wanted and phase == "float":
             self.net.counted, row["validation_accuracy"] = choose_layers(self.net, self.held_out)
         row["counted"] = list(self.net.counted)
         row["test_accuracy"] = accuracy(self.net, self.test)
@@ -223,6 +233,11 @@ class _Training:
         if self.rank == 0:
             self.run.write_calibration(Calibration(DEFAULT_RECIPE, recipe, scales))
         parallel.wait()
+
+    def keep(self) -> None:
+        """Write samples that the net trains on, and some that it never sees."""
+        trained, held_out = (from_samples(part) for part in (self.samples, self.held_out))
+        kept.write(self.run.folder, kept.choose(trained, held_out, self.plan.seed))
 
     def save(self, optimisers: list[torch.optim.AdamW]) -> None:
         """The checkpoint."""

@@ -12,9 +12,9 @@ from dfedge.learn.net import Net
 from dfedge.learn.skeleton import skeleton
 from dfedge.lower.backs import mean_separation, with_backs
 from dfedge.lower.pace import PACE
-from dfedge.lower.rates import ANCHOR_SHIFT, BIAS_SHIFT, calm, chosen, measured_shifts
+from dfedge.lower.rates import BIAS_SHIFT, anchor_shift, measured_shifts
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import MAX_UPDATE_SHIFT, Form, Layer, Plan, Rule
+from dfedge.plan import Form, Layer, Plan, Rule
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -29,21 +29,19 @@ def lower(
     spare: int = 0,
     cut: int = 0,
     trained: bool = True,
-    slower: int = 0,
+    batch: int = 16,
 ) -> tuple[Plan, State]:
     """Fold, quantise and lay out, then choose the update shifts.
 
     Args:
         net: a net whose `scales` are set.
-        x: int8 [N, H, W, C], training samples for `dfedge.lower.rates`.
-        y: int32 [N], their labels.
+        x: int8 [2 B, H, W, C], training samples for `dfedge.lower.rates`.
+        y: int32 [2 B], their labels.
         rule: how far errors reach on the device.
         spare: rows kept for classes to come.
         cut: the first layer that learns.
         trained: False for random weights, whose anchors have yet to come apart.
-        slower: of an adopted net, added to the shifts of weights and anchors; more of it to those
-            of deep layers' weights (`dfedge.lower.rates.HALVED`), and layers that would be moved
-            too fast all the same (`calm`) are frozen.
+        batch: the largest that the program learns at once.
     """
     assert net.scales is not None
     form: Form = "label-plane" if net.plane else "one-pass"
@@ -74,15 +72,13 @@ def lower(
     state["weight_shift"] = torch.zeros(convs, dtype=torch.int32)
     state["bias_shift"] = torch.full((convs,), BIAS_SHIFT, dtype=torch.int32)
     if form == "one-pass":
-        state["anchor_shift"] = torch.full((len(plan.layers),), ANCHOR_SHIFT, dtype=torch.int32)
+        state["anchor_shift"] = torch.full(
+            (len(plan.layers),), anchor_shift(batch, net.classes), dtype=torch.int32
+        )
     state["phase"] = torch.zeros((), dtype=torch.int32)
     state["error"] = torch.zeros((), dtype=torch.int32)
     state["pace"] = torch.tensor(PACE, dtype=torch.int32)
-    shifts = measured_shifts(plan, state, x, y)
-    state["weight_shift"] = chosen(plan, shifts, slower)
-    if slower:
-        state["anchor_shift"] = (state["anchor_shift"] + slower).clamp(max=MAX_UPDATE_SHIFT)
-        plan = replace(plan, cut=max(cut, calm(plan, shifts)))
+    state["weight_shift"] = torch.tensor(measured_shifts(plan, state, x, y), dtype=torch.int32)
     return plan, state
 
 

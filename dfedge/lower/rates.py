@@ -1,85 +1,122 @@
-"""The first update shifts of a net: how far one sample may move each convolution's integers.
+"""The first update shifts of a net: how far one batch may move what each layer tells the next.
 
-The shift of an update is its learning rate.  Updates differ by powers of ten with sizes and scales,
-so each weight shift is chosen from what one misjudged sample does to that convolution.  Anchors
-live on one scale everywhere and biases move with every position of the image: constants.  All were
-settled on digits turned by 90 degrees (examples/experiments/adaptation.py).
+The shift of an update is its learning rate.  What a rate does is not how far it moves a weight but
+how far it moves the function, and that differs by a hundred times between layers: inputs are never
+negative, so all positions of a large bright map push a filter the same way and their pushes add
+up.  So each weight shift is measured on the function: the smallest one under which a batch of
+misjudged samples moves the pooled features of *other* samples by no more than `STEP` of the
+distance between two anchors, which is the unit that scores are read in.  The measure knows no
+width, depth, image size, kind of data or scale of weights, and a batch is taken as large as the
+program's, because what is coherent grows with it (examples/experiments/harm.py).
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
-from torch import Tensor, int32, tensor
+import torch
+from torch import Tensor
 
 from dfedge.int8 import ops
-from dfedge.lower.state import State
+from dfedge.lower.state import State, conv_name
 from dfedge.lower.step import train
-from dfedge.lower.units import Trace, errors
-from dfedge.plan import MAX_UPDATE_SHIFT, Plan
+from dfedge.lower.units import Trace, errors, forward, hand_on
+from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Layer, Plan
 
-STEP = 0.16
-"""Root mean square of a weight's move in one sample's update, in units of its last place."""
+STEP = 0.25
+"""Root mean square of the move of a layer's features, in units of the root mean square of the
+difference of two anchors.  At twice as much nets of every kind lost what they knew on their own
+data, at a quarter learning was slower and no safer."""
+LEAST_BATCH = 16
+"""Samples that are taken to come together even where a program learns one at a time."""
 ANCHOR_SHIFT = 7
 """Of coefficients in eighths."""
-LARGEST = 20
+BIAS_SHIFT = MAX_UPDATE_SHIFT
+"""Biases are kept: moving them gained nothing (-0.1 to -0.3 points)."""
+SLOWEST = MAX_UPDATE_SHIFT - MAX_PACE
 """A measured shift's, so that the pace has room above it."""
-HALVED = 4
-"""Layers, counted down from the last one, after which an adopted net's rate is half of what it was:
-what stands above was trained on what they give.  On held-out training images MobileNetV2 with all
-of it learning won 16 points from a blur instead of 10."""
-BIAS_SHIFT = 24
-"""Biases are kept, all but exactly: moving them gained nothing (-0.1 to -0.3 points)."""
+
+
+def anchor_shift(batch: int, classes: int) -> int:
+    """The shift under which a batch moves an anchor at most half of the way to its samples.
+
+    ``batch / classes`` samples of a class move it by 8 / 2^shift of the way each, at their most.
+    """
+    return max(ANCHOR_SHIFT, math.ceil(math.log2(16 * max(batch, LEAST_BATCH) / classes)))
 
 
 def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> list[int]:
-    """Weight shifts under which a misjudged sample moves a weight by `STEP` (root mean square).
+    """Weight shifts under which a batch of misjudged samples moves what a layer tells by `STEP`.
 
-    They may be larger than a state can hold.
+    In the label-plane form, which has no anchors, the move of a layer's maps in units of their own
+    root mean square.
 
     Args:
-        x: int8 [N, H, W, C], a few dozen training samples.
-        y: int32 [N], their labels; each sample is shown under the next class's name, so that the
+        x: int8 [2 B, H, W, C], training samples: the first half teaches, the second is watched.
+        y: int32 [2 B], their labels; each sample is shown under the next class's name, so that the
             margin is violated.
     """
-    count = sum(len(layer.convs) for layer in plan.layers)
-    squares: list[list[float]] = [[] for _ in range(count)]
+    half = len(y) // 2
+    watched = _inputs(plan, state, x[half:]) if plan.form == "one-pass" else None
+    found = [0] * sum(len(layer.convs) for layer in plan.layers)
 
     def measure(plan: Plan, state: State, _: State, i: int, trace: Trace, e: Tensor) -> None:
         layer = plan.layers[i]
         at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
-        for j, conv in enumerate(layer.convs):
-            v = ops.correlation(trace.inputs[j], at[j], conv.geometry)
-            squares[plan.number(i, j)].append(float(v.double().square().mean()))
+        seen = watched[i] if watched else trace.inputs[0]
+        before = _told(plan, state, i, seen)
+        unit = _unit(layer, before)
 
-    wrong = (y + 1) % int(state["live"].sum())
-    for sample in range(len(y)):
-        one = slice(sample, sample + 1)
-        train(plan, state, x[one], wrong[one], measure)
-    return [_shift(sum(row) / max(len(row), 1)) for row in squares]
+        def moved(j: int, shift: int) -> float:
+            name, geometry = f"{conv_name(i, j)}.weight", layer.convs[j].geometry
+            rate = torch.tensor(shift, dtype=torch.int32)
+            w = ops.conv_update(trace.inputs[j], at[j], state[name], rate, state["phase"], geometry)
+            return _rms(_told(plan, state | {name: w}, i, seen) - before) / unit
 
+        for j in range(len(layer.convs)):
+            found[plan.number(i, j)] = _least(partial(moved, j))
 
-def _shift(mean_square: float) -> int:
-    size = math.sqrt(mean_square) / STEP
-    return max(round(math.log2(max(size, 1.0))), 0)
-
-
-def chosen(plan: Plan, shifts: list[int], slower: int) -> Tensor:
-    """The state's ``weight_shift``, int32 [convolutions]; see `dfedge.lower.fold.lower`."""
-    found = tensor(shifts, dtype=int32).clamp(max=LARGEST) + slower
-    if slower:
-        last = len(plan.layers) - 1
-        found += tensor([(last - i) // HALVED for i, layer in enumerate(plan.layers)
-                         for _ in layer.convs], dtype=int32)  # fmt: skip
-    return found.clamp(max=MAX_UPDATE_SHIFT)
+    wrong = (y[:half] + 1) % int(state["live"].sum())
+    train(plan, state, x[:half], wrong, measure)
+    return found
 
 
-def calm(plan: Plan, shifts: list[int]) -> int:
-    """The first layer above those of the lower half that a rate cannot be small enough for.
+def _least(moved: Callable[[int], float]) -> int:
+    """The smallest shift that moves by no more than `STEP`; larger shifts move less."""
+    low, high = 0, SLOWEST
+    while low < high:
+        middle = (low + high) // 2
+        if moved(middle) > STEP:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
-    A measured shift beyond `LARGEST` is one that a state does not hold: such a layer moves faster
-    than is wanted, and an adopted net, whose upper layers were trained on what the lower ones give,
-    loses by it what it gains above.
-    """
-    half = len(plan.layers) // 2
-    loud = [i for i, layer in enumerate(plan.layers[:half])
-            for j in range(len(layer.convs)) if shifts[plan.number(i, j)] > LARGEST]  # fmt: skip
-    return max(loud, default=-1) + 1
+
+def _inputs(plan: Plan, state: State, x: Tensor) -> list[Tensor]:
+    """What each layer receives of x."""
+    received = []
+    for i, layer in enumerate(plan.layers):
+        received.append(x)
+        h = forward(state, i, layer, x).h
+        x = hand_on(layer, h, ops.pool_cells(h, layer.cells, layer.gain))
+    return received
+
+
+def _told(plan: Plan, state: State, i: int, x: Tensor) -> Tensor:
+    """A layer's pooled features, or its map where it has no anchors, in float64."""
+    layer = plan.layers[i]
+    h = forward(state, i, layer, x).h
+    if plan.form == "label-plane":
+        return h.double()
+    return ops.pool_cells(h, layer.cells, layer.gain).double()
+
+
+def _unit(layer: Layer, told: Tensor) -> float:
+    if layer.separation:
+        return math.sqrt(layer.separation / layer.features)
+    return max(_rms(told), 1.0)
+
+
+def _rms(values: Tensor) -> float:
+    return values.square().mean().sqrt().item()

@@ -14,10 +14,9 @@ error, pace             int32 scalars            `dfedge.lower.pace`
 from torch import Tensor, int32
 
 from dfedge.int8.ops.values import DEAD_SCORE
+from dfedge.state import MOVED
 
 State = dict[str, Tensor]
-
-MOVED = (".weight", ".bias", ".anchors")
 
 
 def conv_name(layer: int, conv: int) -> str:

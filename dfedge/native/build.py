@@ -23,8 +23,9 @@ REMEDY = "a C compiler (Debian: apt-get install gcc libc6-dev)"
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
-APART = ("board", "run")
-"""Of an exported folder: startup code and a program, which are no part of the library."""
+APART = ("board", "run", "known.h", "known.c")
+"""Of an exported folder: startup code, a program and known samples, which are no part of the
+library that is compiled here."""
 
 
 def compiler() -> str | None:

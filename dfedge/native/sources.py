@@ -3,6 +3,7 @@
     dfedge/     the kernels and the interpreter, as they lie in `dfedge.native`
     net.h       sizes, and ``net_step`` / ``net_infer``
     net.c       the table, the state and the arena
+    known.h     perhaps: samples of what the net knows, and known.c (`dfedge.native.known`)
     net.dfe     table and state as one file, for the program in run/ (dfedge-run)
     CMakeLists.txt
 
@@ -63,8 +64,12 @@ def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: i
 const dfe_program *net_program(void);
 void *net_state(void);
 
-/* Back to the state that was exported; the first thing to call. */
+/* Back to the state that was exported; the first thing to call. That state lies in flash. */
 void net_reset(void);
+const void *net_first(void);
+
+/* What both calls below work in, NET_ARENA_BYTES. */
+void *net_arena(void);
 
 /* At most NET_BATCH samples; a dfe_status. */
 int net_infer(int32_t batch, const int8_t *x, int32_t *scores);
@@ -99,6 +104,10 @@ void *net_state(void) { return &state; }
 
 void net_reset(void) { state = first; }
 
+const void *net_first(void) { return &first; }
+
+void *net_arena(void) { return arena; }
+
 int net_infer(int32_t batch, const int8_t *x, int32_t *scores) {
     return dfe_infer(&table.program, &state, batch, x, scores, arena, sizeof arena);
 }
@@ -129,7 +138,7 @@ def _tables(table: Table) -> str:
         lines = [f"        {_fields(one)}," for one in group]
         rows += [f"    .{name.split()[1]} = {{", *lines, "    },"] if group else []
     if frozen.reads:
-        rows += ["    .reads = {", *_rows(np.array(frozen.reads)), "    },"]
+        rows += ["    .reads = {", *numbers(np.array(frozen.reads)), "    },"]
     return "\n".join([*rows, *values, "};"])
 
 
@@ -155,11 +164,12 @@ def _typed(
         kind = {"i1": "int8_t", "i4": "int32_t"}[tensor.dtype]
         size = -(-tensor.bytes // 4) * (4 if kind == "int8_t" else 1)
         members.append(f"    {kind} {member}[{size}];")
-        values += [f"    .{member} = {{", *_rows(given[name]), "    },"]
+        values += [f"    .{member} = {{", *numbers(given[name]), "    },"]
     return members, values
 
 
-def _rows(values: NDArray[Any]) -> Iterator[str]:
+def numbers(values: NDArray[Any]) -> Iterator[str]:
+    """The rows between the braces of an array."""
     line = "       "
     for value in np.ravel(values):
         word = f" {value},"
@@ -181,12 +191,13 @@ def image(table: Table, block: NDArray[np.uint8]) -> bytes:
     return b"DFE1" + head.tobytes() + words.tobytes() + block.tobytes()
 
 
-def cmake(small: bool, cpu: str | None) -> str:
+def cmake(small: bool, cpu: str | None, more: tuple[str, ...] = ()) -> str:
     """``CMakeLists.txt``: the library ``net``, to be linked with a program of one's own.
 
     Args:
         small: tiles for a microcontroller's stack.
         cpu: of a board whose startup code and linker file lie in the folder ``board``.
+        more: sources beside ``net.c``.
     """
     lines = [
         "cmake_minimum_required(VERSION 3.16)",
@@ -195,7 +206,7 @@ def cmake(small: bool, cpu: str | None) -> str:
         "  set(CMAKE_BUILD_TYPE Release)",
         "endif()",
         "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/dfedge/*.c)",
-        "add_library(net STATIC net.c ${kernels})",
+        f"add_library(net STATIC {' '.join(('net.c', *more))} ${{kernels}})",
         "set_target_properties(net PROPERTIES C_STANDARD 99)",
         "target_include_directories(net PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})",
     ]

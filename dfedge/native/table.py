@@ -13,7 +13,7 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import Conv, Layer, Plan
 
-ABI = 4
+ABI = 5
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
@@ -104,6 +104,7 @@ def make_table(
         "form": FORMS.index(plan.form),
         "negatives": plan.negatives,
         "cut": plan.cut,
+        "usual_error": plan.usual_error,
     }
     return Table(program | {name: at(name) for name in STEERING}, layers, convs, frozen, tensors)
 

@@ -27,7 +27,7 @@ from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT, Conv, Layer, Plan, Rule
+from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, Conv, Layer, Plan, Rule
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
@@ -181,7 +181,7 @@ def draw_at_limit(seed: int) -> Drawn:
             d = around(INT32 // (PEAK * (2 * MARGIN_UNIT + 5)))
             layers = [Layer((Conv(2, 2, 3, d, (2, 2)),), margin=5)]
         case "positions summed":
-            batch = around((INT32 - (1 << MAX_UPDATE_SHIFT)) // PEAK // 256)
+            batch = around((INT32 - (1 << MAX_DITHERED_SHIFT)) // PEAK // 256)
             layers = [Layer((Conv(16, 16, 1, 2, (3, 3), pads=(1, 1, 1, 1)),), cells=2)]
         case "positions of a pooling cell":
             layers = [Layer((Conv(64, around(MAX_CELL // 64), 1, 2, (1, 1)),))]

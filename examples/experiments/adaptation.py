@@ -15,6 +15,7 @@ import numpy as np
 
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
+from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
@@ -32,7 +33,7 @@ def add(**changes: int) -> Callable[[Rates], None]:
 
     def change(rates: Rates) -> None:
         for name, amount in changes.items():
-            rates[f"{name}_shift"] = rates[f"{name}_shift"] + np.int32(amount)
+            rates[f"{name}_shift"] = (rates[f"{name}_shift"] + np.int32(amount)).clip(0, 48)
 
     return change
 
@@ -57,9 +58,9 @@ VARIANTS: dict[str, Callable[[Rates], None]] = {
     "anchors' rate halved": add(anchor=1),
     "all rates doubled": add(weight=-1, anchor=-1),
     "all rates halved": add(weight=1, anchor=1),
-    "weights kept, anchors learn": add(weight=24),
-    "biases move (shift 8)": add(bias=-16),
-    "biases move (shift 4)": add(bias=-20),
+    "weights kept, anchors learn": add(weight=48),
+    "biases move (shift 8)": add(bias=-40),
+    "biases move (shift 4)": add(bias=-44),
 }
 
 
@@ -74,7 +75,7 @@ def adapt(bundle: Bundle, order: int, change: Callable[[Rates], None]) -> float:
         load_split("digits", None, manifest.image, manifest.classes, (name,), SHIFT)[1]
         for name in ("stream", "test")
     )
-    session = Session.open(bundle, "onnx", OUT / "state", initial=True)
+    session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=Care(replace=True))
     change(session.rates)
     finetune(session, stream, Job("digits", "stream", SHIFT, order, 16, 2000))
     return evaluate(session, test).accuracy

@@ -37,6 +37,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.shift import rotate
 from dfedge.data.sources import load
+from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.replay import check_golden
 from dfedge.device.runners import NATIVE
@@ -237,7 +238,7 @@ def new_class(net: str) -> None:
     train, test = other.splits["train"], other.splits["test"]
 
     def opened() -> Session:
-        return Session.open(bundle, NATIVE, initial=True, read_only=True)
+        return Session.open(bundle, NATIVE, initial=True, read_only=True, care=NO_CARE)
 
     before, rows = evaluate(opened(), known).accuracy, {}
     for label in range(CLASSES_ADDED):

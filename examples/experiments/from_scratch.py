@@ -20,6 +20,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device.anchors import set_anchors
+from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
@@ -47,7 +48,7 @@ def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
 
 
 def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int) -> Session:
-    session = Session.open(bundle, "onnx", OUT / "state", initial=True)
+    session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
     set_anchors(session, stream.take(np.arange(FIRST)))
     for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
         session.rates[name] = session.rates[name] + np.int32(add)
@@ -71,7 +72,7 @@ def main(data_dir: Annotated[Path | None, typer.Option()] = None) -> None:
     for seed in (0, 1, 2):
         bundle = bundle_of(seed, data_dir)
         test = part(bundle, data_dir, "test")
-        session = Session.open(bundle, "onnx", OUT / "state", initial=True)
+        session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
         set_anchors(session, stream.take(np.arange(FIRST)))
         anchors = evaluate(session, test).accuracy
         after = evaluate(learned(bundle, stream, best, len(stream)), test).accuracy

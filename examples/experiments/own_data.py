@@ -19,6 +19,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.demo.route import weights_changed
+from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
@@ -37,7 +38,7 @@ def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
 
 
 def followed(bundle: Bundle, data_dir: Path | None, constant: bool) -> dict[str, Any]:
-    session = Session.open(bundle, "onnx", OUT / "state", initial=True)
+    session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
     if constant:
         session.rates["pace"] = np.zeros((), np.int32)
     stream, test = (part(bundle, data_dir, name) for name in ("train", "test"))

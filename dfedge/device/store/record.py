@@ -12,6 +12,8 @@ class Job(msgspec.Struct, frozen=True):
         start: presentations that the state had learned before the job.
         pace: how far its rates may slow down while there is little to learn (0: they stay); None:
             as the bundle has it.
+        slower: added to all shifts: how many times the rates are halved.
+        care: what kept it from doing harm, in words (`dfedge.device.care.Care`).
         total: ``samples`` counts all calls of this job: repeated at its end, it has nothing to do.
     """
 
@@ -25,6 +27,8 @@ class Job(msgspec.Struct, frozen=True):
     start: int = 0
     total: bool = False
     pace: int | None = None
+    slower: int = 0
+    care: str = ""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -33,9 +37,12 @@ class Record(msgspec.Struct, frozen=True):
     Attributes:
         bundle_sha256: of the bundle that the state belongs to.
         samples: presentations learned so far, over all jobs and single calls.
+        replayed: how many of them were samples that the bundle brings.
         job: the last fine-tuning run.
         steps: update steps taken so far (0 in a state older than this count).
         added: names of the classes that were added on this device, in the order of their rows.
+        interval: steps after which the guard judges next (`dfedge.device.care`).
+        caution: how often it took something back.
     """
 
     bundle_sha256: str
@@ -43,3 +50,6 @@ class Record(msgspec.Struct, frozen=True):
     job: Job | None = None
     steps: int = 0
     added: tuple[str, ...] = ()
+    replayed: int = 0
+    interval: int = 4
+    caution: int = 0

@@ -10,13 +10,18 @@ from torch.library import custom_op
 from dfedge.int8.ops.convolution import nchw, padded
 from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import DITHER_BITS, dither
+from dfedge.plan import MAX_DITHERED_SHIFT
 
 
 def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
-    """``sign(v) * ((|v| + r) >> shift)`` with r the dither scaled to [0, 2^shift): int32 like v."""
+    """``sign(v) * (((|v| >> (shift - s)) + r) >> s)``: int32 like v.
+
+    With s = min(shift, 24) and r the dither scaled to [0, 2^s).
+    """
+    s = shift.clamp(max=MAX_DITHERED_SHIFT)
     r = dither(tuple(v.shape), phase)
-    up, down = (shift - DITHER_BITS).clamp(min=0), (DITHER_BITS - shift).clamp(min=0)
-    return torch.sign(v) * ((v.abs() + ((r << up) >> down)) >> shift)
+    up, down = (s - DITHER_BITS).clamp(min=0), (DITHER_BITS - s).clamp(min=0)
+    return torch.sign(v) * (((v.abs() >> (shift - s)) + ((r << up) >> down)) >> s)
 
 
 def correlation(x: Tensor, e: Tensor, geometry: Sequence[int]) -> Tensor:

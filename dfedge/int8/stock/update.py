@@ -9,16 +9,17 @@ from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import DITHER_BITS, dither
 from dfedge.int8.stock.convolution import columns, taps
 from dfedge.int8.stock.primitives import I8, I32, constant, correlate, shift_right
-from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.plan import MAX_DITHERED_SHIFT
 
 
 def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
     """The dither is scaled to [0, 2^shift) by a product and a shift."""
-    growth = MAX_UPDATE_SHIFT - DITHER_BITS
-    up = (shift - DITHER_BITS).clamp(min=0)
+    growth = MAX_DITHERED_SHIFT - DITHER_BITS
+    s = shift.clamp(max=MAX_DITHERED_SHIFT)
+    up = (s - DITHER_BITS).clamp(min=0)
     power = shift_right(constant(1 << growth), growth - up)
-    r = shift_right(dither(tuple(v.shape), phase) * power, (DITHER_BITS - shift).clamp(min=0))
-    rounded: Tensor = torch.sign(v) * shift_right(v.abs() + r, shift)
+    r = shift_right(dither(tuple(v.shape), phase) * power, (DITHER_BITS - s).clamp(min=0))
+    rounded: Tensor = torch.sign(v) * shift_right(shift_right(v.abs(), shift - s) + r, s)
     return rounded
 
 

@@ -10,6 +10,7 @@
 #define DFE_GOLDEN 40503u
 #define DFE_DITHER_MASK 0xFFFFu
 #define DFE_MAX_SHIFT 24
+#define DFE_MAX_UPDATE_SHIFT 48 /* nothing of an int32 is left by it */
 
 /* Steps of the dither along a tensor's last three axes. */
 enum { DFE_LATTICE_0 = 53685, DFE_LATTICE_1 = 43977, DFE_LATTICE_2 = 36025 };
@@ -50,9 +51,11 @@ static inline int32_t dfe_threshold(uint32_t place, int32_t shift) {
     return (int32_t)(shift > 16 ? r << (shift - 16) : r >> (16 - shift));
 }
 
-/* R(v, s) = sign(v) ((|v| + r) >> s) */
+/* R(v, s) = sign(v) ((|v| >> (s - s') + r) >> s'), s' = min(s, 24) */
 static inline int32_t dfe_round(int32_t v, int32_t shift, uint32_t place) {
-    int32_t size = ((v < 0 ? -v : v) + dfe_threshold(place, shift)) >> shift;
+    int32_t dithered = shift > DFE_MAX_SHIFT ? DFE_MAX_SHIFT : shift;
+    int32_t size = (v < 0 ? -v : v) >> (shift - dithered);
+    size = (size + dfe_threshold(place, dithered)) >> dithered;
     return v < 0 ? -size : size;
 }
 

@@ -148,6 +148,7 @@ int dfe_check(const dfe_program *p) {
     if (!dfe_within(p->layers, 1, MAX_TABLE) || !dfe_within(p->convs, p->layers, MAX_TABLE) ||
         !dfe_within(p->classes, 1, MAX_AXIS) || !dfe_within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
         !dfe_within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !dfe_within(p->cut, 0, p->layers - 1) ||
+        !dfe_within(p->usual_error, 0, 1 << DFE_ERROR_BITS) ||
         !dfe_within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
         return DFE_BAD_PROGRAM;
     if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
@@ -222,8 +223,8 @@ int dfe_check_state(const dfe_program *p, const void *state) {
     if (status != DFE_OK) return status;
     if ((uintptr_t)state % DFE_ALIGN) return DFE_MISALIGNED;
 #define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
-    int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_SHIFT) &&
-               inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_SHIFT) &&
+    int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_UPDATE_SHIFT) &&
+               inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_UPDATE_SHIFT) &&
                inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
                inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
                inside32(WORDS(p->pace), 1, 0, DFE_MAX_PACE);
@@ -241,7 +242,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
                    inside(s + layer->anchors, (int64_t)p->classes * dfe_feature_count(p, layer), 0);
     }
     if (p->form == DFE_ONE_PASS) {
-        good = good && inside32(WORDS(p->anchor_shift), p->layers, 0, DFE_MAX_SHIFT);
+        good = good && inside32(WORDS(p->anchor_shift), p->layers, 0, DFE_MAX_UPDATE_SHIFT);
     } else {
         const dfe_conv *first = dfe_convs(p, dfe_layers(p));
         good = good && inside(s + p->planes, (int64_t)p->classes * first->height * first->width * 2,

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 4
+#define DFE_ABI 5
 
 enum dfe_status {
     DFE_OK,
@@ -74,7 +74,7 @@ typedef struct {
     int32_t abi, state_bytes, layers, convs;
     int32_t steps, reads, constant_bytes, workspace; /* of the trunk; workspace: bytes of an image */
     int32_t height, width, channels;                 /* of the image */
-    int32_t classes, rule, form, negatives, cut;
+    int32_t classes, rule, form, negatives, cut, usual_error;
     int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, pace, planes;
 } dfe_program;
 

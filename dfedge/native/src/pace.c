@@ -4,9 +4,9 @@
 
 enum { HORIZON_LOG = 8, FULL = 4 };
 
-int32_t dfe_slowing(int32_t error, int32_t pace) {
+int32_t dfe_slowing(int32_t excess, int32_t pace) {
     int32_t below = 0;
-    for (int32_t j = 0; j < DFE_MAX_PACE; j++) below += 1 << (DFE_ERROR_BITS - FULL - j) > error;
+    for (int32_t j = 0; j < DFE_MAX_PACE; j++) below += 1 << (DFE_ERROR_BITS - FULL - j) > excess;
     return below < pace ? below : pace;
 }
 

@@ -6,8 +6,8 @@
 
 enum { DFE_ERROR_BITS = 16, DFE_MAX_PACE = 8 };
 
-/* By how much this step's shifts grow while the error, in units of 2^-16, is small. */
-int32_t dfe_slowing(int32_t error, int32_t pace);
+/* By how much this step's shifts grow while the error exceeds the usual one by little: 2^-16. */
+int32_t dfe_slowing(int32_t excess, int32_t pace);
 
 /* The error after a batch, from the scores [B, K] before its update: a sample is misjudged where
  * another class scores as much as its own. */

@@ -1,0 +1,39 @@
+"""Real samples of what a model knows, that its bundle brings along.
+
+Those to replay are of the net's training data; those to judge by it was never trained on.  A bundle
+that brings none (``dfedge train --no-keep``) has its golden batches for both.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+
+Known = tuple[NDArray[np.int8], NDArray[np.int64]]
+"""Inputs int8 [N, H, W, C] and their rows int64 [N]."""
+
+
+def known_samples(bundle: Bundle) -> Known:
+    """Samples to replay: a memory of the classes that were there before."""
+    known = bundle.known()
+    return _pair(known, "replay") if known else _golden(bundle)
+
+
+def judging_samples(bundle: Bundle) -> Known:
+    """Samples to judge a state by."""
+    known = bundle.known()
+    return _pair(known, "judge") if known else _golden(bundle)
+
+
+def _pair(known: dict[str, NDArray[np.generic]], name: str) -> Known:
+    return known[f"{name}.x"].astype(np.int8), known[f"{name}.y"].astype(np.int64)
+
+
+def _golden(bundle: Bundle) -> Known:
+    """Every other golden batch carries labels moved by one class (`dfedge.export.golden`); they are
+    moved back.
+    """
+    golden, live = bundle.golden(), len(bundle.manifest.classes)
+    x, y = golden["x"], golden["y"].astype(np.int64)
+    y[1::2] = (y[1::2] - 1) % live
+    return x.reshape(-1, *x.shape[2:]), y.reshape(-1)

@@ -1,0 +1,34 @@
+"""Samples of what a net knows, for its bundle: some to replay on the device, some to judge by."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Split
+from dfedge.data.image import to_input
+from dfedge.learn.kept import Kept
+
+MOST, LEAST, MAX_BYTES = 256, 32, 1 << 21
+"""Samples of each kind, and the bytes above which there are fewer, down to `LEAST`."""
+
+
+def known_arrays(kept: Kept) -> dict[str, NDArray[Any]]:
+    """As `dfedge.bundle.Bundle.known` gives them."""
+    each = int(np.prod(kept.trained.x.shape[1:]))
+    count = int(np.clip(MAX_BYTES // max(each, 1), LEAST, MOST))
+    parts = {"replay": _by_class(kept.trained, count), "judge": _by_class(kept.held_out, count)}
+    return {
+        f"{name}.{part}": value
+        for name, split in parts.items()
+        for part, value in (("x", to_input(split.x)), ("y", split.y.astype(np.int32)))
+    }
+
+
+def _by_class(split: Split, count: int) -> Split:
+    """At most ``count`` samples: one of each class in turn, in the order in which they are kept."""
+    rank = np.zeros(len(split), np.int64)
+    for label in np.unique(split.y):
+        at = np.flatnonzero(split.y == label)
+        rank[at] = np.arange(len(at))
+    return split.take(np.argsort(rank, kind="stable")[:count].astype(np.int64))

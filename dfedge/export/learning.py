@@ -1,0 +1,277 @@
+"""The trial of learning: before a bundle is written, the very step that it holds has learned.
+
+The program learns `PRESENTED` of the run's kept training samples, and as many of a mild change of
+them (`dfedge.data.change`), at several rates; samples that were held out judge it.  A rate passes
+where the net's own kind of data loses no more than `OWN_LOST`, at no look more than `LOOK_LOST`,
+and the changed data do not end more than `OWN_LOST` below where they began, or where what was lost
+is a single sample.  Of those that pass the fastest is taken that is within one standard error of
+the best on changed data.  Where none passes the lowest
+layers are frozen one by one, then all weights; where even anchors do harm, nothing learns and the
+export says so.
+
+Replay and guard, which a device has beside the rate, have no part in it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from dfedge.bundle import Learning, Look, Part
+from dfedge.data.change import changed
+from dfedge.data.dataset import Labels
+from dfedge.data.image import to_input
+from dfedge.int8.bounds import fan_in
+from dfedge.int8.trunk import Constants, latents
+from dfedge.learn.kept import Kept
+from dfedge.lower import step
+from dfedge.lower.state import State
+from dfedge.native.build import compiler
+from dfedge.native.program import Program
+from dfedge.native.table import make_table
+from dfedge.plan import MAX_UPDATE_SHIFT, Plan
+
+PRESENTED, BATCH = 512, 16
+LOOKS = (4, 16, 32)
+"""Steps after which the held-out samples are looked at."""
+RATES = (0, 1, 2, 3, 5)
+"""Added to all shifts: how many times the measured rate is halved."""
+CAREFUL = (1, 3)
+"""The same, where lower layers are frozen too."""
+ANCHORS = (0, 2, 4)
+"""The same, where anchors alone learn."""
+OWN_LOST, LOOK_LOST = 0.01, 0.03
+MOST_PRODUCTS = 1.2e12
+"""Of all that a trial multiplies, about 20 s of one core; larger nets try fewer rates."""
+MIN_HELD_OUT = 16
+"""Samples below which nothing can be judged."""
+
+Inputs = NDArray[np.int8]
+Arrays = dict[str, NDArray[np.generic]]
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs of the first layer, int8 [N, H, W, C], and labels."""
+
+    x: Inputs
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to learn: halvings of the rate, the first layer that learns, whether weights do."""
+
+    slower: int
+    cut: int
+    weights: bool = True
+
+    def state(self, state: State) -> State:
+        """The first state that learns in this way."""
+        moved = state["weight_shift"] + self.slower
+        frozen = torch.full_like(moved, MAX_UPDATE_SHIFT)
+        own = {"weight_shift": moved if self.weights else frozen}
+        if "anchor_shift" in state:
+            own["anchor_shift"] = state["anchor_shift"] + self.slower
+        return state | {n: s.clamp(max=MAX_UPDATE_SHIFT).to(torch.int32) for n, s in own.items()}
+
+
+class Learner:
+    """A plan without its trunk, in the native interpreter where it can be built, else in torch."""
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan, self.state = replace(plan, trunk=None), state
+        self.program = None
+        if compiler() is not None:
+            arrays = {name: value.numpy() for name, value in state.items()}
+            self.program = Program(self.plan, make_table(self.plan, arrays, {}))
+            self.program.write(arrays)
+
+    def learn(self, x: Inputs, y: Labels) -> None:
+        """One step."""
+        if self.program is not None:
+            self.program.train(x, y.astype(np.int32))
+            return
+        labels = torch.from_numpy(y.astype(np.int32))
+        self.state = step.train(self.plan, self.state, torch.from_numpy(x), labels)[0]
+
+    def accuracy(self, samples: Samples) -> float:
+        """Fraction recognised."""
+        right = 0
+        for start in range(0, len(samples.y), 128):
+            x, y = samples.x[start : start + 128], samples.y[start : start + 128]
+            if self.program is not None:
+                scores = self.program.infer(x)
+            else:
+                scores = step.infer(self.plan, self.state, torch.from_numpy(x)).numpy()
+            right += int((scores.argmax(1) == y).sum())
+        return right / max(len(samples.y), 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a candidate did: looks on own data and on changed data, from before the first step."""
+
+    candidate: Candidate
+    own: list[float]
+    changed: list[float]
+    held_out: int = 1 << 16
+
+    @property
+    def passes(self) -> bool:
+        """Whether it did no harm; see the module."""
+        one = 1.001 / self.held_out
+        ended, looked = max(OWN_LOST, one), max(LOOK_LOST, one)
+        own, changed = self.own, self.changed
+        return (
+            own[-1] >= own[0] - ended
+            and min(own) >= own[0] - looked
+            and changed[-1] >= changed[0] - ended
+        )
+
+    @property
+    def error(self) -> float:
+        """Standard error of its last look at changed data."""
+        p = self.changed[-1]
+        return float(np.sqrt(p * (1 - p) / self.held_out))
+
+    @property
+    def gained(self) -> float:
+        """On changed data, at the last two looks: one alone would be noise."""
+        return sum(self.changed[-2:]) / 2 - self.changed[0]
+
+
+class Trial:
+    """The samples of a trial, as the first layer receives them."""
+
+    def __init__(self, plan: Plan, state: State, kept: Kept, constants: Constants) -> None:
+        self.plan, self.first = plan, state
+        made = [(split.x, split.y) for split in (kept.trained, kept.held_out)]
+        like = kept.trained.x
+        self.change = changed(like[:1], like)[1]
+        made += [(changed(x, like, seed)[0], y) for seed, (x, y) in enumerate(made)]
+        self.train, self.held_out, self.train_changed, self.held_out_changed = (
+            Samples(seen(plan, constants, x), y) for x, y in made
+        )
+
+    def found(self, candidate: Candidate) -> Found:
+        """Learn both kinds of data at a candidate's rates."""
+        plan = replace(self.plan, cut=candidate.cut)
+        looks = []
+        for lesson, exam in (
+            (self.train, self.held_out),
+            (self.train_changed, self.held_out_changed),
+        ):
+            learner = Learner(plan, candidate.state(self.first))
+            seen = [learner.accuracy(exam)]
+            for number in range(PRESENTED // BATCH):
+                at = np.arange(number * BATCH, (number + 1) * BATCH) % len(lesson.y)
+                learner.learn(lesson.x[at], lesson.y[at])
+                if number + 1 in LOOKS:
+                    seen.append(learner.accuracy(exam))
+            looks.append(seen)
+        return Found(candidate, looks[0], looks[1], len(self.held_out.y))
+
+
+def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
+    """Images [N, H, W, C] as the first layer receives them."""
+    parts = [
+        latents(plan.trunk, constants, torch.from_numpy(to_input(x[i : i + 64]))).numpy()
+        for i in range(0, len(x), 64)
+    ]
+    return np.concatenate(parts)
+
+
+def rounds(plan: Plan) -> Iterator[list[Candidate]]:
+    """Candidates, to be tried until a round has one that passes."""
+    yield [Candidate(slower, plan.cut) for slower in RATES[: affordable(plan)]]
+    for cut in range(plan.cut + 1, len(plan.layers)):
+        yield [Candidate(slower, cut) for slower in CAREFUL]
+    if plan.form == "one-pass":
+        yield [Candidate(slower, plan.cut, weights=False) for slower in ANCHORS]
+
+
+def affordable(plan: Plan) -> int:
+    """How many rates a net of this size tries."""
+    products = sum(
+        fan_in(conv) * conv.channels * conv.out_height * conv.out_width
+        for layer in plan.layers
+        for conv in layer.convs
+    )
+    looked_at = 2 * (3 * PRESENTED + (1 + len(LOOKS)) * 256)
+    return int(np.clip(MOST_PRODUCTS // max(products * looked_at, 1), 1, len(RATES)))
+
+
+def trial(
+    plan: Plan, state: State, kept: Kept, constants: Constants, watch: Watch = lambda *_: None
+) -> tuple[Plan, State, Learning]:
+    """Try, choose, and lay down what was found.
+
+    Returns:
+        The plan and the first state with what was chosen, and the record for the manifest.
+    """
+    lesson = Trial(plan, state, kept, constants)
+    wrong = 1 - Learner(plan, state).accuracy(lesson.held_out)
+    plan = replace(plan, usual_error=round(wrong * (1 << 16)))
+    state = state | {"error": torch.tensor(plan.usual_error, dtype=torch.int32)}
+    lesson.plan, lesson.first = plan, state
+    tried: list[Found] = []
+    for group in rounds(plan):
+        for candidate in group:
+            watch("try learning", len(tried), len(tried) + len(group))
+            tried.append(lesson.found(candidate))
+        passed = [one for one in tried[-len(group) :] if one.passes]
+        if passed:
+            best = max(passed, key=lambda one: one.gained)
+            chosen = next(one for one in passed if one.gained >= best.gained - best.error)
+            watch("try learning", len(tried), len(tried))
+            return (
+                replace(plan, cut=chosen.candidate.cut),
+                chosen.candidate.state(state),
+                _record(plan, lesson, chosen, tried),
+            )
+    return plan, nothing(state), _record(plan, lesson, None, tried)
+
+
+def nothing(state: State) -> State:
+    """The state with every rate at zero."""
+    return state | {
+        name: torch.full_like(state[name], MAX_UPDATE_SHIFT)
+        for name in ("weight_shift", "anchor_shift")
+        if name in state
+    }
+
+
+def untried(plan: Plan, state: State) -> tuple[State, Learning]:
+    """Where there is nothing to try learning with: anchors alone learn."""
+    if plan.form == "one-pass":
+        frozen = torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)
+        return state | {"weight_shift": frozen}, Learning(learns="anchors", frozen=plan.cut)
+    return state, Learning(learns="all", frozen=plan.cut)
+
+
+def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found]) -> Learning:
+    looks = [0, *(step * BATCH for step in LOOKS)]
+    shown = chosen or tried[-1]
+    curve = [Look(*row) for row in zip(looks, shown.own, shown.changed, strict=True)]
+    return Learning(
+        tried=True,
+        learns=_learns(plan, chosen),
+        frozen=chosen.candidate.cut if chosen else len(plan.layers),
+        slower=chosen.candidate.slower if chosen else 0,
+        change=lesson.change,
+        held_out=len(lesson.held_out.y),
+        curve=curve,
+    )
+
+
+def _learns(plan: Plan, chosen: Found | None) -> Part:
+    if chosen is None:
+        return "nothing"
+    if not chosen.candidate.weights:
+        return "anchors"
+    return "upper" if chosen.candidate.cut > plan.cut else "all"

@@ -1,0 +1,119 @@
+"""Samples of what a net knows as C source, beside ``net.c``: what ``dfedge/care.h`` replays and
+judges by.
+
+    known.h, known.c    the samples, and ``net_care``: all that learning without harm asks for
+
+A linker takes them into a program that calls ``net_care``, and leaves them out of any other.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dfedge.native.sources import numbers
+
+FILES = ("known.h", "known.c")
+PARTS = ("replay", "judge")
+MOST, MAX_BYTES = 64, 1 << 21
+"""Samples of each kind in C, and the bytes above which there are fewer."""
+
+
+def fitting(known: Mapping[str, NDArray[Any]], flash_bytes: int) -> dict[str, NDArray[Any]]:
+    """As many samples as C takes and as fit a flash; nothing where none fits.
+
+    Args:
+        known: as ``dfedge.bundle.Bundle.known`` gives them: one of each class in turn, so that
+            fewer still are of every class.
+        flash_bytes: that are left.
+    """
+    if not known or not all(len(known[f"{part}.y"]) for part in PARTS):
+        return {}
+    each = known["replay.x"][0].nbytes + 4  # with its row
+    count = min(MOST, MAX_BYTES // each, flash_bytes // (len(PARTS) * each))
+    return {name: values[:count] for name, values in known.items()} if count > 0 else {}
+
+
+def files(known: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """The content of `FILES`, of what `fitting` left; none where there is nothing."""
+    return dict(zip(FILES, (_header(known), _source(known)), strict=True)) if known else {}
+
+
+def _header(known: Mapping[str, NDArray[Any]]) -> str:
+    flash = sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in PARTS)
+    return f"""/* Made by dfedge export: learning that does no harm; see dfedge/care.h.
+ *
+ *     net_reset();
+ *     dfe_care *care = net_care();
+ *     dfe_care_begin(care);
+ *     dfe_learn(care, x, label, scores);
+ *     dfe_care_end(care);    before the state is stored
+ */
+#ifndef NET_KNOWN_H
+#define NET_KNOWN_H
+
+#include "dfedge/care.h"
+#include "net.h"
+
+#define NET_REPLAYED {len(known["replay.y"])}
+#define NET_JUDGING {len(known["judge.y"])}
+#define NET_KNOWN_BYTES {flash} /* of flash */
+
+/* New samples that are judged by, at most 8 between two judgements; 0 spares their RAM. */
+#ifndef NET_RECENT
+#define NET_RECENT 8
+#endif
+
+/* Of RAM, beside NET_STATE_BYTES and NET_ARENA_BYTES. */
+#define NET_CARE_BYTES                                                                  \\
+    (sizeof(dfe_care) + NET_STATE_BYTES + 4 * (NET_CLASSES + NET_LAYERS + NET_RECENT) + \\
+     NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS)
+
+/* Filled in anew for this net, with the memory that it needs; not begun. */
+dfe_care *net_care(void);
+
+#endif
+"""
+
+
+def _source(known: Mapping[str, NDArray[Any]]) -> str:
+    lines = ["/* Made by dfedge export: what the net knows, as data. */", '#include "known.h"', ""]
+    for part in PARTS:
+        for name, kind in (("x", "int8_t"), ("y", "int32_t")):
+            lines += [
+                f"static const {kind} {part}_{name}[] = {{",
+                *numbers(known[f"{part}.{name}"]),
+            ]
+            lines += ["};", ""]
+    return "\n".join([*lines, CARE])
+
+
+CARE = """static dfe_care care;
+static int32_t good[NET_STATE_BYTES / 4];
+static int32_t words[NET_CLASSES + NET_LAYERS];
+#if NET_RECENT
+static int8_t recent_x[NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
+static int32_t recent_y[NET_RECENT];
+#endif
+
+dfe_care *net_care(void) {
+    const dfe_care filled = {
+        .program = net_program(),
+        .state = net_state(),
+        .good = good,
+        .first = net_first(),
+        .replay = {replay_x, replay_y, NET_REPLAYED},
+        .judge = {judge_x, judge_y, NET_JUDGING},
+#if NET_RECENT
+        .recent_x = recent_x,
+        .recent_y = recent_y,
+        .recent_most = NET_RECENT,
+#endif
+        .words = words,
+        .arena = net_arena(),
+        .arena_bytes = NET_ARENA_BYTES,
+    };
+    care = filled;
+    return &care;
+}
+"""

@@ -1,0 +1,74 @@
+/* Learning that does no harm, one sample at a time: the rule of dfedge/device/care.py.
+ *
+ * Samples of what the net knows are learned among the new ones, as many as the caution asks for. After
+ * 4 new samples, then after twice as many each time, up to 64, the state is judged: where too little
+ * of what was known is still recognised, or of what is new, it goes half of the way back to the last
+ * good state, or three quarters, or seven eighths, or all of it, and learning grows more cautious.
+ *
+ * What differs from Python: every sample is a step of its own, known samples are replayed in another
+ * order, and of the new only what was recognised since the last judgement is judged by, not samples
+ * that were held back.  The same rule then, but not the same bytes.
+ *
+ * Beside state and arena it takes
+ *     RAM    state_bytes for the last good state; (classes + layers) words; perhaps recent samples
+ *     flash  the known samples: about 1 byte a value
+ *     time   as many dfe_infer as there are samples to judge by, at each judgement; up to four times
+ *            as many where it takes something back
+ */
+#ifndef DFE_CARE_H
+#define DFE_CARE_H
+
+#include "dfedge.h"
+
+/* x int8 [count, H, W, C], y their rows; may lie in flash. */
+typedef struct {
+    const int8_t *x;
+    const int32_t *y;
+    int32_t count;
+} dfe_samples;
+
+/* All zero but for what the caller sets. */
+typedef struct {
+    const dfe_program *program;
+    void *state; /* what learns; not to be stored before dfe_care_end has judged it */
+    void *good;  /* state_bytes, aligned as the state: the last state that was judged good */
+    /* Where `good` lies in flash: copies the state there after every judgement; a dfe_status.  NULL:
+     * it lies in RAM. */
+    int (*keep)(void *good, const void *state, int32_t bytes);
+    /* The state that was exported: what it recognises is what must stay, however often the power
+     * goes.  NULL, or where classes were added since: what `state` recognises at the beginning. */
+    const void *first;
+    dfe_samples replay, judge; /* to learn among the new ones; never learned, to judge by */
+    int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */
+    int32_t *recent_y;
+    int32_t recent_most;
+    int32_t *words; /* classes + layers of them */
+    void *arena;    /* for dfe_step of one sample; judging uses it too */
+    size_t arena_bytes;
+    int32_t replace; /* what was known may go: nothing is replayed, only the new counts */
+    int32_t no_replay, no_guard;
+
+    /* To be stored beside the state and set again, so that learning goes on as it was: */
+    uint32_t samples;          /* new ones learned */
+    int32_t interval, caution; /* samples to the next judgement; how often something was taken back */
+
+    /* To be read only: since dfe_care_begin how often it judged, and took back a part or all; */
+    int32_t judgements, partly, wholly;
+    int32_t least_known; /* of `judge`, how many must be recognised. */
+    int32_t steps, recognised, recent, stride, begun;
+} dfe_care;
+
+/* Check all that was set, count what is known, and take the state for a good one. */
+int dfe_care_begin(dfe_care *care);
+
+/* Learn one sample; scores int32 [classes] are those before it.  What it refuses it refuses before it
+ * learns, but for a `keep` that fails. */
+int dfe_learn(dfe_care *care, const int8_t *x, int32_t y, int32_t *scores);
+
+/* Judge what was not judged yet, so that the state may be stored; learning may go on. */
+int dfe_care_end(dfe_care *care);
+
+/* Bring all that learning moves half of the way to another state: the mean, halves upward. */
+void dfe_half_way(const dfe_program *program, void *state, const void *good);
+
+#endif

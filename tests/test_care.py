@@ -1,0 +1,193 @@
+"""Learning does no harm: replay, the guard, what is told, what is saved."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from dfedge.bundle import Bundle
+from dfedge.data.dataset import Split
+from dfedge.data.sources import load_split
+from dfedge.device.care import NO_CARE, Care, Keeper, fresh, half_way
+from dfedge.device.evaluate import evaluate
+from dfedge.device.finetune import finetune, steps
+from dfedge.device.known import judging_samples, known_samples
+from dfedge.device.session import Session
+from dfedge.device.store import Job, Record, Saving
+from dfedge.export.write import ExportOptions, export
+from dfedge.learn import kept
+from dfedge.learn.run import Run
+
+
+def digits(bundle: Bundle, name: str, shift: str | None = None) -> Split:
+    manifest = bundle.manifest
+    return load_split("digits", None, manifest.image, manifest.classes, (name,), shift)[1]
+
+
+def job(samples: int, batch: int = 16) -> Job:
+    return Job("digits", "stream", "", 0, batch, samples)
+
+
+def opened(bundle: Bundle, folder: Path, care: Care | None = None) -> Session:
+    return Session.open(bundle, "native", folder, initial=True, care=care)
+
+
+def known(session: Session) -> float:
+    q, rows = judging_samples(session.bundle)
+    return float((session.scores_of_input(q).argmax(1) == rows).mean())
+
+
+def harmful(bundle: Bundle, kind: str) -> Split:
+    """What a device should not believe."""
+    stream = digits(bundle, "stream")
+    match kind:
+        case "wrong labels":
+            return Split(stream.x, (stream.y + 1) % 10)
+        case "blank":
+            return Split(np.zeros_like(stream.x), np.full_like(stream.y, 3))
+        case "saturated":
+            return Split(np.full_like(stream.x, 255), np.full_like(stream.y, 3))
+        case _:
+            return stream.take(np.flatnonzero(stream.y == 5))
+
+
+def test_a_bundle_brings_samples_to_replay_and_others_to_judge_by(
+    bundle: Bundle, run_folder: Path
+) -> None:
+    held = kept.read(run_folder)
+    assert held is not None
+    (q, rows), (judging, labels) = known_samples(bundle), judging_samples(bundle)
+    inputs = {one.tobytes() for one in (held.trained.x >> 1).astype(np.int8)}
+    assert all(one.tobytes() in inputs for one in q)
+    assert not any(one.tobytes() in inputs for one in judging)
+    assert np.bincount(rows, minlength=10).min() >= 20  # of each class as many as there is room for
+    assert len(labels) == len(held.held_out)
+
+
+@pytest.mark.parametrize("kind", ["wrong labels", "blank", "saturated", "one class"])
+def test_what_was_known_stays_whatever_is_taught(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    session = opened(bundle, tmp_path)
+    before = known(session)
+    outcome = finetune(session, harmful(bundle, kind), job(1600))
+    assert known(session) >= before - 0.02
+    assert outcome.judged is not None and outcome.judged.judgements > 3
+    if kind == "wrong labels":
+        careless = opened(bundle, tmp_path / "careless", NO_CARE)
+        finetune(careless, harmful(bundle, kind), job(1600))
+        assert known(careless) < before - 0.3  # the harm that was prevented
+        assert outcome.judged.wholly + outcome.judged.partly > 0
+
+
+def test_one_sample_at_a_time_is_guarded_as_well(bundle: Bundle, tmp_path: Path) -> None:
+    session = opened(bundle, tmp_path)
+    before, wrong = known(session), harmful(bundle, "wrong labels")
+    for image, label in zip(wrong.x[:300], wrong.y[:300], strict=True):
+        session.learn(image, int(label))
+    session.save()
+    assert known(session) >= before - 0.02
+    assert session.record.samples - session.record.replayed == 300
+    assert session.record.replayed >= 100  # one for every three, and more with caution
+
+
+def test_new_data_are_learned_while_what_was_known_stays(bundle: Bundle, tmp_path: Path) -> None:
+    turned = digits(bundle, "test", "rotate:30")
+    session = opened(bundle, tmp_path)
+    first, before = evaluate(session, turned).accuracy, known(session)
+    outcome = finetune(session, digits(bundle, "stream", "rotate:30"), job(3000))
+    assert evaluate(session, turned).accuracy > first + 0.1
+    assert known(session) >= before - 0.02
+    judged = outcome.judged
+    assert judged is not None and judged.new_before is not None and judged.new_after is not None
+    assert judged.new_after > judged.new_before + 0.1
+
+
+def test_replace_lets_go_of_what_was_known_and_learns_more(bundle: Bundle, tmp_path: Path) -> None:
+    turned = digits(bundle, "test", "rotate:90")
+    found = {}
+    for name, care in (("keep", Care()), ("replace", Care(replace=True))):
+        session = opened(bundle, tmp_path / name, care)
+        finetune(session, digits(bundle, "stream", "rotate:90"), job(2000))
+        found[name] = evaluate(session, turned).accuracy, known(session)
+    assert found["replace"][0] > found["keep"][0]
+    assert found["replace"][1] < found["keep"][1] - 0.05
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16])
+@pytest.mark.parametrize(("caution", "part"), [(0, 3 / 4), (1, 1 / 2), (3, 1 / 3), (9, 1 / 4)])
+def test_a_part_of_what_is_presented_is_replayed_and_the_batch_does_not_grow(
+    bundle: Bundle, tmp_path: Path, batch: int, caution: int, part: float
+) -> None:
+    keeper = Keeper(session := opened(bundle, tmp_path), Care())
+    q, y = known_samples(bundle)
+    shown, samples = 0, 0
+    for _ in range(240):
+        session.record = Record("", samples=samples, replayed=samples - shown, caution=caution)
+        new = fresh(batch, session.record)
+        mixed, rows = keeper.mixed(q[:new], y[:new], batch)
+        assert len(mixed) == len(rows) == batch
+        assert np.array_equal(mixed[:new], q[:new])
+        shown, samples = shown + new, samples + batch
+    assert abs(shown - part * samples) < 1
+
+
+@pytest.mark.parametrize("stop", [1, 5, 30, 61])
+def test_a_guarded_run_that_is_stopped_goes_on_to_the_same_bytes(
+    bundle: Bundle, tmp_path: Path, stop: int
+) -> None:
+    stream = harmful(bundle, "wrong labels") if stop % 2 else digits(bundle, "stream", "rotate:90")
+    whole = opened(bundle, tmp_path / "whole")
+    finetune(whole, stream, job(1000), saving=Saving(7))
+    cut = opened(bundle, tmp_path / "cut")
+    for number, _ in enumerate(steps(cut, stream, job(1000), Saving(3))):
+        if number == stop:
+            break
+    again = Session.open(bundle, "native", tmp_path / "cut")
+    finetune(again, stream, job(1000), saving=Saving(5))
+    assert again.digest() == whole.digest()
+    assert again.record == msgspec.structs.replace(whole.record)
+
+
+def test_what_is_saved_was_judged(bundle: Bundle, tmp_path: Path) -> None:
+    session = opened(bundle, tmp_path)
+    before, wrong = known(session), harmful(bundle, "wrong labels")
+    session.learn_batch(wrong.x[:16], wrong.y[:16])  # not judged before four steps
+    session.save()
+    assert known(Session.open(bundle, "native", tmp_path)) >= before - 0.02
+
+
+def test_half_way_is_the_mean_of_what_learning_moves_and_nothing_else() -> None:
+    good = {"l.weight": np.array([-127, 3, 0], np.int8), "phase": np.array(7, np.int32)}
+    now = {"l.weight": np.array([127, -4, 1], np.int8), "phase": np.array(9, np.int32)}
+    found = half_way(good, now)
+    assert found["l.weight"].tolist() == [0, 0, 1] and found["phase"] == 9
+    assert found["l.weight"].dtype == np.int8
+
+
+def test_a_run_that_kept_nothing_is_replayed_and_judged_by_its_golden_batches(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / kept.FILE).unlink()
+    made = export(Run.open(tmp_path / "run"), ExportOptions(("c",)), tmp_path / "bundle")
+    assert made.known() == {}
+    assert len(known_samples(made)[1]) == len(judging_samples(made)[1]) == 128
+    session = opened(made, tmp_path / "state")
+    before = known(session)
+    finetune(session, harmful(made, "wrong labels"), job(800))
+    assert known(session) >= before - 0.02
+
+
+def test_the_command_tells_what_was_won_and_lost(bundle: Bundle, tmp_path: Path, dfedge) -> None:
+    common = ("finetune", bundle.folder, "--data", "digits", "--runtime", "native")
+    told = dfedge(*common, "--shift", "rotate:30", "--state", tmp_path / "a", "--samples", 600)
+    assert told.code == 0
+    assert "new data: " in told.out and "known before: " in told.out
+    plain = dfedge(*common, "--state", tmp_path / "b", "--samples", 64, "--no-guard", "--no-replay")
+    assert plain.code == 0 and "known before" not in plain.out
+    fast = dfedge(*common, "--state", tmp_path / "c", "--samples", 64, "--rate", 0.25, "--json")
+    assert fast.json["judged"]["judgements"] >= 1
+    wrong = dfedge(*common, "--state", tmp_path / "d", "--rate", 0)
+    assert wrong.code == 2 and "--rate" in wrong.err

@@ -1,0 +1,351 @@
+"""The C interface learns without doing harm, by the rule of `dfedge.device.care`."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dfedge.bundle import Bundle
+from dfedge.data.image import to_input
+from dfedge.data.sources import load_split
+from dfedge.device.care import MOST_CAUTION, SHARES, half_way, slowed
+from dfedge.device.known import Known, judging_samples, known_samples
+from dfedge.device.runners import open_runner
+from dfedge.native import build
+from dfedge.native.known import files, fitting
+from dfedge.native.program import TRAIN, Program
+from dfedge.native.table import make_table
+from dfedge.state import MOVED
+from dfedge.verify.random_nets import draw
+
+CI = os.environ.get("DFEDGE_CI") == "1"
+pytestmark = pytest.mark.skipif(
+    build.compiler() is None and not CI, reason="no C compiler; make tools installs one"
+)
+MAIN = Path(__file__).parent / "on_device" / "care.c"
+LABELS = 300
+KEEP = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+
+
+class Samples(ctypes.Structure):
+    """``dfe_samples``."""
+
+    _fields_ = [("x", ctypes.c_void_p), ("y", ctypes.c_void_p), ("count", ctypes.c_int32)]
+
+
+class Fields(ctypes.Structure):
+    """``dfe_care``."""
+
+    _fields_ = [
+        ("program", ctypes.c_void_p), ("state", ctypes.c_void_p), ("good", ctypes.c_void_p),
+        ("keep", KEEP), ("first", ctypes.c_void_p), ("replay", Samples), ("judge", Samples),
+        ("recent_x", ctypes.c_void_p), ("recent_y", ctypes.c_void_p),
+        ("recent_most", ctypes.c_int32), ("words", ctypes.c_void_p), ("arena", ctypes.c_void_p),
+        ("arena_bytes", ctypes.c_size_t), ("replace", ctypes.c_int32),
+        ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
+        ("interval", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
+        ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("least_known", ctypes.c_int32),
+        ("steps", ctypes.c_int32), ("recognised", ctypes.c_int32), ("recent", ctypes.c_int32),
+        ("stride", ctypes.c_int32), ("begun", ctypes.c_int32),
+    ]  # fmt: skip
+
+
+def at(array: NDArray[Any]) -> int:
+    return array.ctypes.data
+
+
+class Learner:
+    """``dfe_care`` over a bundle, with the memory that it needs; begun."""
+
+    def __init__(self, bundle: Bundle, replayed: Known | None = None, **given: Any) -> None:
+        self.program: Program = open_runner(bundle, "native").program  # type: ignore[attr-defined]
+        self.library, self.table = self.program.library, self.program.table.words
+        self.samples = {
+            name: (np.ascontiguousarray(x), y.astype(np.int32))
+            for name, (x, y) in (
+                ("replay", replayed or known_samples(bundle)), ("judge", judging_samples(bundle)),
+            )
+        }  # fmt: skip
+        plan = self.program.plan
+        self.first = self.program.state.copy()
+        self.good = np.zeros_like(self.first)
+        self.words = np.zeros(plan.classes + len(plan.layers), np.int32)
+        self.recent = np.zeros((8, *plan.input_shape), np.int8), np.zeros(8, np.int32)
+        self.arena = np.zeros(self.program.arena_bytes(TRAIN, 1), np.uint8)
+        self.care = Fields(
+            program=at(self.table), state=at(self.program.state), good=at(self.good),
+            recent_x=at(self.recent[0]), recent_y=at(self.recent[1]), recent_most=8,
+            words=at(self.words), arena=at(self.arena), arena_bytes=self.arena.nbytes,
+        )  # fmt: skip
+        for name, (x, y) in self.samples.items():
+            setattr(self.care, name, Samples(at(x), at(y), len(y)))
+        for name, value in given.items():
+            setattr(self.care, name, value)
+        self.scores = np.zeros(plan.classes, np.int32)
+
+    def begin(self) -> int:
+        return self.library.dfe_care_begin(ctypes.byref(self.care))
+
+    def learn(self, x: NDArray[np.int8], y: int) -> int:
+        x = np.ascontiguousarray(x)
+        return self.library.dfe_learn(ctypes.byref(self.care), at(x), int(y), at(self.scores))
+
+    def end(self) -> int:
+        return self.library.dfe_care_end(ctypes.byref(self.care))
+
+    def known(self) -> int:
+        x, y = self.samples["judge"]
+        return int((self.program.infer(x).argmax(1) == y).sum())
+
+
+def learner(bundle: Bundle, **given: Any) -> Learner:
+    made = Learner(bundle, **given)
+    assert made.begin() == 0
+    return made
+
+
+def stream(bundle: Bundle, count: int = LABELS, moved: int = 0) -> tuple[NDArray[Any], ...]:
+    m = bundle.manifest
+    found = load_split("digits", None, m.image, m.classes, ("stream",), None)[1]
+    return to_input(found.x[:count]), (found.y[:count] + moved) % 10
+
+
+def taught(made: Learner, x: NDArray[Any], y: NDArray[Any]) -> Learner:
+    for one, label in zip(x, y, strict=True):
+        assert made.learn(one, label) == 0
+    assert made.end() == 0
+    return made
+
+
+def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:
+    made = learner(bundle)
+    before = made.known()
+    assert made.care.least_known == before - made.care.judge.count // 50
+    taught(made, *stream(bundle))
+    assert made.known() >= made.care.least_known
+    assert made.care.samples == LABELS
+    assert made.care.judgements >= 7  # after 4, 12, 28, 60, 124, 188, 252
+    assert not np.array_equal(made.program.state, made.first)
+    assert np.array_equal(made.program.state, made.good)
+
+
+def test_wrong_labels_take_nothing_of_what_was_known_but_would_without_care(
+    bundle: Bundle,
+) -> None:
+    made = taught(learner(bundle), *stream(bundle, moved=1))
+    count = made.care.judge.count
+    assert made.known() >= made.care.least_known
+    assert made.care.partly + made.care.wholly >= made.care.caution == MOST_CAUTION
+    careless = learner(bundle, no_guard=1, no_replay=1)
+    before = careless.known()
+    taught(careless, *stream(bundle, moved=1))
+    assert careless.known() < before - count // 4
+    assert careless.care.judgements == 0
+
+
+def test_without_care_it_is_dfe_step(bundle: Bundle) -> None:
+    x, y = stream(bundle, 100)
+    made = taught(learner(bundle, no_guard=1, no_replay=1), x, y)
+    plain = open_runner(bundle, "native")
+    for one, label in zip(x, y, strict=True):
+        plain.train(one[None], np.array([label], np.int32))
+    assert np.array_equal(made.program.state, plain.program.state)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("caution", range(len(SHARES)))
+def test_replays_as_many_as_the_caution_asks_for_and_each_once_a_pass(
+    bundle: Bundle, caution: int
+) -> None:
+    x, y = stream(bundle, 24)
+    known = [values[:7] for values in known_samples(bundle)]
+    made = taught(learner(bundle, replayed=tuple(known), no_guard=1, caution=caution), x, y)
+    assert sorted(i * made.care.stride % 7 for i in range(7)) == list(range(7))
+    plain, (new, old) = open_runner(bundle, "native"), SHARES[caution]
+    for seen, (one, label) in enumerate(zip(x, y, strict=True)):
+        plain.train(one[None], np.array([label], np.int32))
+        for i in range(seen * old // new, (seen + 1) * old // new):
+            k = i * made.care.stride % 7
+            plain.train(known[0][k : k + 1], known[1][k : k + 1].astype(np.int32))
+    assert np.array_equal(made.program.state, plain.program.state)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 64, 97, 256])
+def test_order_of_replay_takes_every_sample(bundle: Bundle, count: int) -> None:
+    x, y = known_samples(bundle)
+    made = learner(bundle, replayed=(x[np.arange(count) % len(x)], y[np.arange(count) % len(y)]))
+    assert len({i * made.care.stride % count for i in range(count)}) == count
+
+
+def test_half_way_is_that_of_python(bundle: Bundle) -> None:
+    made = learner(bundle, no_guard=1, no_replay=1)
+    good = made.program.read()
+    taught(made, *stream(bundle, 60, moved=1))
+    now = made.program.read()
+    wanted = half_way(good, now)
+    made.library.dfe_half_way(at(made.table), at(made.program.state), at(made.first))
+    assert np.array_equal(made.program.state, made.program.block(wanted))
+    assert not np.array_equal(made.program.state, made.first)
+    assert not np.array_equal(made.program.state, made.program.block(now))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_half_way_of_any_net_is_that_of_python(seed: int) -> None:
+    """Residual and depthwise layers, both forms, frozen layers."""
+    drawn, rng = draw(seed), np.random.default_rng(seed)
+    good = {name: value.numpy() for name, value in drawn.state.items()}
+    now = {
+        name: rng.integers(0, 127, value.shape, np.int32).astype(value.dtype)
+        if name.endswith(MOVED) else value
+        for name, value in good.items()
+    }  # fmt: skip
+    program = Program(drawn.plan, make_table(drawn.plan, good))
+    state, other, table = program.block(now), program.block(good), program.table.words
+    program.library.dfe_half_way(at(table), at(state), at(other))
+    assert np.array_equal(state, program.block(dict(half_way(good, now))))
+    assert not np.array_equal(state, program.block(now))
+
+
+def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
+    bundle: Bundle,
+) -> None:
+    made = learner(bundle, caution=3)
+    made.care.least_known = made.care.judge.count + 1  # what no state reaches
+    x, y = stream(bundle, 5)
+    taught(made, x[:4], y[:4])
+    assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
+    assert (made.care.caution, made.care.interval) == (4, 4)
+    wanted = made.program.block(slowed(made.program.read(made.first), 1))
+    assert np.array_equal(made.program.state, wanted)
+    assert np.array_equal(made.good, wanted)
+
+
+def test_what_is_new_and_was_recognised_is_judged_by(bundle: Bundle) -> None:
+    """Alone, where the old may go."""
+    made = learner(bundle, replace=1, interval=64)
+    assert made.care.least_known == 0
+    x, y = stream(bundle)
+    right = made.program.infer(x).argmax(1) == y
+    taught(made, x[right][:40], y[right][:40])
+    assert made.care.recent == 0  # judged, and forgotten
+    assert made.care.wholly == made.care.partly == 0
+    for i in range(40):
+        made.learn(x[right][i], y[right][i])
+    assert made.care.recent >= 4
+    made.program.state[:] = made.program.block(blank(made.program))
+    made.learn(np.zeros_like(x[0]), 0)
+    made.end()
+    assert made.care.partly + made.care.wholly == 1
+
+
+def blank(program: Program) -> dict[str, NDArray[Any]]:
+    """A state that tells nothing apart."""
+    return {
+        name: np.zeros_like(value) if name.endswith((".weight", ".bias", ".anchors")) else value
+        for name, value in program.read().items()
+    }
+
+
+def test_a_learner_that_begins_again_measures_by_the_state_that_was_exported(
+    bundle: Bundle,
+) -> None:
+    made = learner(bundle, no_guard=1, no_replay=1)
+    before = made.known()
+    taught(made, *stream(bundle, moved=1))
+    assert made.known() < before - 20
+    made.care.no_guard = 0
+    made.care.first = at(made.first)
+    assert made.begin() == 0
+    assert made.care.least_known == before - made.care.judge.count // 50
+    live = made.program.table.tensors["live"].offset
+    made.program.state[live] = 0  # a class was retired: it cannot be kept
+    assert made.begin() == 0
+    assert made.care.least_known == 0
+
+
+def test_a_good_state_in_flash_is_kept_by_the_caller(bundle: Bundle) -> None:
+    kept: list[bytes] = []
+
+    @KEEP
+    def keep(good: int, state: int, size: int) -> int:
+        kept.append(ctypes.string_at(state, size))
+        ctypes.memmove(good, state, size)
+        return 0
+
+    made = learner(bundle, keep=keep)
+    taught(made, *stream(bundle, 12))
+    assert len(kept) == 3  # at the beginning, after 4, after 8 more
+    assert kept[0] == made.first.tobytes()
+    assert kept[-1] == made.program.state.tobytes()
+    made.care.keep = KEEP(lambda *_: 8)
+    assert made.begin() == 8
+    assert made.learn(stream(bundle, 1)[0][0], 0) == 9  # not begun
+
+
+def test_what_cannot_be_used_is_refused_before_anything_changes(bundle: Bundle) -> None:
+    x, _ = stream(bundle, 1)
+    made = Learner(bundle)
+    assert made.learn(x[0], 0) == 9
+    assert made.end() == 9
+    for field, value, status in (
+        ("good", None, 10), ("words", None, 10), ("arena_bytes", 8, 4),
+        ("good", at(made.good) + 1, 5),
+    ):  # fmt: skip
+        assert Learner(bundle, **{field: value}).begin() == status, field
+    wrong = known_samples(bundle)
+    assert Learner(bundle, replayed=(wrong[0], wrong[1] + 5)).begin() == 7
+    assert Learner(bundle, replayed=(-1 - wrong[0], wrong[1])).begin() == 6
+    assert made.begin() == 0
+    assert made.learn(x[0], 10) == 7
+    assert made.learn(-1 - x[0], 0) == 6
+    assert np.array_equal(made.program.state, made.first)
+    assert made.care.samples == 0
+
+
+def test_known_samples_in_c_are_as_many_as_fit() -> None:
+    known = {
+        f"{part}.{name}": values
+        for part in ("replay", "judge")
+        for name, values in (("x", np.ones((100, 4, 4, 1), np.int8)), ("y", np.arange(100)))
+    }
+    assert {len(values) for values in fitting(known, 1 << 20).values()} == {64}
+    assert {len(values) for values in fitting(known, 400).values()} == {10}
+    assert fitting(known, 39) == fitting({}, 1 << 20) == {}
+    assert fitting({**known, "judge.y": np.arange(0)}, 1 << 20) == {}
+    text = files(fitting(known, 400))
+    assert "#define NET_REPLAYED 10" in text["known.h"]
+    assert "#define NET_KNOWN_BYTES 400 " in text["known.h"]
+    assert files({}) == {}
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None and not CI, reason="no cmake")
+def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> None:
+    """As a device would: known.h alone, wrong labels, the same state as here."""
+    x, y = stream(bundle, moved=1)
+    lines = [f"#define COUNT {len(x)}", f"#define IMAGE_BYTES {x[0].size}"]
+    for name, kind, values in (("x", "int8_t", x), ("y", "int32_t", y)):
+        lines.append(f"static const {kind} {name}[] = {{{','.join(map(str, values.ravel()))}}};")
+    (tmp_path / "data.h").write_text("#include <stdint.h>\n" + "\n".join(lines) + "\n")
+    made = tmp_path / "build"
+    command = ["cmake", "-S", bundle.folder / "c", "-B", made, f"-DNET_MAIN={MAIN}",
+               f"-DCMAKE_C_FLAGS=-Wall -Werror -I{tmp_path}"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", made, "--target", "app"], check=True, capture_output=True)
+    done = subprocess.run([made / "app"], check=True, capture_output=True, text=True)
+    found = dict(re.findall(r"^(\w+) (\S+)$", done.stdout, re.MULTILINE))
+    assert int(found["known"]) >= int(found["least"]) > 0
+    assert int(found["taken_back"]) > 0
+    known = bundle.known()
+    here = Learner(bundle)
+    for name in ("replay", "judge"):
+        here.samples[name] = part = known[f"{name}.x"][:64], known[f"{name}.y"][:64]
+        setattr(here.care, name, Samples(at(part[0]), at(part[1]), 64))
+    assert here.begin() == 0
+    taught(here, x, y)
+    assert bytes.fromhex(found["state"]) == here.program.state.tobytes()

@@ -1,0 +1,160 @@
+"""The trial of learning at export: what it chooses, records and says."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfedge.bundle import Bundle
+from dfedge.data.change import changed, is_picture
+from dfedge.export import learning
+from dfedge.export.learning import Candidate, Found, trial
+from dfedge.export.options import ExportOptions
+from dfedge.export.write import export, lowered
+from dfedge.learn import kept
+from dfedge.learn.run import Run
+from dfedge.plan import MAX_UPDATE_SHIFT
+
+
+def found(own: list[float], moved: list[float]) -> Found:
+    return Found(Candidate(0, 0), own, moved)
+
+
+@pytest.mark.parametrize(
+    ("own", "moved", "passes"),
+    [
+        ([0.9, 0.9, 0.9, 0.9], [0.5, 0.6, 0.7, 0.7], True),
+        ([0.9, 0.9, 0.9, 0.88], [0.5, 0.6, 0.7, 0.9], False),  # lost at the end
+        ([0.9, 0.8, 0.9, 0.9], [0.5, 0.6, 0.7, 0.9], False),  # lost on the way
+        ([0.9, 0.9, 0.9, 0.9], [0.5, 0.6, 0.5, 0.48], False),  # the change was made worse
+    ],
+)
+def test_a_rate_passes_that_did_no_harm(own: list[float], moved: list[float], passes: bool) -> None:
+    assert found(own, moved).passes is passes
+
+
+def test_a_single_sample_of_a_small_set_is_no_harm() -> None:
+    few = Found(Candidate(0, 0), [1.0, 0.975], [0.5, 0.5], 40)
+    assert few.passes
+    assert not Found(Candidate(0, 0), [1.0, 0.95], [0.5, 0.5], 40).passes
+
+
+def forced(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path, harmless: object
+) -> tuple[object, object, object]:
+    """The trial of a net of which only candidates that are ``harmless`` do no harm."""
+    run = Run.open(run_folder)
+    plan, state = lowered(run)
+    samples = kept.read(run_folder)
+    assert samples is not None
+
+    def judged(self: object, candidate: Candidate) -> Found:
+        good = harmless(candidate)  # type: ignore[operator]
+        return Found(candidate, [0.9, 0.9, 0.9, 0.9 if good else 0.2], [0.5, 0.6, 0.7, 0.7])
+
+    monkeypatch.setattr(learning.Trial, "found", judged)
+    return trial(plan, state, samples, {})
+
+
+def test_the_fastest_rate_that_does_no_harm_is_taken(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    first = lowered(Run.open(run_folder))[1]
+    _, state, record = forced(monkeypatch, run_folder, lambda c: c.slower >= 2)
+    assert (record.learns, record.slower, record.frozen) == ("all", 2, 0)
+    assert torch.equal(state["weight_shift"], first["weight_shift"] + 2)
+    assert torch.equal(state["anchor_shift"], first["anchor_shift"] + 2)
+
+
+def test_lower_layers_are_frozen_one_by_one_where_no_rate_passes(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    plan, _, record = forced(monkeypatch, run_folder, lambda c: c.cut == 2)
+    assert (record.learns, record.frozen, plan.cut) == ("upper", 2, 2)
+
+
+def test_anchors_alone_learn_where_weights_always_harm(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    _, state, record = forced(monkeypatch, run_folder, lambda c: not c.weights)
+    assert record.learns == "anchors"
+    assert (state["weight_shift"] == MAX_UPDATE_SHIFT).all()
+    assert (state["anchor_shift"] < MAX_UPDATE_SHIFT).all()
+
+
+def test_nothing_learns_where_even_anchors_harm(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    _, state, record = forced(monkeypatch, run_folder, lambda c: False)
+    assert record.learns == "nothing"
+    for name in ("weight_shift", "anchor_shift"):
+        assert (state[name] == MAX_UPDATE_SHIFT).all()
+
+
+def test_the_trial_is_recorded_and_the_usual_error_is_that_of_held_out_samples(
+    bundle: Bundle, run_folder: Path
+) -> None:
+    record, samples = bundle.manifest.learning, kept.read(run_folder)
+    assert samples is not None
+    assert record.tried and record.learns == "all"
+    assert [look.presented for look in record.curve] == [0, 64, 256, 512]
+    assert record.held_out == len(samples.held_out)
+    wrong = round((1 - record.curve[0].own) * 65536)
+    assert bundle.manifest.plan.usual_error == wrong
+    assert int(bundle.initial_state()["error"]) == wrong
+    assert record.curve[-1].changed > record.curve[0].changed  # it learns something
+
+
+def test_both_engines_of_the_trial_find_the_same(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    run, samples = Run.open(run_folder), kept.read(run_folder)
+    assert samples is not None
+    plan, state = lowered(run)
+    monkeypatch.setattr(learning, "RATES", (0,))
+    monkeypatch.setattr(learning, "PRESENTED", 64)
+    monkeypatch.setattr(learning, "LOOKS", (4,))
+    records = [trial(plan, state, samples, {})[2]]
+    monkeypatch.setattr(learning, "compiler", lambda: None)
+    records.append(trial(plan, state, samples, {})[2])
+    assert records[0] == records[1]
+
+
+def test_a_run_without_samples_begins_with_anchors_alone_unless_data_are_given(
+    run_folder: Path, tmp_path: Path, dfedge
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / kept.FILE).unlink()
+    command = ("export", tmp_path / "run", "--format", "c", "--out")
+    plain = dfedge(*command, tmp_path / "a")
+    assert "learning: not tried, anchors alone learn" in plain.out
+    made = Bundle.open(tmp_path / "a")
+    assert not made.manifest.learning.tried and made.manifest.learning.learns == "anchors"
+    assert (made.initial_state()["weight_shift"] == MAX_UPDATE_SHIFT).all()
+    given = dfedge(*command, tmp_path / "b", "--data", "digits")
+    assert "learning: own data " in given.out and "all layers learn" in given.out
+    known_better = dfedge(*command, tmp_path / "c", "--no-trial", "--json")
+    assert known_better.json["learning"]["learns"] == "all"
+
+
+def test_a_net_of_random_weights_learns_with_all_its_layers(tmp_path: Path) -> None:
+    from dfedge.learn.train import TrainOptions, train
+
+    run = train(TrainOptions(qat=True, settings={"epochs": 0, "qat_epochs": 1}), tmp_path / "run")
+    made = export(run, ExportOptions(("c",)), tmp_path / "bundle")
+    assert made.manifest.learning.learns == "all"
+    assert made.manifest.plan.usual_error == 0
+
+
+def test_what_is_changed_is_a_picture_or_a_signal() -> None:
+    assert is_picture((28, 28, 1)) and is_picture((32, 24, 3))
+    assert not any(is_picture(shape) for shape in ((128, 6, 1), (1, 13, 1), (4, 4, 1)))
+    x = np.random.default_rng(0).integers(60, 180, (50, 128, 6, 1)).astype(np.uint8)
+    moved, how = changed(x, x)
+    assert how.startswith("gain and offset")
+    apart = np.abs(moved.mean((0, 1)) - x.mean((0, 1))) / x.std((0, 1))
+    assert np.allclose(apart, 0.25, atol=0.03)
+    picture = np.full((4, 16, 16, 1), 200, np.uint8)
+    assert changed(picture, picture)[0].mean() < 160
