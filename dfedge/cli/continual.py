@@ -47,8 +47,7 @@ def run(
     batch: Annotated[int | None, typer.Option(min=1, help="New samples of a step.")] = None,
     passes: Annotated[int | None, typer.Option(min=1, help="Over each experience.")] = None,
     guard: Annotated[
-        int | None,
-        typer.Option(min=0, help="Samples held back to judge learning by; 0: none."),
+        int | None, typer.Option(min=0, help="Samples held back to judge learning by; 0: none.")
     ] = None,
     gate: Annotated[
         bool | None, typer.Option(help="Learn only where the net's margin is violated.")

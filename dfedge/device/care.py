@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
 from dfedge.device.known import Known, judging_samples, known_samples
-from dfedge.device.store import Record, Stored
-from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.device.rates import slowed
+from dfedge.device.store import FIRST, Record, Stored
 from dfedge.state import MOVED, State
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 Inputs = NDArray[np.int8]
 
-FIRST, LAST = 4, 64
-"""Steps between two judgements, at first and at most."""
+LAST = 64
+"""Steps between two judgements at most; `FIRST` at first."""
 KNOWN_LOST, NEW_LOST, STILL_LOST = 50, 32, 4
 """One in so many samples may be lost: of what was known, of what is new, of what was recognised."""
 HELD_BACK, MOST_HELD_BACK = 8, 64
@@ -56,7 +56,6 @@ SHARES = ((3, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 3))
 """New and replayed samples of a batch, by caution."""
 SLOWER = 4
 """Steps of caution after which rates are halved."""
-SHIFTS = ("weight_shift", "anchor_shift")
 
 
 @dataclass(frozen=True)
@@ -256,16 +255,6 @@ def half_way(good: State, now: State) -> State:
             total = good[name].astype(np.int32) + value
             found[name] = ((total + 1) >> 1).astype(value.dtype)
     return found
-
-
-def slowed(state: State, more: int) -> State:
-    """A state whose rates are halved so many times more."""
-    moved = {
-        name: (state[name] + more).clip(0, MAX_UPDATE_SHIFT).astype(np.int32)
-        for name in SHIFTS
-        if name in state
-    }
-    return {**state, **moved}
 
 
 def fresh(size: int, record: Record) -> int:

@@ -2,26 +2,37 @@
 error (`dfedge.lower.pace`).  One more in a shift is half the rate.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from dfedge.device.session import Session
 from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.state import State
 
-OFFSET = ("weight_shift", "anchor_shift")
+if TYPE_CHECKING:
+    from dfedge.device.session import Session
+
+SHIFTS = ("weight_shift", "anchor_shift")
 
 
-def set_rates(session: Session, pace: int | None = None, offset: int = 0) -> None:
+def slowed(state: State, more: int) -> State:
+    """A state whose weights' and anchors' rates are halved so many times more."""
+    moved = {
+        name: (state[name] + more).clip(0, MAX_UPDATE_SHIFT).astype(np.int32)
+        for name in SHIFTS
+        if name in state
+    }
+    return {**state, **moved}
+
+
+def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> None:
     """Write the session's rates into its state.
 
     Args:
         pace: in the place of the session's own; 0 keeps the rates constant.
         offset: added to the weights' and the anchors' shifts.
     """
-    state = session.runner.get_state() | session.rates
-    for name in OFFSET:
-        if name in state:
-            moved = (state[name] + offset).clip(0, MAX_UPDATE_SHIFT)
-            state[name] = moved.astype(np.int32)
+    state = slowed(session.runner.get_state() | session.rates, offset)
     if pace is not None:
-        state["pace"] = np.array(pace, np.int32)
+        state = {**state, "pace": np.array(pace, np.int32)}
     session.runner.set_state(state)

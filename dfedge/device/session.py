@@ -222,7 +222,7 @@ class Session:
 
     def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
         mixed, rows = self.keeper.mixed(q, labels, presented)
-        lesson = self._taught("train", mixed, rows.astype(np.int32), len(q))
+        lesson = self._learn("train", mixed, rows.astype(np.int32), len(q))
         self.keeper.after_step(q, labels, lesson.scores)
         return lesson
 
@@ -248,13 +248,15 @@ class Session:
         kind = "train_from" if self.bundle.manifest.plan.frozen else "train"
         return self._learn(kind, z, self._labels(y, len(z)))
 
-    def _learn(self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32]) -> Lesson:
-        return self._taught(kind, given, labels, len(given))
-
-    def _taught(
-        self, kind: str, given: NDArray[np.int8], labels: NDArray[np.int32], new: int
+    def _learn(
+        self,
+        kind: str,
+        given: NDArray[np.int8],
+        labels: NDArray[np.int32],
+        new: int | None = None,
     ) -> Lesson:
-        """Learn; the first ``new`` are told of, the others are replayed."""
+        """Learn; the first ``new`` are told of, the others are replayed; None: all are new."""
+        new = len(given) if new is None else new
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
         steps, call = 0, getattr(self.runner, kind)
         for part in self._parts(kind, len(given)):

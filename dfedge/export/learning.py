@@ -12,7 +12,7 @@ export says so.
 Replay and guard, which a device has beside the rate, have no part in it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from dfedge.bundle import Learning, Look, Part
 from dfedge.data.change import changed
 from dfedge.data.dataset import Labels
 from dfedge.data.image import to_input
+from dfedge.export.formats import Progress
 from dfedge.int8.bounds import fan_in
 from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.kept import Kept
@@ -50,8 +51,6 @@ MIN_HELD_OUT = 16
 """Samples below which nothing can be judged."""
 
 Inputs = NDArray[np.int8]
-Arrays = dict[str, NDArray[np.generic]]
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -145,36 +144,55 @@ class Found:
         return sum(self.changed[-2:]) / 2 - self.changed[0]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Samples to learn, samples to judge by, and the fraction of these recognised before."""
+
+    samples: Samples
+    exam: Samples
+    before: float
+
+
 class Trial:
-    """The samples of a trial, as the first layer receives them."""
+    """What is learned and what judges, as the first layer receives it.
+
+    Attributes:
+        plan, first: with the usual error that the held-out samples show.
+        own, changed: lessons.
+        change: in words.
+    """
 
     def __init__(self, plan: Plan, state: State, kept: Kept, constants: Constants) -> None:
-        self.plan, self.first = plan, state
-        made = [(split.x, split.y) for split in (kept.trained, kept.held_out)]
-        like = kept.trained.x
+        like, untaught = kept.trained.x, Learner(plan, state)
         self.change = changed(like[:1], like)[1]
-        made += [(changed(x, like, seed)[0], y) for seed, (x, y) in enumerate(made)]
-        self.train, self.held_out, self.train_changed, self.held_out_changed = (
-            Samples(seen(plan, constants, x), y) for x, y in made
-        )
+
+        def lesson(*parts: NDArray[np.uint8]) -> Lesson:
+            learned, exam = (
+                Samples(seen(plan, constants, x), split.y)
+                for x, split in zip(parts, (kept.trained, kept.held_out), strict=True)
+            )
+            return Lesson(learned, exam, untaught.accuracy(exam))
+
+        self.own = lesson(kept.trained.x, kept.held_out.x)
+        self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
+        self.plan = replace(plan, usual_error=round((1 - self.own.before) * (1 << 16)))
+        error = torch.tensor(self.plan.usual_error, dtype=torch.int32)
+        self.first = state | {"error": error}
 
     def found(self, candidate: Candidate) -> Found:
         """Learn both kinds of data at a candidate's rates."""
-        plan = replace(self.plan, cut=candidate.cut)
-        looks = []
-        for lesson, exam in (
-            (self.train, self.held_out),
-            (self.train_changed, self.held_out_changed),
-        ):
-            learner = Learner(plan, candidate.state(self.first))
-            seen = [learner.accuracy(exam)]
-            for number in range(PRESENTED // BATCH):
-                at = np.arange(number * BATCH, (number + 1) * BATCH) % len(lesson.y)
-                learner.learn(lesson.x[at], lesson.y[at])
-                if number + 1 in LOOKS:
-                    seen.append(learner.accuracy(exam))
-            looks.append(seen)
-        return Found(candidate, looks[0], looks[1], len(self.held_out.y))
+        own, changed = (self._looks(candidate, lesson) for lesson in (self.own, self.changed))
+        return Found(candidate, own, changed, len(self.own.exam.y))
+
+    def _looks(self, candidate: Candidate, lesson: Lesson) -> list[float]:
+        learner = Learner(replace(self.plan, cut=candidate.cut), candidate.state(self.first))
+        looks, samples = [lesson.before], lesson.samples
+        for number in range(PRESENTED // BATCH):
+            at = np.arange(number * BATCH, (number + 1) * BATCH) % len(samples.y)
+            learner.learn(samples.x[at], samples.y[at])
+            if number + 1 in LOOKS:
+                looks.append(learner.accuracy(lesson.exam))
+        return looks
 
 
 def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
@@ -207,7 +225,7 @@ def affordable(plan: Plan) -> int:
 
 
 def trial(
-    plan: Plan, state: State, kept: Kept, constants: Constants, watch: Watch = lambda *_: None
+    plan: Plan, state: State, kept: Kept, constants: Constants, watch: Progress = lambda *_: None
 ) -> tuple[Plan, State, Learning]:
     """Try, choose, and lay down what was found.
 
@@ -215,10 +233,7 @@ def trial(
         The plan and the first state with what was chosen, and the record for the manifest.
     """
     lesson = Trial(plan, state, kept, constants)
-    wrong = 1 - Learner(plan, state).accuracy(lesson.held_out)
-    plan = replace(plan, usual_error=round(wrong * (1 << 16)))
-    state = state | {"error": torch.tensor(plan.usual_error, dtype=torch.int32)}
-    lesson.plan, lesson.first = plan, state
+    plan, state = lesson.plan, lesson.first
     tried: list[Found] = []
     for group in rounds(plan):
         for candidate in group:
@@ -264,7 +279,7 @@ def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found])
         frozen=chosen.candidate.cut if chosen else len(plan.layers),
         slower=chosen.candidate.slower if chosen else 0,
         change=lesson.change,
-        held_out=len(lesson.held_out.y),
+        held_out=len(lesson.own.exam.y),
         curve=curve,
     )
 

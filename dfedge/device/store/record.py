@@ -2,6 +2,9 @@
 
 import msgspec
 
+FIRST = 4
+"""Steps after which a guard judges first."""
+
 
 class Job(msgspec.Struct, frozen=True):
     """A fine-tuning run and how far it came: repeated after a crash, the same job goes on.
@@ -51,5 +54,5 @@ class Record(msgspec.Struct, frozen=True):
     steps: int = 0
     added: tuple[str, ...] = ()
     replayed: int = 0
-    interval: int = 4
+    interval: int = FIRST
     caution: int = 0
