@@ -1,23 +1,30 @@
 """Learning that does no harm: what was known is replayed among what is new, and a guard judges.
 
-**Replay.**  A part of what is presented are samples of the bundle's own (`dfedge.device.known`), in
-an order that is a function of how much was replayed before: one for every three new ones, and as
-many as new ones or more once the guard had to take something back.  A replayed sample counts as a
+**Replay.**  For every new sample one of the bundle's own (`dfedge.device.known`) is learned, in an
+order that is a function of how much was replayed before.  A replayed sample counts as a
 presentation; a batch does not grow.
 
-**Guard.**  After 4 steps, then after twice as many each time, up to 64, the state is judged:
+**Guard.**  Learning goes by periods: of 512 presentations at first, then of 1,024, then of 2,048,
+but of 32 steps at least, and the last period of a job takes what would be left over.  Rates are
+halved where a half of the period is over, again at three quarters, and again at seven eighths; a
+period that has lost 1 in 10 more of what was known by its half than it may lose is over then.  At
+its end the state is judged:
 
     known   of the samples that the bundle brings to be judged by, those that its own first state
             recognised and the state now does not, less those the other way round, are at most
-            2 in 100
+            1 in 100
     new     of samples of the new data that are not learned, at most 1 in 32 fewer are recognised
-            than by the last good state; and of those that were recognised since then as they came
-            (every eighth, at most 64) three in four still are
+            than by the last good state; where all are learned, of every eighth of the period (at
+            most 64)
 
-Where all hold the state becomes the good one.  Else it goes half of the way back to the good one,
-or three quarters, or seven eighths, as far as is needed for all to hold, or all of the way; the
-next judgement is after 4 steps again, and learning grows more cautious: more is replayed, and rates
-are halved.  So what is new is learned as far as what was known can stay.
+Where all hold the state becomes the good one.  Else it goes back towards the good one, until all
+hold: three quarters, a half, a quarter or an eighth of what the period changed is kept, or nothing;
+after nothing, rates are halved until a whole period is kept.  So what is new is learned as far as
+what was known can stay.
+
+A period is long because a net that begins to learn something new loses some of what it knew, which
+replay then brings back; a guard that judges early takes back what would have become good, and keeps
+by never learning (examples/experiments/harm_guard.py).
 
 With ``replace`` the old may go: nothing is replayed, and only the new counts.
 
@@ -35,8 +42,8 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
 from dfedge.device.known import Known, judging_samples, known_samples
-from dfedge.device.rates import slowed
-from dfedge.device.store import FIRST, Record, Stored
+from dfedge.device.rates import SHIFTS, slowed
+from dfedge.device.store import Record, Stored
 from dfedge.state import MOVED, State
 
 if TYPE_CHECKING:
@@ -44,18 +51,21 @@ if TYPE_CHECKING:
 
 Inputs = NDArray[np.int8]
 
-LAST = 64
-"""Steps between two judgements at most; `FIRST` at first."""
-KNOWN_LOST, NEW_LOST, STILL_LOST = 50, 32, 4
-"""One in so many samples may be lost: of what was known, of what is new, of what was recognised."""
+SHORTEST, SHORTEST_STEPS = 512, 32
+"""Of the first period: presentations, and steps, whichever is longer."""
+DOUBLINGS = 2
+"""How often a period that is kept whole makes the next one twice as long."""
+HALVINGS = 3
+"""How often rates are halved in a period."""
+KNOWN_LOST, NEW_LOST = 100, 32
+"""One in so many samples may be lost: of what was known, of what is new."""
+HALF_WAY_LOST = 10
+"""The same, beyond that, of what was known in the middle of a period."""
 HELD_BACK, MOST_HELD_BACK = 8, 64
 """One in so many new samples judges, up to so many."""
-HALVINGS = 3
-MOST_CAUTION = 16
-SHARES = ((3, 1), (1, 1), (1, 1), (1, 2), (1, 2), (1, 3))
-"""New and replayed samples of a batch, by caution."""
-SLOWER = 4
-"""Steps of caution after which rates are halved."""
+WAYS = ((3, 4), (2, 3), (1, 2), (1, 2))
+"""Parts of what is left of a period's change that are kept, one after the other."""
+MOST_CAUTION = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,9 @@ class Keeper:
     """Care of one session.
 
     Attributes:
-        good: the last state that was found good, with its record.
+        good: the last state that was found good, with its record; its rates are those of the next
+            period's beginning.
+        left: presentations that are left of a job; 0: nobody knows.
         judgements, partly, wholly: how often it judged, and took back a part or all.
     """
 
@@ -113,7 +125,7 @@ class Keeper:
         self.replayed: Known = known_samples(session.bundle)
         self.judging: Known = judging_samples(session.bundle)
         self.judgements = self.partly = self.wholly = 0
-        self.steps = self.recognised = 0
+        self.left = self.length = self.presented = self.halvings = self.taught = 0
         self.recent: list[tuple[Inputs, int]] = []
         self.least_known = self._least_known()
         self.known_before = self._count(self.judging)
@@ -121,9 +133,14 @@ class Keeper:
         self.new_before = self.new_good = 0
         self.good = self._stored()
 
-    def watch(self, new: Known | None) -> None:
-        """From now on the new is judged by these samples, which are not learned."""
-        self.new = new
+    def watch(self, new: Known | None, left: int = 0) -> None:
+        """A job begins.
+
+        Args:
+            new: samples that are not learned, to judge the new by.
+            left: presentations of the job.
+        """
+        self.new, self.left = new, left
         self.new_before = self.new_good = self._count(new) if new is not None else 0
         self.good = self._stored()
 
@@ -131,42 +148,62 @@ class Keeper:
         """New samples, then those that are replayed with them.
 
         Args:
-            presented: how many there shall be; 0: as many as are due after all that was learned.
+            presented: how many there shall be; 0: as many as are new.
         """
         if not self.care.replays:
             return q, y
-        record, (new, old) = self.session.record, share(self.session.record)
-        seen = record.samples - record.replayed
-        due = (seen + len(y)) * old // new - seen * old // new
-        count = presented - len(y) if presented else due
-        at = shuffled(len(self.replayed[1]), 0, record.replayed, count)
+        count = presented - len(y) if presented else len(y)
+        at = shuffled(len(self.replayed[1]), 0, self.session.record.replayed, count)
         return np.concatenate([q, self.replayed[0][at]]), np.concatenate([y, self.replayed[1][at]])
 
-    def after_step(self, q: Inputs, rows: Labels, scores: NDArray[np.int32]) -> None:
-        """Judge where it is time.
+    def before_step(self, presented: int) -> None:
+        """Begin a period where none is under way; set the rates of the next step."""
+        if not self.care.guard:
+            return
+        if not self.presented:
+            shortest = max(SHORTEST, SHORTEST_STEPS * presented)
+            self.length = shortest << self.session.record.doublings
+            if self.left and self.left - self.length < self.length // 2:
+                self.length = self.left
+        left = self.length - self.presented
+        halvings = sum(left << k <= self.length for k in range(1, HALVINGS + 1))
+        if halvings > self.halvings == 0 and self._lost_too_much():
+            self.judge()
+            self.before_step(presented)
+        else:
+            self._slow(halvings)
+
+    def after_step(self, q: Inputs, rows: Labels, presented: int) -> None:
+        """Judge where the period is over.
 
         Args:
-            q, rows, scores: of the step's new samples; scores from before they were learned.
+            q, rows: the step's new samples.
+            presented: samples of the step, with those that were replayed.
         """
-        self.steps += 1
-        for i in np.flatnonzero(scores.argmax(1) == rows):
-            self.recognised += 1
-            if self.recognised % HELD_BACK == 0 and len(self.recent) < MOST_HELD_BACK:
-                self.recent.append((q[i], int(rows[i])))
-        if self.steps >= self.session.record.interval:
+        self.presented += presented
+        self.left = max(self.left - presented, 0)
+        for x, row in zip(q, rows, strict=True):
+            self.taught += 1
+            if self.taught % HELD_BACK == 0 and len(self.recent) < MOST_HELD_BACK:
+                self.recent.append((x, int(row)))
+        if self.care.guard and self.presented >= self.length:
             self.judge()
 
     def judge(self) -> None:
-        """The state becomes the good one, or goes back towards it."""
-        if not self.care.guard or not self.steps:
+        """End the period: the state becomes the good one, or goes back towards it."""
+        if not self.care.guard or not self.presented:
             return
-        self.steps, self.judgements = 0, self.judgements + 1
-        recent = self._recent()
-        if self._passes(recent):
-            interval = min(2 * self.session.record.interval, LAST)
-            self.session.record = msgspec.structs.replace(self.session.record, interval=interval)
-        else:
-            self._go_back(recent)
+        whole = self.presented >= self.length
+        self.presented, self.judgements = 0, self.judgements + 1
+        self._slow(0)
+        new, least = self._new()
+        if not self._passes(new, least):
+            self._go_back(new, least)
+        elif whole:
+            record = self.session.record
+            longer = min(record.doublings + 1, DOUBLINGS)
+            self.session.record = msgspec.structs.replace(record, doublings=longer)
+            self._be_careful(max(record.caution - 1, 0))
         self.good = self._stored()
 
     def judged(self) -> Judged:
@@ -194,49 +231,75 @@ class Keeper:
             runner.set_state(self.session.bundle.initial_state())
         first = self._count(self.judging)
         runner.set_state(now)
-        return first - len(self.judging[1]) // KNOWN_LOST
+        return first - max(len(self.judging[1]) // KNOWN_LOST, 1)
 
-    def _passes(self, recent: Known | None) -> bool:
+    def _new(self) -> tuple[Known | None, int]:
+        """Samples that the new is judged by, and how many of them must be recognised."""
+        new, good = self.new, self.new_good
+        if new is None:
+            new = self._recent()
+            if new is None:
+                return None, 0
+            now = self.session.runner.get_state()
+            self.session.runner.set_state(self.good.state)
+            good = self._count(new)
+            self.session.runner.set_state(now)
+        return new, good - len(new[1]) // NEW_LOST
+
+    def _passes(self, new: Known | None, least: int) -> bool:
         """Whether the state may become the good one; then the new is counted from here on."""
         if self._count(self.judging) < self.least_known:
             return False
-        if recent is not None:
-            count = len(recent[1])
-            if count - self._count(recent) > count // STILL_LOST:
-                return False
-        if self.new is not None:
-            found = self._count(self.new)
-            if found < self.new_good - len(self.new[1]) // NEW_LOST:
-                return False
+        if new is None:
+            return True
+        found = self._count(new)
+        if found >= least:
             self.new_good = found
-        return True
+        return found >= least
 
-    def _go_back(self, recent: Known | None) -> None:
+    def _go_back(self, new: Known | None, least: int) -> None:
         """A part of the way to the good state, if that is enough, else all of it.
 
         What is lost of the old grows with the square of the way, what is won with the way itself:
         so a part of it often keeps most of what was won.
         """
-        record = self.session.record
         now: State = self.session.runner.get_state()
-        caution = min(record.caution + 1, MOST_CAUTION)
-        self.session.record = msgspec.structs.replace(record, caution=caution, interval=FIRST)
-        slower = caution // SLOWER - record.caution // SLOWER
-        for _ in range(HALVINGS):
-            now = half_way(self.good.state, now)
-            self.session.runner.set_state(slowed(now, slower))
-            if self._passes(recent):
+        for kept, of in WAYS:
+            now = part_way(self.good.state, now, kept, of)
+            self.session.runner.set_state(now)
+            if self._passes(new, least):
                 self.partly += 1
                 return
         self.wholly += 1
-        self.session.runner.set_state(slowed(self.good.state, slower))
+        self.session.runner.set_state(self.good.state)
+        self._be_careful(min(self.session.record.caution + 1, MOST_CAUTION))
+
+    def _be_careful(self, caution: int) -> None:
+        """Rates are halved as often as something was wholly taken back, less what went well."""
+        record = self.session.record
+        if caution != record.caution:
+            now = self.session.runner.get_state()
+            self.session.runner.set_state(slowed(now, caution - record.caution))
+            self.session.record = msgspec.structs.replace(record, caution=caution)
+
+    def _slow(self, halvings: int) -> None:
+        """Halve the rates of the period's beginning so many times."""
+        if halvings != self.halvings:
+            now = self.session.runner.get_state()
+            base = {name: self.good.state[name] for name in SHIFTS if name in now}
+            self.session.runner.set_state(slowed({**now, **base}, halvings))
+            self.halvings = halvings
 
     def _recent(self) -> Known | None:
-        """The samples since the last judgement that were recognised as they came."""
-        recent, self.recent, self.recognised = self.recent, [], 0
-        if len(recent) < STILL_LOST:
+        """Every eighth new sample of the period."""
+        recent, self.recent, self.taught = self.recent, [], 0
+        if not recent:
             return None
         return np.stack([x for x, _ in recent]), np.array([row for _, row in recent])
+
+    def _lost_too_much(self) -> bool:
+        """Whether it is not to be hoped that the rest of the period brings the known back."""
+        return self._count(self.judging) < self.least_known - len(self.judging[1]) // HALF_WAY_LOST
 
     def _count(self, samples: Known) -> int:
         """How many samples the state recognises."""
@@ -247,27 +310,21 @@ class Keeper:
         return Stored(self.session.runner.get_state(), self.session.record)
 
 
-def half_way(good: State, now: State) -> State:
-    """The state between two: of all that learning moves the mean, halves upward."""
+def part_way(good: State, now: State, kept: int, of: int) -> State:
+    """The state between two: of what learning moved, ``kept / of`` of the way, halves upward."""
     found = dict(now)
     for name, value in now.items():
         if name.endswith(MOVED):
-            total = good[name].astype(np.int32) + value
-            found[name] = ((total + 1) >> 1).astype(value.dtype)
+            move = value.astype(np.int64) - good[name]
+            found[name] = (good[name] + (2 * kept * move + of) // (2 * of)).astype(value.dtype)
     return found
 
 
 def fresh(size: int, record: Record) -> int:
     """New samples of the next ``size`` presentations; all others are replayed."""
-    (new, old), seen = share(record), record.samples
-    return (seen + size) * new // (new + old) - seen * new // (new + old)
-
-
-def share(record: Record) -> tuple[int, int]:
-    """New and replayed samples, in proportion."""
-    return SHARES[min(record.caution, len(SHARES) - 1)]
+    return (record.samples + size) // 2 - record.samples // 2
 
 
 def began(record: Record) -> Record:
-    """The record of a run that begins: judged soon, and no more careful than is needed."""
-    return msgspec.structs.replace(record, caution=0, interval=FIRST)
+    """The record of a run that begins: periods are short, rates are whole."""
+    return msgspec.structs.replace(record, caution=0, doublings=0)

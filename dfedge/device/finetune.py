@@ -18,7 +18,6 @@ from dfedge.device.care import (
     HELD_BACK,
     MOST_HELD_BACK,
     NO_CARE,
-    SLOWER,
     Care,
     Judged,
     began,
@@ -113,12 +112,12 @@ def said(job: store.Job, care: Care) -> store.Job:
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
     care = session.care
-    set_rates(session, job.pace, job.slower + session.record.caution // SLOWER)
+    set_rates(session, job.pace, job.slower + session.record.caution)
     new = np.arange(len(split))
     if care != NO_CARE:
         new, judging = held_back(split, job, care)
         judged_by = (session.input(judging.x), judging.y) if len(judging) else None
-        session.keeper.watch(judged_by)
+        session.keeper.watch(judged_by, job.samples - job.done)
     saved = job.done
     while job.done < job.samples:
         size = min(job.batch, job.samples - job.done)

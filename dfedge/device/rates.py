@@ -5,6 +5,7 @@ error (`dfedge.lower.pace`).  One more in a shift is half the rate.
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.state import State
@@ -16,13 +17,16 @@ SHIFTS = ("weight_shift", "anchor_shift")
 
 
 def slowed(state: State, more: int) -> State:
-    """A state whose weights' and anchors' rates are halved so many times more."""
-    moved = {
-        name: (state[name] + more).clip(0, MAX_UPDATE_SHIFT).astype(np.int32)
-        for name in SHIFTS
-        if name in state
-    }
-    return {**state, **moved}
+    """A state whose weights' and anchors' rates are halved so many times more.
+
+    What is frozen stays so, and nothing becomes so: the same rates come back with ``-more``.
+    """
+
+    def moved(shift: NDArray[np.generic]) -> NDArray[np.int32]:
+        limited = (shift.astype(np.int32) + more).clip(0, MAX_UPDATE_SHIFT - 1)
+        return np.where(shift == MAX_UPDATE_SHIFT, MAX_UPDATE_SHIFT, limited).astype(np.int32)
+
+    return {**state, **{name: moved(state[name]) for name in SHIFTS if name in state}}
 
 
 def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> None:

@@ -199,7 +199,7 @@ class Session:
         (`dfedge.device.care`); the lesson's scores are of the given images alone.
 
         Args:
-            presented: fill up to so many samples with replayed ones; 0: as many as are due.
+            presented: fill up to so many samples with replayed ones; 0: one for each.
 
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
@@ -222,8 +222,9 @@ class Session:
 
     def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
         mixed, rows = self.keeper.mixed(q, labels, presented)
+        self.keeper.before_step(len(rows))
         lesson = self._learn("train", mixed, rows.astype(np.int32), len(q))
-        self.keeper.after_step(q, labels, lesson.scores)
+        self.keeper.after_step(q, labels, len(rows))
         return lesson
 
     @property

@@ -9,15 +9,19 @@ from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.learn.kept import Kept
 
-MOST, LEAST, MAX_BYTES = 256, 32, 1 << 21
-"""Samples of each kind, and the bytes above which there are fewer, down to `LEAST`."""
+REPLAYED, JUDGING = 512, 256
+LEAST, MAX_BYTES = 32, 1 << 21
+"""Samples of each kind, and its bytes above which there are fewer, down to `LEAST`."""
 
 
 def known_arrays(kept: Kept) -> dict[str, NDArray[Any]]:
     """As `dfedge.bundle.Bundle.known` gives them."""
     each = int(np.prod(kept.trained.x.shape[1:]))
-    count = int(np.clip(MAX_BYTES // max(each, 1), LEAST, MOST))
-    parts = {"replay": _by_class(kept.trained, count), "judge": _by_class(kept.held_out, count)}
+    fit = max(MAX_BYTES // max(each, 1), LEAST)
+    parts = {
+        "replay": _by_class(kept.trained, min(REPLAYED, fit)),
+        "judge": _by_class(kept.held_out, min(JUDGING, fit)),
+    }
     return {
         f"{name}.{part}": value
         for name, split in parts.items()

@@ -7,19 +7,23 @@
 
 `--draw` writes results/harm_cells.json from a committed seed.  `--cells` trains each cell's net,
 exports it and learns with the product's defaults: 500 steps on the net's own training data, and
-2,500 presentations of a stream that changed; the same stream with anchors alone, and at eight
-rates around the one from before the export's trial, with nothing frozen, replayed or guarded: the
-best of them on the very exam is the oracle, a yardstick that sets nothing.  One row a
-cell and seed goes to out/harm/rows; a row that is there is not made again (give each state of
-the library its own `--rows`), and one that fails is a row with its error.  Several processes may
-share the cells out.  `--report` gathers them into results/harm.json and holds them to the bars.
+2,500 presentations of a stream that changed, once by default and once with `replace`.
+
+The yardsticks set nothing.  The same stream is learned with anchors alone, and at eight rates
+around the one from before the export's trial, with nothing frozen; the best of them on the very
+exam is the oracle.  They are made twice: with replay and guard, as what the default is measured by,
+and without, as what `replace` is measured by.
+
+One row a cell and seed goes to out/harm/rows; a row that is there is not made again (give each
+state of the library its own `--rows`), and one that fails is a row with its error.  Several
+processes may share the cells out.  Trained nets are kept in out/harm/nets: no rate and no guard has
+a part in training.  `--report` gathers the rows into results/harm.json and holds them to the bars.
 """
 
 import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +32,7 @@ import numpy as np
 import torch
 import typer
 from harm_cells import CELLS, Cell, draw
-from harm_data import KINDS, parts
+from harm_data import KINDS, Parts, parts
 from harm_nets import made
 from harm_report import commit, reported
 from numpy.typing import NDArray
@@ -36,7 +40,7 @@ from numpy.typing import NDArray
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.device.care import NO_CARE
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.session import Session
@@ -44,16 +48,15 @@ from dfedge.device.store import Job, Saving
 from dfedge.plan import MAX_UPDATE_SHIFT as FROZEN
 
 OUT = Path("out/harm")
-WORK = OUT / "work"
+WORK, NETS = OUT / "work", OUT / "nets"
 RUNTIME = "native"
 STEPS, MARKS, PRESENTATIONS = 500, (2, 20, 100), 2500
 OFFSETS = tuple(range(-2, 6))
 QUIET = Saving(steps=0)
 
 
-def open_session(bundle: Bundle, folder: Path, careful: bool) -> Session:
-    """At the bundle's own state: with the product's defaults, or without replay and guard."""
-    care = None if careful else NO_CARE
+def open_session(bundle: Bundle, folder: Path, care: Care) -> Session:
+    """At the bundle's own state."""
     return Session.open(bundle, RUNTIME, folder, initial=True, care=care)
 
 
@@ -71,12 +74,34 @@ def own_steps(session: Session, own: Split, held: Split, batch: int, seed: int) 
     return seen | {str(STEPS): evaluate(session, held).accuracy}
 
 
-def learned(
-    session: Session, stream: Split, exams: Iterable[Split], batch: int, seed: int
-) -> list[float]:
-    """Accuracies after the stream."""
-    finetune(session, stream, job_of(batch, PRESENTATIONS, seed), saving=QUIET)
-    return [evaluate(session, exam).accuracy for exam in exams]
+def learned(session: Session, data: Parts, batch: int, seed: int) -> tuple[float, float]:
+    """Accuracies on the exam and on what was known, after the stream."""
+    finetune(session, data.stream, job_of(batch, PRESENTATIONS, seed), saving=QUIET)
+    return evaluate(session, data.exam).accuracy, evaluate(session, data.held).accuracy
+
+
+def yardsticks(
+    cell: Cell,
+    seed: int,
+    data: Parts,
+    untried: Bundle,
+    states: Path,
+    care: Care,
+    anchor_shift: NDArray[Any],
+    mode: str,
+) -> dict[str, Any]:
+    """What anchors alone and the eight rates do under one care."""
+    session = open_session(untried, states, care)
+    anchors_alone(session, anchor_shift)
+    exam, known = learned(session, data, cell.batch, seed)
+    found: dict[str, Any] = {f"exam_anchors{mode}": exam, f"known_anchors{mode}": known}
+    rates = []
+    for offset in OFFSETS:
+        session = open_session(untried, states, care)
+        slower(session, offset)
+        rates.append(learned(session, data, cell.batch, seed))
+    exams, knowns = zip(*rates, strict=True)
+    return found | {f"exam_oracle{mode}": exams, f"known_oracle{mode}": knowns}
 
 
 def anchors_alone(session: Session, chosen: NDArray[Any]) -> None:
@@ -121,7 +146,7 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
 
     data = parts(cell.data, seed, cell.shift, data_dir)
     passed("data")
-    bundle, untried, own = made(cell, data, seed, folder)
+    bundle, untried, own = made(cell, data, seed, folder, NETS)
     passed("net")
     states = folder / "state"
     row: dict[str, Any] = {"chance": 1 / KINDS[cell.data].classes, "seconds": spent}
@@ -129,7 +154,7 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
         "own": len(own),
         **{k: len(getattr(data, k)) for k in ("held", "stream", "exam")},
     }
-    session = open_session(bundle, states, True)
+    session = open_session(bundle, states, Care())
     initial = bundle.initial_state()
     row["learns"] = learns(bundle, initial)
     row["learning"] = msgspec.to_builtins(getattr(bundle.manifest, "learning", None))
@@ -137,22 +162,13 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
     row["exam_before"] = evaluate(session, data.exam).accuracy
     row["own"] = own_steps(session, own, data.held, cell.batch, seed)
     passed("own")
-    both = (data.exam, data.held)
-    session = open_session(bundle, states, True)
-    row["exam"], row["known"] = learned(session, data.stream, both, cell.batch, seed)
+    for mode, care in (("", Care()), ("_replace", Care(replace=True))):
+        session = open_session(bundle, states, care)
+        judged = learned(session, data, cell.batch, seed)
+        row[f"exam{mode}"], row[f"known{mode}"] = judged
     passed("shift")
-    session = open_session(untried, states, False)
-    anchors_alone(session, initial["anchor_shift"])
-    row["exam_anchors"], row["known_anchors"] = learned(
-        session, data.stream, both, cell.batch, seed
-    )
-    row["exam_oracle"], row["known_oracle"] = [], []
-    for offset in OFFSETS:
-        session = open_session(untried, states, False)
-        slower(session, offset)
-        exam, known = learned(session, data.stream, both, cell.batch, seed)
-        row["exam_oracle"].append(exam)
-        row["known_oracle"].append(known)
+    for mode, care in (("", Care()), ("_free", NO_CARE)):
+        row |= yardsticks(cell, seed, data, untried, states, care, initial["anchor_shift"], mode)
     passed("yardsticks")
     shutil.rmtree(folder)
     return row
@@ -168,9 +184,11 @@ def run(cell: Cell, seed: int, data_dir: Path, rows: Path) -> None:
     try:
         row |= measured(cell, seed, data_dir)
         after = 100 * (row["own"][str(STEPS)] - row["own"]["0"])
-        best = 100 * (max(row["exam_oracle"]) - row["exam_before"])
         said = f"own {100 * row['own']['0']:.1f} {after:+.1f}, shift {100 * row['exam_before']:.1f}"
-        said += f" {100 * (row['exam'] - row['exam_before']):+.1f} (oracle {best:+.1f})"
+        for mode, rival in (("", ""), ("_replace", "_free")):
+            gain = 100 * (row[f"exam{mode}"] - row["exam_before"])
+            best = 100 * (max(row[f"exam_oracle{rival}"]) - row["exam_before"])
+            said += f" {gain:+.1f} (oracle {best:+.1f})"
     except Exception as error:  # a cell that fails is a finding
         row["error"] = f"{type(error).__name__}: {error}"
         row["where"] = traceback.format_exc()[-2000:]

@@ -31,6 +31,7 @@ from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.files import load_path
+from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.export.options import ExportOptions
@@ -60,10 +61,10 @@ Row = dict[str, Any]
 
 def own(bundle: Bundle, data: Split, exams: dict[str, Split], folder: Path, seed: int) -> Row:
     """Accuracies before, and after so many steps on the net's own data."""
-    session = open_session(bundle, folder, True)
+    session = open_session(bundle, folder, Care())
     seen = {name: {"0": evaluate(session, exam).accuracy} for name, exam in exams.items()}
     for count in STEPS:
-        session = open_session(bundle, folder, True)
+        session = open_session(bundle, folder, Care())
         finetune(session, data, job_of(BATCH, count * BATCH, seed), saving=QUIET)
         for name, exam in exams.items():
             seen[name][str(count)] = evaluate(session, exam).accuracy
@@ -116,9 +117,9 @@ def watch_case(seed: int, data_dir: Path) -> list[Row]:
         state, known = folder / "state", own_data(path, seed)
         row: Row = {"seed": seed, "person": person % 10}
         row |= own(bundle, known, {"held": data.held}, state, seed)
-        session = open_session(bundle, state, True)
+        session = open_session(bundle, state, Care())
         before = evaluate(session, data.exam).accuracy
-        after, kept = learned(session, data.stream, (data.exam, data.held), BATCH, seed)
+        after, kept = learned(session, data, BATCH, seed)
         row |= {"person_accuracy": [before, after]}
         row |= {"others_accuracy": [row["own"]["held"]["0"], kept]}
         rows.append(row)

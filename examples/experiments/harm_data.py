@@ -32,8 +32,11 @@ from dfedge.errors import DfedgeError
 
 KEPT = Path("out/harm/data")
 TRAIN, HELD, STREAM, EXAM = 2000, 500, 400, 400
+MANY_HELD, MANY_EXAM = 1500, 800
+"""Where a data set has so many: a loss of one point is not to be mistaken for noise."""
 PHOTOS = 300
 """Of each of the first five classes of Imagenette."""
+HELD_PHOTOS, EXAM_PHOTOS = 900, 600
 WINDOW, STEP = 128, 64
 PEOPLE = 10
 RANGE = np.array([4, 4, 4, 8, 8, 8], np.float64)
@@ -94,7 +97,7 @@ _SETS: dict[str, tuple[str, tuple[int, ...] | None]] = {
 def _pictures(name: str, seed: int, shift: str, data_dir: Path) -> Parts:
     own, other, classes = _images(name, data_dir)
     (train,) = _taken(own, seed, TRAIN)
-    held, stream, exam = _taken(other, seed, HELD, STREAM, EXAM)
+    held, stream, exam = _taken(other, seed, MANY_HELD, STREAM, MANY_EXAM)
     return Parts(train, held, _moved(stream, shift, seed), _moved(exam, shift, seed + 1), classes)
 
 
@@ -115,7 +118,7 @@ def _photos(side: int, seed: int, shift: str, data_dir: Path) -> Parts:
     order = np.random.default_rng(seed).permutation(len(own))
     each = [order[own.y[order] == k][:PHOTOS] for k in range(len(classes))]
     train = own.take(np.concatenate(each))
-    parts = [train, *_taken(other, seed, HELD, STREAM, EXAM)]
+    parts = [train, *_taken(other, seed, HELD_PHOTOS, STREAM, EXAM_PHOTOS)]
     rule = ImageRule(side, side, 3)
     train, held, stream, exam = (Split(rule.apply(s.x, "photos"), s.y) for s in parts)
     return Parts(train, held, _moved(stream, shift, seed), _moved(exam, shift, seed + 1), classes)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -143,8 +144,24 @@ def own_data(path: Path, seed: int) -> Split:
     return load(str(path)).cut(seed).splits["train"]
 
 
+def kept_net(cell: Cell, parts: Parts, seed: int, nets: Path) -> tuple[Run, Path]:
+    """The cell's net, trained or adopted, and the file that it was trained on.
+
+    A net that is there is not trained again: no rate and no trial has a part in its training.
+    """
+    folder = nets / f"{cell.number:03d}-{seed}"
+    done = folder / "cell.json"
+    wanted = msgspec.json.encode(cell)
+    if not done.exists() or done.read_bytes() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        trained(cell, written(parts, folder), seed, folder)
+        done.write_bytes(wanted)
+    return Run.open(folder / "run"), folder / "own.npz"
+
+
 def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
-    """The cell's net, trained or adopted."""
+    """Train or adopt the cell's net."""
     if not cell.learn:
         net = folder / "net.toml"
         net.write_text(toml(cell))
@@ -160,14 +177,15 @@ def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
     return adopt(options_of, folder / "run").run
 
 
-def made(cell: Cell, parts: Parts, seed: int, folder: Path) -> tuple[Bundle, Bundle, Split]:
+def made(
+    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path
+) -> tuple[Bundle, Bundle, Split]:
     """The cell's bundle; the same at the rates from before the export's trial, with nothing frozen,
     which the yardsticks start from; and the net's own training data.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    path = written(parts, folder)
-    run = trained(cell, path, seed, folder)
+    run, path = kept_net(cell, parts, seed, nets)
     rule = cell.rule if cell.learn else None
     options = ExportOptions(("c",), batch=cell.batch if cell.batch > 1 else 16, rule=rule)
     bundle = untried = export(run, options, folder / "bundle")

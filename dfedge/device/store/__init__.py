@@ -14,12 +14,11 @@ of how far it came (both in the record), the dither's phase and the rates are st
 after the last save are learned again, to the same bytes, and nothing need be written for them.
 """
 
-from dfedge.device.store.record import FIRST, Job, Record
+from dfedge.device.store.record import Job, Record
 from dfedge.device.store.saver import Saver, Saving
 from dfedge.device.store.store import LOCK, SLOTS, Store, Stored, default_folder
 
 __all__ = [
-    "FIRST",
     "LOCK",
     "SLOTS",
     "Job",

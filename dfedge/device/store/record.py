@@ -2,9 +2,6 @@
 
 import msgspec
 
-FIRST = 4
-"""Steps after which a guard judges first."""
-
 
 class Job(msgspec.Struct, frozen=True):
     """A fine-tuning run and how far it came: repeated after a crash, the same job goes on.
@@ -44,8 +41,8 @@ class Record(msgspec.Struct, frozen=True):
         job: the last fine-tuning run.
         steps: update steps taken so far (0 in a state older than this count).
         added: names of the classes that were added on this device, in the order of their rows.
-        interval: steps after which the guard judges next (`dfedge.device.care`).
-        caution: how often it took something back.
+        doublings: how much longer the guard's periods have become (`dfedge.device.care`).
+        caution: how often it halves the rates.
     """
 
     bundle_sha256: str
@@ -54,5 +51,5 @@ class Record(msgspec.Struct, frozen=True):
     steps: int = 0
     added: tuple[str, ...] = ()
     replayed: int = 0
-    interval: int = FIRST
+    doublings: int = 0
     caution: int = 0
