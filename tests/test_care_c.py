@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
-from dfedge.device.care import MOST_CAUTION, SHARES, half_way, slowed
+from dfedge.device.care import WAYS, part_way
 from dfedge.device.known import Known, judging_samples, known_samples
+from dfedge.device.rates import SHIFTS, slowed
 from dfedge.device.runners import open_runner
 from dfedge.native import build
 from dfedge.native.known import files, fitting
@@ -50,10 +51,11 @@ class Fields(ctypes.Structure):
         ("recent_most", ctypes.c_int32), ("words", ctypes.c_void_p), ("arena", ctypes.c_void_p),
         ("arena_bytes", ctypes.c_size_t), ("replace", ctypes.c_int32),
         ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
-        ("interval", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
+        ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
         ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("least_known", ctypes.c_int32),
-        ("steps", ctypes.c_int32), ("recognised", ctypes.c_int32), ("recent", ctypes.c_int32),
-        ("stride", ctypes.c_int32), ("begun", ctypes.c_int32),
+        ("presented", ctypes.c_int32), ("length", ctypes.c_int32), ("halvings", ctypes.c_int32),
+        ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("stride", ctypes.c_int32),
+        ("begun", ctypes.c_int32),
     ]  # fmt: skip
 
 
@@ -127,11 +129,11 @@ def taught(made: Learner, x: NDArray[Any], y: NDArray[Any]) -> Learner:
 def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:
     made = learner(bundle)
     before = made.known()
-    assert made.care.least_known == before - made.care.judge.count // 50
+    assert made.care.least_known == before - 1
     taught(made, *stream(bundle))
     assert made.known() >= made.care.least_known
     assert made.care.samples == LABELS
-    assert made.care.judgements >= 7  # after 4, 12, 28, 60, 124, 188, 252
+    assert made.care.judgements == 2  # after 256 new samples, and at the end
     assert not np.array_equal(made.program.state, made.first)
     assert np.array_equal(made.program.state, made.good)
 
@@ -139,10 +141,12 @@ def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:
 def test_wrong_labels_take_nothing_of_what_was_known_but_would_without_care(
     bundle: Bundle,
 ) -> None:
-    made = taught(learner(bundle), *stream(bundle, moved=1))
+    made = learner(bundle)
+    for _ in range(3):
+        taught(made, *stream(bundle, moved=1))
     count = made.care.judge.count
     assert made.known() >= made.care.least_known
-    assert made.care.partly + made.care.wholly >= made.care.caution == MOST_CAUTION
+    assert made.care.partly + made.care.wholly > 0
     careless = learner(bundle, no_guard=1, no_replay=1)
     before = careless.known()
     taught(careless, *stream(bundle, moved=1))
@@ -159,20 +163,16 @@ def test_without_care_it_is_dfe_step(bundle: Bundle) -> None:
     assert np.array_equal(made.program.state, plain.program.state)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("caution", range(len(SHARES)))
-def test_replays_as_many_as_the_caution_asks_for_and_each_once_a_pass(
-    bundle: Bundle, caution: int
-) -> None:
+def test_replays_one_for_each_and_each_once_a_pass(bundle: Bundle) -> None:
     x, y = stream(bundle, 24)
     known = [values[:7] for values in known_samples(bundle)]
-    made = taught(learner(bundle, replayed=tuple(known), no_guard=1, caution=caution), x, y)
+    made = taught(learner(bundle, replayed=tuple(known), no_guard=1), x, y)
     assert sorted(i * made.care.stride % 7 for i in range(7)) == list(range(7))
-    plain, (new, old) = open_runner(bundle, "native"), SHARES[caution]
+    plain = open_runner(bundle, "native")
     for seen, (one, label) in enumerate(zip(x, y, strict=True)):
         plain.train(one[None], np.array([label], np.int32))
-        for i in range(seen * old // new, (seen + 1) * old // new):
-            k = i * made.care.stride % 7
-            plain.train(known[0][k : k + 1], known[1][k : k + 1].astype(np.int32))
+        k = seen * made.care.stride % 7
+        plain.train(known[0][k : k + 1], known[1][k : k + 1].astype(np.int32))
     assert np.array_equal(made.program.state, plain.program.state)  # type: ignore[attr-defined]
 
 
@@ -183,22 +183,24 @@ def test_order_of_replay_takes_every_sample(bundle: Bundle, count: int) -> None:
     assert len({i * made.care.stride % count for i in range(count)}) == count
 
 
-def test_half_way_is_that_of_python(bundle: Bundle) -> None:
+@pytest.mark.parametrize(("kept", "of"), WAYS)
+def test_part_way_is_that_of_python(bundle: Bundle, kept: int, of: int) -> None:
     made = learner(bundle, no_guard=1, no_replay=1)
     good = made.program.read()
     taught(made, *stream(bundle, 60, moved=1))
     now = made.program.read()
-    wanted = half_way(good, now)
-    made.library.dfe_half_way(at(made.table), at(made.program.state), at(made.first))
+    wanted = part_way(good, now, kept, of)
+    made.library.dfe_part_way(at(made.table), at(made.program.state), at(made.first), kept, of)
     assert np.array_equal(made.program.state, made.program.block(wanted))
     assert not np.array_equal(made.program.state, made.first)
     assert not np.array_equal(made.program.state, made.program.block(now))
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_half_way_of_any_net_is_that_of_python(seed: int) -> None:
+def test_part_way_of_any_net_is_that_of_python(seed: int) -> None:
     """Residual and depthwise layers, both forms, frozen layers."""
     drawn, rng = draw(seed), np.random.default_rng(seed)
+    kept, of = WAYS[seed % len(WAYS)]
     good = {name: value.numpy() for name, value in drawn.state.items()}
     now = {
         name: rng.integers(0, 127, value.shape, np.int32).astype(value.dtype)
@@ -207,40 +209,70 @@ def test_half_way_of_any_net_is_that_of_python(seed: int) -> None:
     }  # fmt: skip
     program = Program(drawn.plan, make_table(drawn.plan, good))
     state, other, table = program.block(now), program.block(good), program.table.words
-    program.library.dfe_half_way(at(table), at(state), at(other))
-    assert np.array_equal(state, program.block(dict(half_way(good, now))))
+    program.library.dfe_part_way(at(table), at(state), at(other), kept, of)
+    assert np.array_equal(state, program.block(dict(part_way(good, now, kept, of))))
     assert not np.array_equal(state, program.block(now))
+
+
+def rates(made: Learner) -> list[Any]:
+    """Shifts of its state as they are now."""
+    state = made.program.read()
+    return [state[name].tolist() for name in SHIFTS]
+
+
+def test_rates_are_halved_towards_the_end_of_a_period_and_whole_after_it(bundle: Bundle) -> None:
+    made = learner(bundle)
+    first = made.program.read()
+    x, y = stream(bundle)
+    seen = []
+    for i in range(256):
+        assert made.learn(x[i], y[i]) == 0
+        wanted = [[slowed(first, h)[name].tolist() for name in SHIFTS] for h in range(4)]
+        seen.append(wanted.index(rates(made)))
+    assert [seen.index(h) for h in (1, 2, 3)] == [127, 191, 223]  # for the next step
+    assert seen[-1] == 0
+    assert made.care.judgements == 1
+    assert made.care.doublings in (0, 1)
 
 
 def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     bundle: Bundle,
 ) -> None:
-    made = learner(bundle, caution=3)
+    made = learner(bundle, caution=1)
     made.care.least_known = made.care.judge.count + 1  # what no state reaches
-    x, y = stream(bundle, 5)
-    taught(made, x[:4], y[:4])
+    taught(made, *stream(bundle, 5))
     assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
-    assert (made.care.caution, made.care.interval) == (4, 4)
+    assert (made.care.caution, made.care.doublings) == (2, 0)
     wanted = made.program.block(slowed(made.program.read(made.first), 1))
     assert np.array_equal(made.program.state, wanted)
     assert np.array_equal(made.good, wanted)
 
 
-def test_what_is_new_and_was_recognised_is_judged_by(bundle: Bundle) -> None:
-    """Alone, where the old may go."""
-    made = learner(bundle, replace=1, interval=64)
+def test_a_period_that_lost_a_tenth_by_its_half_is_over_then(bundle: Bundle) -> None:
+    made = learner(bundle)
+    x, y = stream(bundle)
+    for i in range(126):
+        assert made.learn(x[i], y[i]) == 0
+    made.program.state[:] = made.program.block(blank(made.program))
+    assert made.learn(x[126], y[126]) == 0
+    assert made.care.judgements == 0
+    made.program.state[:] = made.program.block(blank(made.program))
+    assert made.learn(x[127], y[127]) == 0
+    assert made.care.judgements == 1
+    assert made.known() >= made.care.least_known
+
+
+def test_every_eighth_new_sample_judges_where_the_old_may_go(bundle: Bundle) -> None:
+    made = learner(bundle, replace=1)
     assert made.care.least_known == 0
     x, y = stream(bundle)
-    right = made.program.infer(x).argmax(1) == y
-    taught(made, x[right][:40], y[right][:40])
-    assert made.care.recent == 0  # judged, and forgotten
-    assert made.care.wholly == made.care.partly == 0
     for i in range(40):
-        made.learn(x[right][i], y[right][i])
-    assert made.care.recent >= 4
+        assert made.learn(x[i], y[i]) == 0
+    assert made.care.recent == 5
     made.program.state[:] = made.program.block(blank(made.program))
-    made.learn(np.zeros_like(x[0]), 0)
-    made.end()
+    assert made.learn(x[40], y[40]) == 0
+    assert made.end() == 0
+    assert made.care.recent == 0  # judged, and forgotten
     assert made.care.partly + made.care.wholly == 1
 
 
@@ -262,7 +294,7 @@ def test_a_learner_that_begins_again_measures_by_the_state_that_was_exported(
     made.care.no_guard = 0
     made.care.first = at(made.first)
     assert made.begin() == 0
-    assert made.care.least_known == before - made.care.judge.count // 50
+    assert made.care.least_known == before - 1
     live = made.program.table.tensors["live"].offset
     made.program.state[live] = 0  # a class was retired: it cannot be kept
     assert made.begin() == 0
@@ -279,8 +311,8 @@ def test_a_good_state_in_flash_is_kept_by_the_caller(bundle: Bundle) -> None:
         return 0
 
     made = learner(bundle, keep=keep)
-    taught(made, *stream(bundle, 12))
-    assert len(kept) == 3  # at the beginning, after 4, after 8 more
+    taught(made, *stream(bundle, 260))
+    assert len(kept) == 3  # at the beginning, after 256, at the end
     assert kept[0] == made.first.tobytes()
     assert kept[-1] == made.program.state.tobytes()
     made.care.keep = KEEP(lambda *_: 8)

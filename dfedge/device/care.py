@@ -157,24 +157,15 @@ class Keeper:
         return np.concatenate([q, self.replayed[0][at]]), np.concatenate([y, self.replayed[1][at]])
 
     def before_step(self, presented: int) -> None:
-        """Begin a period where none is under way; set the rates of the next step."""
-        if not self.care.guard:
-            return
+        """Begin a period where none is under way."""
         if not self.presented:
             shortest = max(SHORTEST, SHORTEST_STEPS * presented)
             self.length = shortest << self.session.record.doublings
             if self.left and self.left - self.length < self.length // 2:
                 self.length = self.left
-        left = self.length - self.presented
-        halvings = sum(left << k <= self.length for k in range(1, HALVINGS + 1))
-        if halvings > self.halvings == 0 and self._lost_too_much():
-            self.judge()
-            self.before_step(presented)
-        else:
-            self._slow(halvings)
 
     def after_step(self, q: Inputs, rows: Labels, presented: int) -> None:
-        """Judge where the period is over.
+        """Judge where the period is over, or cannot be saved; else set the rates of the next step.
 
         Args:
             q, rows: the step's new samples.
@@ -182,12 +173,18 @@ class Keeper:
         """
         self.presented += presented
         self.left = max(self.left - presented, 0)
-        for x, row in zip(q, rows, strict=True):
+        for x, row in zip(q, rows, strict=True) if self.new is None else ():
             self.taught += 1
             if self.taught % HELD_BACK == 0 and len(self.recent) < MOST_HELD_BACK:
                 self.recent.append((x, int(row)))
-        if self.care.guard and self.presented >= self.length:
+        if not self.care.guard:
+            return
+        left = self.length - self.presented
+        halvings = sum(left << k <= self.length for k in range(1, HALVINGS + 1))
+        if left <= 0 or (halvings > self.halvings == 0 and self._lost_too_much()):
             self.judge()
+        else:
+            self._slow(halvings)
 
     def judge(self) -> None:
         """End the period: the state becomes the good one, or goes back towards it."""

@@ -44,7 +44,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "dfe_care_begin": (POINTER,),
     "dfe_learn": (POINTER, POINTER, INT, POINTER),
     "dfe_care_end": (POINTER,),
-    "dfe_half_way": (POINTER, POINTER, POINTER),
+    "dfe_part_way": (POINTER, POINTER, POINTER, INT, INT),
     "dfe_layout": (POINTER,),
     "dfe_level_name": (INT,),
     "dfe_use_level": (INT,),

@@ -6,20 +6,18 @@
 
 /* As dfedge/device/care.py names and explains them. */
 enum {
-    FIRST = 4,
-    LAST = 64,
-    KNOWN_LOST = 50,
-    STILL_LOST = 4,
+    SHORTEST = 512,
+    DOUBLINGS = 2,
+    HALVINGS = 3,
+    KNOWN_LOST = 100,
+    NEW_LOST = 32,
+    HALF_WAY_LOST = 10,
     HELD_BACK = 8,
     MOST_HELD_BACK = 64,
-    HALVINGS = 3,
-    MOST_CAUTION = 16,
-    SLOWER = 4,
+    MOST_CAUTION = 3,
 };
-
-/* New and replayed samples, by caution. */
-static const int8_t shares[][2] = {{3, 1}, {1, 1}, {1, 1}, {1, 2}, {1, 2}, {1, 3}};
-enum { SHARES = sizeof shares / sizeof *shares };
+static const int8_t ways[][2] = {{3, 4}, {2, 3}, {1, 2}, {1, 2}};
+enum { WAYS = sizeof ways / sizeof *ways };
 
 static ptrdiff_t values(const dfe_care *care) {
     return (ptrdiff_t)dfe_input_values(care->program, DFE_TRAIN, 1);
@@ -62,57 +60,68 @@ static int32_t stride_of(int32_t count) {
     }
 }
 
-/* What is due with the sample that follows so many. */
-static void replay(const dfe_care *care, int64_t seen) {
+/* One for each new sample, of which there were `seen` before. */
+static int32_t replay(const dfe_care *care, int64_t seen) {
     const dfe_samples *known = &care->replay;
-    if (care->no_replay || care->replace || !known->count) return;
-    const int8_t *share = shares[dfe_min(care->caution, SHARES - 1)];
-    int64_t end = (seen + 1) * share[1] / share[0];
-    for (int64_t i = seen * share[1] / share[0]; i < end; i++) {
-        int32_t at = (int32_t)(i % known->count * care->stride % known->count);
-        (void)step(care, known->x + at * values(care), known->y[at], care->words); /* was checked */
-    }
+    if (care->no_replay || care->replace || !known->count) return 0;
+    int32_t at = (int32_t)(seen % known->count * care->stride % known->count);
+    (void)step(care, known->x + at * values(care), known->y[at], care->words); /* was checked */
+    return 1;
 }
 
-/* Every eighth sample that was recognised as it came is judged by. */
+/* Every eighth new sample of a period is judged by. */
 static void remember(dfe_care *care, const int8_t *x, int32_t y) {
-    if (++care->recognised % HELD_BACK || care->recent >= care->recent_most) return;
+    if (++care->taught % HELD_BACK || care->recent >= care->recent_most) return;
     __builtin_memcpy(care->recent_x + care->recent * values(care), x, (size_t)values(care));
     care->recent_y[care->recent++] = y;
 }
 
-static int passes(const dfe_care *care, const dfe_samples *recent) {
-    if (count(care, care->state, &care->judge) < care->least_known) return 0;
-    if (recent->count < STILL_LOST) return 1;
-    return recent->count - count(care, care->state, recent) <= recent->count / STILL_LOST;
+static int passes(const dfe_care *care, const dfe_samples *recent, int32_t least) {
+    return count(care, care->state, &care->judge) >= care->least_known &&
+           count(care, care->state, recent) >= least;
 }
 
-static void halve_rates(const dfe_care *care) {
+static void slow(int32_t *shifts, const int32_t *from, int32_t n, int32_t halvings) {
+    for (int32_t i = 0; i < n; i++)
+        shifts[i] = from[i] == DFE_MAX_UPDATE_SHIFT
+                        ? from[i]
+                        : dfe_clamp(from[i] + halvings, 0, DFE_MAX_UPDATE_SHIFT - 1);
+}
+
+/* The rates of a state, halved so many times; what is frozen stays so. */
+static void set_rates(const dfe_care *care, const void *of, int32_t halvings) {
     const dfe_program *p = care->program;
     int8_t *state = care->state;
-    int32_t *weight = (int32_t *)(void *)(state + p->weight_shift);
-    for (int32_t i = 0; i < p->convs; i++)
-        weight[i] = dfe_clamp(weight[i] + 1, 0, DFE_MAX_UPDATE_SHIFT);
-    if (p->form != DFE_ONE_PASS) return;
-    int32_t *anchor = (int32_t *)(void *)(state + p->anchor_shift);
-    for (int32_t i = 0; i < p->layers; i++)
-        anchor[i] = dfe_clamp(anchor[i] + 1, 0, DFE_MAX_UPDATE_SHIFT);
+    const int8_t *from = of;
+    slow((int32_t *)(void *)(state + p->weight_shift),
+         (const int32_t *)(const void *)(from + p->weight_shift), p->convs, halvings);
+    if (p->form == DFE_ONE_PASS)
+        slow((int32_t *)(void *)(state + p->anchor_shift),
+             (const int32_t *)(const void *)(from + p->anchor_shift), p->layers, halvings);
+}
+
+static void slow_down(dfe_care *care, int32_t halvings) {
+    if (halvings != care->halvings) set_rates(care, care->good, halvings);
+    care->halvings = halvings;
+}
+
+static void be_careful(dfe_care *care, int32_t caution) {
+    set_rates(care, care->state, caution - care->caution);
+    care->caution = caution;
 }
 
 /* A part of the way, if that is enough, else all of it. */
-static void go_back(dfe_care *care, const dfe_samples *recent) {
-    int32_t before = care->caution, halvings = 0, enough = 0;
-    care->caution = dfe_min(before + 1, MOST_CAUTION);
-    care->interval = FIRST;
-    while (!enough && halvings++ < HALVINGS) {
-        dfe_half_way(care->program, care->state, care->good);
-        enough = passes(care, recent);
+static void go_back(dfe_care *care, const dfe_samples *recent, int32_t least) {
+    for (int32_t i = 0; i < WAYS; i++) {
+        dfe_part_way(care->program, care->state, care->good, ways[i][0], ways[i][1]);
+        if (passes(care, recent, least)) {
+            care->partly++;
+            return;
+        }
     }
-    if (!enough)
-        __builtin_memcpy(care->state, care->good, (size_t)care->program->state_bytes);
-    care->partly += enough;
-    care->wholly += !enough;
-    if (care->caution / SLOWER > before / SLOWER) halve_rates(care);
+    care->wholly++;
+    __builtin_memcpy(care->state, care->good, (size_t)care->program->state_bytes);
+    be_careful(care, dfe_min(care->caution + 1, MOST_CAUTION));
 }
 
 static int keep(const dfe_care *care) {
@@ -123,19 +132,38 @@ static int keep(const dfe_care *care) {
 }
 
 static int judge(dfe_care *care) {
-    if (care->no_guard || !care->steps) return DFE_OK;
+    if (care->no_guard || !care->presented) return DFE_OK;
     dfe_samples recent = {care->recent_x, care->recent_y, care->recent};
-    care->steps = care->recognised = care->recent = 0;
+    int whole = care->presented >= care->length;
+    int32_t least = count(care, care->good, &recent) - recent.count / NEW_LOST;
+    care->presented = care->taught = care->recent = 0;
     care->judgements++;
-    if (passes(care, &recent))
-        care->interval = dfe_min(2 * care->interval, LAST);
-    else
-        go_back(care, &recent);
+    slow_down(care, 0);
+    if (!passes(care, &recent, least)) {
+        go_back(care, &recent, least);
+    } else if (whole) {
+        care->doublings = dfe_min(care->doublings + 1, DOUBLINGS);
+        be_careful(care, dfe_max(care->caution - 1, 0));
+    }
+    care->length = SHORTEST << care->doublings;
     return keep(care);
 }
 
-/* None where a class was retired, for it cannot be kept; where one was added, which may take its part
- * of the others, it is the present state that counts. */
+/* Judge where the period is over, or cannot be saved; else set the rates of the next step. */
+static int after_step(dfe_care *care) {
+    int32_t left = care->length - care->presented, halvings = 0;
+    if (left <= 0) return judge(care);
+    while (halvings < HALVINGS && left << (halvings + 1) <= care->length) halvings++;
+    if (halvings && !care->halvings &&
+        count(care, care->state, &care->judge) <
+            care->least_known - care->judge.count / HALF_WAY_LOST)
+        return judge(care);
+    slow_down(care, halvings);
+    return DFE_OK;
+}
+
+/* None where a class was retired, for it cannot be kept; where one was added, which may take its
+ * part of the others, it is the present state that counts. */
 static int32_t least_known(const dfe_care *care) {
     const dfe_program *p = care->program;
     const int8_t *live = (const int8_t *)care->state + p->live;
@@ -145,7 +173,7 @@ static int32_t least_known(const dfe_care *care) {
         if (!live[care->judge.y[i]]) return 0;
     for (int32_t k = 0; k < p->classes; k++)
         if (((const int8_t *)from)[p->live + k] != live[k]) from = care->state;
-    return count(care, from, &care->judge) - care->judge.count / KNOWN_LOST;
+    return count(care, from, &care->judge) - dfe_max(care->judge.count / KNOWN_LOST, 1);
 }
 
 static int check_samples(const dfe_care *care, const dfe_samples *samples) {
@@ -182,9 +210,10 @@ int dfe_care_begin(dfe_care *care) {
     if (status != DFE_OK) return status;
     care->recent_most = dfe_clamp(care->recent_most, 0, MOST_HELD_BACK);
     care->caution = dfe_clamp(care->caution, 0, MOST_CAUTION);
-    if (!dfe_within(care->interval, FIRST, LAST)) care->interval = FIRST;
+    care->doublings = dfe_clamp(care->doublings, 0, DOUBLINGS);
     care->judgements = care->partly = care->wholly = 0;
-    care->steps = care->recognised = care->recent = 0;
+    care->presented = care->halvings = care->taught = care->recent = 0;
+    care->length = SHORTEST << care->doublings;
     care->stride = stride_of(care->replay.count);
     care->least_known = least_known(care);
     status = care->no_guard ? DFE_OK : keep(care);
@@ -196,20 +225,26 @@ int dfe_learn(dfe_care *care, const int8_t *x, int32_t y, int32_t *scores) {
     if (!care->begun) return DFE_BAD_CALL;
     int status = step(care, x, y, scores);
     if (status != DFE_OK) return status;
-    int right = best(scores, care->program->classes) == y;
-    replay(care, care->samples++);
+    care->presented += 1 + replay(care, care->samples++);
     if (care->no_guard) return DFE_OK;
-    if (right) remember(care, x, y);
-    return ++care->steps >= care->interval ? judge(care) : DFE_OK;
+    remember(care, x, y);
+    return after_step(care);
 }
 
 int dfe_care_end(dfe_care *care) { return care->begun ? judge(care) : DFE_BAD_CALL; }
 
-static void mean_of_bytes(int8_t *now, const int8_t *good, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i++) now[i] = (int8_t)((now[i] + good[i] + 1) >> 1);
+/* Rounded to nearest, halves upward. */
+static int32_t between(int32_t good, int32_t now, int32_t kept, int32_t of) {
+    int32_t twice = 2 * kept * (now - good) + of; /* of biases, at most 2^24 each: below 2^28 */
+    return good + twice / (2 * of) - (twice % (2 * of) < 0);
 }
 
-void dfe_half_way(const dfe_program *program, void *state, const void *good) {
+static void bytes_between(int8_t *now, const int8_t *good, ptrdiff_t n, int32_t kept, int32_t of) {
+    for (ptrdiff_t i = 0; i < n; i++) now[i] = (int8_t)between(good[i], now[i], kept, of);
+}
+
+void dfe_part_way(const dfe_program *program, void *state, const void *good, int32_t kept,
+                  int32_t of) {
     int8_t *now = state;
     const int8_t *to = good;
     for (int32_t i = 0; i < program->layers; i++) {
@@ -218,12 +253,12 @@ void dfe_half_way(const dfe_program *program, void *state, const void *good) {
             const dfe_conv *c = dfe_convs(program, layer) + j;
             int32_t *bias = (int32_t *)(void *)(now + c->bias);
             const int32_t *other = (const int32_t *)(const void *)(to + c->bias);
-            mean_of_bytes(now + c->weight, to + c->weight, dfe_weights(c));
+            bytes_between(now + c->weight, to + c->weight, dfe_weights(c), kept, of);
             for (int32_t o = 0; o < c->channels; o++)
-                bias[o] = (bias[o] + other[o] + 1) >> 1; /* of at most 2^24 each */
+                bias[o] = between(other[o], bias[o], kept, of);
         }
         if (program->form == DFE_ONE_PASS)
-            mean_of_bytes(now + layer->anchors, to + layer->anchors,
-                          (ptrdiff_t)program->classes * dfe_feature_count(program, layer));
+            bytes_between(now + layer->anchors, to + layer->anchors,
+                          (ptrdiff_t)program->classes * dfe_feature_count(program, layer), kept, of);
     }
 }

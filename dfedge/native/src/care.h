@@ -1,19 +1,19 @@
 /* Learning that does no harm, one sample at a time: the rule of dfedge/device/care.py.
  *
- * Samples of what the net knows are learned among the new ones, as many as the caution asks for. After
- * 4 new samples, then after twice as many each time, up to 64, the state is judged: where too little
- * of what was known is still recognised, or of what is new, it goes half of the way back to the last
- * good state, or three quarters, or seven eighths, or all of it, and learning grows more cautious.
+ * For each new sample one that the net knows is learned.  Learning goes by periods, of 512
+ * presentations at first and of up to 2,048 later, in which rates are halved at a half, three quarters
+ * and seven eighths.  At its end the state is judged: where too little of what was known is still
+ * recognised, or of what is new, a part of the period's change is taken back, or all of it.
  *
  * What differs from Python: every sample is a step of its own, known samples are replayed in another
- * order, and of the new only what was recognised since the last judgement is judged by, not samples
- * that were held back.  The same rule then, but not the same bytes.
+ * order, and of the new some that were learned judge, not samples that were held back.  The same rule
+ * then, but not the same bytes.
  *
  * Beside state and arena it takes
  *     RAM    state_bytes for the last good state; (classes + layers) words; perhaps recent samples
  *     flash  the known samples: about 1 byte a value
- *     time   as many dfe_infer as there are samples to judge by, at each judgement; up to four times
- *            as many where it takes something back
+ *     time   as many dfe_infer as there are samples to judge by, in the middle of a period and at
+ *            its end; up to five times as many where it takes something back
  */
 #ifndef DFE_CARE_H
 #define DFE_CARE_H
@@ -50,12 +50,12 @@ typedef struct {
 
     /* To be stored beside the state and set again, so that learning goes on as it was: */
     uint32_t samples;          /* new ones learned */
-    int32_t interval, caution; /* samples to the next judgement; how often something was taken back */
+    int32_t doublings, caution; /* how much longer periods are; how often rates are halved */
 
     /* To be read only: since dfe_care_begin how often it judged, and took back a part or all; */
     int32_t judgements, partly, wholly;
     int32_t least_known; /* of `judge`, how many must be recognised. */
-    int32_t steps, recognised, recent, stride, begun;
+    int32_t presented, length, halvings, taught, recent, stride, begun;
 } dfe_care;
 
 /* Check all that was set, count what is known, and take the state for a good one. */
@@ -68,7 +68,9 @@ int dfe_learn(dfe_care *care, const int8_t *x, int32_t y, int32_t *scores);
 /* Judge what was not judged yet, so that the state may be stored; learning may go on. */
 int dfe_care_end(dfe_care *care);
 
-/* Bring all that learning moves half of the way to another state: the mean, halves upward. */
-void dfe_half_way(const dfe_program *program, void *state, const void *good);
+/* Keep kept / of of what learning moved since another state, rounded to nearest, halves upward; of at
+ * most 4. */
+void dfe_part_way(const dfe_program *program, void *state, const void *good, int32_t kept,
+                  int32_t of);
 
 #endif
