@@ -33,8 +33,18 @@ class Buffer(ctypes.Structure):
     _fields_ = [("at", POINTER), ("bytes", ctypes.c_int64)]
 
 
+class Buffers(ctypes.Structure):
+    """``dfe_buffers``: what a call reads and writes, each with its size."""
+
+    _fields_ = [
+        (name, Buffer) for name in ("program", "state", "x", "y", "first", "second", "arena")
+    ]
+
+
 CALLS: dict[str, tuple[object, ...]] = {
     "dfe_check": (POINTER,),
+    "dfe_check_sized": (Buffer,),
+    "dfe_run_sized": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
     "dfe_check_state": (POINTER, POINTER),
     "dfe_arena_bytes": (POINTER, INT, INT),
     "dfe_infer": (POINTER, POINTER, INT, POINTER, POINTER, POINTER, SIZE),
@@ -69,6 +79,7 @@ def load(path: Path | None = None) -> ctypes.CDLL:
         raise DfedgeError(f"{path}: is no native library of this dfedge: {error}") from error
     library.dfe_arena_bytes.restype = ctypes.c_int64
     library.dfe_level_name.restype = ctypes.c_char_p
+    library.dfe_level_used()  # chosen now, before other threads call
     return library
 
 
