@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
+from dfedge.device.gate import Gate, alone
 from dfedge.device.known import Known, judging_samples, known_samples
 from dfedge.device.rates import slowed
-from dfedge.device.store import FIRST, Record, Stored
+from dfedge.device.store import FIRST, Record, Stored, moments
 from dfedge.state import MOVED, State
 
 if TYPE_CHECKING:
@@ -121,6 +122,12 @@ class Keeper:
         self.new_before = self.new_good = 0
         self.good = self._stored()
 
+    @property
+    def gate(self) -> Gate:
+        """The session's."""
+        return self.session.gate
+
+    @alone
     def watch(self, new: Known | None) -> None:
         """From now on the new is judged by these samples, which are not learned."""
         self.new = new
@@ -156,6 +163,7 @@ class Keeper:
         if self.steps >= self.session.record.interval:
             self.judge()
 
+    @alone
     def judge(self) -> None:
         """The state becomes the good one, or goes back towards it."""
         if not self.care.guard or not self.steps:
@@ -169,6 +177,7 @@ class Keeper:
             self._go_back(recent)
         self.good = self._stored()
 
+    @alone
     def judged(self) -> Judged:
         """What there is to tell."""
         known, new = len(self.judging[1]), len(self.new[1]) if self.new is not None else 0
@@ -244,7 +253,7 @@ class Keeper:
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
 
     def _stored(self) -> Stored:
-        return Stored(self.session.runner.get_state(), self.session.record)
+        return Stored(self.session.runner.get_state(), self.session.record, next(moments))
 
 
 def half_way(good: State, now: State) -> State:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dfedge.device.gate import alone
 from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.state import State
 
@@ -25,6 +26,7 @@ def slowed(state: State, more: int) -> State:
     return {**state, **moved}
 
 
+@alone
 def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> None:
     """Write the session's rates into its state.
 
