@@ -64,13 +64,27 @@ CALLS: dict[str, tuple[object, ...]] = {
 
 
 @cache
-def load(path: Path | None = None) -> ctypes.CDLL:
-    """The library at a path; None: compiled from the package's own sources.
+def load() -> ctypes.CDLL:
+    """The library of the package's own sources, compiled where it is not there yet.
 
     Raises:
-        DfedgeError: it cannot be built or loaded, or lacks an entry point.
+        DfedgeError: it cannot be built or loaded.
     """
-    path = path or build.library()
+    return load_from(build.SOURCES)
+
+
+def load_from(folder: Path) -> ctypes.CDLL:
+    """As `load`, of the sources under a folder."""
+    return build.opened(lambda anew: build.library(folder, anew), load_file)
+
+
+@cache
+def load_file(path: Path) -> ctypes.CDLL:
+    """The library at a path.
+
+    Raises:
+        DfedgeError: it cannot be loaded, or lacks an entry point.
+    """
     try:
         library = ctypes.CDLL(str(path))
         for name, arguments in CALLS.items():
