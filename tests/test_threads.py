@@ -374,3 +374,18 @@ def test_every_thread_is_told_why_its_own_call_was_refused(
     with pytest.raises(DfedgeError, match="a label is no class of the program"):
         runner.train(x, np.full_like(y, 99))
     assert "an input value lies outside" in others[0]
+
+
+def test_an_older_copy_never_replaces_a_newer_one(bundle: Bundle, tmp_path: Path) -> None:
+    """As where a thread is held up between its copy and its save."""
+    session = Session.open(bundle, "native", tmp_path / "state", care=NO_CARE)
+    x, y = samples(bundle)
+    session.learn(x[0], int(y[0]))
+    older = session.stored()
+    session.learn(x[1], int(y[1]))
+    session.save()
+    session.store.save(older)
+    assert Session.open(bundle, "native", tmp_path / "state").record.samples == 2
+    session.learn(x[2], int(y[2]))
+    session.save()
+    assert Session.open(bundle, "native", tmp_path / "state").digest() == session.digest()
