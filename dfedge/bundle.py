@@ -337,7 +337,7 @@ def parse_manifest(raw: bytes, folder: Path) -> Manifest:
         DfedgeError: of another version, changed since export, or without sense.
     """
     path = folder / MANIFEST
-    head = _decode(raw, Head, path)
+    head = _decode(raw, _HEAD, path)
     if head.version > VERSION or head.semantics_version > SEMANTICS_VERSION:
         remedy = "a newer dfedge made it: update dfedge"
     else:
@@ -352,14 +352,18 @@ def parse_manifest(raw: bytes, folder: Path) -> Manifest:
     blanked = raw.replace(digest, BLANK.encode()) if digest else raw
     if (digest or head.version > 2) and hashlib.sha256(blanked).hexdigest().encode() != digest:
         raise DfedgeError(f"{path}: changed since export (its digest does not fit); {AGAIN}")
-    manifest = _decode(raw, Manifest, path)
+    manifest = _decode(raw, _MANIFEST, path)
     _check_sense(manifest, path)
     return manifest
 
 
-def _decode(raw: bytes, kind: type[T], path: Path) -> T:
+# Made at import, by one thread: msgspec crashes where two threads are the first to need one type.
+_HEAD, _MANIFEST = msgspec.json.Decoder(Head), msgspec.json.Decoder(Manifest)
+
+
+def _decode(raw: bytes, decoder: msgspec.json.Decoder[T], path: Path) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decoder.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise DfedgeError(f"{path}: cannot be read: {error}; export again") from error
 

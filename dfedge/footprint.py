@@ -55,6 +55,8 @@ class Footprint(msgspec.Struct, frozen=True):
 Footprints = dict[str, dict[str, Footprint]]
 """Format -> method -> footprint: the content of memory.json."""
 
+_DECODER = msgspec.json.Decoder(Footprints)  # at import, as in `dfedge.bundle`
+
 
 def decode(raw: bytes, path: Path) -> Footprints:
     """Read memory.json.
@@ -63,6 +65,6 @@ def decode(raw: bytes, path: Path) -> Footprints:
         DfedgeError: no such file's content.
     """
     try:
-        return msgspec.json.decode(raw, type=Footprints)
+        return _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DfedgeError(f"{path}: no footprints: {error}; export again") from error

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from random_trunks import draw_adopted
 
-from dfedge.native.library import Buffer, levels, load
+from dfedge.native.library import Buffer, levels, load_file
 from dfedge.native.places import place, place_above
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
@@ -84,7 +84,7 @@ def constant_words(program: Program) -> int:
 
 
 def main() -> None:
-    library = load(Path(sys.argv[1]))
+    library = load_file(Path(sys.argv[1]))
     library.dfe_check_sized.argtypes = (Buffer,)
     for seed in range(NETS):
         rng, hashes = np.random.default_rng(seed), []

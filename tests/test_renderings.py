@@ -25,7 +25,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build, glue
-from dfedge.native.library import Buffer, load
+from dfedge.native.library import Buffer, Buffers, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import ABI, ABI_NAME
@@ -176,13 +176,6 @@ def test_export_says_what_it_left_out(
     done = dfedge(*given, "--json")
     assert "note: onnx: stock rendering only: not found: a C compiler" in done.err
     assert list(done.json["formats"]) == ["onnx"]
-
-
-class Buffers(ctypes.Structure):
-    """``dfe_buffers``."""
-
-    _fields_ = [(name, Buffer) for name in
-                ("program", "state", "x", "y", "first", "second", "arena")]  # fmt: skip
 
 
 def given_for(program: Any, call: int, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

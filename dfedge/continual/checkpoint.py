@@ -62,6 +62,9 @@ class Progress(msgspec.Struct):
     finished: bool = False
 
 
+_PROGRESS = msgspec.json.Decoder(Progress)  # at import, as in `dfedge.bundle`
+
+
 def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
     """Replace what the folder holds."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,4 +94,4 @@ def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
 def _progress(path: Path) -> tuple[Progress, bytes]:
     with foreign(path, "a continual run", "delete it to start anew"):
         raw = path.read_bytes()
-        return msgspec.json.decode(state.metadata(raw), type=Progress), raw
+        return _PROGRESS.decode(state.metadata(raw)), raw

@@ -11,6 +11,7 @@ import numpy as np
 from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
+from dfedge.device.gate import alone
 from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 
@@ -19,6 +20,7 @@ STEPS = 0
 """Steps by default."""
 
 
+@alone
 def learn_class(
     session: Session, name: str, x: Images, steps: int = STEPS, seed: int = 0, lost: int = LOST
 ) -> int:

@@ -22,6 +22,7 @@ in the same bytes.
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.device.gate import alone
 from dfedge.device.session import Session
 
 ROUNDS = 64
@@ -41,6 +42,7 @@ LARGEST = np.iinfo(np.int8).max
 Ints = NDArray[np.int64]
 
 
+@alone
 def place(
     session: Session,
     row: int,

@@ -129,11 +129,12 @@ class Run:
             size = min(self.settings.batch, whole - before)
             index = self._order(len(train), before, size)
             start = time.perf_counter()
-            self._see(train.take(index))
-            progress.position += size
-            over = progress.position == whole
-            if over:
-                self._flush()
+            with self.session.gate.alone:
+                self._see(train.take(index))
+                progress.position += size
+                over = progress.position == whole
+                if over:
+                    self._flush()
             progress.seconds += time.perf_counter() - start
             at, probed = progress.experience, self._look(before, whole)
             if over:
@@ -262,10 +263,11 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint, then the state: in this order a crash between them is harmless."""
         progress, session = self.progress, self.session
-        stored = session.stored()
+        with session.gate.alone:
+            stored, tensors = session.stored(), self.tensors()
         progress.before, progress.learned = progress.learned, stored.record.samples
         progress.added = stored.record.added
-        checkpoint.save(session.folder, progress, self.tensors())
+        checkpoint.save(session.folder, progress, tensors)
         session.store.save(stored)
 
     def tensors(self) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels, Split
+from dfedge.device.gate import alone
 from dfedge.device.session import Session
 
 
@@ -21,6 +22,7 @@ def mean(total: NDArray[Any], n: NDArray[Any] | int) -> NDArray[np.int8]:
     return found
 
 
+@alone
 def set_anchors(session: Session, split: Split) -> None:
     """Set every learning layer's anchors to the means of what it sees of the split's classes.
 

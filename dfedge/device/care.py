@@ -41,9 +41,10 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
+from dfedge.device.gate import Gate, alone
 from dfedge.device.known import Known, judging_samples, known_samples
 from dfedge.device.rates import SHIFTS, slowed
-from dfedge.device.store import Record, Stored
+from dfedge.device.store import Record, Stored, moments
 from dfedge.state import MOVED, State
 
 if TYPE_CHECKING:
@@ -133,6 +134,12 @@ class Keeper:
         self.new_before = self.new_good = 0
         self.good = self._stored()
 
+    @property
+    def gate(self) -> Gate:
+        """The session's."""
+        return self.session.gate
+
+    @alone
     def watch(self, new: Known | None, left: int = 0) -> None:
         """A job begins.
 
@@ -186,6 +193,7 @@ class Keeper:
         else:
             self._slow(halvings)
 
+    @alone
     def judge(self) -> None:
         """End the period: the state becomes the good one, or goes back towards it."""
         if not self.care.guard or not self.presented:
@@ -203,6 +211,7 @@ class Keeper:
             self._be_careful(max(record.caution - 1, 0))
         self.good = self._stored()
 
+    @alone
     def judged(self) -> Judged:
         """What there is to tell."""
         known, new = len(self.judging[1]), len(self.new[1]) if self.new is not None else 0
@@ -304,7 +313,7 @@ class Keeper:
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
 
     def _stored(self) -> Stored:
-        return Stored(self.session.runner.get_state(), self.session.record)
+        return Stored(self.session.runner.get_state(), self.session.record, next(moments))
 
 
 def part_way(good: State, now: State, kept: int, of: int) -> State:

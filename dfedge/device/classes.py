@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.device.anchors import mean
+from dfedge.device.gate import alone
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 
@@ -30,6 +31,7 @@ def check_spare(session: Session, names: list[str]) -> None:
         )
 
 
+@alone
 def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     """Give a class a row, its anchors set to the means of what each layer sees of images x.
 
@@ -70,6 +72,7 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     return row
 
 
+@alone
 def retire(session: Session) -> None:
     """Let no class live any more, so that a stream's own take their places.
 

@@ -23,6 +23,7 @@ from dfedge.device.care import (
     began,
     fresh,
 )
+from dfedge.device.gate import alone
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 
@@ -83,6 +84,9 @@ def steps(
     saves fall on the same steps of the job, so an interrupted job, called again, ends in the same
     bytes as one that never stopped.  The state folder is held against other writers until the end.
 
+    Between two steps other threads have their turns.  What they teach meanwhile is kept; only then
+    an interrupted job, called again, begins anew.
+
     Args:
         saving: when the state is saved on the way; it always is at the end.
         on_saved: called with the presentations of every save that is on the medium.
@@ -90,11 +94,12 @@ def steps(
     Raises:
         ResourceError: the state folder is in use or cannot be written, or a step failed.
     """
-    job = continued(session.record, said(job, session.care))
-    if job.done >= job.samples:
-        return
-    if not job.done:
-        session.record = began(session.record)
+    with session.gate.alone:
+        job = continued(session.record, said(job, session.care))
+        if job.done >= job.samples:
+            return
+        if not job.done:
+            session.record = began(session.record)
     with session.store.writing():
         saver = store.Saver(session.store, saving or store.Saving(), on_saved)
         try:
@@ -120,27 +125,36 @@ def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -
         session.keeper.watch(judged_by, job.samples - job.done)
     saved = job.done
     while job.done < job.samples:
-        size = min(job.batch, job.samples - job.done)
-        record = session.record
-        wanted = fresh(size, record) if care.replays else size
-        index = new[shuffled(len(new), job.seed, record.samples - record.replayed, wanted)]
-        job = msgspec.structs.replace(job, done=job.done + size)
-        session.record = msgspec.structs.replace(record, job=job)
-        if wanted:
-            lesson = session.learn_batch(split.x[index], split.y[index], presented=size)
-        else:
-            lesson = session.replay(size)
-        right = int((lesson.scores.argmax(1) == split.y[index]).sum())
+        job, step = _one_step(session, split, job, new)
         last = job.done >= job.samples
-        if care.guard and last:
-            session.keeper.judge()
         if last or saver.due(-(-job.done // job.batch)):
             stored = session.keeper.good if care.guard else session.stored()
             done = stored.record.job.done if stored.record.job else 0
             if done > saved or last:
                 saver.save(stored)
                 saved = done
-        yield Step(job.done, size, right, lesson.active, wanted)
+        yield step
+
+
+@alone
+def _one_step(
+    session: Session, split: Split, job: store.Job, new: NDArray[np.int64]
+) -> tuple[store.Job, Step]:
+    """Learn the next batch of the new samples, given by number; judged where it is the last."""
+    care, record = session.care, session.record
+    size = min(job.batch, job.samples - job.done)
+    wanted = fresh(size, record) if care.replays else size
+    index = new[shuffled(len(new), job.seed, record.samples - record.replayed, wanted)]
+    job = msgspec.structs.replace(job, done=job.done + size)
+    session.record = msgspec.structs.replace(record, job=job)
+    if wanted:
+        lesson = session.learn_batch(split.x[index], split.y[index], presented=size)
+    else:
+        lesson = session.replay(size)
+    right = int((lesson.scores.argmax(1) == split.y[index]).sum())
+    if care.guard and job.done >= job.samples:
+        session.keeper.judge()
+    return job, Step(job.done, size, right, lesson.active, wanted)
 
 
 def held_back(split: Split, job: store.Job, care: Care) -> tuple[NDArray[np.int64], Split]:

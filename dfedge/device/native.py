@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
-from dfedge.native import build, sources
-from dfedge.native.library import load
+from dfedge.native import sources
+from dfedge.native.library import load, load_from
 from dfedge.native.program import Program
 from dfedge.native.table import Table, make_table
 from dfedge.state import State
@@ -107,4 +107,4 @@ class ExportedRunner(NativeRunner):
                 f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "
                 "export again, or choose --runtime native"
             )
-        return load(build.library(folder))
+        return load_from(folder)

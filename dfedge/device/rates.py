@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.device.gate import alone
 from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.state import State
 
@@ -29,6 +30,7 @@ def slowed(state: State, more: int) -> State:
     return {**state, **{name: moved(state[name]) for name in SHIFTS if name in state}}
 
 
+@alone
 def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> None:
     """Write the session's rates into its state.
 

@@ -1,5 +1,6 @@
 """The table of runtimes, and what a session asks of each."""
 
+import threading
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,6 +32,9 @@ NATIVE = "native"
 """The runtime that needs no program of its own: it interprets the plan of any bundle."""
 NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
 
+SIDE_BY_SIDE = ("onnx", "onnx-native", *COMPILED)
+"""Runtimes in which threads may infer and look at features at one time, while none learns."""
+
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "onnx": (("onnxruntime",),),
     "onnx-native": (("onnxruntime",),),
@@ -39,6 +43,10 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "litert": (("ai_edge_litert",), ("tflite_runtime",)),
 }
 """Runtime -> the Python packages that it needs, in each of the ways to have it."""
+
+
+_OPENING = threading.RLock()
+"""Libraries are compiled, loaded and registered once in a process: by one thread at a time."""
 
 
 class Runner(Protocol):
@@ -119,7 +127,8 @@ def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
     if not installed(runtime):
         raise DfedgeError(f"runtime '{runtime}' is not installed; {remedy(runtime)}")
     module, name = place_of(runtime)
-    runner: Runner = getattr(import_module(module), name)(bundle, threads)
+    with _OPENING:
+        runner: Runner = getattr(import_module(module), name)(bundle, threads)
     return runner
 
 

@@ -8,7 +8,6 @@ session.save()
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +20,35 @@ from dfedge.data.dataset import Images, Labels
 from dfedge.data.door import Door, Policy, as_array
 from dfedge.data.image import to_input
 from dfedge.device import store
+from dfedge.device.answers import Lesson, Prediction, nearest
+from dfedge.device.batches import checked_labels, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
-from dfedge.device.runners import Runner, open_best
+from dfedge.device.gate import Gate, alone
+from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
 from dfedge.state import digest, size_bytes
+
+__all__ = ["RATES", "Lesson", "Prediction", "Session"]
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The nearest class of one input.
-
-    Attributes:
-        label: number of the class.
-        name: its name.
-        score: integer nearness, larger is nearer; comparable between classes of one input.
-        margin: lead over the runner-up; near 0 is a guess.
-    """
-
-    label: int
-    name: str
-    score: int
-    margin: int
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one call of learning saw: scores [B, K] before it, and active samples per layer."""
-
-    scores: NDArray[np.int32]
-    active: NDArray[np.int64]
-
-
 class Session:
     """A bundle open in one runtime, at its learned state.
+
+    Any number of threads may call one session.  What changes it (learning, judging, a class that is
+    added) runs alone; what reads it sees the state before or after such a call, never between.  In
+    the runtimes of `dfedge.device.runners.SIDE_BY_SIDE` predictions run beside each other, in the
+    others one after the other.  Threads have their turns in the order in which they called.  A
+    forked child has a session of its own, at the state of that moment; of parent and child the
+    first that saves is the one that can.
 
     Attributes:
         bundle, runner, runtime: what is open, and where.
         store, record: of the state.
+        gate: ``with session.gate.alone:`` makes several calls one; so whoever calls `runner` or
+            sets `record` must.
         state_bytes: its size, which learning does not change.
         notes: what had to be passed over to open it.
         care: what keeps `learn` and `learn_batch` from doing harm.
@@ -83,6 +71,7 @@ class Session:
         self.door = Door(on_bad_sample)
         self.notes: tuple[str, ...] = ()
         self.broken = False
+        self.gate = Gate(side_by_side=runtime in SIDE_BY_SIDE)
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
         self.care = care or Care()
@@ -154,15 +143,15 @@ class Session:
 
     def predict(self, x: NDArray[Any]) -> Prediction:
         """The nearest class of one image, uint8 [H, W, C] or [H, W]."""
-        return self.name(self.scores(self._one(x))[0])
+        q = self.input(self._one(x))
+        with self.gate.shared:
+            return self.name(self.scores_of_input(q)[0])
 
     def name(self, scores: NDArray[np.int32]) -> Prediction:
         """Read one row of scores [K]."""
-        order = np.argsort(-scores.astype(np.int64), kind="stable")
-        label = int(order[0])
-        margin = int(scores[order[0]]) - int(scores[order[1]]) if len(order) > 1 else 0
-        return Prediction(label, self.classes[label], int(scores[label]), margin)
+        return nearest(scores, self.classes)
 
+    @alone
     def learn(self, x: NDArray[Any], label: int | str) -> Lesson:
         """Learn one image, uint8 [H, W, C] or [H, W], with its class's number or name.
 
@@ -191,6 +180,7 @@ class Session:
             raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
         return int(label)
 
+    @alone
     def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> Lesson:
         """Learn images [B, H, W] or [B, H, W, C] with their classes' numbers [B].
 
@@ -212,6 +202,7 @@ class Session:
             return self.learn_input(q, y)
         return self._with_care(q, self._labels(y, len(q)).astype(np.int64), presented)
 
+    @alone
     def replay(self, count: int) -> Lesson:
         """Learn samples that the bundle brings, as `learn_batch` does, with no new ones among them.
 
@@ -228,16 +219,19 @@ class Session:
         return lesson
 
     @property
+    @alone
     def keeper(self) -> Keeper:
         """Replay and guard of this session, from its first use on."""
         if self._keeper is None:
             self._keeper = Keeper(self, self.care)
         return self._keeper
 
+    @alone
     def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
         """As `learn_batch`, from what `input` made of images; without care."""
         return self._learn("train", q, self._labels(y, len(q)))
 
+    @alone
     def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
         """As `learn_batch`, from latents [B, *plan.latent_shape] on; frozen layers do not run.
 
@@ -279,10 +273,14 @@ class Session:
 
     def scores_of_input(self, q: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K] of what `input` made of images."""
-        return np.concatenate([self.runner.infer(q[part]) for part in self._parts("infer", len(q))])
+        with self.gate.shared:
+            found = [self.runner.infer(q[part]) for part in self._parts("infer", len(q))]
+        return np.concatenate(found)
 
     def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
         """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
+
+        Each part is seen in the state of its moment; ``with session.gate.alone:`` all in one.
 
         Raises:
             DfedgeError: images that cannot be used.
@@ -295,28 +293,39 @@ class Session:
     ) -> Iterator[tuple[slice, list[NDArray[np.int8]], NDArray[np.int8]]]:
         """As `features`, of inputs; and their latents, which `learn_latents` takes."""
         for part in self._parts("features", len(q)):
-            *seen, latents = self.runner.features(q[part])
+            with self.gate.shared:
+                *seen, latents = self.runner.features(q[part])
             yield part, seen, latents
 
     def latents(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
         """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
         if not self.bundle.manifest.plan.frozen:
             return q
-        return np.concatenate([latents for _, _, latents in self.seen(q)])
+        with self.gate.shared:
+            return np.concatenate([latents for _, _, latents in self.seen(q)])
 
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
-        return digest(self.runner.get_state())
+        with self.gate.shared:
+            state = self.runner.get_state()
+        return digest(state)
 
     def save(self) -> None:
         """Write what was learned to the state folder, once the guard has judged it.
 
+        While the medium is written to, other threads may go on; what they learn meanwhile is not in
+        it.
+
         Raises:
             ResourceError: it cannot be written, or a step failed half-way; what was saved is safe.
         """
+        self.store.save(self._judged())
+
+    @alone
+    def _judged(self) -> store.Stored:
         if self._keeper is not None and not self.broken:
             self._keeper.judge()
-        self.store.save(self.stored())
+        return self.stored()
 
     def stored(self) -> store.Stored:
         """A copy of what was learned, as the store takes it.
@@ -324,12 +333,13 @@ class Session:
         Raises:
             ResourceError: a step failed half-way.
         """
-        if self.broken:
-            raise ResourceError(
-                f"a step failed half-way in {self.runtime}, so its state is not saved; open "
-                f"{self.folder} again"
-            )
-        return store.Stored(self.runner.get_state(), self.record)
+        with self.gate.shared:
+            if self.broken:
+                raise ResourceError(
+                    f"a step failed half-way in {self.runtime}, so its state is not saved; open "
+                    f"{self.folder} again"
+                )
+            return store.Stored(self.runner.get_state(), self.record, next(store.moments))
 
     def _no_lesson(self) -> Lesson:
         plan = self.bundle.manifest.plan
@@ -370,22 +380,8 @@ class Session:
         return to_input(self.bundle.manifest.image.apply(as_array(x, "the images"), "the images"))
 
     def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
-        y, classes = np.asarray(y), len(self.classes)
-        if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):
-            raise DfedgeError(
-                f"the labels: {y.dtype} {list(y.shape)}; allowed: an integer for each of the "
-                f"{count} images"
-            )
-        if y.min() < 0 or y.max() >= classes:
-            raise DfedgeError(
-                f"the labels reach from {y.min()} to {y.max()}; allowed: 0 to {classes - 1}"
-            )
-        return y.astype(np.int32)
+        return checked_labels(y, count, len(self.classes))
 
     def _parts(self, kind: str, count: int) -> Iterator[slice]:
-        """Cut ``count`` samples into the batch sizes that the bundle has, largest first."""
-        start = 0
-        for batch in self.bundle.manifest.batches(kind):
-            while count - start >= batch:
-                yield slice(start, start + batch)
-                start += batch
+        """Of ``count`` samples, in the batch sizes that the bundle has."""
+        return parts(self.bundle.manifest.batches(kind), count)

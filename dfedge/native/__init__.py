@@ -7,6 +7,7 @@ rounds as it sums, an error is made where it is read, and weights are moved in p
 
 Modules: `table` (a plan as the interpreter reads it), `block` (tensors in one block of memory),
 `trunk` (a frozen trunk in the table), `places` (where its values lie), `build` (the compiler),
+`cache` (where compiled libraries are kept),
 `library` (ctypes), `program` (a plan and its state, ready to be called), `sources` (what a project
 of one's own is made of), `rendering` (names of the two renderings of a format), `glue` (the
 interpreter inside ExecuTorch and onnxruntime: ``ops/``).

@@ -2,7 +2,7 @@
 
 Not at install: so `pip install dfedge` needs no compiler, one wheel serves every machine, and the
 compiler may use all that this processor has.  It takes a few seconds, once for each version of the
-sources.
+sources.  What is found in the cache is loaded only where `dfedge.native.cache` vouches for it.
 """
 
 import hashlib
@@ -11,9 +11,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from dfedge.errors import DfedgeError
+from dfedge.native import cache
+
+T = TypeVar("T")
 
 SOURCES = Path(__file__).parent / "src"
 RUNNER = Path(__file__).parent / "run"
@@ -50,32 +55,54 @@ def required_compiler() -> str:
     return found
 
 
-def library(folder: Path = SOURCES) -> Path:
+def library(folder: Path = SOURCES, anew: bool = False) -> Path:
     """Compile the sources under a folder, once, and give the shared library's path.
 
+    Args:
+        anew: whatever the cache has.
+
     Raises:
-        DfedgeError: no compiler, or one that refuses the sources.
+        DfedgeError: no compiler, one that refuses the sources, or a cache that is not safe.
     """
     files = compiled_files(folder)
     sources = [path for path in files if path.suffix == ".c"]
-    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME)
+    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew)
 
 
-def once(command: list[str], sources: list[Path], files: list[Path], name: str) -> Path:
-    """Compile sources to a shared library, unless the cache has it.
+def opened(made: Callable[[bool], Path], load: Callable[[Path], T]) -> T:
+    """Load what is compiled; where it does not load, compile it anew and load that.
+
+    Args:
+        made: gives its path; True: compiled anew.
+
+    Raises:
+        DfedgeError: as `once` or as ``load`` raises.
+    """
+    path = made(False)
+    try:
+        return load(path)
+    except DfedgeError:  # another machine's, or made for libraries that are gone
+        return load(made(True))
+
+
+def once(
+    command: list[str], sources: list[Path], files: list[Path], name: str, anew: bool = False
+) -> Path:
+    """Compile sources to a shared library, unless the cache has it whole.
 
     Args:
         command: the compiler and its options.
         files: that the outcome depends on, wherever they lie.
+        anew: whatever the cache has.
 
     Raises:
-        DfedgeError: the compiler refuses them.
+        DfedgeError: the compiler refuses them, or the cache is not safe (`cache.folder`).
     """
     key = hashlib.sha256("\0".join([*command, _processor()]).encode())
     for path in files:
         key.update(path.name.encode() + b"\0" + path.read_bytes())
-    place = cache() / key.hexdigest()[:24] / name
-    if not place.exists():
+    place = cache.folder(key.hexdigest()[:24]) / name
+    if anew or not cache.whole(place):
         _compile(command, sources, place)
     return place
 
@@ -84,12 +111,6 @@ def compiled_files(folder: Path) -> list[Path]:
     """Sources and headers of the library under a folder."""
     files = [*folder.rglob("*.c"), *folder.rglob("*.h")]
     return sorted(path for path in files if path.relative_to(folder).parts[0] not in APART)
-
-
-def cache() -> Path:
-    """Where compiled libraries are kept."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "dfedge" / "native"
 
 
 def _processor() -> str:
@@ -105,7 +126,6 @@ def _processor() -> str:
 def _compile(command: list[str], sources: list[Path], place: Path) -> None:
     """The library appears whole, whoever else compiles it at the same time."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             made = Path(scratch) / place.name
             for left_out in ("", OWN_PROCESSOR):  # which some compilers do not know
@@ -113,8 +133,8 @@ def _compile(command: list[str], sources: list[Path], place: Path) -> None:
                 words[1:1] = ["-o", str(made), *map(str, sources)]  # libraries come after sources
                 done = subprocess.run(words, capture_output=True, text=True)
                 if done.returncode == 0:
-                    os.replace(made, place)
+                    cache.keep(place, made.read_bytes())
                     return
     except OSError as error:
-        raise DfedgeError(f"{place}: cannot be written ({error}); set $XDG_CACHE_HOME") from error
+        raise cache.unwritable(place, error) from error
     raise DfedgeError(f"{command[0]} refuses the native kernels: {done.stderr.strip()[:500]}")

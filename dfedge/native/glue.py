@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dfedge.errors import DfedgeError
 from dfedge.native import build
-from dfedge.native.library import STATUS
+from dfedge.native.library import STATUS, load
 
 SOURCES = Path(__file__).parent / "ops"
 CXX_COMPILERS = ("c++", "g++", "clang++")
@@ -112,9 +112,12 @@ def _load(
     command: list[str], sources: list[str], libraries: list[Path], made_for: list[Path]
 ) -> Glue:
     """Against the kernels and other libraries, anew where a file that it was made for changes."""
-    kernels = build.library()
+    kernels = Path(load()._name)
     files = [*sorted(SOURCES.iterdir()), *build.compiled_files(build.SOURCES), *made_for]
     linked = [str(path) for path in (kernels, *libraries)]
     linked += [f"-Wl,-rpath,{path.parent}" for path in libraries]  # known there by name alone
     name = f"libdfedge_{sources[0].partition('.')[0]}.so"
-    return Glue(build.once([*command, *linked], [SOURCES / path for path in sources], files, name))
+    paths = [SOURCES / path for path in sources]
+    return build.opened(
+        lambda anew: build.once([*command, *linked], paths, files, name, anew), Glue
+    )

@@ -33,8 +33,18 @@ class Buffer(ctypes.Structure):
     _fields_ = [("at", POINTER), ("bytes", ctypes.c_int64)]
 
 
+class Buffers(ctypes.Structure):
+    """``dfe_buffers``: what a call reads and writes, each with its size."""
+
+    _fields_ = [
+        (name, Buffer) for name in ("program", "state", "x", "y", "first", "second", "arena")
+    ]
+
+
 CALLS: dict[str, tuple[object, ...]] = {
     "dfe_check": (POINTER,),
+    "dfe_check_sized": (Buffer,),
+    "dfe_run_sized": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
     "dfe_check_state": (POINTER, POINTER),
     "dfe_arena_bytes": (POINTER, INT, INT),
     "dfe_infer": (POINTER, POINTER, INT, POINTER, POINTER, POINTER, SIZE),
@@ -54,13 +64,27 @@ CALLS: dict[str, tuple[object, ...]] = {
 
 
 @cache
-def load(path: Path | None = None) -> ctypes.CDLL:
-    """The library at a path; None: compiled from the package's own sources.
+def load() -> ctypes.CDLL:
+    """The library of the package's own sources, compiled where it is not there yet.
 
     Raises:
-        DfedgeError: it cannot be built or loaded, or lacks an entry point.
+        DfedgeError: it cannot be built or loaded.
     """
-    path = path or build.library()
+    return load_from(build.SOURCES)
+
+
+def load_from(folder: Path) -> ctypes.CDLL:
+    """As `load`, of the sources under a folder."""
+    return build.opened(lambda anew: build.library(folder, anew), load_file)
+
+
+@cache
+def load_file(path: Path) -> ctypes.CDLL:
+    """The library at a path.
+
+    Raises:
+        DfedgeError: it cannot be loaded, or lacks an entry point.
+    """
     try:
         library = ctypes.CDLL(str(path))
         for name, arguments in CALLS.items():
@@ -69,6 +93,7 @@ def load(path: Path | None = None) -> ctypes.CDLL:
         raise DfedgeError(f"{path}: is no native library of this dfedge: {error}") from error
     library.dfe_arena_bytes.restype = ctypes.c_int64
     library.dfe_level_name.restype = ctypes.c_char_p
+    library.dfe_level_used()  # chosen now, before other threads call
     return library
 
 

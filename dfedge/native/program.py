@@ -1,4 +1,8 @@
-"""A plan and its state, ready to be called: one block of state, one arena for each kind of call."""
+"""A plan and its state, ready to be called: one block of state, an arena for each call under way.
+
+Every call says how large its buffers are, so that C never reads or writes outside of one, whatever
+a manifest says.
+"""
 
 import ctypes
 from typing import Any
@@ -6,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.errors import DfedgeError
 from dfedge.native.layout import block_of
-from dfedge.native.library import check, check_layout, load
+from dfedge.native.library import Buffer, Buffers, check, check_layout, load
 from dfedge.native.table import Table
 from dfedge.plan import Plan
 
@@ -15,10 +20,13 @@ INFER, TRAIN, TRAIN_FROM, FEATURES = range(4)
 """Kinds of calls, as ``dfedge.h`` numbers them."""
 CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
 """By kind of method."""
+NAMES = {number: name for name, number in CALLS.items()}
 
 
 class Program:
     """A net in the C interpreter, at any batch size.
+
+    Several threads may infer and look at features at one time; who learns must be alone.
 
     Attributes:
         plan, table: of the net.
@@ -31,9 +39,9 @@ class Program:
         self.library = library or load()
         check_layout(self.library, table)
         self._words = table.words
-        check(self.library.dfe_check(self._at(self._words)), lambda: "the native program")
+        check(self.library.dfe_check_sized(_buffer(self._words)), lambda: "the native program")
         self.state = np.zeros(table.state_bytes, np.uint8)
-        self._arena = np.empty(0, np.uint8)
+        self._arenas: list[NDArray[np.uint8]] = []  # that no call has at the moment
 
     def block(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
         """A state as it lies in memory."""
@@ -82,23 +90,23 @@ class Program:
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K] of x [B, H, W, C]."""
         (scores,) = self.results(INFER, len(x))
-        self._call("dfe_infer", INFER, x, scores)
+        self._call(INFER, x, None, scores)
         return scores
 
     def train(
         self, x: NDArray[np.int8], y: NDArray[np.int32], latent: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Learn one batch of images, or of latents: scores before it [B, K], active samples [L]."""
-        name, call = ("dfe_step_from", TRAIN_FROM) if latent else ("dfe_step", TRAIN)
+        call = TRAIN_FROM if latent else TRAIN
         scores, active = self.results(call, len(x))
         labels = np.ascontiguousarray(y, np.int32)
-        self._call(name, call, x, labels, scores, active)
+        self._call(call, x, labels, scores, active)
         return scores, active
 
     def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         """What each layer's anchors see, [B, d] a layer, then the latent."""
         seen, latent = self.results(FEATURES, len(x))
-        self._call("dfe_features", FEATURES, x, seen, latent)
+        self._call(FEATURES, x, None, seen, latent)
         return [*self.by_layer(seen, len(x)), latent]
 
     def results(self, call: int, batch: int) -> list[NDArray[Any]]:
@@ -114,16 +122,45 @@ class Program:
         ends = np.cumsum([batch * layer.features for layer in self.plan.layers])[:-1]
         return [part.reshape(batch, -1) for part in np.split(seen, ends)]
 
-    def _call(self, name: str, call: int, x: NDArray[np.int8], *rest: NDArray[Any]) -> None:
+    def _call(
+        self,
+        call: int,
+        x: NDArray[np.int8],
+        y: NDArray[np.int32] | None,
+        first: NDArray[Any],
+        second: NDArray[Any] | None = None,
+    ) -> None:
+        """Run a call; ``first`` and ``second`` are overwritten.
+
+        Raises:
+            DfedgeError: inputs of another shape than the plan's, or refused by the interpreter.
+        """
+        wanted = self.plan.latent_shape if call == TRAIN_FROM else self.plan.input_shape
+        if x.shape[1:] != tuple(wanted):
+            raise DfedgeError(
+                f"the native program: inputs [B, {', '.join(map(str, x.shape[1:]))}]; allowed: "
+                f"[B, {', '.join(map(str, wanted))}]; export again"
+            )
         x = np.ascontiguousarray(x, np.int8)
-        needs = self.arena_bytes(call, len(x))
-        if needs > self._arena.nbytes:
-            self._arena = np.empty(needs, np.uint8)
-        given = [self._at(self._words), self._at(self.state), len(x), self._at(x)]
-        given += [self._at(array) for array in rest]
-        status = getattr(self.library, name)(*given, self._at(self._arena), self._arena.nbytes)
-        check(status, lambda: f"{name} of {len(x)} samples")
+        arena = self._take_arena(self.arena_bytes(call, len(x)))
+        arrays = (self._words, self.state, x, y, first, second, arena)
+        given = Buffers(*map(_buffer, arrays))
+        status = self.library.dfe_run_sized(call, len(x), ctypes.byref(given))
+        self._arenas.append(arena)
+        check(status, lambda: f"{NAMES[call]} of {len(x)} samples")
+
+    def _take_arena(self, needs: int) -> NDArray[np.uint8]:
+        """One that no other call has; Python takes from a list, and gives back, in one step."""
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = np.empty(0, np.uint8)
+        return arena if arena.nbytes >= needs else np.empty(needs, np.uint8)
 
     @staticmethod
     def _at(array: NDArray[Any]) -> int:
         return array.ctypes.data
+
+
+def _buffer(array: NDArray[Any] | None) -> Buffer:
+    return Buffer() if array is None else Buffer(array.ctypes.data, array.nbytes)

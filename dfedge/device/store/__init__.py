@@ -16,7 +16,7 @@ after the last save are learned again, to the same bytes, and nothing need be wr
 
 from dfedge.device.store.record import Job, Record
 from dfedge.device.store.saver import Saver, Saving
-from dfedge.device.store.store import LOCK, SLOTS, Store, Stored, default_folder
+from dfedge.device.store.store import LOCK, SLOTS, Store, Stored, default_folder, moments
 
 __all__ = [
     "LOCK",
@@ -28,4 +28,5 @@ __all__ = [
     "Store",
     "Stored",
     "default_folder",
+    "moments",
 ]

@@ -27,6 +27,9 @@ class Meta(Record, frozen=True):
     state_sha256: str | None = None
 
 
+_META = msgspec.json.Decoder(Meta)  # at import, as in `dfedge.bundle`
+
+
 def write(state: State, record: Record) -> bytes:
     """The file's bytes."""
     meta = Meta(**msgspec.structs.asdict(record), version=VERSION, state_sha256=digest(state))
@@ -40,7 +43,7 @@ def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], Record]:
         DfedgeError: damaged, changed since it was written, or of a newer dfedge.
     """
     try:
-        meta = msgspec.json.decode(metadata(raw), type=Meta)
+        meta = _META.decode(metadata(raw))
         state = load(raw)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DfedgeError(

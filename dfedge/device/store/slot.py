@@ -59,6 +59,9 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tensors: list[TensorRecord]
 
 
+_HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.bundle`
+
+
 @dataclass(frozen=True)
 class Slot:
     """What a slot file holds."""
@@ -101,7 +104,7 @@ def decode(raw: bytes) -> Slot:
         kind = NewerError if version > VERSION else DamagedError
         raise kind(f"version {version}, this dfedge reads {VERSION}; update dfedge")
     try:
-        fields = msgspec.json.decode(header, type=Header)
+        fields = _HEADER.decode(header)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise DamagedError(f"its header cannot be read ({error})") from error
     return Slot(fields.sequence, fields.record, _tensors(fields, raw, PREFIX.size + length))

@@ -1,11 +1,15 @@
 """The state folder of one bundle: which slot is opened, and how the other is written."""
 
 import errno
+import itertools
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -22,13 +26,22 @@ from dfedge.errors import DfedgeError, ResourceError, UsageError
 SLOTS = ("slot-a", "slot-b")
 LOCK = "lock"
 
+moments = itertools.count()
+"""One for each copy of a state that is learning, in the order in which they are made."""
+
 
 @dataclass(frozen=True)
 class Stored:
-    """A state with its record."""
+    """A state with its record.
+
+    Attributes:
+        moment: of the copy, from `moments`; a later one holds what an earlier one does.  None: no
+            session's.
+    """
 
     state: dict[str, NDArray[Any]]
     record: Record
+    moment: int | None = None
 
 
 def default_folder(bundle: Bundle) -> Path:
@@ -38,7 +51,7 @@ def default_folder(bundle: Bundle) -> Path:
 
 
 class Store:
-    """A state folder.
+    """A state folder; any number of threads may use one object.
 
     Attributes:
         slot, sequence: of the newest whole slot, as this object last read or wrote it.
@@ -51,9 +64,17 @@ class Store:
         self.sequence = 0
         self.notes: list[str] = []
         self._tried = b""
-        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        self._moment = -1
         if folder.exists() and not folder.is_dir():
             raise DfedgeError(f"{folder} is no state folder; choose another --state")
+        self.renew_locks()
+        _STORES.add(self)
+
+    def renew_locks(self) -> None:
+        """Hold nothing: at first, and in a forked child, which is another writer."""
+        self._mutex = threading.RLock()  # over one save
+        self._lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
+        self._holders: set[object] = set()  # of the file's lock
 
     def load(self, bundle: Bundle, use: bool = True) -> Stored | None:
         """What the folder holds for this bundle; None where it holds nothing yet.
@@ -66,6 +87,10 @@ class Store:
         Raises:
             DfedgeError: a state of another bundle, one of a newer dfedge, or no slot that is whole.
         """
+        with self._mutex:
+            return self._load(bundle, use)
+
+    def _load(self, bundle: Bundle, use: bool) -> Stored | None:
         found, damaged = self._scan()
         if not use:
             return None
@@ -95,28 +120,44 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder against every other writer, over one save or over many.
+        """Hold the folder against every other process, over one save or over many.
+
+        Threads that use this object hold it together.
 
         Raises:
             UsageError: opened read-only.
             ResourceError: another holds it, or saved after this object last looked.
         """
-        if self._lock.is_locked:
+        holder = object()
+        with self._mutex:
+            if not self._holders:
+                self._acquire()
+                try:
+                    self._look_again()
+                except BaseException:
+                    self._lock.release()
+                    raise
+            self._holders.add(holder)
+        try:
             yield
-            return
-        with self._locked():
-            self._look_again()
-            yield
+        finally:
+            with self._mutex:
+                if self._holders == {holder}:
+                    self._lock.release()
+                self._holders.discard(holder)  # in a forked child it is not there
 
     def save(self, stored: Stored) -> None:
         """Write the older slot; the first save writes both, so that a missing one is noticed.
 
-        When this returns, a loss of power cannot undo it.
+        When this returns, a loss of power cannot undo it.  A copy that another thread overtook with
+        a later one is not written: what it holds is saved.
 
         Raises:
             ResourceError: it could not be written, or another writes; what was there is there.
         """
-        with self.writing():
+        with self.writing(), self._mutex:
+            if stored.moment is not None and stored.moment < self._moment:
+                return
             targets = SLOTS if self.slot is None else (SLOTS[self.slot == SLOTS[0]],)
             raw = slot.encode(Slot(self.sequence + 1, stored.record, stored.state))
             self._tried = raw
@@ -130,6 +171,7 @@ class Store:
             # Only now: had the last flush failed, the next save must try this slot again, because
             # the other one is the last that is certain.
             self.slot, self.sequence = targets[0], self.sequence + 1
+            self._moment = self._moment if stored.moment is None else stored.moment
 
     def reset(self) -> None:
         """Drop everything that was learned, whole or damaged.
@@ -137,10 +179,11 @@ class Store:
         Raises:
             ResourceError: another writes, or a file cannot be removed.
         """
-        self.slot, self.sequence = None, 0
-        if not self.folder.is_dir():
-            return
-        with self._locked():
+        with self._mutex:
+            self.slot, self.sequence = None, 0
+            if not self.folder.is_dir():
+                return
+            self._acquire()
             try:
                 # The lock as well: without it the folder is as if never written to.  Whoever waits
                 # for it finds its name gone, and asks again (filelock compares them).
@@ -149,9 +192,10 @@ class Store:
                 self.disk.sync_folder(self.folder)
             except OSError as error:
                 raise self._unwritable(error) from error
+            finally:
+                self._lock.release()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _acquire(self) -> None:
         if self.read_only:
             raise UsageError(f"{self.folder} was opened read-only; nothing can be saved")
         try:
@@ -164,10 +208,6 @@ class Store:
             ) from error
         except OSError as error:
             raise self._unwritable(error) from error
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _scan(self) -> tuple[Slot | None, list[str]]:
         """The newest whole slot, and what is wrong with the others."""
@@ -218,3 +258,14 @@ class Store:
             f"{self.folder}: cannot be written ({error.strerror or error}); what was saved before "
             f"is as it was (save {self.sequence}); make room or choose another --state"
         )
+
+
+_STORES: WeakSet[Store] = WeakSet()
+
+
+def _renew_in_child() -> None:
+    for store in _STORES:
+        store.renew_locks()
+
+
+os.register_at_fork(after_in_child=_renew_in_child)

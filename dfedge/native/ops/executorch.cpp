@@ -18,7 +18,7 @@ using executorch::runtime::Span;
 
 namespace {
 
-int last = DFE_OK;
+thread_local int last = DFE_OK;
 
 dfe_buffer buffer(const EValue *value) {
     auto tensor = value->toTensor();
@@ -53,22 +53,27 @@ void features(KernelRuntimeContext &context, Span<EValue *> v) {
 }
 
 /* read(state) -> a copy of the block */
-void read(KernelRuntimeContext &, Span<EValue *> v) {
-    dfe_buffer state = buffer(v[0]);
-    std::memcpy(buffer(v[1]).at, state.at, static_cast<size_t>(state.bytes));
+void read(KernelRuntimeContext &context, Span<EValue *> v) {
+    dfe_buffer state = buffer(v[0]), copy = buffer(v[1]);
+    last = copy.bytes < state.bytes ? DFE_SMALL_TENSOR : DFE_OK;
+    if (last != DFE_OK) return context.fail(Error::InvalidArgument);
+    std::memcpy(copy.at, state.at, static_cast<size_t>(state.bytes));
 }
 
 /* write(program, state, block) -> how many bytes were written, after a check of every value */
 void write(KernelRuntimeContext &context, Span<EValue *> v) {
     dfe_buffer table = buffer(v[0]), state = buffer(v[1]), block = buffer(v[2]);
+    dfe_buffer written = buffer(v[3]);
     auto program = static_cast<const dfe_program *>(table.at);
     bool aligned = reinterpret_cast<uintptr_t>(block.at) % DFE_ALIGN == 0;
     last = aligned ? dfe_check_sized(table) : DFE_MISALIGNED;
-    if (last == DFE_OK && block.bytes < program->state_bytes) last = DFE_SMALL_TENSOR;
+    if (last == DFE_OK && (state.bytes < program->state_bytes || block.bytes < state.bytes ||
+                           written.bytes < static_cast<int64_t>(sizeof(int32_t))))
+        last = DFE_SMALL_TENSOR;
     if (last == DFE_OK) last = dfe_check_state(program, block.at);
     if (last != DFE_OK) return context.fail(Error::InvalidArgument);
     std::memcpy(state.at, block.at, static_cast<size_t>(state.bytes));
-    *static_cast<int32_t *>(buffer(v[3]).at) = static_cast<int32_t>(state.bytes);
+    *static_cast<int32_t *>(written.at) = static_cast<int32_t>(state.bytes);
 }
 
 }  // namespace
@@ -91,7 +96,7 @@ int dfe_register(void) {
     return static_cast<int>(executorch::runtime::register_kernels({kernels, 5}));
 }
 
-/* The dfe_status of the last call, told once. */
+/* The dfe_status of this thread's last call, told once. */
 int dfe_last_status(void) {
     int status = last;
     last = DFE_OK;

@@ -28,7 +28,7 @@ typedef struct {
     int64_t count[OPTIONS];
 } dfe_kernel;
 
-static int last = DFE_OK;
+static __thread int last = DFE_OK; /* a runtime may be called by many threads */
 
 static int call_of(const ort_op *op) { return ((const dfe_op *)(const void *)op)->call; }
 static int trains(int call) { return call == DFE_TRAIN || call == DFE_TRAIN_FROM; }
@@ -159,7 +159,7 @@ void *RegisterCustomOps(void *options, const ort_api_base *base) {
     return status ? status : ORT_ADD_DOMAIN(api)(options, domain);
 }
 
-/* The dfe_status of the last call, told once. */
+/* The dfe_status of this thread's last call, told once. */
 int dfe_last_status(void) {
     int status = last;
     last = DFE_OK;

@@ -1,7 +1,7 @@
 /* A program (.pte) in ExecuTorch's own C++ runtime, for callers in C or by ctypes: no torch, no Python.
  *
- * Statuses are ExecuTorch's error codes, 0 when done; dfe_last_status tells the interpreter's.
- * dfe_register comes first.  One thread at a time.
+ * Statuses are ExecuTorch's error codes, 0 when done; dfe_last_status tells the interpreter's, of the
+ * thread's own last call.  dfe_register comes first.  One thread at a time calls a program.
  */
 #ifndef DFEDGE_OPEN_H
 #define DFEDGE_OPEN_H

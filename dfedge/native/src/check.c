@@ -199,6 +199,7 @@ static int good_batch(const dfe_program *p, int call, int32_t batch) {
 int64_t dfe_arena_bytes(const dfe_program *program, int call, int32_t batch) {
     int status = dfe_check(program);
     if (status != DFE_OK) return -status;
+    if (!dfe_within(call, DFE_INFER, DFE_FEATURES)) return -DFE_BAD_CALL;
     if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->steps) return -DFE_BAD_CALL;
     if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return -DFE_BAD_CALL;
     if (!good_batch(program, call, batch)) return -DFE_BAD_BATCH;

@@ -7,6 +7,9 @@
  * A program is one table: dfe_program, then its layers, their convolutions, the steps of a frozen
  * trunk, the values that they read, and the trunk's constants.  It is read where it lies, so it may
  * stay in flash.
+ *
+ * Nothing is shared but what is handed over: calls that only read a state (dfe_infer, dfe_features)
+ * may run side by side, each with an arena of its own, while no call changes it.
  */
 #ifndef DFEDGE_H
 #define DFEDGE_H

@@ -39,6 +39,7 @@ int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given) {
     const dfe_program *p = given->program.at;
     int status = dfe_check_sized(given->program);
     if (status != DFE_OK) return status;
+    if (call < DFE_INFER || call > DFE_FEATURES) return DFE_BAD_CALL; /* whose buffers are unknown */
     if (batch < 1 || batch > INT32_MAX) return DFE_BAD_BATCH;
     int32_t samples = (int32_t)batch;
     int64_t needs = dfe_arena_bytes(p, call, samples);

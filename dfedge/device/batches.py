@@ -1,0 +1,37 @@
+"""Samples cut into the batches that a program takes, and their labels checked."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Labels
+from dfedge.errors import DfedgeError
+
+
+def parts(sizes: list[int], count: int) -> Iterator[slice]:
+    """Cut ``count`` samples into batches of the given sizes, largest first."""
+    start = 0
+    for size in sizes:
+        while count - start >= size:
+            yield slice(start, start + size)
+            start += size
+
+
+def checked_labels(y: Labels, count: int, classes: int) -> NDArray[np.int32]:
+    """Labels as the programs take them, int32 [count].
+
+    Raises:
+        DfedgeError: not one integer for each image, or one that is no class's.
+    """
+    y = np.asarray(y)
+    if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):
+        raise DfedgeError(
+            f"the labels: {y.dtype} {list(y.shape)}; allowed: an integer for each of the "
+            f"{count} images"
+        )
+    if y.min() < 0 or y.max() >= classes:
+        raise DfedgeError(
+            f"the labels reach from {y.min()} to {y.max()}; allowed: 0 to {classes - 1}"
+        )
+    return y.astype(np.int32)

@@ -1,0 +1,203 @@
+"""Who may be inside a session: threads that only read it, side by side, or one that changes it.
+
+They enter in the order in which they came: a camera that predicts without a pause keeps nobody
+waiting who teaches, nor the other way round.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from weakref import WeakSet
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One way through a gate, for ``with``."""
+
+    enter: Callable[[], None]
+    leave: Callable[[], None]
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A thread in the queue: its turn comes when the lock is released."""
+
+    thread: int
+    alone: bool
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Gate:
+    """A lock of two kinds; a thread may pass again through the door that it came by.
+
+    Attributes:
+        alone: nobody else is inside.  Within it ``shared`` may be entered too.
+        shared: others that share may be inside.  Within it ``alone`` raises RuntimeError: two
+            threads would wait for each other.
+
+    Args:
+        side_by_side: False lets nobody share: ``shared`` is ``alone``.
+    """
+
+    def __init__(self, side_by_side: bool) -> None:
+        self._mutex = threading.RLock()  # not a Lock: a signal's handler may come in meanwhile
+        self._queue: deque[Waiting] = deque()
+        self._readers: dict[int, int] = {}  # thread -> how often it entered
+        self._owner: int | None = None
+        self._depth = 0
+        self.alone = Door(self._enter_alone, self._leave)
+        self.shared = Door(self._enter_shared, self._leave) if side_by_side else self.alone
+        _GATES.add(self)
+
+    def _enter_alone(self) -> None:
+        me = threading.get_ident()
+        with self._mutex:
+            if self._owner == me:
+                self._depth += 1
+                return
+            if me in self._readers:
+                raise RuntimeError("a thread that shares the session cannot have it alone as well")
+            if not self._queue and self._owner is None and not self._readers:
+                self._owner, self._depth = me, 1
+                return
+            waiting = self._queued(me, alone=True)
+        self._wait(waiting)
+
+    def _enter_shared(self) -> None:
+        me = threading.get_ident()
+        with self._mutex:
+            if self._owner == me:
+                self._depth += 1
+                return
+            if me in self._readers:
+                self._readers[me] += 1
+                return
+            if not self._queue and self._owner is None:
+                self._readers[me] = 1
+                return
+            waiting = self._queued(me, alone=False)
+        self._wait(waiting)
+
+    def _queued(self, me: int, alone: bool) -> Waiting:
+        waiting = Waiting(me, alone)
+        waiting.turn.acquire()
+        self._queue.append(waiting)
+        return waiting
+
+    def _wait(self, waiting: Waiting) -> None:
+        try:
+            waiting.turn.acquire()
+        except BaseException:  # the user's interrupt: whoever comes next must not wait for us
+            with self._mutex:
+                if waiting in self._queue:
+                    self._queue.remove(waiting)
+                    self._admit()
+                else:
+                    self._leave()
+            raise
+
+    def _leave(self) -> None:
+        me = threading.get_ident()
+        with self._mutex:
+            if self._owner == me:
+                self._depth -= 1
+                if self._depth:
+                    return
+                self._owner = None
+            elif self._readers[me] > 1:
+                self._readers[me] -= 1
+                return
+            else:
+                del self._readers[me]
+            if self._queue:
+                self._admit()
+
+    def _admit(self) -> None:
+        """Hand over to whoever waits first, and to those after it who may be inside as well."""
+        while self._queue and self._owner is None:
+            first = self._queue[0]
+            if first.alone and self._readers:
+                return
+            self._queue.popleft()
+            if first.alone:
+                self._owner, self._depth = first.thread, 1
+            else:
+                self._readers[first.thread] = 1
+            first.turn.release()
+
+    def forget_others(self) -> None:
+        """In a forked child, whose only thread is the one that forked, alone inside."""
+        self._mutex = threading.RLock()
+        self._queue.clear()
+
+
+class Gated(Protocol):
+    """What has a gate: a session."""
+
+    @property
+    def gate(self) -> Gate:
+        """Of the state that it changes."""
+
+
+G = TypeVar("G", bound=Gated)
+
+
+def alone(change: Callable[Concatenate[G, P], T]) -> Callable[Concatenate[G, P], T]:
+    """Let a function have its first argument, a session, alone: to other threads it is one step."""
+
+    @wraps(change)
+    def changed(session: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with session.gate.alone:
+            return change(session, *args, **kwargs)
+
+    return changed
+
+
+# A fork copies a state half-way through a step, and locks whose threads stay behind: so a fork
+# waits until it is alone inside every gate.
+_GATES: WeakSet[Gate] = WeakSet()
+_FORKING = threading.RLock()
+_held: list[Gate] = []
+
+
+def _before_fork() -> None:
+    _FORKING.acquire()
+    for gate in list(_GATES):
+        gate.alone.enter()
+        _held.append(gate)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().alone.leave()
+    _FORKING.release()
+
+
+def _after_fork_in_child() -> None:
+    for gate in _held:
+        gate.forget_others()
+    _after_fork()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+)

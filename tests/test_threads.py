@@ -1,0 +1,391 @@
+"""One session in many threads: what it answers and learns is what one thread alone could have."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import exactly
+from test_device import digits, job
+
+from dfedge.bundle import Bundle
+from dfedge.device import store
+from dfedge.device.care import NO_CARE, Care
+from dfedge.device.classes import add_class
+from dfedge.device.finetune import finetune
+from dfedge.device.rates import set_rates
+from dfedge.device.runners import NATIVE, RUNTIMES, open_runner
+from dfedge.device.session import Session
+from dfedge.errors import DfedgeError
+from dfedge.native.glue import Glue
+from dfedge.state import digest
+
+EVERY = [*RUNTIMES, NATIVE]
+THREADS = 8
+CALLS = int(os.environ.get("DFEDGE_THREAD_CALLS", "240"))
+"""Mixed calls on each runtime; 10,000 are the long run."""
+IMAGES = 6
+
+
+def at_once(work: Callable[[int], Any], threads: int = THREADS) -> list[Any]:
+    """What every thread gives; all begin at one moment, the interpreter changes threads often."""
+    begin, interval = threading.Barrier(threads), sys.getswitchinterval()
+
+    def one(number: int) -> Any:
+        begin.wait(60)
+        return work(number)
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return [done.result(300) for done in [pool.submit(one, n) for n in range(threads)]]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def samples(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [n, H, W, C] and their rows."""
+    x, y = bundle.known()["judge.x"], bundle.known()["judge.y"]
+    return (x.astype(np.uint8) << 1)[:64], y[:64]
+
+
+@pytest.mark.parametrize("runtime", EVERY)
+def test_predictions_of_many_threads_are_those_of_one(
+    bundle: Bundle, tmp_path: Path, runtime: str
+) -> None:
+    session = Session.open(bundle, exactly(runtime), tmp_path / "state")
+    x, _ = samples(bundle)
+    rng = np.random.default_rng(0)
+    given = [x[rng.integers(0, len(x), rng.integers(1, 40))] for _ in range(20)]
+    scores = [session.scores(part) for part in given]
+    seen = [np.concatenate([p[-1] for _, p in session.features(part)]) for part in given]
+
+    def work(number: int) -> bool:
+        right = True
+        for i in random.Random(number).sample(range(len(given)), len(given)):
+            right &= np.array_equal(session.scores(given[i]), scores[i])
+            found = np.concatenate([p[-1] for _, p in session.features(given[i])])
+            right &= np.array_equal(found, seen[i])
+        return right
+
+    assert all(at_once(work))
+
+
+@dataclass
+class Log:
+    """What was done to a session in the order in which it was done, and what was seen between.
+
+    Attributes:
+        changes: what `Session.learn_batch` was given; of a save nothing.
+        seen: first and last number of changes between which scores were asked for, and the scores.
+        saved: digests of states that were found on the medium after a save.
+    """
+
+    changes: list[tuple[Any, ...]] = field(default_factory=list)
+    seen: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    saved: set[str] = field(default_factory=set)
+
+
+def watched(session: Session, log: Log) -> Session:
+    """Log what changes the session where it happens: other threads are kept out there."""
+    learn, judged = session.learn_batch, session._judged
+
+    def learn_batch(*given: Any) -> Any:
+        with session.gate.alone:
+            lesson = learn(*given)
+            log.changes.append(given)
+        return lesson
+
+    def save() -> Any:
+        with session.gate.alone:
+            stored = judged()
+            log.changes.append(())
+        return stored
+
+    session.learn_batch, session._judged = learn_batch, save  # type: ignore[method-assign]
+    return session
+
+
+def mixed(session: Session, log: Log, x: np.ndarray, y: np.ndarray, calls: int) -> None:
+    """Predictions, lessons and saves of many threads at once."""
+
+    def work(number: int) -> None:
+        dice = random.Random(number)
+        for _ in range(calls // THREADS):
+            throw, i = dice.random(), dice.randrange(len(x))
+            if throw < 0.6:
+                first = len(log.changes)
+                scores = session.scores(x[:IMAGES])
+                log.seen.append((first, len(log.changes), scores))
+            elif throw < 0.94:
+                session.learn(x[i], int(y[i]))
+            elif throw < 0.96:
+                session.save()
+                kept = store.Store(session.folder, read_only=True).load(session.bundle)
+                assert kept is not None
+                log.saved.add(digest(kept.state))
+            else:
+                session.digest()
+
+    at_once(work)
+
+
+@pytest.mark.parametrize("care", [Care(), NO_CARE], ids=["care", "no-care"])
+@pytest.mark.parametrize("runtime", EVERY)
+def test_mixed_calls_of_many_threads_are_those_of_one_in_some_order(
+    bundle: Bundle, tmp_path: Path, runtime: str, care: Care
+) -> None:
+    """The changes, repeated by one thread, give the same state; every answer is one that was right
+    at some moment of its call; every state that was saved is one that was there.
+    """
+    log, (x, y) = Log(), samples(bundle)
+    session = watched(Session.open(bundle, exactly(runtime), tmp_path / "many", care=care), log)
+    mixed(session, log, x, y, CALLS)
+    alone = Session.open(bundle, exactly(runtime), tmp_path / "one", care=care)
+    answers, saved = [alone.scores(x[:IMAGES])], set()
+    for given in log.changes:
+        if given:
+            alone.learn_batch(*given)
+        else:
+            alone.save()
+            saved.add(alone.digest())
+        answers.append(alone.scores(x[:IMAGES]))
+    assert len(log.changes) > CALLS // 16
+    assert log.seen
+    for first, last, scores in log.seen:
+        assert any(np.array_equal(scores, one) for one in answers[first : last + 1])
+    assert session.digest() == alone.digest()
+    assert session.record == alone.record
+    assert log.saved <= saved
+
+
+def test_a_job_beside_predictions_ends_in_the_bytes_of_one_alone(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """And one beside lessons, saves and a new class loses none of them."""
+    split, (x, _) = digits(bundle, "stream"), samples(bundle)
+    whole = Session.open(bundle, "native", tmp_path / "whole")
+    finetune(whole, split, job(480))
+    beside = Session.open(bundle, "native", tmp_path / "beside")
+
+    def predict(number: int) -> int:
+        if number == 0:
+            return finetune(beside, split, job(480)).samples
+        return sum(beside.predict(x[i % len(x)]).score != 0 for i in range(200))
+
+    assert at_once(predict, 4)[0] == 480
+    assert beside.digest() == whole.digest()
+    assert Session.open(bundle, "native", tmp_path / "beside").digest() == whole.digest()
+
+
+def test_no_change_of_another_kind_is_lost_beside_lessons(
+    spare_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Rates and classes are read, changed and written back: as one step."""
+    session = Session.open(spare_bundle, "native", tmp_path / "state", care=NO_CARE)
+    x, y = samples(spare_bundle)
+
+    def work(number: int) -> None:
+        for i in range(10):
+            if number == 0:
+                add_class(session, f"class {i}", x[i : i + 2])
+            elif number == 1:
+                set_rates(session)
+            elif number == 2:
+                session.save()
+            else:
+                session.learn(x[i], int(y[i]))
+
+    at_once(work)
+    assert session.record.added == tuple(f"class {i}" for i in range(10))
+    assert session.record.steps == session.record.samples == 50
+    state = session.runner.get_state()
+    assert state["live"].all()
+    assert state["phase"] == serial_phase(spare_bundle, 50)
+    session.save()
+    assert Session.open(spare_bundle, "native", tmp_path / "state").digest() == session.digest()
+
+
+def serial_phase(bundle: Bundle, steps: int) -> int:
+    """The dither's phase after so many steps: a lost step shows in it."""
+    runner = open_runner(bundle, "native")
+    x = np.zeros((1, *bundle.manifest.plan.input_shape), np.int8)
+    for _ in range(steps):
+        runner.train(x, np.zeros(1, np.int32))
+    return int(runner.get_state()["phase"])
+
+
+FORKING = """
+import os, sys, threading
+import numpy as np
+from dfedge.device.care import NO_CARE
+from dfedge.device.session import Session
+from dfedge.errors import ResourceError
+
+bundle, runtime, folder = sys.argv[1:]
+session = Session.open(bundle, runtime, folder, care=NO_CARE)
+states, over, begun = {session.digest()}, threading.Event(), threading.Event()
+x = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+def learn():
+    number = 0
+    while not over.is_set():
+        with session.gate.alone:
+            session.learn(x, number % 10)
+            states.add(session.digest())
+        number += 1
+        begun.set()
+
+teacher = threading.Thread(target=learn)
+teacher.start()
+begun.wait(60)
+found = set()
+for _ in range(20):
+    give, take = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(take, session.digest().encode())
+        session.predict(x)
+        session.learn(x, 3)
+        os._exit(0)
+    found.add(os.read(give, 64).decode())
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+teacher.join()
+assert found <= states, "a child began half-way through a step"
+child = os.fork()
+if not child:
+    session.learn(x, 3)
+    session.save()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+try:
+    session.save()
+except ResourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("runtime", ["native", "onnx-native", "litert", "executorch-native"])
+def test_a_forked_child_has_a_whole_session_of_its_own(
+    bundle: Bundle, tmp_path: Path, runtime: str
+) -> None:
+    command = [sys.executable, "-c", FORKING, str(bundle.folder), runtime, str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "another process has saved since it was opened here" in done.stdout
+
+
+def test_a_fork_while_the_folder_is_held_does_not_hold_it_in_the_child(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """The parent learns a job; the child, which left it in the middle, may not save beside it."""
+    script = """
+import os, sys
+from dfedge.device.session import Session
+from dfedge.errors import ResourceError
+session = Session.open(sys.argv[1], "native", sys.argv[2])
+with session.store.writing():
+    child = os.fork()
+    if not child:
+        try:
+            session.save()
+        except ResourceError as error:
+            print(error, flush=True)
+    else:
+        assert os.waitpid(child, 0)[1] == 0
+        session.save()
+"""
+    command = [sys.executable, "-c", script, str(bundle.folder), str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "is in use by another process that learns" in done.stdout
+
+
+def test_sessions_may_be_opened_by_many_threads(bundle: Bundle, tmp_path: Path) -> None:
+    """In a process of its own, where no library is loaded yet."""
+    script = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from dfedge.device.session import Session
+sys.setswitchinterval(1e-5)
+begin = threading.Barrier(8)
+def open(number):
+    begin.wait()
+    runtime = ("executorch-native", "onnx-native", "native", "litert")[number % 4]
+    return Session.open(sys.argv[1], runtime, f"{sys.argv[2]}/{number}").digest()
+with ThreadPoolExecutor(8) as pool:
+    print(len(set(pool.map(open, range(8)))))
+"""
+    command = [sys.executable, "-c", script, str(bundle.folder), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, ["1"]), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("runtime", EVERY)
+def test_sessions_of_one_process_do_not_disturb_each_other(
+    bundle: Bundle, tmp_path: Path, runtime: str
+) -> None:
+    """A thread for each, over the libraries that they share."""
+    x, y = samples(bundle)
+    sessions = [
+        Session.open(bundle, exactly(runtime), tmp_path / str(number), care=NO_CARE)
+        for number in range(4)
+    ]
+
+    def work(number: int) -> str:
+        for i in range(30):
+            sessions[number].learn(x[i], int(y[i]))
+            sessions[number].predict(x[i])
+        return sessions[number].digest()
+
+    assert len(set(at_once(work, 4))) == 1
+
+
+@pytest.mark.parametrize("runtime", ["onnx-native", "executorch-native"])
+def test_every_thread_is_told_why_its_own_call_was_refused(
+    bundle: Bundle, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another's is refused for another reason before this one asks."""
+    runner, golden = open_runner(bundle, runtime), bundle.golden()
+    x, y = golden["x"][0], golden["y"][0]
+    here, own, others = threading.current_thread(), Glue.reason, []
+
+    def refused() -> str:
+        with pytest.raises(DfedgeError) as error:
+            runner.infer(np.full_like(x, -1))
+        return str(error.value)
+
+    def reason(self: Glue, runtimes: str) -> DfedgeError:
+        if threading.current_thread() is here:
+            with ThreadPoolExecutor(1) as pool:
+                others.append(pool.submit(refused).result(60))
+        return own(self, runtimes)
+
+    monkeypatch.setattr(Glue, "reason", reason)
+    with pytest.raises(DfedgeError, match="a label is no class of the program"):
+        runner.train(x, np.full_like(y, 99))
+    assert "an input value lies outside" in others[0]
+
+
+def test_an_older_copy_never_replaces_a_newer_one(bundle: Bundle, tmp_path: Path) -> None:
+    """As where a thread is held up between its copy and its save."""
+    session = Session.open(bundle, "native", tmp_path / "state", care=NO_CARE)
+    x, y = samples(bundle)
+    session.learn(x[0], int(y[0]))
+    older = session.stored()
+    session.learn(x[1], int(y[1]))
+    session.save()
+    session.store.save(older)
+    assert Session.open(bundle, "native", tmp_path / "state").record.samples == 2
+    session.learn(x[2], int(y[2]))
+    session.save()
+    assert Session.open(bundle, "native", tmp_path / "state").digest() == session.digest()
