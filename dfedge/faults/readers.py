@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import bundle, configs, state, target
+from dfedge.adopt import pt2
 from dfedge.data import cifar, files, idx, image, logmel, svhn
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
-from dfedge.faults import example
+from dfedge.faults import archives, example
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
@@ -241,6 +242,7 @@ READERS = {
         lambda: [_json(example.calibration())],
     ),
     "checkpoint": Reader(".st", _checkpoint, _checkpoints),
+    "torch.export file": Reader(".pt2", pt2.load, lambda: list(archives.ordinary())),
 }
 """Name -> reader."""
 
