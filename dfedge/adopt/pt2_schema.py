@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=255)]
 """Of a value: it becomes a variable of generated Python."""
-Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.]*\Z", max_length=1000)]
+Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]*\Z", max_length=1000)]
 """Of a parameter, a buffer or a module."""
 Whole = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 Size = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
