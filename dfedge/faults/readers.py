@@ -226,10 +226,10 @@ READERS = {
         ".toml", lambda path: load_spec(str(path)), lambda: [p.read_bytes() for p in NETS.glob("*")]
     ),
     "manifest": Reader(
-        ".json", lambda path: bundle.parse_manifest(path.read_bytes(), path), _manifest
+        ".json", lambda path: bundle.read_manifest(path.read_bytes(), path), _manifest
     ),
     "manifest, resealed": Reader(
-        ".json", lambda path: bundle.parse_manifest(path.read_bytes(), path), _manifest, _reseal
+        ".json", lambda path: bundle.read_manifest(path.read_bytes(), path), _manifest, _reseal
     ),
     "slot": Reader(".slot", lambda path: slot.decode(path.read_bytes()), _slots),
     "slot, resealed": Reader(".slot", lambda p: slot.decode(p.read_bytes()), _slots, _rehash),
