@@ -22,8 +22,8 @@ FEEDBACK = ("df-r", "df-r-concordant")
 
 def plan_flaws(plan: Plan) -> Iterator[str]:
     """What does not fit, one after the other; a later one is right only without those before."""
-    if not plan.layers:
-        yield "layers: there are none"
+    if not plan.layers or not all(layer.convs for layer in plan.layers):
+        yield "layers: there are none, or one has no convolution"
         return
     if not 0 <= plan.cut < len(plan.layers):
         yield f"cut: {plan.cut} of {len(plan.layers)} layers"
@@ -44,7 +44,7 @@ def plan_flaws(plan: Plan) -> Iterator[str]:
 
 def _layer_flaws(layer: Layer, given: Shape, plane: bool) -> Iterator[str]:
     wanted = {layer.chain, layer.chain + (layer.join is not None)}
-    if not layer.convs or len(layer.convs) not in wanted or layer.chain > 3:
+    if len(layer.convs) not in wanted or layer.chain > 3:
         yield f"it has {len(layer.convs)} convolutions"
         return
     for j, conv in enumerate(layer.convs):

@@ -13,6 +13,7 @@ from dfedge import state
 from dfedge.agreement import FORMATS
 from dfedge.bundle import MANIFEST, Bundle, file_record
 from dfedge.device.runners import NATIVE, RUNTIMES, installed
+from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.faults.manifests import mutate_manifests, rehashed
 from dfedge.sound import plan_flaws, state_layout
@@ -55,12 +56,12 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "twins": (at("classes")(lambda names: ["caf\u00e9", "cafe\u0301", *names[2:]]), "one name"),
     "method and batch": (at("methods", 0, "batch")(3), "methods"),
     "kind and name": (at("methods", 0, "kind")("infer"), "methods"),
-    "a kind too few": (at("methods")(lambda all: all[2:]), "methods"),
+    "a kind too few": (at("methods")(lambda old: old[2:]), "methods"),
     "program of another": (
         at("formats", "onnx", "files", "infer_b1")("onnx/train_b1.onnx"), "formats.*infer_b1"
     ),
-    "unknown format": (at("formats")(lambda all: all | {"x": all["onnx"]}), "formats.*known"),
-    "exponents": (at("exponents")(lambda all: all[1:]), "exponents"),
+    "unknown format": (at("formats")(lambda old: old | {"x": old["onnx"]}), "formats.*known"),
+    "exponents": (at("exponents")(lambda old: old[1:]), "exponents"),
     "learning and plan": (
         at("learning")(lambda found: found | {"tried": True, "learns": "upper", "frozen": 77}),
         "learning.*77",
@@ -123,3 +124,27 @@ def test_rehashed_manifests_run_or_are_refused(copy: Path, tmp_path: Path) -> No
     found = mutate_manifests(copy, tmp_path / "state", runtimes, 150, 1)
     assert not found.faults, found.faults
     assert found.run and found.refused
+
+
+@pytest.mark.parametrize("runtime", ["onnx-stock", "onnx-native"])
+def test_a_program_of_other_inputs_is_one_line(runtime: str, copy: Path, tmp_path: Path) -> None:
+    """Its hash fits: it is another method's."""
+    folder = copy / runtime.removesuffix("-stock")
+    for name in ("infer_b1.onnx", "features_b1.onnx"):
+        shutil.copyfile(folder / "train_b16.onnx", folder / name)
+        found = file_record(folder / name)
+        record = {"bytes": found.bytes, "sha256": found.sha256}
+        rewrite(copy, at("files", f"{folder.name}/{name}")(record))
+    session = Session.open(copy, runtime, tmp_path / "state")
+    image = np.zeros((8, 8), np.uint8)
+    for call in (lambda: session.predict(image), lambda: list(session.features(image[None]))):
+        with pytest.raises(DfedgeError, match=r"onnx.*(failed|refuses|not the) ") as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_bundle_without_a_batch_of_one_says_so(copy: Path, tmp_path: Path) -> None:
+    rewrite(copy, at("methods")(lambda old: [one for one in old if one["batch"] > 1]))
+    session = Session.open(copy, NATIVE, tmp_path / "state")
+    with pytest.raises(DfedgeError, match=r"infer take batches of 16, and 1 sample"):
+        session.predict(np.zeros((8, 8), np.uint8))

@@ -383,8 +383,17 @@ class Session:
 
     def _parts(self, kind: str, count: int) -> Iterator[slice]:
         """Cut ``count`` samples into the batch sizes that the bundle has, largest first."""
+        batches, left = self.bundle.manifest.batches(kind), count
+        for batch in batches:
+            left %= batch
+        if left:
+            sizes = " and ".join(map(str, batches))
+            raise DfedgeError(
+                f"{self.bundle.folder}: its programs for {kind} take batches of {sizes}, and "
+                f"{left} sample(s) are left; export it with batch 1 as well"
+            )
         start = 0
-        for batch in self.bundle.manifest.batches(kind):
+        for batch in batches:
             while count - start >= batch:
                 yield slice(start, start + batch)
                 start += batch

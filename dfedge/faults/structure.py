@@ -23,6 +23,11 @@ def changed(tree: Any, draw: random.Random) -> Any:
     tree = copy.deepcopy(tree)
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         places = list(_places(tree))
+        if draw.random() < 0.5:  # most places are names and hashes: numbers are where sizes differ
+            numbers = [place for place in places if type(place[0][place[1]]) is int]
+            if numbers:
+                draw.choice((_shift, _swap, _near))(*draw.choice(numbers), numbers, draw)
+                continue
         if places:
             draw.choice(CHANGES)(*draw.choice(places), places, draw)
     return tree
@@ -64,6 +69,10 @@ def _shift(held: Any, key: Any, _: list[Place], draw: random.Random) -> None:
         held[key] = draw.choice((value + 1, value - 1, 2 * value, -value, value + (1 << 32)))
     else:
         held[key] = [value]
+
+
+def _near(held: Any, key: Any, _: list[Place], draw: random.Random) -> None:
+    held[key] = draw.choice((0, 1, 2, 3, 4, 8, 16, 24, 127, -1))
 
 
 def _double(held: Any, key: Any, _: list[Place], draw: random.Random) -> None:
