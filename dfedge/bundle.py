@@ -83,15 +83,26 @@ class Bundle:
         """Read the manifest and check it, every file's name, size and hash, and that all agree.
 
         Args:
-            require_signature: a public key (PEM); a bundle that it did not sign is refused.
+            require_signature: a public key (PEM); a bundle that it did not sign is refused.  None:
+                the one that the variable DFEDGE_REQUIRE_SIGNATURE names, where it is set.
 
         Raises:
+            UsageError: an empty key.
             DfedgeError: no bundle, a newer one, a file that is missing, changed, unknown or a link,
                 statements that do not agree (`dfedge.agreement`), or not signed by that key.
         """
+        return Bundle._open(folder, signature.required(require_signature))
+
+    @staticmethod
+    def open_own(folder: Path) -> "Bundle":
+        """As `open`, for those who make a bundle and sign it: no signature is asked for."""
+        return Bundle._open(folder, None)
+
+    @staticmethod
+    def _open(folder: Path, key: Path | None) -> "Bundle":
         raw = _read_manifest(folder)
-        if require_signature is not None:
-            signature.check(folder, raw, Path(require_signature))
+        if key is not None:
+            signature.check(folder, raw, key)
         manifest = read_manifest(raw, folder)
         files = {name: (record.bytes, record.sha256) for name, record in manifest.files.items()}
         check_folder(folder, files, frozenset({MANIFEST, signature.SIGNATURE}), AGAIN)
@@ -112,13 +123,16 @@ class Bundle:
         """
         signature.sign(self.folder, self._manifest(), key)
 
-    def check_signature(self, key: Path) -> None:
+    def check_signature(self, key: str | Path) -> None:
         """Refuse a bundle that the key (public, PEM) did not sign.
 
         Raises:
+            UsageError: an empty key.
             DfedgeError: not signed by it, or changed since it was opened.
         """
-        signature.check(self.folder, self._manifest(), key)
+        required = signature.required(key)
+        assert required is not None
+        signature.check(self.folder, self._manifest(), required)
 
     def _manifest(self) -> bytes:
         """The very bytes that were opened."""
