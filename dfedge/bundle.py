@@ -19,184 +19,49 @@ wrong, and nothing else may lie in the folder.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import msgspec
 from numpy.typing import NDArray
 
-from dfedge import footprint, state
-from dfedge.data.image import ImageRule
+from dfedge import agreement, footprint, state
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.footprint import Footprints
-from dfedge.plan import Plan
+from dfedge.manifest import (
+    AGAIN,
+    BLANK,
+    GOLDEN,
+    KNOWN,
+    MANIFEST,
+    MEMORY,
+    SEMANTICS_VERSION,
+    STATE,
+    TRUNK,
+    VERSION,
+    Exponents,
+    FileRecord,
+    FormatRecord,
+    Learning,
+    Look,
+    Manifest,
+    MemoryPlan,
+    MethodRecord,
+    Part,
+    parse_manifest,
+    seal,
+)
 from dfedge.trust import signature
 from dfedge.trust.folder import check_folder
 
-T = TypeVar("T")
-
-VERSION = 3
-OLDEST_VERSION = 2
-"""Of bundles that are still read; 2 had no digest of its manifest."""
-
-SEMANTICS_VERSION = 5
-"""Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
+__all__ = [
+    "BLANK", "GOLDEN", "KNOWN", "LEARNING", "MANIFEST", "MEMORY", "SEMANTICS_VERSION", "STATE",
+    "TRUNK", "VERSION", "Bundle", "Exponents", "FileRecord", "FormatRecord", "Learning", "Look",
+    "Manifest", "MemoryPlan", "MethodRecord", "Part", "file_record", "read_manifest", "seal",
+]  # fmt: skip
 
 LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""
 
-MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
-MEMORY, TRUNK, KNOWN = "memory.json", "trunk.safetensors", "known.safetensors"
 MAX_MANIFEST_BYTES = 1 << 24
-BLANK = "0" * 64
-AGAIN = "copy or export the bundle again"
-
-
-class FileRecord(msgspec.Struct, frozen=True):
-    """Size and SHA-256 of one file."""
-
-    bytes: int
-    sha256: str
-
-
-class MethodRecord(msgspec.Struct, frozen=True):
-    """An entry point: ``kind`` train, infer, features or train_from; its fixed batch size."""
-
-    name: str
-    kind: str
-    batch: int
-
-
-class MemoryPlan(msgspec.Struct, frozen=True):
-    """Bytes of RAM that a method is planned to need: temporaries, and state kept between calls."""
-
-    arena_bytes: int
-    state_bytes: int
-
-
-class FormatRecord(msgspec.Struct, frozen=True):
-    """One format's files, the versions that wrote it, its memory plan and its verification.
-
-    Attributes:
-        files: method -> path inside the bundle.
-        versions: package -> version.
-        memory: method -> plan.
-        memory_source: who made the plan.
-        verified_steps: training steps, after each of which its state equalled PyTorch's,
-            byte for byte.
-    """
-
-    files: dict[str, str]
-    versions: dict[str, str]
-    memory: dict[str, MemoryPlan]
-    memory_source: str
-    verified_steps: int
-
-
-class Exponents(msgspec.Struct, frozen=True):
-    """Of one layer: integer = real * 2^exponent; one of each for every convolution."""
-
-    weights: list[int]
-    activations: list[int]
-
-
-Part = Literal["all", "upper", "anchors", "nothing"]
-"""What of a net learns: all layers that were to, the upper ones of them, anchors alone."""
-
-
-class Look(msgspec.Struct, frozen=True):
-    """One look of the trial of learning: accuracy on held-out samples after so many presentations.
-
-    Attributes:
-        own, changed: of the net's own kind of data, and of a mild change of them, each after
-            learning its own kind.
-    """
-
-    presented: int
-    own: float
-    changed: float
-
-
-class Learning(msgspec.Struct, frozen=True):
-    """What learning did when it was tried at export (`dfedge.export.learning`).
-
-    Attributes:
-        tried: whether it was.
-        learns: which part of the net.
-        frozen: the first layer that learns.
-        slower: how many times the measured rates were halved.
-        change: what was changed, in words.
-        held_out: samples that judged.
-        curve: looks on the way, the first from before it learned.
-    """
-
-    tried: bool = False
-    learns: Part = "all"
-    frozen: int = 0
-    slower: int = 0
-    change: str = ""
-    held_out: int = 0
-    curve: list[Look] = []
-
-
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """manifest.json.
-
-    Attributes:
-        classes: names of the classes that are live at first; the plan may have more rows.
-        image: the rule that brings any image to the programs' input.
-        data: the data set (or path) that the net was trained on.
-        state_names: in the order in which programs take them.
-        state_sha256: digest of the first state.
-        golden_sha256: digest of the state after the golden batches.
-        test_accuracy: of the fake-quantised net on the host's test split, which the programs equal.
-        recipe: the calibration recipe's name.
-        budget_bytes: that arena and state were held to; 0 in bundles that know none.
-        learning: what the trial of learning found.
-        digest: of the manifest itself; see `seal`.
-    """
-
-    version: int
-    semantics_version: int
-    dfedge_version: str
-    net: str
-    rule: str
-    data: str
-    classes: tuple[str, ...]
-    image: ImageRule
-    input_exponent: int
-    plan: Plan
-    exponents: list[Exponents]
-    methods: list[MethodRecord]
-    state_names: list[str]
-    formats: dict[str, FormatRecord]
-    state_sha256: str
-    golden_sha256: str
-    test_accuracy: float
-    recipe: str
-    target: str
-    files: dict[str, FileRecord]
-    budget_bytes: int = 0
-    learning: Learning = Learning()
-    digest: str = ""
-
-    def batches(self, kind: str) -> list[int]:
-        """Batch sizes of the methods of a kind, largest first."""
-        return sorted((m.batch for m in self.methods if m.kind == kind), reverse=True)
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What is read of a manifest first: these fields mean the same in every version."""
-
-    version: int
-    semantics_version: int
-    digest: str = ""
-
-
-def seal(manifest: Manifest) -> bytes:
-    """manifest.json's bytes, with their own digest filled in."""
-    blank = msgspec.structs.replace(manifest, version=VERSION, digest=BLANK)
-    raw = msgspec.json.format(msgspec.json.encode(blank))
-    return raw.replace(BLANK.encode(), hashlib.sha256(raw).hexdigest().encode())
 
 
 def file_record(path: Path) -> FileRecord:
@@ -215,22 +80,40 @@ class Bundle:
 
     @staticmethod
     def open(folder: Path, require_signature: str | Path | None = None) -> "Bundle":
-        """Read the manifest and check it, and every file's name, size and hash.
+        """Read the manifest and check it, every file's name, size and hash, and that all agree.
 
         Args:
-            require_signature: a public key (PEM); a bundle that it did not sign is refused.
+            require_signature: a public key (PEM); a bundle that it did not sign is refused.  None:
+                the one that the variable DFEDGE_REQUIRE_SIGNATURE names, where it is set.
 
         Raises:
+            UsageError: an empty key.
             DfedgeError: no bundle, a newer one, a file that is missing, changed, unknown or a link,
-                or not signed by that key.
+                statements that do not agree (`dfedge.agreement`), or not signed by that key.
         """
+        return Bundle._open(folder, signature.required(require_signature))
+
+    @staticmethod
+    def open_own(folder: Path) -> "Bundle":
+        """As `open`, for those who make a bundle and sign it: no signature is asked for."""
+        return Bundle._open(folder, None)
+
+    @staticmethod
+    def _open(folder: Path, key: Path | None) -> "Bundle":
         raw = _read_manifest(folder)
-        if require_signature is not None:
-            signature.check(folder, raw, Path(require_signature))
-        manifest = parse_manifest(raw, folder)
+        if key is not None:
+            signature.check(folder, raw, key)
+        manifest = read_manifest(raw, folder)
         files = {name: (record.bytes, record.sha256) for name, record in manifest.files.items()}
         check_folder(folder, files, frozenset({MANIFEST, signature.SIGNATURE}), AGAIN)
-        return Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
+        opened = Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
+        parts = opened.initial_state(), opened.golden(), opened.known()
+        agreement.check_files(manifest, *parts, folder / MANIFEST)
+        trunk = manifest.plan.trunk
+        misfit = trunk.misfit(state.layout(folder / TRUNK)) if trunk else None
+        if misfit is not None:
+            raise DfedgeError(f"{folder / TRUNK}: not the plan's {misfit}; {AGAIN}")
+        return opened
 
     def sign(self, key: Path) -> None:
         """Write the signature of a private key (PEM) beside the manifest.
@@ -240,13 +123,16 @@ class Bundle:
         """
         signature.sign(self.folder, self._manifest(), key)
 
-    def check_signature(self, key: Path) -> None:
+    def check_signature(self, key: str | Path) -> None:
         """Refuse a bundle that the key (public, PEM) did not sign.
 
         Raises:
+            UsageError: an empty key.
             DfedgeError: not signed by it, or changed since it was opened.
         """
-        signature.check(self.folder, self._manifest(), key)
+        required = signature.required(key)
+        assert required is not None
+        signature.check(self.folder, self._manifest(), required)
 
     def _manifest(self) -> bytes:
         """The very bytes that were opened."""
@@ -313,6 +199,17 @@ class Bundle:
         return self.manifest.formats[name]
 
 
+def read_manifest(raw: bytes, folder: Path) -> Manifest:
+    """Read manifest.json's bytes and compare their fields; ``folder`` is for the error's text.
+
+    Raises:
+        DfedgeError: of another version, changed since export, or without sense.
+    """
+    manifest = parse_manifest(raw, folder)
+    agreement.check_manifest(manifest, folder / MANIFEST)
+    return manifest
+
+
 def _read_manifest(folder: Path) -> bytes:
     path = folder / MANIFEST
     try:
@@ -328,67 +225,3 @@ def _read_manifest(folder: Path) -> bytes:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise DfedgeError(f"{path}: larger than {MAX_MANIFEST_BYTES:,} bytes; {AGAIN}")
     return raw
-
-
-def parse_manifest(raw: bytes, folder: Path) -> Manifest:
-    """Read and check manifest.json's bytes; ``folder`` is for the error's text.
-
-    Raises:
-        DfedgeError: of another version, changed since export, or without sense.
-    """
-    path = folder / MANIFEST
-    head = _decode(raw, _HEAD, path)
-    if head.version > VERSION or head.semantics_version > SEMANTICS_VERSION:
-        remedy = "a newer dfedge made it: update dfedge"
-    else:
-        remedy = "export again"
-    found = (head.version, head.semantics_version)
-    if not OLDEST_VERSION <= head.version <= VERSION or found[1] != SEMANTICS_VERSION:
-        raise DfedgeError(
-            f"{folder}: bundle version {found[0]}, semantics {found[1]}; this dfedge reads "
-            f"{OLDEST_VERSION} to {VERSION} and {SEMANTICS_VERSION}; {remedy}"
-        )
-    digest = head.digest.encode()
-    blanked = raw.replace(digest, BLANK.encode()) if digest else raw
-    if (digest or head.version > 2) and hashlib.sha256(blanked).hexdigest().encode() != digest:
-        raise DfedgeError(f"{path}: changed since export (its digest does not fit); {AGAIN}")
-    manifest = _decode(raw, _MANIFEST, path)
-    _check_sense(manifest, path)
-    return manifest
-
-
-# Made at import, by one thread: msgspec crashes where two threads are the first to need one type.
-_HEAD, _MANIFEST = msgspec.json.Decoder(Head), msgspec.json.Decoder(Manifest)
-
-
-def _decode(raw: bytes, decoder: msgspec.json.Decoder[T], path: Path) -> T:
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DfedgeError(f"{path}: cannot be read: {error}; export again") from error
-
-
-def _check_sense(manifest: Manifest, path: Path) -> None:
-    """What a schema cannot say.  A digest keeps accidents out; this keeps strangers' slips out.
-
-    Raises:
-        DfedgeError: naming the field.
-    """
-    names = {method.name for method in manifest.methods}
-    known = manifest.files.keys()
-    for wrong, field in (
-        (not {STATE, GOLDEN} <= known, "files"),
-        (MANIFEST in known or signature.SIGNATURE in known, "files"),
-        (manifest.plan.trunk is not None and TRUNK not in known, "files"),
-        (manifest.plan.trunk is not None and not manifest.plan.trunk.sound, "plan.trunk"),
-        (not manifest.plan.layers, "plan.layers"),
-        (not 1 <= len(manifest.classes) <= manifest.plan.classes, "classes"),
-        (len(set(manifest.classes)) != len(manifest.classes), "classes"),
-        (not 0 <= manifest.plan.cut < max(len(manifest.plan.layers), 1), "plan.cut"),
-        (len(names) != len(manifest.methods), "methods"),
-        (any(method.batch < 1 for method in manifest.methods), "methods"),
-        (any(not names <= set(one.files) for one in manifest.formats.values()), "formats"),
-        (any(set(one.files.values()) - known for one in manifest.formats.values()), "formats"),
-    ):
-        if wrong:
-            raise DfedgeError(f"{path}: its field {field} makes no sense; {AGAIN}")

@@ -55,7 +55,7 @@ class Footprint(msgspec.Struct, frozen=True):
 Footprints = dict[str, dict[str, Footprint]]
 """Format -> method -> footprint: the content of memory.json."""
 
-_DECODER = msgspec.json.Decoder(Footprints)  # at import, as in `dfedge.bundle`
+_DECODER = msgspec.json.Decoder(Footprints)  # at import, as in `dfedge.manifest`
 
 
 def decode(raw: bytes, path: Path) -> Footprints:

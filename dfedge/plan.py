@@ -9,12 +9,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
 from dfedge.trunk import Trunk
 
 Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
 """[H, W, C]."""
+Chain = Annotated[int, Meta(ge=2, le=3)]
+Gain = Annotated[int, Meta(ge=0, le=7)]
+Margin = Annotated[int, Meta(ge=0, le=1 << 16)]
+Pull = Annotated[int, Meta(ge=0, le=12)]
+Norm = Annotated[int, Meta(ge=0)]
 MAX_DITHERED_SHIFT = 24
 """The largest shift that an update's dither is scaled to; what a shift has beyond it is taken off
 before the dither is added."""
@@ -38,16 +44,16 @@ class Conv(msgspec.Struct, frozen=True):
         back: right shift from an error carried back through it to the int8 error at its input.
     """
 
-    height: int
-    width: int
-    in_channels: int
-    channels: int
-    kernel: tuple[int, int]
-    stride: int = 1
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    height: Side
+    width: Side
+    in_channels: Channels
+    channels: Channels
+    kernel: tuple[Side, Side]
+    stride: Side = 1
+    pads: tuple[Pad, Pad, Pad, Pad] = (0, 0, 0, 0)
     depthwise: bool = False
-    shift: int = 0
-    back: int = 0
+    shift: Shift = 0
+    back: Shift = 0
 
     @property
     def geometry(self) -> list[int]:
@@ -79,9 +85,9 @@ class Join(msgspec.Struct, frozen=True):
         back_lift: of the errors that both branches carry back to the layer's input.
     """
 
-    inner: int = 2
-    lift: tuple[int, int] = (0, 0)
-    back_lift: tuple[int, int] = (0, 0)
+    inner: Chain = 2
+    lift: tuple[Shift, Shift] = (0, 0)
+    back_lift: tuple[Shift, Shift] = (0, 0)
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -107,15 +113,15 @@ class Layer(msgspec.Struct, frozen=True):
     convs: tuple[Conv, ...]
     join: Join | None = None
     pool: bool = False
-    cells: int = 1
-    gain: int = 0
-    score_shift: int = 0
-    margin: int = 0
-    pull: int = 12
-    separation: int = 0
+    cells: Side = 1
+    gain: Gain = 0
+    score_shift: Shift = 0
+    margin: Margin = 0
+    pull: Pull = 12
+    separation: Natural = 0
     counted: bool = True
-    norm: int = 0
-    norm_shift: int = 0
+    norm: Norm = 0
+    norm_shift: Shift = 0
     mean: bool = False
 
     @property
@@ -164,11 +170,11 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     layers: tuple[Layer, ...]
-    classes: int
+    classes: Channels
     rule: Rule = "df"
     form: Form = "one-pass"
-    negatives: int = 0
-    cut: int = 0
+    negatives: Annotated[int, Meta(ge=0, le=40_000)] = 0
+    cut: Int32 = 0
     trunk: Trunk | None = None
     usual_error: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from dfedge.errors import DfedgeError
 
 State = Mapping[str, NDArray[Any]]
 
+TYPES = {"I8": "int8", "U8": "uint8", "I32": "int32"}
+"""As safetensors calls them -> as NumPy does."""
 MOVED = (".weight", ".bias", ".anchors")
 """How the names of tensors end that learning moves; all others steer it."""
 
@@ -84,6 +86,23 @@ def parse(raw: bytes, where: Path) -> dict[str, NDArray[Any]]:
         return load(raw)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DfedgeError(f"{where}: cannot be read as a state ({error})") from error
+
+
+def layout(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> type and shape of a safetensors file's tensors, which are not read.
+
+    Raises:
+        DfedgeError: missing or damaged.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: (TYPES.get(part.get_dtype(), part.get_dtype()), tuple(part.get_shape()))
+                for name, part in parts.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise DfedgeError(f"{path}: cannot be read ({error})") from error
 
 
 def check_same_layout(state: State, expected: State, where: Path) -> None:

@@ -6,15 +6,21 @@ of the step (``3.weight``), are constants of the program: they lie in flash, not
 `dfedge.int8.trunk` evaluates it.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-Shape = tuple[int, int, int]
+from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
+
+Shape = tuple[Side, Side, Channels]
 """[H, W, C]."""
-Two = tuple[int, int]
-Pads = tuple[int, int, int, int]
+Two = tuple[Side, Side]
+Pads = tuple[Pad, Pad, Pad, Pad]
 """Above, below, left, right."""
+Byte = Annotated[int, Meta(ge=0, le=127)]
+MOST_STEPS = 1024
+"""Placing them takes time with the cube of their number."""
 
 
 class Step(msgspec.Struct, frozen=True, tag_field="step"):
@@ -27,7 +33,7 @@ class Step(msgspec.Struct, frozen=True, tag_field="step"):
     """
 
     name: str
-    reads: tuple[int, ...]
+    reads: tuple[Natural, ...]
     shape: Shape
 
 
@@ -37,10 +43,10 @@ class Convolve(Step, frozen=True, tag="convolve"):
     """
 
     kernel: Two
-    stride: int
+    stride: Side
     pads: Pads
     depthwise: bool
-    shift: int
+    shift: Shift
 
     @property
     def geometry(self) -> list[int]:
@@ -52,24 +58,24 @@ class Surround(Step, frozen=True, tag="surround"):
     """Pads with the integer that stands for zero, before a convolution of what is signed."""
 
     pads: Pads
-    fill: int
+    fill: Byte
 
 
 class Mix(Step, frozen=True, tag="mix"):
     """``(sum of factor q + offset) >> shift``, one value or the sum of two, kept in 0..127."""
 
-    factors: tuple[int, ...]
-    offset: int
-    shift: int
+    factors: tuple[Int32, ...]
+    offset: Int32
+    shift: Shift
 
 
 class Gate(Step, frozen=True, tag="gate"):
     """``((a - zero_a) (g - zero_g) factor + offset) >> shift``: a map times a map or a vector."""
 
-    zeros: Two
-    factor: int
-    offset: int
-    shift: int
+    zeros: tuple[Byte, Byte]
+    factor: Int32
+    offset: Int32
+    shift: Shift
 
 
 class Swish(Step, frozen=True, tag="swish"):
@@ -77,30 +83,30 @@ class Swish(Step, frozen=True, tag="swish"):
     ``(v t factor + offset) >> shift``.
     """
 
-    zero: int
-    slope: int
-    half: int
-    bend: int
-    factor: int
-    offset: int
-    shift: int
+    zero: Byte
+    slope: Int32
+    half: Int32
+    bend: Shift
+    factor: Int32
+    offset: Int32
+    shift: Shift
 
 
 class Mean(Step, frozen=True, tag="mean"):
     """``(factor sum + offset) >> shift`` over windows without padding."""
 
     kernel: Two
-    stride: int
-    factor: int
-    offset: int
-    shift: int
+    stride: Side
+    factor: Int32
+    offset: Int32
+    shift: Shift
 
 
 class Largest(Step, frozen=True, tag="largest"):
     """The maximum over windows."""
 
     kernel: Two
-    stride: int
+    stride: Side
     pads: Pads
 
 
@@ -120,8 +126,8 @@ class Trunk(msgspec.Struct, frozen=True):
     """
 
     input_shape: Shape
-    steps: tuple[AnyStep, ...]
-    zero: int = 0
+    steps: Annotated[tuple[AnyStep, ...], Meta(max_length=MOST_STEPS)]
+    zero: Int32 = 0
     scale: float = 1.0
 
     @property
@@ -151,10 +157,13 @@ class Trunk(msgspec.Struct, frozen=True):
 
     def flaw(self, given: dict[str, Any]) -> str | None:
         """Why these constants are not the trunk's, or None."""
-        wanted = self.constants()
-        got = {
+        return self.misfit({
             name: (str(value.dtype).split(".")[-1], tuple(value.shape))
             for name, value in given.items()
-        }
+        })  # fmt: skip
+
+    def misfit(self, got: dict[str, tuple[str, tuple[int, ...]]]) -> str | None:
+        """As `flaw`, of types and shapes alone."""
+        wanted = self.constants()
         wrong = [name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name)]
         return f"constants {', '.join(sorted(wrong)[:3])}" if wrong else None

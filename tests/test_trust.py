@@ -321,3 +321,57 @@ def test_device_process_loads_no_pickle_of_a_bundle_or_state(
          str(tmp_path / "x.npz"), "--samples", "16", *where],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["doctor"], ["verify"], ["profile"], ["bench"], ["predict", "x.npz"], ["state", "show"]],
+    ids=lambda command: command[0],
+)
+def test_a_required_signature_is_required_by_whatever_opens_a_bundle(
+    command: list[str], copy: Path, tmp_path: Path, dfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = signature.make_keys(tmp_path / "maker.pem")
+    parts = command if command[0] == "state" else command[:1]
+    args = [*parts, copy, *command[len(parts) :]]
+    option = "--key" if command[0] == "verify" else "--require-signature"
+    assert "is not signed" in dfedge(*args, option, public).err
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", str(public))
+    result = dfedge(*args)
+    assert result.code == 1 and "is not signed" in result.err
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", "")
+    result = dfedge(*args)
+    assert result.code == 2 and "DFEDGE_REQUIRE_SIGNATURE is empty" in result.err
+
+
+def test_a_required_signature_holds_for_python_too(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = signature.make_keys(tmp_path / "maker.pem")
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", str(public))
+    for open_it in (Bundle.open, Session.open):
+        with pytest.raises(DfedgeError, match="is not signed"):
+            open_it(copy)
+    Bundle.open_own(copy).sign(tmp_path / "maker.pem")  # who makes a bundle cannot ask for it yet
+    Session.open(copy, "onnx", tmp_path / "state")
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", " ")
+    for open_it in (Bundle.open, Session.open):
+        with pytest.raises(UsageError, match="DFEDGE_REQUIRE_SIGNATURE is empty"):
+            open_it(copy)
+    monkeypatch.delenv("DFEDGE_REQUIRE_SIGNATURE")
+    with pytest.raises(UsageError, match="--require-signature is empty"):
+        Bundle.open(copy, "")
+    for broken in (tmp_path, tmp_path / "nowhere.pub"):
+        with pytest.raises(DfedgeError, match="no such key"):
+            Bundle.open(copy, broken)
+
+
+def test_the_makers_of_a_bundle_need_no_signature_of_it(
+    run_folder: Path, tmp_path: Path, dfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = signature.make_keys(tmp_path / "maker.pem")
+    monkeypatch.setenv("DFEDGE_REQUIRE_SIGNATURE", str(public))
+    out = tmp_path / "bundle"
+    assert dfedge("export", run_folder, "--format", "onnx", "--out", out).code == 0
+    assert dfedge("sign", out, "--key", tmp_path / "maker.pem").code == 0
+    assert dfedge("verify", out, "--steps", 1, "--runtime", "onnx").code == 0

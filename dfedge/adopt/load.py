@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from dfedge.adopt import pt2
 from dfedge.adopt.graph import Graph
 from dfedge.adopt.onnx_graph import load_onnx
 from dfedge.adopt.read import read
@@ -42,7 +43,7 @@ def load_model(model: str, image: Shape) -> ExportedProgram:
         DfedgeError: what cannot be imported, read or exported: the reason in one sentence.
     """
     saved = model.endswith(".pt2")
-    program = _read(_file(model)) if saved else _export(_call(model), model, image)
+    program = pt2.load(_file(model)) if saved else _export(_call(model), model, image)
     return _functional(program, model)
 
 
@@ -50,11 +51,6 @@ def _file(model: str) -> Path:
     if not Path(model).is_file():
         raise UsageError(f"{model}: no such file; allowed: {KINDS}")
     return Path(model)
-
-
-def _read(path: Path) -> ExportedProgram:
-    with foreign(path, "a torch.export file", "save it with torch.export.save"), quiet():
-        return torch.export.load(path)
 
 
 def _call(model: str) -> nn.Module:

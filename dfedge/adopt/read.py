@@ -25,6 +25,8 @@ aten = torch.ops.aten
 
 NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.dtype")
 """Operations that change no number in evaluation."""
+MOST_VALUES = 1 << 26
+"""Of what is computed from constants alone: a file may ask for any size."""
 
 
 def read(program: ExportedProgram, classes: int) -> Graph:
@@ -78,6 +80,9 @@ class _Reader(Translation[Fx]):
         if target.startswith("_assert") or target.startswith("sym_"):
             return
         if inputs and all(given in self.constants for given in inputs):
+            made = fx.meta.get("val")
+            if isinstance(made, Tensor) and made.numel() > MOST_VALUES:
+                raise self.refusal(f"a constant of {made.numel():,} values", "fewer of them")
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), self.constants.__getitem__)
             self.constants[fx] = called(*args, **kwargs)
         elif fx.target is operator.getitem:

@@ -12,7 +12,10 @@ from dfedge.cli.options import Data, DataDir, Json, NoKeep
 def run(
     model: Annotated[
         str,
-        typer.Argument(help="package.module:function that returns a net, or a file .pt2 or .onnx."),
+        typer.Argument(
+            help="package.module:function that returns a net (it is imported and run), or a file "
+            ".pt2 or .onnx (nothing in it is run)."
+        ),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(help="The RUN folder to make.")],

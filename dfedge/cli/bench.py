@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, progress, say, table
-from dfedge.cli.options import BundleArg, Json, Runtimes
+from dfedge.cli.options import BundleArg, Json, Runtimes, Signer
 
 
 def run(
@@ -26,6 +26,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Write the figures here as well (.json).")
     ] = None,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Measure steps and inferences a second, as ratios to back-propagation of the same net.
@@ -42,7 +43,7 @@ def run(
     from dfedge.bundle import Bundle
 
     with progress() as watch:
-        opened = Bundle.open(bundle)
+        opened = Bundle.open(bundle, signer)
         found = bench(opened, runtime, tuple(threads), seconds, ort_training, watch)
     if out is not None:
         write_file(out, msgspec.json.format(msgspec.json.encode(found)) + b"\n")

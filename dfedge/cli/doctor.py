@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, say, table
-from dfedge.cli.options import Json
+from dfedge.cli.options import Json, Signer
 
 
 def run(
     bundle: Annotated[
         Path | None, typer.Argument(help="A bundle whose golden batches are tried as well.")
     ] = None,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Say which runtimes are here, what is missing, and how to get it.
@@ -24,7 +25,7 @@ def run(
     from dfedge.device.doctor import examine, try_bundle
 
     parts = examine()
-    tried = try_bundle(bundle) if bundle else []
+    tried = try_bundle(bundle, signer) if bundle else []
     if json:
         print_json(
             {

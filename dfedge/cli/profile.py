@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table
-from dfedge.cli.options import Json, Runtimes
+from dfedge.cli.options import Json, Runtimes, Signer
 
 
 def run(
@@ -38,6 +38,7 @@ def run(
     ] = True,
     html: Annotated[Path | None, typer.Option(help="Write the page with its charts here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the bars alone here (.svg).")] = None,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Show what each method needs of memory, beside back-propagation and a device's budget.
@@ -61,7 +62,7 @@ def run(
             from dfedge.bundle import Bundle
             from dfedge.profile.report import profile
 
-            opened = Bundle.open(bundle)
+            opened = Bundle.open(bundle, signer)
             report = profile(opened, runtime, target, calls, watch, rivals)
             footprints = opened.footprints()
         else:

@@ -26,7 +26,7 @@ def run(
     from dfedge.bundle import Bundle
     from dfedge.trust import signature
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open_own(bundle)
     public = signature.make_keys(key) if new_key else key.with_suffix(".pub")
     opened.sign(key)
     if json:

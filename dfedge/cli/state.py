@@ -144,13 +144,14 @@ def reset(
     bundle: BundleArg,
     yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone.")] = False,
     state: State = None,
+    signer: Signer = None,
     json: Json = False,
 ) -> None:
     """Drop everything that was learned, whole or damaged.
 
     [bold]Example:[/] dfedge state reset out/bundle --yes
     """
-    opened, store = _open(bundle, state, None, write=True)
+    opened, store = _open(bundle, state, signer, write=True)
     if not yes:
         raise UsageError(f"{store.folder} would be emptied for good; say so with --yes")
     store.reset()

@@ -62,7 +62,7 @@ class Progress(msgspec.Struct):
     finished: bool = False
 
 
-_PROGRESS = msgspec.json.Decoder(Progress)  # at import, as in `dfedge.bundle`
+_PROGRESS = msgspec.json.Decoder(Progress)  # at import, as in `dfedge.manifest`
 
 
 def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:

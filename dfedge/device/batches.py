@@ -9,8 +9,23 @@ from dfedge.data.dataset import Labels
 from dfedge.errors import DfedgeError
 
 
-def parts(sizes: list[int], count: int) -> Iterator[slice]:
-    """Cut ``count`` samples into batches of the given sizes, largest first."""
+def parts(sizes: list[int], count: int, where: str) -> Iterator[slice]:
+    """Cut ``count`` samples into batches of the given sizes, largest first.
+
+    Args:
+        where: begins the error's text.
+
+    Raises:
+        DfedgeError: some would be left over.
+    """
+    left = count
+    for size in sizes:
+        left %= size
+    if left:
+        raise DfedgeError(
+            f"{where} take batches of {' and '.join(map(str, sizes))}, and {left} sample(s) are "
+            "left; export it with batch 1 as well"
+        )
     start = 0
     for size in sizes:
         while count - start >= size:

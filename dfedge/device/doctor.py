@@ -63,13 +63,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def try_bundle(folder: Path) -> list[Trial]:
+def try_bundle(folder: Path, require_signature: Path | None = None) -> list[Trial]:
     """Train a bundle's golden batches in each of its runtimes.
 
     Raises:
-        DfedgeError: no bundle there, or one whose files were changed.
+        DfedgeError: no bundle there, one whose files were changed, or not signed as is required.
     """
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, require_signature)
     return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
 
 

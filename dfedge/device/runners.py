@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.checked import CheckedRunner
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.native.build import REMEDY, compiler
 from dfedge.native.glue import lacking_compiler
@@ -157,13 +158,18 @@ def open_best(bundle: Bundle, runtime: str | None, threads: int = 1) -> Opened:
         runtime = runtime.removesuffix(STOCK)
     elif native in formats:
         try:
-            return Opened(open_runner(bundle, native, threads), native)
+            return _opened(bundle, native, threads)
         except DfedgeError as error:
             if runtime not in formats:
                 raise
             note = f"{runtime}: stock rendering, because the native one cannot be used: {error}"
-            return Opened(open_runner(bundle, runtime, threads), runtime, (note,))
-    return Opened(open_runner(bundle, runtime, threads), runtime)
+            return _opened(bundle, runtime, threads, note)
+    return _opened(bundle, runtime, threads)
+
+
+def _opened(bundle: Bundle, runtime: str, threads: int, *notes: str) -> Opened:
+    runner = CheckedRunner(open_runner(bundle, runtime, threads), bundle, runtime)
+    return Opened(runner, runtime, notes)
 
 
 def choose_runtime(bundle: Bundle) -> str:

@@ -98,7 +98,8 @@ class Session:
             state: the state folder; None means beside the bundle.
             initial: start from the bundle's own state, whatever the folder holds.
             read_only: nothing will be saved: the folder is not touched.
-            require_signature: a public key (PEM); a bundle that it did not sign is refused.
+            require_signature: a public key (PEM); a bundle that it did not sign is refused; None:
+                as `Bundle.open`.
             on_bad_sample: ``stop`` raises at a sample that cannot be learned, ``skip`` passes over
                 it and counts it in ``session.door.skipped``.
             care: replay and guard; None: both (`dfedge.device.care.Care`).
@@ -109,7 +110,7 @@ class Session:
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(Path(bundle), require_signature)
         elif require_signature is not None:
-            bundle.check_signature(Path(require_signature))
+            bundle.check_signature(require_signature)
         folder = Path(state) if state is not None else store.default_folder(bundle)
         kept = store.Store(folder, read_only)
         stored = kept.load(bundle, use=not initial)
@@ -384,4 +385,5 @@ class Session:
 
     def _parts(self, kind: str, count: int) -> Iterator[slice]:
         """Of ``count`` samples, in the batch sizes that the bundle has."""
-        return parts(self.bundle.manifest.batches(kind), count)
+        where = f"{self.bundle.folder}: its programs for {kind}"
+        return parts(self.bundle.manifest.batches(kind), count, where)

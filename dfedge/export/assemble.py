@@ -140,8 +140,8 @@ def assemble(
         for name in manifest.formats:
             check_flash(budget, name, _flash(name, files))
         _write_manifest(folder, manifest)
-        _write_manifest(folder, _checked(Bundle.open(folder), manifest, watch))
-    return Bundle.open(out)
+        _write_manifest(folder, _checked(Bundle.open_own(folder), manifest, watch))
+    return Bundle.open_own(out)
 
 
 def _record(format: str, written: Written) -> FormatRecord:

@@ -19,6 +19,7 @@ from dfedge.learn.recipe import Recipe
 from dfedge.learn.run import Calibration, RunPlan
 from dfedge.learn.spec import Block, NetSpec
 from dfedge.plan import Conv, Layer, Plan
+from dfedge.sound import state_layout
 
 IMAGE = ImageRule(8, 8, 1)
 CLASSES = ("a", "b")
@@ -27,10 +28,11 @@ CLASSES = ("a", "b")
 def manifest() -> Manifest:
     """Of a bundle of one layer."""
     layer = Layer((Conv(8, 8, 1, 4, (3, 3), pads=(1, 1, 1, 1)),), pool=True, cells=2)
-    files = {name: FileRecord(3, "ab" * 32) for name in (STATE, GOLDEN, "onnx/infer_b1.onnx")}
-    format = FormatRecord(
-        {"infer_b1": "onnx/infer_b1.onnx"}, {"onnx": "1"}, {"infer_b1": MemoryPlan(1, 2)}, "us", 1
-    )
+    plan = Plan((layer,), 2)
+    methods = [MethodRecord(f"{kind}_b1", kind, 1) for kind in ("train", "infer", "features")]
+    programs = {method.name: f"onnx/{method.name}.onnx" for method in methods}
+    files = {name: FileRecord(3, "ab" * 32) for name in (STATE, GOLDEN, *programs.values())}
+    memory = dict.fromkeys(programs, MemoryPlan(1, 2))
     return Manifest(
         version=VERSION,
         semantics_version=SEMANTICS_VERSION,
@@ -41,11 +43,11 @@ def manifest() -> Manifest:
         classes=CLASSES,
         image=IMAGE,
         input_exponent=7,
-        plan=Plan((layer,), 2),
+        plan=plan,
         exponents=[Exponents([7], [4])],
-        methods=[MethodRecord("infer_b1", "infer", 1)],
-        state_names=["layer0.conv0.weight"],
-        formats={"onnx": format},
+        methods=methods,
+        state_names=list(state_layout(plan)),
+        formats={"onnx": FormatRecord(programs, {"onnx": "1"}, memory, "us", 1)},
         state_sha256="cd" * 32,
         golden_sha256="ef" * 32,
         test_accuracy=0.5,

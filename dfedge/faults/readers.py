@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import bundle, configs, state, target
+from dfedge.adopt import pt2
 from dfedge.data import cifar, files, idx, image, logmel, svhn
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
-from dfedge.faults import example
+from dfedge.faults import archives, example
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
@@ -225,10 +226,10 @@ READERS = {
         ".toml", lambda path: load_spec(str(path)), lambda: [p.read_bytes() for p in NETS.glob("*")]
     ),
     "manifest": Reader(
-        ".json", lambda path: bundle.parse_manifest(path.read_bytes(), path), _manifest
+        ".json", lambda path: bundle.read_manifest(path.read_bytes(), path), _manifest
     ),
     "manifest, resealed": Reader(
-        ".json", lambda path: bundle.parse_manifest(path.read_bytes(), path), _manifest, _reseal
+        ".json", lambda path: bundle.read_manifest(path.read_bytes(), path), _manifest, _reseal
     ),
     "slot": Reader(".slot", lambda path: slot.decode(path.read_bytes()), _slots),
     "slot, resealed": Reader(".slot", lambda p: slot.decode(p.read_bytes()), _slots, _rehash),
@@ -241,6 +242,7 @@ READERS = {
         lambda: [_json(example.calibration())],
     ),
     "checkpoint": Reader(".st", _checkpoint, _checkpoints),
+    "torch.export file": Reader(".pt2", pt2.load, lambda: list(archives.ordinary())),
 }
 """Name -> reader."""
 

@@ -5,6 +5,7 @@ signed is ``CONTEXT`` and the manifest's bytes; the 64 bytes of the signature li
 manifest.sig.  Keys are PEM files as openssl makes them (PKCS 8, SubjectPublicKeyInfo).
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,26 @@ if TYPE_CHECKING:
 SIGNATURE = "manifest.sig"
 SIGNATURE_BYTES = 64
 MAX_KEY_BYTES = 1 << 16
+REQUIRED = "DFEDGE_REQUIRE_SIGNATURE"
+"""The variable that names a key which every bundle must be signed by."""
 CONTEXT = b"dfedge bundle manifest 1\n"
 """Keeps a signature from meaning anything in another protocol that uses the same key."""
+
+
+def required(given: str | Path | None = None) -> Path | None:
+    """The public key that a bundle must be signed by: what was given, else what `REQUIRED` names.
+
+    Raises:
+        UsageError: an empty one, which would ask for nothing while it seems to.
+    """
+    where = "--require-signature" if given is not None else REQUIRED
+    named = os.environ.get(REQUIRED) if given is None else str(given)
+    if named is not None and not named.strip():
+        raise UsageError(
+            f"{where} is empty; give the path of a public key (PEM), or leave it out to ask for no "
+            "signature"
+        )
+    return None if named is None else Path(named)
 
 
 def make_keys(private: Path) -> Path:

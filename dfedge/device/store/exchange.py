@@ -27,7 +27,7 @@ class Meta(Record, frozen=True):
     state_sha256: str | None = None
 
 
-_META = msgspec.json.Decoder(Meta)  # at import, as in `dfedge.bundle`
+_META = msgspec.json.Decoder(Meta)  # at import, as in `dfedge.manifest`
 
 
 def write(state: State, record: Record) -> bytes:

@@ -59,7 +59,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tensors: list[TensorRecord]
 
 
-_HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.bundle`
+_HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.manifest`
 
 
 @dataclass(frozen=True)
