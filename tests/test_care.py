@@ -10,10 +10,11 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device.care import NO_CARE, Care, Keeper, fresh, part_way
+from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.known import judging_samples, known_samples
-from dfedge.device.rates import SHIFTS, slowed
+from dfedge.device.rates import SHIFTS, set_rates, slowed
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Record, Saving
 from dfedge.export.write import ExportOptions, export
@@ -207,14 +208,35 @@ def test_periods_double_slow_down_and_end_with_the_job(
 
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
     session = opened(bundle, tmp_path)
-    session.keeper.least_known = len(session.keeper.judging[1]) + 1  # what no state reaches
     first = session.runner.get_state()
-    finetune(session, digits(bundle, "stream"), job(8000, 16))
+    for _ in steps(session, digits(bundle, "stream"), job(8000, 16), Saving(0)):
+        session.keeper.least_known = len(session.keeper.judging[1]) + 1  # what no state reaches
     assert session.keeper.wholly == session.keeper.judgements >= 4
     assert session.record.caution == 3
     now = session.runner.get_state()
     wanted = slowed(first, 3)
     assert all(np.array_equal(now[name], wanted[name]) for name in wanted if name != "error")
+
+
+def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
+    spare_bundle: Bundle, tmp_path: Path
+) -> None:
+    session = opened(spare_bundle, tmp_path)
+    wrong = harmful(spare_bundle, "wrong labels")
+    session.learn_batch(wrong.x[:64], wrong.y[:64])
+    row = add_class(session, "blank", np.zeros_like(wrong.x[:4]))
+    session.rates["weight_shift"] = session.rates["weight_shift"] + 1
+    set_rates(session)
+    wanted = session.runner.get_state()
+    session.keeper.least_known = 1 << 20  # all is taken back
+    for start in range(0, 320, 64):
+        session.learn_batch(wrong.x[start : start + 64], wrong.y[start : start + 64])
+    session.save()
+    now = session.runner.get_state()
+    assert now["live"][row] == 1
+    assert session.predict(np.zeros_like(wrong.x[0])).name == "blank"
+    more = session.record.caution
+    assert np.array_equal(now["weight_shift"], slowed(wanted, more)["weight_shift"])
 
 
 def test_a_run_that_kept_nothing_is_replayed_and_judged_by_its_golden_batches(

@@ -58,6 +58,7 @@ def place(
         known: samples of other classes, int8 [m, H, W, C], and their rows [m].
         lost: of 100 known samples that were recognised, how many may fall to the row.
     """
+    session.settle()
     q, state = np.concatenate([new, known]), session.runner.get_state()
     own = np.arange(len(q)) < len(new)
     share = (1 << SHARE) // np.where(own, len(new), len(known))

@@ -48,6 +48,7 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
         DfedgeError: a name that is there, no spare row, images that cannot be used; the state is as
             it was.
     """
+    session.settle()
     state = session.runner.get_state()
     known = [k for k, live in zip(session.classes, state["live"], strict=False) if live]
     if not name or name in known:
@@ -79,6 +80,7 @@ def retire(session: Session) -> None:
     Frozen layers lose their anchors as well: they know only the old classes, and with anchors of
     zeros their scores are zero.
     """
+    session.settle()
     state, plan = session.runner.get_state(), session.bundle.manifest.plan
     state["live"][:] = 0
     for i in range(plan.cut):

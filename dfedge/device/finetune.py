@@ -117,6 +117,7 @@ def said(job: store.Job, care: Care) -> store.Job:
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
     care = session.care
+    session.settle()
     set_rates(session, job.pace, job.slower + session.record.caution)
     new = np.arange(len(split))
     if care != NO_CARE:

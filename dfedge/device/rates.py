@@ -38,6 +38,7 @@ def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> N
         pace: in the place of the session's own; 0 keeps the rates constant.
         offset: added to the weights' and the anchors' shifts.
     """
+    session.settle()
     state = slowed(session.runner.get_state() | session.rates, offset)
     if pace is not None:
         state = {**state, "pace": np.array(pace, np.int32)}

@@ -323,6 +323,16 @@ class Session:
         self.store.save(self._judged())
 
     @alone
+    def settle(self) -> None:
+        """End the guard's period, before something else writes the state.
+
+        What is written then belongs to the state that the guard goes back to.
+        """
+        if self._keeper is not None and not self.broken:
+            self._keeper.judge()
+        self._keeper = None
+
+    @alone
     def _judged(self) -> store.Stored:
         if self._keeper is not None and not self.broken:
             self._keeper.judge()

@@ -21,7 +21,9 @@ RESULTS = Path(__file__).parent / "results" / "harm.json"
 Row = dict[str, Any]
 SEEDS, CELLS, SHIFTED, HELPED = 3, 80, 40, 20
 """At least: seeds of a cell, cells, cells under a shift, cells where the oracle gains."""
-GAINS, LARGE_LOSS, OVER_CHANCE = 3.0, 20.0, 1.5
+GAINS, LARGE_LOSS = 3.0, 20.0
+MODES = (("", ""), ("_replace", "_free"))
+"""What the product does, and the yardsticks that it is measured by: those under the same care."""
 
 
 def commit() -> str:
@@ -44,21 +46,28 @@ def dated() -> dict[str, str]:
 
 
 def facts(row: Row) -> dict[str, float]:
-    """A row's figures in points."""
+    """A row's figures in points.
+
+    A collapse is a loss of more than half of the lead over chance, or of `LARGE_LOSS`.
+    """
     start, before = row["own"]["0"], row["exam_before"]
     low = min(row["own"].values())
-    fallen = start >= OVER_CHANCE * row["chance"] > low
-    return {
+    fallen = start - low > max((start - row["chance"]) / 2, 0.03)
+    found = {
         "start": 100 * start,
         "own_loss": 100 * (start - row["own"]["500"]),
         "own_loss_on_the_way": 100 * (start - low),
         "collapsed": float(fallen or 100 * (start - low) > LARGE_LOSS),
         "changed_start": 100 * before,
-        "gain": 100 * (row["exam"] - before),
-        "anchors_gain": 100 * (row["exam_anchors"] - before),
-        "oracle_gain": 100 * (max(row["exam_oracle"]) - before),
-        "known_loss": 100 * (start - row["known"]),
     }
+    for mode, rival in MODES:
+        found |= {
+            f"gain{mode}": 100 * (row[f"exam{mode}"] - before),
+            f"anchors_gain{mode}": 100 * (row[f"exam_anchors{rival}"] - before),
+            f"oracle_gain{mode}": 100 * (max(row[f"exam_oracle{rival}"]) - before),
+            f"known_loss{mode}": 100 * (start - row[f"known{mode}"]),
+        }
+    return found
 
 
 def cell_of(cell: Cell, rows: list[Row], errors: list[str]) -> dict[str, Any]:
@@ -71,6 +80,7 @@ def cell_of(cell: Cell, rows: list[Row], errors: list[str]) -> dict[str, Any]:
     worst = {
         "own_loss": max(f["own_loss"] for f in all_facts),
         "gain": min(f["gain"] for f in all_facts),
+        "gain_replace": min(f["gain_replace"] for f in all_facts),
         "known_loss": max(f["known_loss"] for f in all_facts),
     }
     return found | {
@@ -84,8 +94,10 @@ def cell_of(cell: Cell, rows: list[Row], errors: list[str]) -> dict[str, Any]:
 
 
 KEPT = (
-    "seed", "commit", "samples", "own", "exam_before", "exam", "known", "exam_anchors",
-    "known_anchors", "exam_oracle", "known_oracle", "learning", "shifts", "seconds",
+    "seed", "commit", "samples", "own", "exam_before", "learning", "shifts", "seconds",
+    *(f"{judge}{mode}" for mode in ("", "_replace") for judge in ("exam", "known")),
+    *(f"{judge}_{what}{mode}" for mode in ("", "_free") for what in ("anchors", "oracle")
+      for judge in ("exam", "known")),
 )  # fmt: skip
 
 
@@ -120,8 +132,6 @@ def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
     }
     if not whole:
         return found
-    helped = [one for one in whole if one["mean"]["oracle_gain"] >= GAINS]
-    oracle = sum(one["mean"]["oracle_gain"] for one in helped)
     rows = max(sum(learns.values()), 1)
     return found | {
         **{name: round(mean(one["mean"][name] for one in whole), 2) for name in whole[0]["mean"]},
@@ -134,14 +144,24 @@ def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
         "worst_seed_gain": min(one["worst"]["gain"] for one in whole),
         "cells_below_start": sum(one["mean"]["gain"] < -1 for one in whole),
         "seeds_below_start": sum(one["below_start"] for one in whole),
-        "helped_cells": len(helped),
-        "oracle_share": round(sum(one["mean"]["gain"] for one in helped) / oracle, 3)
-        if helped
-        else None,
+        "worst_cell_gain_replace": min(one["mean"]["gain_replace"] for one in whole),
+        **_shares(whole),
         "worst_cell_known_loss": max(one["mean"]["known_loss"] for one in whole),
         "anchors_share": round(learns["anchors"] / rows, 3),
         "nothing_share": round(learns["nothing"] / rows, 3),
     }
+
+
+def _shares(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the oracle's gain, over the cells where that is worth the name."""
+    found: dict[str, Any] = {}
+    for mode, _ in MODES:
+        helped = [one["mean"] for one in cells if one["mean"][f"oracle_gain{mode}"] >= GAINS]
+        oracle = sum(one[f"oracle_gain{mode}"] for one in helped)
+        won = sum(one[f"gain{mode}"] for one in helped)
+        found[f"helped_cells{mode}"] = len(helped)
+        found[f"oracle_share{mode}"] = round(won / oracle, 3) if helped else None
+    return found
 
 
 Bar = tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], bool]]
@@ -158,10 +178,16 @@ BARS: tuple[Bar, ...] = (
      lambda s: s["worst_cell_gain"], lambda v: v >= -1),
     ("shift: no seed below its start by more than 1",
      lambda s: s["worst_seed_gain"], lambda v: v >= -1),
+    ("shift, replace: no cell's mean below its start by more than 1",
+     lambda s: s["worst_cell_gain_replace"], lambda v: v >= -1),
     ("shift: mean gain above that of anchors alone",
      lambda s: round(s["gain"] - s["anchors_gain"], 2), lambda v: v > 0),
-    ("shift: at least 0.9 of the oracle's gain where that is 3 or more",
+    ("shift, replace: mean gain above that of anchors alone, unguarded",
+     lambda s: round(s["gain_replace"] - s["anchors_gain_replace"], 2), lambda v: v > 0),
+    ("shift: at least 0.9 of the gain of the best of 8 rates with replay and guard",
      lambda s: s["oracle_share"], lambda v: v is None or v >= 0.9),
+    ("shift, replace: at least 0.9 of the gain of the best of 8 rates without",
+     lambda s: s["oracle_share_replace"], lambda v: v is None or v >= 0.9),
     ("known: no cell loses more than 2 in the mean",
      lambda s: s["worst_cell_known_loss"], lambda v: v <= 2),
     ("anchors alone: at most 0.1", lambda s: s["anchors_share"], lambda v: v <= 0.1),
@@ -192,7 +218,9 @@ def held_to(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 SHOWN = (
     "with_rows", "failed_rows", "start", "own_loss", "worst_cell_own_loss", "worst_seed_own_loss",
     "collapses", "changed_start", "gain", "anchors_gain", "oracle_gain", "oracle_share",
-    "worst_cell_gain", "worst_seed_gain", "known_loss", "worst_cell_known_loss",
+    "worst_cell_gain", "worst_seed_gain", "known_loss", "worst_cell_known_loss", "gain_replace",
+    "anchors_gain_replace", "oracle_gain_replace", "oracle_share_replace",
+    "worst_cell_gain_replace", "known_loss_replace",
 )  # fmt: skip
 
 
