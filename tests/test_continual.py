@@ -194,7 +194,7 @@ def test_known_samples_carry_their_true_labels(bundle: Bundle, tmp_path: Path) -
     q, rows = known_samples(bundle)
     train_split = load("digits").splits["train"]
     by_image = {x.tobytes(): y for x, y in zip(train_split.x >> 1, train_split.y, strict=True)}
-    assert len(q) == 256
+    assert len(q) == 512
     assert all(by_image[one.astype(np.uint8).tobytes()] == row
                for one, row in zip(q, rows, strict=True))  # fmt: skip
 

@@ -253,4 +253,4 @@ def test_default_state_folder_lies_beside_the_bundle(bundle: Bundle, tmp_path: P
     session.learn(np.zeros((8, 8), np.uint8), 3)
     session.save()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.state"]
-    assert Session.open(copy, "onnx").record.samples == 1
+    assert Session.open(copy, "onnx").record.samples == 2  # one was replayed
