@@ -45,7 +45,12 @@ def run(
         ),
     ] = None,
     save_every: Annotated[
-        int, typer.Option(min=0, help="Steps between two saves; 0: at the end only.")
+        int,
+        typer.Option(
+            min=0,
+            help="Steps between two saves; 0: at the end only. With the guard, a state is saved "
+            "once it was judged.",
+        ),
     ] = 50,
     save_seconds: Annotated[
         float | None, typer.Option(min=0, help="Save as well when so many seconds have passed.")
