@@ -2,11 +2,14 @@
 plots that are files of their own.
 """
 
+import html
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
 from dfedge.errors import DfedgeError
+from dfedge.visible import visible
 
 START = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -19,15 +22,20 @@ text-align: left }} {right} {{ text-align: right }} svg {{ max-width: 100%; heig
 </style>"""
 
 
+def words(text: str) -> str:
+    """Text as HTML shows it: no markup, and nothing that turns letters round."""
+    return html.escape(visible(text))
+
+
 def start(title: str, width: int, right: str = "td + td") -> str:
     """The page up to its first heading.
 
     Args:
-        title: as HTML.
+        title: as text.
         width: at most, in rem.
         right: the cells of tables that hold numbers, as a CSS selector.
     """
-    return START.format(title=title, width=width, right=right)
+    return START.format(title=words(title), width=width, right=right)
 
 
 def figure(width: float, height: float) -> Any:
@@ -63,7 +71,7 @@ def save(picture: Any, path: Path) -> None:
         DfedgeError: a place that cannot be written.
     """
     try:
-        picture.savefig(path)
+        _draw(picture, path, None)
     except (OSError, ValueError) as error:
         raise DfedgeError(f"{path}: cannot be written ({error})") from error
 
@@ -71,5 +79,26 @@ def save(picture: Any, path: Path) -> None:
 def svg(picture: Any) -> str:
     """A matplotlib figure as an element of a page."""
     text = io.StringIO()
-    picture.savefig(text, format="svg")
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    _draw(picture, text, "svg")
+    drawn = text.getvalue()[text.getvalue().index("<svg") :]
+    # Labels of an axis are set anew whenever it is drawn, and stand in comments as they are.
+    return "\n".join(map(visible, drawn.split("\n")))
+
+
+def _draw(picture: Any, where: Path | io.StringIO, format: str | None) -> None:
+    """Names in a picture are text: no formula between dollars, and nothing invisible."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    def plain() -> None:
+        for label in picture.findobj(Text):
+            label.set_parse_math(False)
+            label.set_text("\n".join(map(visible, label.get_text().split("\n"))))
+
+    # Labels of axes come to be while a figure is drawn: those that are there first, then all.
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font does not have
+        plain()
+        picture.draw_without_rendering()
+        plain()
+        picture.savefig(where, format=format)

@@ -6,7 +6,7 @@ could not (disk full, state in use by another process, no memory): all is as it 
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,11 @@ app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
 
 
+CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+"""What Typer raises at options and arguments: the class has moved between packages."""
+INTERRUPTED = 130
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dfedge {dfedge.__version__}")
@@ -84,12 +89,35 @@ def _root(
 def main() -> None:
     """Run, with one clear line instead of a traceback where the input is at fault."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except CLICK_ERROR as error:
+        sys.exit(_misused(error))
     except DfedgeError as error:
         sys.exit(fail(str(error), error.exit_code))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(
+            fail(
+                f"{where}{error.strerror or error}; choose another path or make room, and repeat", 3
+            )
+        )
     except MemoryError:
         sys.exit(fail("out of memory; what was saved before is as it was; free some and repeat", 3))
     except KeyboardInterrupt:
-        sys.exit(fail("interrupted; repeat the command to go on", 130))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        fail("interrupted; repeat the command to go on", code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """One line for an option or argument that does not exist, or help where nothing was given."""
+    if not error.format_message() or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    context = getattr(error, "ctx", None)
+    hint = f"; see {context.command_path} --help" if context else ""
+    return fail(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)

@@ -1,4 +1,7 @@
-"""What all commands print through: results on stdout, progress and errors on stderr."""
+"""What all commands print through: results on stdout, progress and errors on stderr.
+
+Whatever is printed may hold a stranger's names, so all text goes through `shown`.
+"""
 
 import json
 import sys
@@ -11,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dfedge.visible import visible
+
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 
@@ -20,35 +25,40 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+def shown(text: str) -> str:
+    """Text for Rich: nothing in it steers the terminal, and nothing is markup."""
+    return escape(visible(text))
+
+
 def fail(message: str, code: int) -> int:
     """One line on stderr; the exit code."""
     try:
-        err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+        err.print(f"[bold red]error:[/] {shown(message)}", soft_wrap=True)
     except MemoryError:  # what is reported may be that there is none
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {visible(message)}\n")
     return code
 
 
 def warn(notes: list[str]) -> None:
     """Lines on stderr: what was passed over, and that the command went on."""
     for note in notes:
-        err.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
+        err.print(f"[bold yellow]note:[/] {shown(note)}", soft_wrap=True)
 
 
 def say(text: str, *, next_command: str | None = None) -> None:
     """A result line, and the command that a user would type next."""
-    out.print(text, soft_wrap=True)
+    out.print(shown(text), soft_wrap=True)
     if next_command:
-        out.print(f"[dim]next:[/] {escape(next_command)}", soft_wrap=True)
+        out.print(f"[dim]next:[/] {shown(next_command)}", soft_wrap=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table; every column after the first is for numbers."""
-    view = Table(title=title, title_justify="left")
+    view = Table(title=shown(title), title_justify="left")
     for i, column in enumerate(columns):
-        view.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        view.add_column(shown(column), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        view.add_row(*(escape(cell) for cell in row))
+        view.add_row(*(shown(cell) for cell in row))
     out.print(view)
 
 
@@ -62,7 +72,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         task = bar.add_task("", total=None)
 
         def watch(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+            bar.update(task, description=shown(what), completed=done, total=total)
 
         yield watch
 

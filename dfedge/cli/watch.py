@@ -7,13 +7,12 @@ from typing import Any
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from dfedge import state
-from dfedge.cli.console import err, kib, percent
+from dfedge.cli.console import err, kib, percent, shown
 from dfedge.continual.run import Moment, Run
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -56,8 +55,8 @@ def view(run: Run, moment: Moment) -> Group:
     """What the terminal shows: experiences with their accuracy so far, then the figures."""
     progress, probes = run.progress, run.progress.probes
     learned = run.stream.samples * run.settings.passes
-    table = Table(title=f"{run.settings.stream}, {run.settings.strategy}, {run.session.runtime}",
-                  title_justify="left")  # fmt: skip
+    title = f"{run.settings.stream}, {run.settings.strategy}, {run.session.runtime}"
+    table = Table(title=shown(title), title_justify="left")
     for name, side in (("experience", "left"), ("accuracy so far", "left"), ("now", "right"),
                        ("best", "right"), ("forgotten", "right")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
@@ -65,7 +64,7 @@ def view(run: Run, moment: Moment) -> Group:
         curve = [probe.accuracy[j] for probe in probes]
         now, best = curve[-1], max(curve)
         style = "bold" if j == moment.experience else "" if j < moment.experience else "dim"
-        table.add_row(escape(experience.name), spark(curve), percent(now), percent(best),
+        table.add_row(shown(experience.name), spark(curve), percent(now), percent(best),
                       percent(best - now), style=style)  # fmt: skip
     guard = run.guard
     held = state.size_bytes(run.strategy.arrays())

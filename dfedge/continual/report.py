@@ -1,6 +1,5 @@
 """report.html: one self-contained file; its plots are SVG inside it."""
 
-import html
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import numpy as np
 
 from dfedge.atomic import write_file
 from dfedge.continual.run import Run
-from dfedge.page import figure, start, svg
+from dfedge.page import figure, start, svg, words
+from dfedge.visible import visible
 
 WINDOW = 500
 """Samples over which the test-then-train curve is averaged."""
@@ -62,15 +62,11 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
         DfedgeError: matplotlib is not installed.
     """
     cells = "".join(
-        f"<tr><td>{html.escape(what)}</td><td>{html.escape(value)}</td></tr>"
-        for what, value in rows(result)
+        f"<tr><td>{words(what)}</td><td>{words(value)}</td></tr>" for what, value in rows(result)
     )
     page = PAGE.format(
-        start=start(f"dfedge continual: {html.escape(result['stream'])}", 52),
-        **{
-            name: html.escape(str(result[name]))
-            for name in ("stream", "strategy", "data", "runtime")
-        },
+        start=start(f"dfedge continual: {result['stream']}", 52),
+        **{name: words(str(result[name])) for name in ("stream", "strategy", "data", "runtime")},
         samples=result["samples"],
         steps=result["steps"],
         rows=cells,
@@ -83,7 +79,7 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
 
 
 def _matrix(result: dict[str, Any]) -> Any:
-    r, names = 100 * np.array(result["accuracy_matrix"]), result["experiences"]
+    r, names = 100 * np.array(result["accuracy_matrix"]), [*map(visible, result["experiences"])]
     picture = figure(1.6 + 0.7 * len(names), 1.2 + 0.4 * len(r))
     axes = picture.subplots()
     axes.imshow(r, cmap="viridis", vmin=0, vmax=100, aspect="auto")

@@ -1,6 +1,5 @@
 """report.html: one self-contained file; its plots are SVG inside it."""
 
-import html
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dfedge.atomic import write_file
 from dfedge.demo.route import Demo, Shown
-from dfedge.page import start, svg
+from dfedge.page import start, svg, words
 from dfedge.profile.chart import memory_figure
 
 WINDOW = 8
@@ -78,7 +77,7 @@ def write_report(demo: Demo, path: Path) -> None:
     """Write the page."""
     shifted = demo.summary["shifted"]
     cells = "".join(
-        f"<tr><td>{html.escape(what)}</td><td>{html.escape(value)}</td></tr>"
+        f"<tr><td>{words(what)}</td><td>{words(value)}</td></tr>"
         for what, value in rows(demo.summary)
     )
     sources = "; ".join(
@@ -86,7 +85,7 @@ def write_report(demo: Demo, path: Path) -> None:
     )
     page = PAGE.format(
         start=start("dfedge demo", 46),
-        shift=shifted["kind"],
+        shift=words(shifted["kind"]),
         samples=shifted["samples"],
         images=shifted["images"],
         steps=demo.summary["steps"],
@@ -94,7 +93,7 @@ def write_report(demo: Demo, path: Path) -> None:
         curve=svg(_curve(demo)),
         gallery=svg(_gallery(demo.gallery)),
         memory=svg(memory_figure(demo.bundle.manifest)),
-        note=html.escape(f"Plans by {sources}."),
+        note=words(f"Plans by {sources}."),
     )
     write_file(path, page.encode())
 

@@ -7,6 +7,7 @@ from dfedge.footprint import Footprint, Sample
 from dfedge.page import figure
 from dfedge.profile.report import Report
 from dfedge.profile.rival import Rival
+from dfedge.visible import visible
 
 ARENA, STATE, LIMIT = "#4c72b0", "#dd8452", "#c44e52"
 GREY = "#8c8c8c"
@@ -48,7 +49,7 @@ def memory_figure(manifest: Manifest) -> Any:
 
 def _bars(rows: list[tuple[str, int, int]]) -> tuple[Any, Any]:
     """Of (name, arena, state)."""
-    names = [row[0] for row in rows][::-1]
+    names = [visible(row[0]) for row in rows][::-1]
     arena = [row[1] / 1024 for row in rows][::-1]
     state = [row[2] / 1024 for row in rows][::-1]
     picture = figure(8, 0.8 + 0.26 * len(rows))

@@ -1,12 +1,11 @@
 """report.html: the profile as one self-contained file; its charts are SVG inside it."""
 
-import html
 from pathlib import Path
 from typing import Any
 
 from dfedge.atomic import write_file
 from dfedge.footprint import Footprints
-from dfedge.page import start, svg
+from dfedge.page import start, svg, words
 from dfedge.profile.chart import bars, timeline
 from dfedge.profile.report import Report
 
@@ -60,14 +59,14 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
     ]  # fmt: skip
     page = PAGE.format(
         start=start("dfedge profile", 54, "td + td, th + th"),
-        net=html.escape(report.net),
-        rule=report.rule,
-        rendering=html.escape(report.rendering),
-        target=html.escape(report.target),
+        net=words(report.net),
+        rule=words(report.rule),
+        rendering=words(report.rendering),
+        target=words(report.target),
         allowed=report.allowed_bytes,
         verdict=_verdict(report),
         methods=_table(methods),
-        rivals=_table(rivals) if rivals else f"<p>{html.escape(report.not_computed)}</p>",
+        rivals=_table(rivals) if rivals else f"<p>{words(report.not_computed)}</p>",
         timelines="".join(map(svg, charts)) or "<p>No schedule: nothing was exported.</p>",
         bars=svg(bars(report)),
     )
@@ -88,13 +87,13 @@ def _verdict(report: Report) -> str:
 def _table(rows: list[tuple[str, str, dict[str, Any]]]) -> str:
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in ("", *rows[0][2]))
     body = "".join(
-        f"<tr><td>{html.escape(words)}</td>"
+        f"<tr><td>{words(what)}</td>"
         + "".join(
-            f'<td data-of="{html.escape(key)}" data-field="{column}">'
+            f'<td data-of="{words(key)}" data-field="{column}">'
             f"{'-' if value is None else value}</td>"
             for column, value in values.items()
         )
         + "</tr>"
-        for words, key, values in rows
+        for what, key, values in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
