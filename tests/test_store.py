@@ -368,7 +368,7 @@ session.save()
 print(session.digest(), flush=True)
 size = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (1024 * int(size.split()[1]),) * 2)
-def limited():
+def limited(standalone_mode):
     try:
         session.learn_batch(np.zeros((16, 8, 8), np.uint8), np.arange(16) % 10)
     finally:

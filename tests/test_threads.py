@@ -99,13 +99,13 @@ def watched(session: Session, log: Log) -> Session:
     learn, judged = session.learn_batch, session._judged
 
     def learn_batch(*given: Any) -> Any:
-        with session.gate.alone:
+        with session.lock.alone:
             lesson = learn(*given)
             log.changes.append(given)
         return lesson
 
     def save() -> Any:
-        with session.gate.alone:
+        with session.lock.alone:
             stored = judged()
             log.changes.append(())
         return stored
@@ -238,7 +238,7 @@ x = np.arange(64, dtype=np.uint8).reshape(8, 8)
 def learn():
     number = 0
     while not over.is_set():
-        with session.gate.alone:
+        with session.lock.alone:
             session.learn(x, number % 10)
             states.add(session.digest())
         number += 1

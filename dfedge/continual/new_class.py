@@ -11,8 +11,8 @@ import numpy as np
 from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
-from dfedge.device.gate import alone
 from dfedge.device.known import known_samples
+from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
 BATCH = 16

@@ -22,7 +22,7 @@ in the same bytes.
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.device.gate import alone
+from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
 ROUNDS = 64

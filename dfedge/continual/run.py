@@ -129,7 +129,7 @@ class Run:
             size = min(self.settings.batch, whole - before)
             index = self._order(len(train), before, size)
             start = time.perf_counter()
-            with self.session.gate.alone:
+            with self.session.lock.alone:
                 self._see(train.take(index))
                 progress.position += size
                 over = progress.position == whole
@@ -263,7 +263,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint, then the state: in this order a crash between them is harmless."""
         progress, session = self.progress, self.session
-        with session.gate.alone:
+        with session.lock.alone:
             stored, tensors = session.stored(), self.tensors()
         progress.before, progress.learned = progress.learned, stored.record.samples
         progress.added = stored.record.added

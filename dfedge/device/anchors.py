@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels, Split
-from dfedge.device.gate import alone
+from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
 

@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
-from dfedge.device.gate import Gate, alone
 from dfedge.device.known import Known, judging_samples, known_samples
+from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import SHIFTS, slowed
 from dfedge.device.store import Record, Stored, moments
 from dfedge.state import MOVED, State
@@ -135,9 +135,9 @@ class Keeper:
         self.good = self._stored()
 
     @property
-    def gate(self) -> Gate:
+    def lock(self) -> SharedLock:
         """The session's."""
-        return self.session.gate
+        return self.session.lock
 
     @alone
     def watch(self, new: Known | None, left: int = 0) -> None:

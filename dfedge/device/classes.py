@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.device.anchors import mean
-from dfedge.device.gate import alone
+from dfedge.device.lock import alone
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 

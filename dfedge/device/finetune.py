@@ -23,7 +23,7 @@ from dfedge.device.care import (
     began,
     fresh,
 )
-from dfedge.device.gate import alone
+from dfedge.device.lock import alone
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 
@@ -94,7 +94,7 @@ def steps(
     Raises:
         ResourceError: the state folder is in use or cannot be written, or a step failed.
     """
-    with session.gate.alone:
+    with session.lock.alone:
         job = continued(session.record, said(job, session.care))
         if job.done >= job.samples:
             return

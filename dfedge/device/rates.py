@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.device.gate import alone
+from dfedge.device.lock import alone
 from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.state import State
 

@@ -23,7 +23,7 @@ from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
-from dfedge.device.gate import Gate, alone
+from dfedge.device.lock import SharedLock, alone
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
 from dfedge.state import digest, size_bytes
@@ -47,7 +47,7 @@ class Session:
     Attributes:
         bundle, runner, runtime: what is open, and where.
         store, record: of the state.
-        gate: ``with session.gate.alone:`` makes several calls one; so whoever calls `runner` or
+        lock: ``with session.lock.alone:`` makes several calls one; so whoever calls `runner` or
             sets `record` must.
         state_bytes: its size, which learning does not change.
         notes: what had to be passed over to open it.
@@ -71,7 +71,7 @@ class Session:
         self.door = Door(on_bad_sample)
         self.notes: tuple[str, ...] = ()
         self.broken = False
-        self.gate = Gate(side_by_side=runtime in SIDE_BY_SIDE)
+        self.lock = SharedLock(side_by_side=runtime in SIDE_BY_SIDE)
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
         self.care = care or Care()
@@ -145,7 +145,7 @@ class Session:
     def predict(self, x: NDArray[Any]) -> Prediction:
         """The nearest class of one image, uint8 [H, W, C] or [H, W]."""
         q = self.input(self._one(x))
-        with self.gate.shared:
+        with self.lock.shared:
             return self.name(self.scores_of_input(q)[0])
 
     def name(self, scores: NDArray[np.int32]) -> Prediction:
@@ -274,14 +274,14 @@ class Session:
 
     def scores_of_input(self, q: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K] of what `input` made of images."""
-        with self.gate.shared:
+        with self.lock.shared:
             found = [self.runner.infer(q[part]) for part in self._parts("infer", len(q))]
         return np.concatenate(found)
 
     def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
         """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
 
-        Each part is seen in the state of its moment; ``with session.gate.alone:`` all in one.
+        Each part is seen in the state of its moment; ``with session.lock.alone:`` all in one.
 
         Raises:
             DfedgeError: images that cannot be used.
@@ -294,7 +294,7 @@ class Session:
     ) -> Iterator[tuple[slice, list[NDArray[np.int8]], NDArray[np.int8]]]:
         """As `features`, of inputs; and their latents, which `learn_latents` takes."""
         for part in self._parts("features", len(q)):
-            with self.gate.shared:
+            with self.lock.shared:
                 *seen, latents = self.runner.features(q[part])
             yield part, seen, latents
 
@@ -302,12 +302,12 @@ class Session:
         """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
         if not self.bundle.manifest.plan.frozen:
             return q
-        with self.gate.shared:
+        with self.lock.shared:
             return np.concatenate([latents for _, _, latents in self.seen(q)])
 
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
-        with self.gate.shared:
+        with self.lock.shared:
             state = self.runner.get_state()
         return digest(state)
 
@@ -344,7 +344,7 @@ class Session:
         Raises:
             ResourceError: a step failed half-way.
         """
-        with self.gate.shared:
+        with self.lock.shared:
             if self.broken:
                 raise ResourceError(
                     f"a step failed half-way in {self.runtime}, so its state is not saved; open "

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One way through a gate, for ``with``."""
+    """One way through a lock, for ``with``."""
 
     enter: Callable[[], None]
     leave: Callable[[], None]
@@ -46,7 +46,7 @@ class Waiting:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Gate:
+class SharedLock:
     """A lock of two kinds; a thread may pass again through the door that it came by.
 
     Attributes:
@@ -64,44 +64,37 @@ class Gate:
         self._readers: dict[int, int] = {}  # thread -> how often it entered
         self._owner: int | None = None
         self._depth = 0
-        self.alone = Door(self._enter_alone, self._leave)
-        self.shared = Door(self._enter_shared, self._leave) if side_by_side else self.alone
-        _GATES.add(self)
+        self.alone = Door(partial(self._enter, True), self._leave)
+        self.shared = Door(partial(self._enter, False), self._leave) if side_by_side else self.alone
+        _LOCKS.add(self)
 
-    def _enter_alone(self) -> None:
+    def _enter(self, alone: bool) -> None:
         me = threading.get_ident()
         with self._mutex:
             if self._owner == me:
                 self._depth += 1
                 return
             if me in self._readers:
+                if not alone:
+                    self._readers[me] += 1
+                    return
                 raise RuntimeError("a thread that shares the session cannot have it alone as well")
-            if not self._queue and self._owner is None and not self._readers:
-                self._owner, self._depth = me, 1
+            if not self._queue and self._may_enter(alone):
+                self._let_in(me, alone)
                 return
-            waiting = self._queued(me, alone=True)
+            waiting = Waiting(me, alone)
+            waiting.turn.acquire()
+            self._queue.append(waiting)
         self._wait(waiting)
 
-    def _enter_shared(self) -> None:
-        me = threading.get_ident()
-        with self._mutex:
-            if self._owner == me:
-                self._depth += 1
-                return
-            if me in self._readers:
-                self._readers[me] += 1
-                return
-            if not self._queue and self._owner is None:
-                self._readers[me] = 1
-                return
-            waiting = self._queued(me, alone=False)
-        self._wait(waiting)
+    def _may_enter(self, alone: bool) -> bool:
+        return self._owner is None and not (alone and self._readers)
 
-    def _queued(self, me: int, alone: bool) -> Waiting:
-        waiting = Waiting(me, alone)
-        waiting.turn.acquire()
-        self._queue.append(waiting)
-        return waiting
+    def _let_in(self, thread: int, alone: bool) -> None:
+        if alone:
+            self._owner, self._depth = thread, 1
+        else:
+            self._readers[thread] = 1
 
     def _wait(self, waiting: Waiting) -> None:
         try:
@@ -128,20 +121,13 @@ class Gate:
                 return
             else:
                 del self._readers[me]
-            if self._queue:
-                self._admit()
+            self._admit()
 
     def _admit(self) -> None:
         """Hand over to whoever waits first, and to those after it who may be inside as well."""
-        while self._queue and self._owner is None:
-            first = self._queue[0]
-            if first.alone and self._readers:
-                return
-            self._queue.popleft()
-            if first.alone:
-                self._owner, self._depth = first.thread, 1
-            else:
-                self._readers[first.thread] = 1
+        while self._queue and self._may_enter(self._queue[0].alone):
+            first = self._queue.popleft()
+            self._let_in(first.thread, first.alone)
             first.turn.release()
 
     def forget_others(self) -> None:
@@ -150,15 +136,15 @@ class Gate:
         self._queue.clear()
 
 
-class Gated(Protocol):
-    """What has a gate: a session."""
+class Locked(Protocol):
+    """What has a lock: a session."""
 
     @property
-    def gate(self) -> Gate:
+    def lock(self) -> SharedLock:
         """Of the state that it changes."""
 
 
-G = TypeVar("G", bound=Gated)
+G = TypeVar("G", bound=Locked)
 
 
 def alone(change: Callable[Concatenate[G, P], T]) -> Callable[Concatenate[G, P], T]:
@@ -166,24 +152,24 @@ def alone(change: Callable[Concatenate[G, P], T]) -> Callable[Concatenate[G, P],
 
     @wraps(change)
     def changed(session: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with session.gate.alone:
+        with session.lock.alone:
             return change(session, *args, **kwargs)
 
     return changed
 
 
 # A fork copies a state half-way through a step, and locks whose threads stay behind: so a fork
-# waits until it is alone inside every gate.
-_GATES: WeakSet[Gate] = WeakSet()
+# waits until it is alone inside every lock.
+_LOCKS: WeakSet[SharedLock] = WeakSet()
 _FORKING = threading.RLock()
-_held: list[Gate] = []
+_held: list[SharedLock] = []
 
 
 def _before_fork() -> None:
     _FORKING.acquire()
-    for gate in list(_GATES):
-        gate.alone.enter()
-        _held.append(gate)
+    for lock in list(_LOCKS):
+        lock.alone.enter()
+        _held.append(lock)
 
 
 def _after_fork() -> None:
@@ -193,8 +179,8 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for gate in _held:
-        gate.forget_others()
+    for lock in _held:
+        lock.forget_others()
     _after_fork()
 
 
