@@ -13,6 +13,8 @@ from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
 from dfedge.trunk import Trunk
 
 Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
+FEEDBACK: tuple[Rule, ...] = ("df-r", "df-r-concordant")
+"""Rules whose errors go down through weights of their own."""
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
 """[H, W, C]."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
 
-from dfedge.plan import Conv, Layer, Plan, Shape
+from dfedge.plan import FEEDBACK, Conv, Layer, Plan, Shape
 from dfedge.trunk import AnyStep, Concat, Convolve, Gate, Largest, Mean, Mix, Surround, Swish, Trunk
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
@@ -16,8 +16,6 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 MOST_TAPS = 1024
 MOST_VALUES = 1 << 30
-FEEDBACK = ("df-r", "df-r-concordant")
-"""Rules whose errors go down through weights of their own."""
 
 
 def plan_flaws(plan: Plan) -> Iterator[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
+from dfedge.device import care
 from dfedge.device.care import WAYS, part_way
 from dfedge.device.known import Known, judging_samples, known_samples
 from dfedge.device.rates import SHIFTS, slowed
@@ -124,6 +125,17 @@ def taught(made: Learner, x: NDArray[Any], y: NDArray[Any]) -> Learner:
         assert made.learn(one, label) == 0
     assert made.end() == 0
     return made
+
+
+def test_its_numbers_are_those_of_python() -> None:
+    source = (build.SOURCES / "care.c").read_text()
+    listed = re.search(r"enum \{\n(.*?)\};", source, re.S)
+    ways = re.search(r"ways\[\]\[2\] = \{(.*?)\};", source)
+    assert listed and ways
+    numbers = {name: int(n) for name, n in re.findall(r"(\w+) = (-?\d+),", listed[1])}
+    assert len(numbers) >= 9
+    assert numbers == {name: getattr(care, name) for name in numbers}
+    assert tuple((int(a), int(b)) for a, b in re.findall(r"\{(\d), (\d)\}", ways[1])) == WAYS
 
 
 def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:

@@ -178,14 +178,14 @@ class Keeper:
             q, rows: the step's new samples.
             presented: samples of the step, with those that were replayed.
         """
+        if not self.care.guard:
+            return
         self.presented += presented
         self.left = max(self.left - presented, 0)
         for x, row in zip(q, rows, strict=True) if self.new is None else ():
             self.taught += 1
             if self.taught % HELD_BACK == 0 and len(self.recent) < MOST_HELD_BACK:
                 self.recent.append((x, int(row)))
-        if not self.care.guard:
-            return
         left = self.length - self.presented
         halvings = sum(left << k <= self.length for k in range(1, HALVINGS + 1))
         if left <= 0 or (halvings > self.halvings == 0 and self._lost_too_much()):

@@ -98,6 +98,7 @@ def steps(
         job = continued(session.record, said(job, session.care))
         if job.done >= job.samples:
             return
+        session.settle()
         if not job.done:
             session.record = began(session.record)
     with session.store.writing():
@@ -117,7 +118,6 @@ def said(job: store.Job, care: Care) -> store.Job:
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
     care = session.care
-    session.settle()
     set_rates(session, job.pace, job.slower + session.record.caution)
     new = np.arange(len(split))
     if care != NO_CARE:

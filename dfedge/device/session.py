@@ -328,15 +328,17 @@ class Session:
 
         What is written then belongs to the state that the guard goes back to.
         """
-        if self._keeper is not None and not self.broken:
-            self._keeper.judge()
+        self._end_period()
         self._keeper = None
 
     @alone
     def _judged(self) -> store.Stored:
+        self._end_period()
+        return self.stored()
+
+    def _end_period(self) -> None:
         if self._keeper is not None and not self.broken:
             self._keeper.judge()
-        return self.stored()
 
     def stored(self) -> store.Stored:
         """A copy of what was learned, as the store takes it.

@@ -14,7 +14,7 @@ from dfedge.lower.backs import mean_separation, with_backs
 from dfedge.lower.pace import PACE
 from dfedge.lower.rates import BIAS_SHIFT, anchor_shift, measured_shifts
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import Form, Layer, Plan, Rule
+from dfedge.plan import FEEDBACK, Form, Layer, Plan, Rule
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -51,7 +51,7 @@ def lower(
     for i, scales in enumerate(net.scales):
         for j in range(len(scales.convs)):
             state |= _conv_state(net, i, j)
-            if rule in ("df-r", "df-r-concordant"):
+            if rule in FEEDBACK:
                 name = f"{conv_name(i, j)}.feedback"
                 state[name], feedback[name] = _feedback(net, i, j)
         if form == "one-pass":
