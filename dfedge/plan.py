@@ -4,7 +4,7 @@ No tensor, no name of any net and no torch: the host makes programs from a plan,
 shapes and limits off it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,8 @@ from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
 from dfedge.trunk import Trunk
 
 Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+"""In the order of ``dfe_rule`` in C."""
 FEEDBACK: tuple[Rule, ...] = ("df-r", "df-r-concordant")
 """Rules whose errors go down through weights of their own."""
 Form = Literal["one-pass", "label-plane"]

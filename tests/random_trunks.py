@@ -12,6 +12,7 @@ from dfedge.int8.trunk import Constants, evaluate
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.native.trunk import KINDS
+from dfedge.plan import RULES
 from dfedge.trunk import (
     AnyStep,
     Concat,
@@ -25,7 +26,7 @@ from dfedge.trunk import (
     Swish,
     Trunk,
 )
-from dfedge.verify.random_nets import RULES, Drawn, filled
+from dfedge.verify.random_nets import Drawn, filled
 
 WIDEST, LARGEST_SIDE = 130, 16
 

@@ -144,14 +144,14 @@ class Locked(Protocol):
         """Of the state that it changes."""
 
 
-G = TypeVar("G", bound=Locked)
+L = TypeVar("L", bound=Locked)
 
 
-def alone(change: Callable[Concatenate[G, P], T]) -> Callable[Concatenate[G, P], T]:
+def alone(change: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P], T]:
     """Let a function have its first argument, a session, alone: to other threads it is one step."""
 
     @wraps(change)
-    def changed(session: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def changed(session: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with session.lock.alone:
             return change(session, *args, **kwargs)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dfedge.errors import UsageError, unknown_name
 from dfedge.learn.run import Run
-from dfedge.plan import Rule
+from dfedge.plan import RULES, Rule
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,6 @@ class ExportOptions:
     rendering: str = "both"
     trial: bool = True
     data: str | None = None
-
-
-RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")
 
 
 def device_rule(wanted: str | None, run: Run) -> Rule:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
-from dfedge.plan import Conv, Layer, Plan
+from dfedge.plan import RULES, Conv, Layer, Plan
 
 ABI = 5
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
-RULES = ("df", "df-o", "df-r", "df-r-concordant")
 FORMS = ("one-pass", "label-plane")
 
 STEERING = (

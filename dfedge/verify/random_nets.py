@@ -27,11 +27,10 @@ from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.lower.state import State, conv_name
-from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, Conv, Layer, Plan, Rule
+from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, RULES, Conv, Layer, Plan
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
-RULES: tuple[Rule, ...] = ("df", "df-o", "df-r", "df-r-concordant")
 
 
 @dataclass(frozen=True)
