@@ -5,7 +5,6 @@ fields that tell of the same size, and every file whose shape a field tells, are
 anything is run.
 """
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from dfedge.manifest import (
     FormatRecord,
     Manifest,
 )
+from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.sound import plan_flaws, state_layout
 from dfedge.state import digest
@@ -40,8 +40,6 @@ ONE_FILE = {
 }  # fmt: skip
 """Formats whose methods are all in one file; of ONNX each has its own."""
 FORMATS = (*RENDERED, *map(native_of, RENDERED), "litert", "c")
-MOST_LETTERS = 255
-"""Of a class's name."""
 
 
 def check_manifest(manifest: Manifest, path: Path) -> None:
@@ -100,10 +98,9 @@ def _class_flaws(manifest: Manifest) -> Iterator[Flaw]:
     classes, rows = manifest.classes, manifest.plan.classes
     if not 1 <= len(classes) <= rows:
         yield "classes", f"there are {len(classes)}, the plan has {rows} rows"
-    if len({unicodedata.normalize("NFC", name) for name in classes}) != len(classes):
-        yield "classes", "two of them are one name"
-    if not all(0 < len(name) <= MOST_LETTERS for name in classes):
-        yield "classes", f"a name has no letter, or more than {MOST_LETTERS}"
+    flaw = class_flaw(classes)
+    if flaw is not None:
+        yield "classes", flaw
 
 
 def _method_flaws(manifest: Manifest) -> Iterator[Flaw]:

@@ -28,7 +28,7 @@ def write_file(path: Path, data: bytes, disk: Disk = DISK) -> None:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which takes ``path``'s place when the block ends well, else vanishes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    DISK.make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

@@ -49,6 +49,7 @@ from dfedge.manifest import (
     parse_manifest,
     seal,
 )
+from dfedge.regular import fault, open_file, read_bytes
 from dfedge.trust import signature
 from dfedge.trust.folder import check_folder
 
@@ -173,7 +174,7 @@ class Bundle:
         """A file's content, its hash checked again on the very bytes that are used."""
         path = self.folder / name
         try:
-            raw = path.read_bytes()
+            raw = read_bytes(path)
         except OSError as error:
             raise DfedgeError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
         if hashlib.sha256(raw).hexdigest() != self.manifest.files[name].sha256:
@@ -215,11 +216,11 @@ def _read_manifest(folder: Path) -> bytes:
     try:
         if path.is_symlink():
             raise DfedgeError(f"{path}: a link has no place in a bundle; {AGAIN}")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise DfedgeError(
-            f"{folder} is no bundle (no {MANIFEST}); make one with: "
+            f"{folder} is no bundle ({fault(path, error)}); make one with: "
             f"dfedge export RUN --format onnx --out {folder}"
         ) from error
     if len(raw) > MAX_MANIFEST_BYTES:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from dfedge.errors import foreign, unknown_name
+from dfedge.regular import is_file, read_bytes
 
 PACKAGE = Path(__file__).parent
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def find(home: Path, kind: str, name: str) -> Path:
     if name.endswith(".toml"):
         return Path(name)
     path = home / f"{name}.toml"
-    if not path.is_file():
+    if not is_file(path):
         known = [file.stem for file in home.glob("*.toml")]
         raise unknown_name(kind, name, known, "or give the path of a .toml file")
     return path
@@ -49,4 +50,4 @@ def read(path: Path, kind: type[T], noun: str) -> T:
         DfedgeError: not readable, no TOML, or fields that do not fit.
     """
     with foreign(path, f"a {noun}"):
-        return msgspec.convert(tomllib.loads(path.read_text()), kind)
+        return msgspec.convert(tomllib.loads(read_bytes(path).decode()), kind)

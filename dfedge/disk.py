@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from dfedge.regular import read_bytes
+
 
 class Disk:
     """The real one.  Every method raises OSError where the system does."""
@@ -41,18 +43,21 @@ class Disk:
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder and those above it, each on the medium before the next."""
-        if not folder.exists():
-            self.make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
-            self.sync_folder(folder.parent)
+        missing = []
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for one in reversed(missing):  # a loop: folders may be deeper than Python's calls
+            one.mkdir(exist_ok=True)
+            self.sync_folder(one.parent)
 
     def remove(self, path: Path) -> None:
         """Drop a name, if it is there."""
         path.unlink(missing_ok=True)
 
     def read(self, path: Path) -> bytes:
-        """A file's bytes."""
-        return path.read_bytes()
+        """A regular file's bytes."""
+        return read_bytes(path)
 
     def names(self, folder: Path) -> list[str]:
         """What a folder holds; nothing where there is none."""

@@ -14,7 +14,8 @@ Side = Annotated[int, Meta(ge=1, le=1 << 14)]
 Channels = Annotated[int, Meta(ge=1, le=40_000)]
 """Or classes: an axis of a tensor."""
 Pad = Annotated[int, Meta(ge=0, le=1024)]
-Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+MAX_COUNT = 1 << 53
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 """Of bytes, samples or steps: whole in any language's numbers."""
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]

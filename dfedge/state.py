@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from dfedge.errors import DfedgeError
+from dfedge.regular import open_file, read_bytes
 
 State = Mapping[str, NDArray[Any]]
 
@@ -70,7 +71,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         DfedgeError: missing or damaged.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except OSError as error:
         raise DfedgeError(f"{path}: cannot be read as a state ({error})") from error
     return parse(raw, path)
@@ -95,7 +96,7 @@ def layout(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         DfedgeError: missing or damaged.
     """
     try:
-        with safe_open(path, "numpy") as file:
+        with open_file(path), safe_open(path, "numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
                 name: (TYPES.get(part.get_dtype(), part.get_dtype()), tuple(part.get_shape()))

@@ -14,6 +14,7 @@ from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.cli.app import main
 from dfedge.device.runners import RUNTIMES
+from dfedge.errors import DfedgeError
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
@@ -68,6 +69,14 @@ def spare_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> 
 def exactly(runtime: str) -> str:
     """What a session is asked for to run this rendering, whatever else the bundle has."""
     return f"{runtime}{STOCK}" if runtime in RENDERED else runtime
+
+
+def refused(call: Callable[[], object], error: type[DfedgeError] = DfedgeError) -> str:
+    """What a call is refused with: one line."""
+    with pytest.raises(error) as found:
+        call()
+    assert "\n" not in str(found.value)
+    return str(found.value)
 
 
 class Result:

@@ -324,7 +324,7 @@ def test_empty_experience_is_refused() -> None:
 def test_class_that_is_there_or_nameless_is_refused(spare_bundle: Bundle, tmp_path: Path) -> None:
     session = Session.open(spare_bundle, "onnx", tmp_path)
     before, x = session.digest(), np.zeros((1, 8, 8), np.uint8)
-    for name, message in (("3", "is there already"), ("", "needs a name")):
+    for name, message in (("3", "is there already"), ("", "a name has no letter")):
         with pytest.raises(DfedgeError, match=message):
             add_class(session, name, x)
     assert session.digest() == before

@@ -32,8 +32,9 @@ def run(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*args), capture_output=True, text=True, check=False)
 
 
-def test_interrupted_command_says_so_and_goes_on_to_the_same_bytes(
-    bundle: Bundle, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_stopped_command_says_so_and_goes_on_to_the_same_bytes(
+    number: signal.Signals, bundle: Bundle, tmp_path: Path
 ) -> None:
     args = ["continual", bundle.folder, *DRIFT, "--passes", 8, "--runtime", "onnx", "--json"]
     whole = run(*args, "--state", tmp_path / "whole")
@@ -44,10 +45,10 @@ def test_interrupted_command_says_so_and_goes_on_to_the_same_bytes(
     )
     while not (folder / "continual.safetensors").exists() and process.poll() is None:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate()
-    assert process.returncode == 130, err
-    assert "stopped and saved; repeat the command to go on" in err
+    assert process.returncode == 128 + number, err
+    assert err.count("error:") == 1 and f"saved in {folder}; repeat the command to go on" in err
     rest = json.loads(run(*args, "--state", folder).stdout)
     found = json.loads(whole.stdout)
     assert rest["resumed"] > 0

@@ -97,7 +97,7 @@ def test_unknown_class_is_refused(session: Session) -> None:
     image = np.zeros((8, 8), np.uint8)
     with pytest.raises(UsageError, match="unknown class 'ten'; known: 0, 1"):
         session.learn(image, "ten")
-    with pytest.raises(UsageError, match="label 10: allowed: 0 to 9"):
+    with pytest.raises(UsageError, match="allowed: a whole number from 0 to 9, or the name of"):
         session.learn(image, 10)
 
 

@@ -310,6 +310,35 @@ with session.store.writing():
     assert "is in use by another process that learns" in done.stdout
 
 
+def test_a_fork_in_a_job_leaves_the_child_without_it(bundle: Bundle, tmp_path: Path) -> None:
+    """The thread that saves stays with the parent; the child is told who holds the folder."""
+    script = """
+import os, sys
+import numpy as np
+from dfedge.data.dataset import Split
+from dfedge.device.care import NO_CARE
+from dfedge.device.finetune import steps
+from dfedge.device.session import Session
+from dfedge.device.store import Job, Saving
+from dfedge.errors import ResourceError
+session = Session.open(sys.argv[1], "native", sys.argv[2], care=NO_CARE)
+split = Split(np.zeros((16, 8, 8, 1), np.uint8), np.zeros(16, np.int64))
+try:
+    for step in steps(session, split, Job("x", "all", "", 0, 16, 160), Saving(2)):
+        if step.done == 80:
+            child = os.fork()
+except ResourceError as error:
+    print(error, flush=True)
+else:
+    assert child and os.waitpid(child, 0)[1] == 0
+"""
+    command = [sys.executable, "-c", script, str(bundle.folder), str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1 and "is in use by another process" in done.stdout
+    assert Session.open(bundle, "native", tmp_path / "state").record.samples == 160
+
+
 def test_sessions_may_be_opened_by_many_threads(bundle: Bundle, tmp_path: Path) -> None:
     """In a process of its own, where no library is loaded yet."""
     script = """

@@ -15,6 +15,7 @@ from dfedge.adopt.read import read
 from dfedge.adopt.read_onnx import read_onnx
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
+from dfedge.regular import is_file
 
 Shape = tuple[int, int, int]
 """[H, W, C]."""
@@ -48,7 +49,7 @@ def load_model(model: str, image: Shape) -> ExportedProgram:
 
 
 def _file(model: str) -> Path:
-    if not Path(model).is_file():
+    if not is_file(Path(model)):
         raise UsageError(f"{model}: no such file; allowed: {KINDS}")
     return Path(model)
 

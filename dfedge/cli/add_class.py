@@ -7,7 +7,7 @@ import typer
 
 from dfedge.cli.console import print_json, say
 from dfedge.cli.opened import open_session
-from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State
+from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State, seed_option
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
             "let it be recognised more often.",
         ),
     ] = 3,
-    seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
+    seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -57,6 +57,7 @@ def run(
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     row = learn_class(session, name, x, steps, seed, lost)
     session.save()
+    name = session.classes[row]
     found = {
         "class": name,
         "row": row,

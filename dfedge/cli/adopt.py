@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
-from dfedge.cli.options import Data, DataDir, Json, NoKeep
+from dfedge.cli.options import Data, DataDir, Json, NoKeep, seed_option
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
     test_samples: Annotated[
         int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Which samples are looked at.")] = 0,
+    seed: Annotated[int, seed_option("Which samples are looked at.")] = 0,
     no_keep: NoKeep = False,
     explain: Annotated[
         Path | None,

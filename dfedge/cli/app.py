@@ -2,6 +2,7 @@
 
 0 done, 1 data or files that cannot be used, 2 a name or option that does not exist, 3 the machine
 could not (disk full, state in use by another process, no memory): all is as it was, try again.
+130 and 143 stopped by Ctrl-C and by SIGTERM.
 """
 
 import os
@@ -33,6 +34,7 @@ from dfedge.cli import (
     verify,
 )
 from dfedge.cli.console import fail
+from dfedge.cli.signals import told
 from dfedge.errors import DfedgeError
 
 app = typer.Typer(
@@ -69,6 +71,7 @@ app.add_typer(state.app, name="state")
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """What Typer raises at options and arguments: the class has moved between packages."""
 INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt."""
 
 
 def _version(wanted: bool) -> None:
@@ -89,7 +92,10 @@ def _root(
 def main() -> None:
     """Run, with one clear line instead of a traceback where the input is at fault."""
     try:
-        code = app(standalone_mode=False)
+        with told():
+            code = app(standalone_mode=False)
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
     except CLICK_ERROR as error:
         sys.exit(_misused(error))
     except DfedgeError as error:
@@ -106,10 +112,6 @@ def main() -> None:
         )
     except MemoryError:
         sys.exit(fail("out of memory; what was saved before is as it was; free some and repeat", 3))
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    if code == INTERRUPTED:
-        fail("interrupted; repeat the command to go on", code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

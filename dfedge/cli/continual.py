@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import fail, percent, print_json, progress, say, table
+from dfedge.cli.console import percent, print_json, progress, say, table
 from dfedge.cli.opened import open_session
-from dfedge.cli.options import DataDir, Initial, Json, Runtime, Signer, State
+from dfedge.cli.options import DataDir, Initial, Json, Runtime, Signer, State, seed_option
 
 Preset = Annotated[
     str | None,
@@ -55,7 +55,7 @@ def run(
     wrong: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fraction of labels made wrong on purpose.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the stream and of the replay.")] = None,
+    seed: Annotated[int | None, seed_option("Of the stream and of the replay.")] = None,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -111,8 +111,7 @@ def run(
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"going on after {running.resumed:,} samples that an earlier call had learned")
-    if not watch_run(running):
-        raise typer.Exit(fail("stopped and saved; repeat the command to go on", 130))
+    watch_run(running)
     result = result_of(running)
     page = report or session.folder / "report.html"
     write_report(running, result, page)

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, progress, say, table
-from dfedge.cli.options import Json
+from dfedge.cli.options import Json, seed_option
 
 
 def run(
     out: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("out/demo"),
-    seed: Annotated[int, typer.Option(help="Of training and of the stream's order.")] = 0,
+    seed: Annotated[int, seed_option("Of training and of the stream's order.")] = 0,
     json: Json = False,
 ) -> None:
     """Run the whole route on embedded digits: train, export, turn the images, learn on.

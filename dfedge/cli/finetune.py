@@ -21,12 +21,16 @@ from dfedge.cli.options import (
     Signer,
     SplitName,
     State,
+    seed_option,
 )
+from dfedge.cli.signals import StoppedError, stoppable
 from dfedge.errors import UsageError
 from dfedge.plan import MAX_PACE
 
 if TYPE_CHECKING:
     from dfedge.device.care import Judged
+    from dfedge.device.finetune import Outcome
+    from dfedge.device.session import Session
 
 
 def run(
@@ -59,7 +63,7 @@ def run(
         str, typer.Option(help="stop, or skip and count, at a sample that cannot be learned.")
     ] = "stop",
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of the order of presentation.")] = 0,
+    seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
     pace: Annotated[
         int | None,
         typer.Option(
@@ -85,7 +89,8 @@ def run(
     the model worse: at most 2 in 100 of what was known may be lost, unless --replace lets it go.
 
     Only the state folder is written. Stopped at any time, the same command goes on and ends in the
-    same bytes; with --steps it may also be repeated at its end, and then has nothing to do.
+    same state, bit for bit; Ctrl-C and SIGTERM save first. With --steps it may also be repeated at
+    its end, and then has nothing to do.
 
     [bold]Example:[/] dfedge finetune out/bundle --data digits --shift rotate:90 --runtime onnx
     """
@@ -110,9 +115,11 @@ def run(
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
               slower=-round(math.log2(rate)))  # fmt: skip
-    saving = Saving(save_every, save_seconds)
-    with progress() as watch:
+    with progress() as watch, stoppable() as stopped:
+        saving = Saving(save_every, save_seconds, stop=lambda: bool(stopped))
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)
+    if stopped and outcome.resumed + outcome.samples < count:
+        raise StoppedError(stopped[0], _kept(session, outcome))
     warn([f"skipped {count:,} samples: {reason}" for reason, count in door.skipped.items()])
     if json:
         print_json(
@@ -148,6 +155,13 @@ def run(
         f"wrote {session.folder} ({session.record.samples:,} presentations in all)",
         next_command=f"dfedge evaluate {bundle} --data {data}{option}",
     )
+
+
+def _kept(session: "Session", outcome: "Outcome") -> str:
+    """What a job that was stopped has saved."""
+    if not outcome.saved:
+        return f"; {session.folder} is as it was, for the guard has judged nothing since"
+    return f"; saved in {session.folder} ({outcome.saved:,} presentations in all)"
 
 
 def tell(judged: "Judged") -> None:

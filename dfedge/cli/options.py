@@ -1,9 +1,11 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from dfedge.limits import MAX_COUNT
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
@@ -91,3 +93,8 @@ NoKeep = Annotated[
         "brings none along.",
     ),
 ]
+
+
+def seed_option(of: str) -> Any:
+    """The option --seed; ``of`` says what it steers."""
+    return typer.Option(min=0, max=MAX_COUNT, help=of)

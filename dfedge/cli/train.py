@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say
-from dfedge.cli.options import Data, DataDir, Json, NoKeep
+from dfedge.cli.options import Data, DataDir, Json, NoKeep, seed_option
+from dfedge.cli.signals import told
 
 
 def run(
@@ -61,7 +62,7 @@ def run(
         bool, typer.Option("--lean", help="df and ff hold one map a layer, at half the speed.")
     ] = False,
     weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order and augmentation.")] = 0,
+    seed: Annotated[int, seed_option("Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     no_keep: NoKeep = False,
     json: Json = False,
@@ -91,7 +92,7 @@ def run(
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
         not no_keep,
     )  # fmt: skip
-    with progress() as watch:
+    with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row

@@ -1,9 +1,4 @@
-"""A continual run, live: a Rich view on a terminal, and Ctrl-C that stops between two steps."""
-
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+"""A continual run, live: a Rich view on a terminal; a signal stops it between two steps."""
 
 from rich.console import Group
 from rich.live import Live
@@ -13,15 +8,20 @@ from rich.text import Text
 
 from dfedge import state
 from dfedge.cli.console import err, kib, percent, shown
+from dfedge.cli.signals import StoppedError, stoppable
 from dfedge.continual.run import Moment, Run
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def watch_run(run: Run) -> bool:
-    """Learn to the end, shown on a terminal (stderr); False: stopped by Ctrl-C, and saved."""
+def watch_run(run: Run) -> None:
+    """Learn to the end, shown on a terminal (stderr).
+
+    Raises:
+        StoppedError: a signal came; what was learned is saved.
+    """
     with (
-        _stoppable() as stopped,
+        stoppable() as stopped,
         Live(
             console=err, refresh_per_second=8, transient=True, auto_refresh=err.is_terminal
         ) as live,
@@ -29,26 +29,9 @@ def watch_run(run: Run) -> bool:
         for moment in run.moments():
             if err.is_terminal:
                 live.update(view(run, moment))
-            if stopped:
+            if stopped and not run.progress.finished:
                 run.save()
-                return False
-    return True
-
-
-@contextmanager
-def _stoppable() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C puts something into; the second one interrupts at once."""
-    received: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, before)
+                raise StoppedError(stopped[0], f"; saved in {run.session.folder}")
 
 
 def view(run: Run, moment: Moment) -> Group:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from dfedge import state
 from dfedge.atomic import write_file
 from dfedge.continual.settings import Settings
+from dfedge.disk import DISK
 from dfedge.errors import foreign
+from dfedge.limits import Count
+from dfedge.regular import read_bytes
 
 FILE = "continual.safetensors"
 
@@ -22,7 +25,7 @@ FILE = "continual.safetensors"
 class Probe(msgspec.Struct, frozen=True):
     """Accuracy on a few test samples of every experience, after so many samples of the stream."""
 
-    samples: int
+    samples: Count
     accuracy: list[float]
 
 
@@ -47,17 +50,17 @@ class Progress(msgspec.Struct):
     bundle_sha256: str
     settings: Settings
     stream_sha256: str
-    experience: int = 0
-    position: int = 0
-    samples: int = 0
-    steps: int = 0
-    skipped: int = 0
+    experience: Count = 0
+    position: Count = 0
+    samples: Count = 0
+    steps: Count = 0
+    skipped: Count = 0
     matrix: list[list[float]] = []
     known: list[float] = []
     probes: list[Probe] = []
     seconds: float = 0.0
-    learned: int = 0
-    before: int = 0
+    learned: Count = 0
+    before: Count = 0
     added: tuple[str, ...] = ()
     finished: bool = False
 
@@ -67,7 +70,7 @@ _PROGRESS = msgspec.json.Decoder(Progress)  # at import, as in `dfedge.manifest`
 
 def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
     """Replace what the folder holds."""
-    folder.mkdir(parents=True, exist_ok=True)
+    DISK.make_folder(folder)
     meta = {"dfedge": msgspec.json.encode(progress).decode()}
     write_file(folder / FILE, state.to_bytes(tensors, meta))
 
@@ -93,5 +96,5 @@ def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
 
 def _progress(path: Path) -> tuple[Progress, bytes]:
     with foreign(path, "a continual run", "delete it to start anew"):
-        raw = path.read_bytes()
+        raw = read_bytes(path)
         return _PROGRESS.decode(state.metadata(raw)), raw

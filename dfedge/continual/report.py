@@ -7,6 +7,7 @@ import numpy as np
 
 from dfedge.atomic import write_file
 from dfedge.continual.run import Run
+from dfedge.disk import DISK
 from dfedge.page import figure, start, svg, words
 from dfedge.visible import visible
 
@@ -74,7 +75,7 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
         curves=svg(_curves(run)),
         memory=svg(_memory(result)),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    DISK.make_folder(path.parent)
     write_file(path, page.encode())
 
 

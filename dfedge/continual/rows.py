@@ -9,6 +9,7 @@ from dfedge.device.classes import check_spare
 from dfedge.device.evaluate import recognised
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
+from dfedge.names import spelled
 
 UNSEEN = -1
 """The row of a class that has none yet: nothing is ever recognised as it."""
@@ -23,9 +24,10 @@ class Rows:
 
     def __init__(self, session: Session, stream: Stream) -> None:
         self.session = session
-        known = session.record.added if stream.fresh else session.classes
+        known = [*map(spelled, session.record.added if stream.fresh else session.classes)]
         first = len(session.classes) - len(known)
-        places = [first + known.index(n) if n in known else UNSEEN for n in stream.classes]
+        names = map(spelled, stream.classes)
+        places = [first + known.index(n) if n in known else UNSEEN for n in names]
         self.rows = np.array(places, np.int64)
 
     def of(self, y: Labels) -> NDArray[np.int64]:
@@ -56,4 +58,5 @@ def check_names(session: Session, stream: Stream) -> None:
             f"{session.folder} holds classes that were added before ({added}); "
             "a class-incremental stream starts from none: give --initial or another --state"
         )
-    check_spare(session, [n for n in stream.classes if stream.fresh or n not in session.classes])
+    known = [] if stream.fresh else [*map(spelled, session.classes)]
+    check_spare(session, [n for n in stream.classes if spelled(n) not in known])

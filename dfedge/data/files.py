@@ -7,6 +7,7 @@ FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dfedge.data.image import ImageRule, as_images, common_rule, image_files
 from dfedge.data.logmel import log_mel
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError, foreign
+from dfedge.names import class_flaw, spelled
+from dfedge.regular import is_file, is_folder, open_file
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy"}
 MAX_UNPACKED_BYTES = 1 << 33
@@ -43,9 +46,9 @@ def load_path(
         DfedgeError: contents that cannot be used.
     """
     door = door or Door()
-    if path.is_dir():
+    if is_folder(path):
         return _load_folder(path, rule, classes, door)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix == ".npz" and is_file(path):
         return _load_npz(path, rule, classes, door)
     raise UsageError(f"{path}: no such data; give a data set's name, a file .npz or a folder")
 
@@ -76,7 +79,7 @@ def _load_npz(
 def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str, ...]:
     """The file's own names, else the numbers up to its largest label."""
     if names is not None:
-        return tuple(str(name) for name in names.reshape(-1))
+        return _spelled_names([str(name) for name in names.reshape(-1)], path)
     count = int(y.max()) + 1 if len(y) else 0
     if count > MAX_UNNAMED:
         raise DfedgeError(
@@ -91,7 +94,7 @@ def _load_folder(
 ) -> Dataset:
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
     parts = {part.name: part for part in named} if len(named) == 2 else {"all": path}
-    files = {name: _by_class(folder) for name, folder in parts.items()}
+    files = {name: images_by_class(folder, classes or ()) for name, folder in parts.items()}
     every = [file for by_class in files.values() for group in by_class.values() for file in group]
     if not every:
         raise DfedgeError(
@@ -105,9 +108,27 @@ def _load_folder(
     return Dataset(str(path), classes, splits)
 
 
-def _by_class(folder: Path) -> dict[str, list[Path]]:
-    found = {sub.name: image_files(sub) for sub in sorted(folder.iterdir()) if sub.is_dir()}
+def images_by_class(folder: Path, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """Class -> the images of its folder, by name; folders without images are left out.
+
+    Args:
+        classes: of a model; a folder that is one of them bears its very name.
+
+    Raises:
+        DfedgeError: two folders of one name.
+    """
+    subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir()]
+    names = _spelled_names([sub.name for sub in subs], folder)
+    known = {spelled(name): name for name in classes}
+    found = {known.get(name, name): image_files(sub) for name, sub in zip(names, subs, strict=True)}
     return {name: files for name, files in found.items() if files}
+
+
+def _spelled_names(names: Sequence[str], where: Path) -> tuple[str, ...]:
+    flaw = class_flaw(names)
+    if flaw is not None:
+        raise DfedgeError(f"{where}: invalid names of classes: {flaw}; rename one")
+    return tuple(map(spelled, names))
 
 
 def _read_split(
@@ -144,12 +165,12 @@ def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
     Raises:
         DfedgeError: missing, empty, or not readable.
     """
-    if path.is_dir():
+    if is_folder(path):
         files = sorted([*image_files(path), *path.glob("*.wav")])
         if not files:
             raise DfedgeError(f"{path}: no images or recordings; wanted: *.png, *.jpg, *.wav, ...")
         return [one for file in files for one in read_inputs(file, rule)]
-    if not path.is_file():
+    if not is_file(path):
         raise DfedgeError(f"{path}: no such file; give images or files .npz with x")
     if path.suffix == ".wav":
         return [(str(path), rule.apply(log_mel(read_wav(path))[None], str(path))[0])]
@@ -164,7 +185,7 @@ def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
-    with foreign(path, ".npz"), path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+    with foreign(path, ".npz"), open_file(path) as raw, zipfile.ZipFile(raw) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename in ENTRIES]
         if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
             raise DfedgeError(f"{path}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")

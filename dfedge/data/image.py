@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
 from dfedge.errors import DfedgeError, foreign
+from dfedge.regular import open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
@@ -120,7 +121,11 @@ def _open(path: Path) -> Iterator[Any]:
         DfedgeError: anything else, and whatever goes wrong in the block.
     """
     image = _pillow(f"{path} is an image")
-    with foreign(path, "an image"), image.open(path, formats=FORMATS) as opened:
+    with (
+        foreign(path, "an image"),
+        open_file(path) as file,
+        image.open(file, formats=FORMATS) as opened,
+    ):
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise DfedgeError(f"{path}: {width} x {height} pixels; allowed: {MAX_PIXELS:,} in all")

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 from dfedge.errors import DfedgeError
+from dfedge.regular import is_file, open_file, read_bytes
 
 MAX_UNPACKED_BYTES = 1 << 30
 
@@ -42,7 +43,7 @@ def locate(folders: list[str], files: list[str], data_dir: Path | None, how_to_g
 
 def _variant(path: Path) -> Path | None:
     zipped = path.with_name(path.name + ".gz")
-    return path if path.is_file() else zipped if zipped.is_file() else None
+    return path if is_file(path) else zipped if is_file(zipped) else None
 
 
 def read(path: Path) -> bytes:
@@ -54,8 +55,8 @@ def read(path: Path) -> bytes:
     found = _variant(path) or path
     try:
         if found.suffix != ".gz":
-            return found.read_bytes()
-        with gzip.open(found) as file:
+            return read_bytes(found)
+        with open_file(found) as packed, gzip.open(packed) as file:
             raw = file.read(MAX_UNPACKED_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DfedgeError(f"{found}: cannot be read ({error}); fetch the file again") from error

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.errors import foreign
+from dfedge.regular import read_bytes
 
 HEADER_BYTES = 128
 MATRIX, PACKED = 14, 15
@@ -37,7 +38,7 @@ def read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         DfedgeError: unreadable, damaged, or without one of them.
     """
     with foreign(path, "a MATLAB 5 file", "fetch the file again"):
-        raw = path.read_bytes()
+        raw = read_bytes(path)
         if raw[124:HEADER_BYTES] != b"\x00\x01IM":
             raise ValueError("its header does not end in 00 01 IM")
         found = {}

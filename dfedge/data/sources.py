@@ -10,6 +10,7 @@ from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.regular import is_file, is_folder
 
 SETS = {
     "digits": "dfedge.data.digits:load",
@@ -60,7 +61,7 @@ def load(
     """
     if data not in SETS:
         path = Path(data)
-        if not path.exists() and path.suffix != ".npz" and "/" not in data:
+        if not (is_file(path) or is_folder(path)) and path.suffix != ".npz" and "/" not in data:
             raise unknown_name("data set", data, list(SETS), "or give a file .npz or a folder")
         return load_path(path, rule, classes, door)
     module, function, *arguments = SETS[data].split(":")

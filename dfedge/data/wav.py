@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.logmel import RATE
 from dfedge.errors import DfedgeError, foreign
+from dfedge.regular import open_file
 
 
 def read_wav(path: Path) -> NDArray[np.int16]:
@@ -16,7 +17,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     Raises:
         DfedgeError: not a WAV file of one channel of 16 bits at 8 kHz.
     """
-    with foreign(path, "a WAV file"), wave.open(str(path)) as file:
+    with foreign(path, "a WAV file"), open_file(path) as raw_file, wave.open(raw_file) as file:
         found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
         raw = file.readframes(file.getnframes())
     if found != (RATE, 1, 16):

@@ -10,6 +10,7 @@ from dfedge.device.anchors import mean
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
+from dfedge.names import class_flaw, spelled
 
 
 def spare_rows(session: Session) -> int:
@@ -49,12 +50,12 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
             it was.
     """
     session.settle()
-    state = session.runner.get_state()
+    state, name = session.runner.get_state(), spelled(name)
     known = [k for k, live in zip(session.classes, state["live"], strict=False) if live]
-    if not name or name in known:
+    flaw = class_flaw([name])
+    if flaw is not None or name in map(spelled, known):
         raise DfedgeError(
-            f"class '{name}': {'is there already' if name else 'a class needs a name'}; known: "
-            f"{', '.join(known)}"
+            f"class '{name[:80]}': {flaw or 'is there already'}; known: {', '.join(known)}"
         )
     check_spare(session, [name])
     plan, row = session.bundle.manifest.plan, len(session.classes)

@@ -26,6 +26,7 @@ from dfedge.device.care import (
 from dfedge.device.lock import alone
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
+from dfedge.errors import UsageError
 
 Watch = Callable[[int, int], None]
 """Called with (presentations done, presentations in all)."""
@@ -42,6 +43,7 @@ class Outcome:
         active: mean fraction of samples that moved each layer.
         resumed: presentations of the same job that an earlier, interrupted call had learned.
         judged: what the guard saw; None without one.
+        saved: presentations in all of the state that this call saved last; 0: it saved none.
     """
 
     samples: int
@@ -50,6 +52,7 @@ class Outcome:
     active: list[float]
     resumed: int
     judged: Judged | None = None
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,18 @@ def steps(
 
     The order is a function of the job's seed and of how much the state has learned before, and
     saves fall on the same steps of the job, so an interrupted job, called again, ends in the same
-    bytes as one that never stopped.  The state folder is held against other writers until the end.
+    bytes as one that never stopped.  `store.Saving.stop` saves once more, which changes no state.
+    The state folder is held against other writers until the end.
 
     Between two steps other threads have their turns.  What they teach meanwhile is kept; only then
     an interrupted job, called again, begins anew.
 
     Args:
-        saving: when the state is saved on the way; it always is at the end.
+        saving: when the state is saved on the way, and whether to stop; the end is always saved.
         on_saved: called with the presentations of every save that is on the medium.
 
     Raises:
+        UsageError: a job with a field out of its range.
         ResourceError: the state folder is in use or cannot be written, or a step failed.
     """
     with session.lock.alone:
@@ -111,9 +116,16 @@ def steps(
 
 
 def said(job: store.Job, care: Care) -> store.Job:
-    """The job with the care that it is done with: another is another job."""
+    """The job with the care that it is done with: another is another job.
+
+    Raises:
+        UsageError: a field out of its range, with which a saved state could not be read again.
+    """
     words = [name for name in ("replay", "guard", "replace") if getattr(care, name)]
-    return msgspec.structs.replace(job, care=" ".join(words))
+    try:
+        return msgspec.convert(msgspec.structs.asdict(job) | {"care": " ".join(words)}, store.Job)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"invalid value for the job: {error}") from error
 
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
@@ -124,17 +136,18 @@ def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -
         new, judging = held_back(split, job, care)
         judged_by = (session.input(judging.x), judging.y) if len(judging) else None
         session.keeper.watch(judged_by, job.samples - job.done)
-    saved = job.done
+    saved = session.record.samples
     while job.done < job.samples:
         job, step = _one_step(session, split, job, new)
-        last = job.done >= job.samples
-        if last or saver.due(-(-job.done // job.batch)):
+        last, stopped = job.done >= job.samples, saver.saving.stop()
+        if last or stopped or saver.due(-(-job.done // job.batch)):
             stored = session.keeper.good if care.guard else session.stored()
-            done = stored.record.job.done if stored.record.job else 0
-            if done > saved or last:
+            if stored.record.samples > saved or last:
                 saver.save(stored)
-                saved = done
+                saved = stored.record.samples
         yield step
+        if stopped:
+            return
 
 
 @alone
@@ -177,9 +190,10 @@ def finetune(
     watch: Watch = lambda *_: None,
     saving: store.Saving | None = None,
 ) -> Outcome:
-    """Run `steps` to the end."""
-    taken, resumed = [], continued(session.record, said(job, session.care)).done
-    for step in steps(session, split, job, saving):
+    """Run `steps` to the end, or to where ``saving`` stops it."""
+    taken, saved = list[Step](), [0]
+    resumed = continued(session.record, said(job, session.care)).done
+    for step in steps(session, split, job, saving, saved.append):
         taken.append(step)
         watch(step.done, job.samples)
     samples = sum(step.size for step in taken)
@@ -193,6 +207,7 @@ def finetune(
         active=[round(float(a) / max(samples, 1), 4) for a in active],
         resumed=resumed,
         judged=session.keeper.judged() if session.care.guard and taken else None,
+        saved=saved[-1],
     )
 
 

@@ -21,11 +21,11 @@ from dfedge.data.door import Door, Policy, as_array
 from dfedge.data.image import to_input
 from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
-from dfedge.device.batches import checked_labels, parts
+from dfedge.device.batches import checked_labels, class_number, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
-from dfedge.errors import DfedgeError, ResourceError, UsageError, unknown_name
+from dfedge.errors import DfedgeError, ResourceError
 from dfedge.state import digest, size_bytes
 
 __all__ = ["RATES", "Lesson", "Prediction", "Session"]
@@ -170,16 +170,9 @@ class Session:
         """A class's number.
 
         Raises:
-            UsageError: no such class.
+            UsageError: no class of this number or name; True and 3.0 are no class's number.
         """
-        classes = self.classes
-        if isinstance(label, str):
-            if label not in classes:
-                raise unknown_name("class", label, list(classes))
-            return len(classes) - 1 - classes[::-1].index(label)  # the last: a name may be reused
-        if not 0 <= label < len(classes):
-            raise UsageError(f"label {label}: allowed: 0 to {len(classes) - 1}")
-        return int(label)
+        return class_number(label, self.classes)
 
     @alone
     def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> Lesson:
@@ -196,7 +189,7 @@ class Session:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
         """
         x, y = self.door.sift(x, y, len(self.classes), "the images")
-        if not len(y) and self.door.skipped:
+        if not y.size and self.door.skipped:
             return self._no_lesson()
         q = self.input(x)
         if self.care == NO_CARE:

@@ -18,6 +18,7 @@ from dfedge.atomic import write_file
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.errors import DfedgeError, foreign
+from dfedge.regular import read_bytes
 
 FILE = "kept.safetensors"
 TRAINED, HELD_OUT = 512, 256
@@ -82,6 +83,6 @@ def read(folder: Path) -> Kept | None:
     if not path.exists():
         return None
     with foreign(path, "kept samples", "train again, or export with --data"):
-        found = {name: tensor.numpy() for name, tensor in load(path.read_bytes()).items()}
+        found = {name: tensor.numpy() for name, tensor in load(read_bytes(path)).items()}
         parts = [Split(found[f"{n}.x"], found[f"{n}.y"]) for n in ("trained", "held_out")]
         return Kept(*parts)

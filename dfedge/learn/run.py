@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dfedge.atomic import write_file
 from dfedge.data.image import ImageRule
+from dfedge.disk import DISK
 from dfedge.errors import DfedgeError, foreign
 from dfedge.int8.scales import LayerScales
 from dfedge.learn.net import Net
@@ -29,6 +30,7 @@ from dfedge.learn.recipe import Recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.spec import NetSpec, Settings
 from dfedge.plan import Form
+from dfedge.regular import fault, open_file, read_bytes
 from dfedge.trunk import Trunk
 
 VERSION = 1
@@ -114,7 +116,7 @@ class Run:
             return run
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DfedgeError(f"{folder} exists and is no run; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
+        DISK.make_folder(folder)
         write_file(folder / "run.json", msgspec.json.format(msgspec.json.encode(plan)))
         return Run(folder, plan)
 
@@ -127,10 +129,10 @@ class Run:
         """
         path = folder / "run.json"
         try:
-            raw = path.read_bytes()
+            raw = read_bytes(path)
         except OSError as error:
             raise DfedgeError(
-                f"{folder} is no run folder (no run.json); "
+                f"{folder} is no run folder ({fault(path, error)}); "
                 f"make one with: dfedge train --out {folder}"
             ) from error
         with foreign(path, "a run", "train again"):
@@ -145,7 +147,7 @@ class Run:
         """Every line of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         with foreign(path, "metrics", "train again"):
-            text = path.read_text() if path.exists() else ""
+            text = read_bytes(path).decode() if path.exists() else ""
             return [json.loads(line) for line in text.splitlines()]
 
     def log(self, row: dict[str, Any], keep: int) -> None:
@@ -168,7 +170,7 @@ class Run:
                 f"{self.folder} was never calibrated; run: dfedge calibrate {self.folder}"
             )
         with foreign(path, "a calibration", "calibrate again"):
-            return msgspec.json.decode(path.read_bytes(), type=Calibration)
+            return msgspec.json.decode(read_bytes(path), type=Calibration)
 
     def write_calibration(self, calibration: Calibration) -> None:
         """Keep the scales."""
@@ -187,7 +189,7 @@ class Run:
             return {}
         path = self.folder / TRUNK
         with foreign(path, "a trunk", "adopt again"):
-            found = load(path.read_bytes())
+            found = load(read_bytes(path))
         flaw = self.plan.trunk.flaw(found)
         if flaw:
             raise DfedgeError(f"{path}: {flaw} do not fit run.json; adopt again")
@@ -223,7 +225,7 @@ class Run:
             return None
         slots: list[Slots] = [{} for _ in net.units]
         with foreign(path, "a checkpoint", "train again"):
-            with safe_open(os.fspath(path), "pt") as file:
+            with open_file(path), safe_open(os.fspath(path), "pt") as file:
                 meta: dict[str, Any] = json.loads(file.metadata()["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             weights = {n.removeprefix("net."): t for n, t in tensors.items() if n[:4] == "net."}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dfedge.atomic import write_file
+from dfedge.disk import DISK
 from dfedge.footprint import Footprints
 from dfedge.page import start, svg, words
 from dfedge.profile.chart import bars, timeline
@@ -70,7 +71,7 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
         timelines="".join(map(svg, charts)) or "<p>No schedule: nothing was exported.</p>",
         bars=svg(bars(report)),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    DISK.make_folder(path.parent)
     write_file(path, page.encode())
 
 

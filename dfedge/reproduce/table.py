@@ -13,7 +13,9 @@ import torch
 
 from dfedge import __version__
 from dfedge.atomic import write_file
-from dfedge.errors import DfedgeError
+from dfedge.disk import DISK
+from dfedge.errors import DfedgeError, foreign
+from dfedge.regular import read_bytes
 
 Watch = Callable[[str, int, int], None]
 Row = dict[str, Any]
@@ -67,10 +69,8 @@ def load_results(path: Path) -> dict[str, Row]:
     """
     if not path.exists():
         return {}
-    try:
-        rows: dict[str, Row] = json.loads(path.read_bytes())["rows"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DfedgeError(f"{path}: cannot be read ({error}); move it away") from error
+    with foreign(path, "results", "move it away"):
+        rows: dict[str, Row] = json.loads(read_bytes(path))["rows"]
     return rows
 
 
@@ -86,7 +86,7 @@ def is_wanted(row: Row | None, pending: bool, device: str) -> bool:
 def reproduce(table: Table, path: Path, context: Context, pending: bool) -> dict[str, Row]:
     """Run what is wanted, writing the file after every job; all results."""
     rows = load_results(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    DISK.make_folder(path.parent)
     for number, job in enumerate(table.jobs):
         context.watch(f"table {table.name}: {job.key}", number, len(table.jobs))
         if not is_wanted(rows.get(job.key), pending, context.device):

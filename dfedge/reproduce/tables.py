@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from dfedge.atomic import write_file
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, foreign
+from dfedge.regular import read_bytes
 from dfedge.reproduce.accuracy import TABLE_A, TABLE_F
 from dfedge.reproduce.depth import TABLE_D
 from dfedge.reproduce.feedback import TABLE_C
@@ -39,10 +40,8 @@ def fill_readme(readme: Path, results: Path) -> list[str]:
     Raises:
         DfedgeError: no such file, or a README without marks.
     """
-    try:
-        text = readme.read_text()
-    except OSError as error:
-        raise DfedgeError(f"{readme}: cannot be read ({error})") from error
+    with foreign(readme, "a README"):
+        text = read_bytes(readme).decode()
     filled = []
     for name, table in TABLES.items():
         mark = re.compile(f"(<!-- table {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)

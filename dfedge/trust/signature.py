@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfedge.atomic import write_file
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.regular import fault, open_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -85,11 +86,12 @@ def check(folder: Path, manifest: bytes, key: Path) -> None:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        with (folder / SIGNATURE).open("rb") as file:
+        with open_file(folder / SIGNATURE) as file:
             signature = file.read(SIGNATURE_BYTES + 1)
     except OSError as error:
         raise DfedgeError(
-            f"{folder} is not signed; its owner signs it with: dfedge sign {folder} --key PRIVATE"
+            f"{folder} is not signed ({fault(folder / SIGNATURE, error)}); its owner signs it "
+            f"with: dfedge sign {folder} --key PRIVATE"
         ) from error
     try:
         public.verify(signature, CONTEXT + manifest)
@@ -135,7 +137,7 @@ def _unsupported() -> type[Exception]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(MAX_KEY_BYTES)
     except OSError as error:
         raise DfedgeError(f"{path}: no such key ({error.strerror})") from error

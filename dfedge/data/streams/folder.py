@@ -7,9 +7,11 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Split
-from dfedge.data.image import common_rule, image_files
+from dfedge.data.files import images_by_class
+from dfedge.data.image import common_rule
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
-from dfedge.errors import UsageError
+from dfedge.errors import UsageError, foreign
+from dfedge.regular import is_folder
 
 
 class FolderOverTime(StreamKind, frozen=True):
@@ -26,22 +28,22 @@ class FolderOverTime(StreamKind, frozen=True):
     def make(self, source: Source, seed: int) -> Stream:
         """See `StreamKind.make`."""
         folder = Path(source.data)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(f"stream folder: {folder} is no folder; wanted: CLASS/*.png")
-        classes = tuple(sorted(sub.name for sub in folder.iterdir() if sub.is_dir()))
-        files = [(path, label) for label, name in enumerate(classes)
-                 for path in image_files(folder / name)]  # fmt: skip
+        found = images_by_class(folder)
+        files = [(path, label) for label, group in enumerate(found.values()) for path in group]
         if len(files) < self.experiences * self.held_out:
             raise UsageError(
                 f"stream folder: {folder} holds {len(files)} images, too few for "
                 f"{self.experiences} experiences of {self.held_out}; wanted: CLASS/*.png"
             )
-        files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
+        with foreign(folder, "a stream of images"):
+            files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
         rule = source.rule or common_rule([path for path, _ in files])
         x = np.stack([rule.read(path) for path, _ in files])
         y = np.array([label for _, label in files], np.int64)
         parts = np.array_split(np.arange(len(files)), self.experiences)
-        return Stream(classes, tuple(
+        return Stream(tuple(found), tuple(
             Experience(f"part {e + 1}", *self._cut(Split(x[part], y[part])))
             for e, part in enumerate(parts)
         ))  # fmt: skip

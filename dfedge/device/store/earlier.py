@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dfedge.device.store.exchange import parse
 from dfedge.device.store.record import Record
 from dfedge.disk import Disk
+from dfedge.errors import DfedgeError
 
 FILE = "state.safetensors"
 
@@ -16,11 +17,15 @@ def read(folder: Path, disk: Disk) -> tuple[dict[str, NDArray[Any]], Record] | N
     """What the file holds; None where there is none.
 
     Raises:
-        DfedgeError: a damaged file.
+        DfedgeError: a damaged file, or one that cannot be read.
     """
     path = folder / FILE
     try:
         raw = disk.read(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DfedgeError(
+            f"{path}: cannot be read as a state ({error.strerror}); 'dfedge state reset' removes it"
+        ) from error
     return parse(raw, path)

@@ -1,6 +1,16 @@
 """What a state says of itself, beside its tensors."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from dfedge.limits import MAX_COUNT, Count
+from dfedge.names import class_flaw
+from dfedge.plan import MAX_PACE
+
+Few = Annotated[int, Meta(ge=0, le=16)]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -20,14 +30,14 @@ class Job(msgspec.Struct, frozen=True):
     data: str
     split: str
     shift: str
-    seed: int
-    batch: int
-    samples: int
-    done: int = 0
-    start: int = 0
+    seed: Annotated[int, Meta(ge=0)]
+    batch: Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+    samples: Count
+    done: Count = 0
+    start: Count = 0
     total: bool = False
-    pace: int | None = None
-    slower: int = 0
+    pace: Annotated[int, Meta(ge=0, le=MAX_PACE)] | None = None
+    slower: Annotated[int, Meta(ge=-64, le=64)] = 0
     care: str = ""
 
 
@@ -46,10 +56,24 @@ class Record(msgspec.Struct, frozen=True):
     """
 
     bundle_sha256: str
-    samples: int = 0
+    samples: Count = 0
     job: Job | None = None
-    steps: int = 0
+    steps: Count = 0
     added: tuple[str, ...] = ()
-    replayed: int = 0
-    doublings: int = 0
-    caution: int = 0
+    replayed: Count = 0
+    doublings: Few = 0
+    caution: Few = 0
+
+    def flaw(self, classes: Sequence[str], rows: int) -> str | None:
+        """What cannot be right of a bundle's record, or None.
+
+        Args:
+            classes: of the bundle.
+            rows: of its plan, for classes.
+        """
+        if self.replayed > self.samples:
+            return f"replayed: {self.replayed:,} of {self.samples:,} presentations"
+        if len(self.added) > rows - len(classes):
+            return f"added: {len(self.added)} classes for {rows - len(classes)} spare rows"
+        flaws = (class_flaw([name]) for name in self.added)  # one by one: a name may come again
+        return next((f"added: {flaw}" for flaw in flaws if flaw), None)

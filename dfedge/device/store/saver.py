@@ -3,6 +3,7 @@
 Saves are handed over one at a time; the next waits for the last.
 """
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +20,13 @@ class Saving:
         steps: 0 saves at the end only.
         seconds: None watches no clock.
         clock: seconds from any start; one that goes backwards delays no save.
+        stop: asked after every step: True saves and ends the job there.
     """
 
     steps: int = 50
     seconds: float | None = None
     clock: Callable[[], float] = time.monotonic
+    stop: Callable[[], bool] = lambda: False
 
 
 class Saver:
@@ -38,6 +41,10 @@ class Saver:
     ) -> None:
         self.store, self.saving, self.watch = store, saving, watch
         self.last = saving.clock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.process = os.getpid()
         self.thread = ThreadPoolExecutor(1, "dfedge-save")
         self.pending: Future[None] | None = None
 
@@ -58,6 +65,8 @@ class Saver:
 
     def wait(self) -> None:
         """Until what was handed over is on the medium; raises what its save raised."""
+        if self.process != os.getpid():  # in a forked child there is no thread
+            self._begin()
         pending, self.pending = self.pending, None
         if pending is not None:
             pending.result()

@@ -50,6 +50,18 @@ def default_folder(bundle: Bundle) -> Path:
     return folder.with_name(folder.name + ".state")
 
 
+def check_fits(learned: state.State, record: Record, bundle: Bundle, where: Path) -> None:
+    """Refuse a state that cannot be of this bundle.
+
+    Raises:
+        DfedgeError: naming the first difference.
+    """
+    state.check_same_layout(learned, bundle.initial_state(), where)
+    flaw = record.flaw(bundle.manifest.classes, bundle.manifest.plan.classes)
+    if flaw is not None:
+        raise DfedgeError(f"{where}: invalid value for {flaw}; delete it to start anew")
+
+
 class Store:
     """A state folder; any number of threads may use one object.
 
@@ -65,8 +77,14 @@ class Store:
         self.notes: list[str] = []
         self._tried = b""
         self._moment = -1
-        if folder.exists() and not folder.is_dir():
-            raise DfedgeError(f"{folder} is no state folder; choose another --state")
+        try:
+            if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+                raise DfedgeError(
+                    f"{folder} is no state folder but a file or a link to nothing; choose another "
+                    "--state"
+                )
+        except OSError as error:
+            raise DfedgeError(f"{folder}: {error.strerror}; choose another --state") from error
         self.renew_locks()
         _STORES.add(self)
 
@@ -115,7 +133,7 @@ class Store:
                 f"{self.folder} belongs to another bundle ({record.bundle_sha256[:12]}, this one "
                 f"is {bundle.sha256[:12]}); choose another --state, or --initial to ignore it"
             )
-        state.check_same_layout(learned, bundle.initial_state(), self.folder)
+        check_fits(learned, record, bundle, self.folder)
         return Stored(learned, record)
 
     @contextmanager

@@ -12,9 +12,10 @@ from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.device.store import exchange
 from dfedge.device.store.record import Job, Record
-from dfedge.device.store.store import Store, Stored
+from dfedge.device.store.store import Store, Stored, check_fits
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
+from dfedge.regular import read_bytes
 
 RANGES = {
     "weight_shift": (0, MAX_UPDATE_SHIFT),
@@ -120,7 +121,7 @@ def read_file(bundle: Bundle, source: Path) -> Stored:
         DfedgeError: as `bring_in`.
     """
     try:
-        raw = source.read_bytes()
+        raw = read_bytes(source)
     except OSError as error:
         raise DfedgeError(f"{source}: cannot be read ({error.strerror})") from error
     learned, record = exchange.parse(raw, source)
@@ -129,7 +130,7 @@ def read_file(bundle: Bundle, source: Path) -> Stored:
             f"{source} is of another bundle ({record.bundle_sha256[:12]}, this one is "
             f"{bundle.sha256[:12]}); bring it into the bundle that it was learned on"
         )
-    state.check_same_layout(learned, bundle.initial_state(), source)
+    check_fits(learned, record, bundle, source)
     _check_values(learned, source)
     return Stored(learned, record)
 

@@ -1,0 +1,20 @@
+"""Names of classes: one name has one spelling, whichever system it was typed or stored on."""
+
+import unicodedata
+from collections.abc import Sequence
+
+MOST_LETTERS = 255
+
+
+def spelled(name: str) -> str:
+    """The name with letters and their marks joined (NFC): macOS may hand them out apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def class_flaw(names: Sequence[str]) -> str | None:
+    """Why these cannot be the names of classes, or None."""
+    if not all(0 < len(name) <= MOST_LETTERS for name in names):
+        return f"a name has no letter, or more than {MOST_LETTERS}"
+    if len(set(map(spelled, names))) != len(names):
+        return "two of them are one name"
+    return None
