@@ -2,6 +2,8 @@
 
 import msgspec
 
+from dfedge.bundle import Bundle
+
 
 class Job(msgspec.Struct, frozen=True):
     """A fine-tuning run and how far it came: repeated after a crash, the same job goes on.
@@ -43,6 +45,8 @@ class Record(msgspec.Struct, frozen=True):
         added: names of the classes that were added on this device, in the order of their rows.
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
         caution: how often it halves the rates.
+        lineage, bundle_version, semantics_version: of that bundle, as its manifest has them; empty
+            and 0 in a state that an older dfedge saved.
     """
 
     bundle_sha256: str
@@ -53,3 +57,18 @@ class Record(msgspec.Struct, frozen=True):
     replayed: int = 0
     doublings: int = 0
     caution: int = 0
+    lineage: str = ""
+    bundle_version: int = 0
+    semantics_version: int = 0
+
+
+def belonging(bundle: Bundle, record: Record | None = None) -> Record:
+    """A record, at first one of nothing learned, of a state that belongs to this bundle."""
+    manifest = bundle.manifest
+    return msgspec.structs.replace(
+        record or Record(bundle.sha256),
+        bundle_sha256=bundle.sha256,
+        lineage=manifest.lineage,
+        bundle_version=manifest.bundle_version,
+        semantics_version=manifest.semantics_version,
+    )
