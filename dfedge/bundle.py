@@ -40,23 +40,26 @@ from dfedge.manifest import (
     Exponents,
     FileRecord,
     FormatRecord,
+    Head,
     Learning,
     Look,
     Manifest,
     MemoryPlan,
     MethodRecord,
     Part,
+    parse_head,
     parse_manifest,
     seal,
 )
 from dfedge.regular import fault, open_file, read_bytes
-from dfedge.trust import signature
+from dfedge.trust import rollback, signature
 from dfedge.trust.folder import check_folder
 
 __all__ = [
     "BLANK", "GOLDEN", "KNOWN", "LEARNING", "MANIFEST", "MEMORY", "SEMANTICS_VERSION", "STATE",
-    "TRUNK", "VERSION", "Bundle", "Exponents", "FileRecord", "FormatRecord", "Learning", "Look",
-    "Manifest", "MemoryPlan", "MethodRecord", "Part", "file_record", "read_manifest", "seal",
+    "TRUNK", "VERSION", "Bundle", "Exponents", "FileRecord", "FormatRecord", "Head", "Learning",
+    "Look", "Manifest", "MemoryPlan", "MethodRecord", "Part", "file_record", "read_head",
+    "read_manifest", "seal",
 ]  # fmt: skip
 
 LEARNING = ("train", "train_from")
@@ -80,23 +83,33 @@ class Bundle:
     sha256: str
 
     @staticmethod
-    def open(folder: Path, require_signature: str | Path | None = None) -> "Bundle":
+    def open(
+        folder: Path,
+        require_signature: str | Path | None = None,
+        min_version: int | None = None,
+    ) -> "Bundle":
         """Read the manifest and check it, every file's name, size and hash, and that all agree.
 
         Args:
             require_signature: a public key (PEM); a bundle that it did not sign is refused.  None:
                 the one that the variable DFEDGE_REQUIRE_SIGNATURE names, where it is set.
+            min_version: a bundle of a lower version is refused.  None: the one that the variable
+                DFEDGE_MIN_VERSION holds, where it is set.
 
         Raises:
-            UsageError: an empty key.
-            DfedgeError: no bundle, a newer one, a file that is missing, changed, unknown or a link,
-                statements that do not agree (`dfedge.agreement`), or not signed by that key.
+            UsageError: an empty key, or a version that is no number.
+            DfedgeError: no bundle, one of a newer dfedge, a file that is missing, changed, unknown
+                or a link, statements that do not agree (`dfedge.agreement`), not signed by that
+                key, or of a lower version.
         """
-        return Bundle._open(folder, signature.required(require_signature))
+        least = rollback.required(min_version)
+        opened = Bundle._open(folder, signature.required(require_signature))
+        rollback.check(folder, opened.manifest.bundle_version, least)
+        return opened
 
     @staticmethod
     def open_own(folder: Path) -> "Bundle":
-        """As `open`, for those who make a bundle and sign it: no signature is asked for."""
+        """As `open`, for those who make a bundle: neither signature nor version is asked for."""
         return Bundle._open(folder, None)
 
     @staticmethod
@@ -134,6 +147,15 @@ class Bundle:
         required = signature.required(key)
         assert required is not None
         signature.check(self.folder, self._manifest(), required)
+
+    def check_version(self, min_version: int) -> None:
+        """Refuse a bundle of a lower version.
+
+        Raises:
+            UsageError: a number below 0.
+            DfedgeError: it is lower.
+        """
+        rollback.check(self.folder, self.manifest.bundle_version, rollback.required(min_version))
 
     def _manifest(self) -> bytes:
         """The very bytes that were opened."""
@@ -209,6 +231,16 @@ def read_manifest(raw: bytes, folder: Path) -> Manifest:
     manifest = parse_manifest(raw, folder)
     agreement.check_manifest(manifest, folder / MANIFEST)
     return manifest
+
+
+def read_head(folder: Path) -> tuple[Head, str]:
+    """What a bundle of any version says of itself, and its SHA-256; nothing else is checked.
+
+    Raises:
+        DfedgeError: no bundle.
+    """
+    raw = _read_manifest(folder)
+    return parse_head(raw, folder), hashlib.sha256(raw).hexdigest()
 
 
 def _read_manifest(folder: Path) -> bytes:

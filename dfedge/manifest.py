@@ -13,14 +13,15 @@ from msgspec import Meta
 
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError
-from dfedge.limits import Count, Fraction, Hash
+from dfedge.limits import Count, Fraction, Hash, Natural
 from dfedge.plan import Plan
 
 T = TypeVar("T")
 
-VERSION = 3
+VERSION = 4
 OLDEST_VERSION = 2
-"""Of bundles that are still read; 2 had no digest of its manifest."""
+"""Of bundles that are still read; 2 had no digest of its manifest, 3 no lineage and no version of
+the bundle."""
 
 SEMANTICS_VERSION = 5
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
@@ -33,6 +34,8 @@ AGAIN = "copy or export the bundle again"
 
 Kind = Annotated[str, Meta(pattern=r"^(train|infer|features|train_from)\Z")]
 Exponent = Annotated[int, Meta(ge=-64, le=64)]
+Lineage = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+"""A SHA-256 (`dfedge.learn.lineage`), or nothing."""
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -136,6 +139,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         recipe: the calibration recipe's name.
         budget_bytes: that arena and state were held to; 0 in bundles that know none.
         learning: what the trial of learning found.
+        lineage: of the run that it was exported from: bundles of one lineage take each other's
+            state; empty in bundles that know none.
+        bundle_version: that its maker gave it, to tell newer from older; 0: none.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -161,6 +167,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileRecord]
     budget_bytes: Count = 0
     learning: Learning = Learning()
+    lineage: Lineage = ""
+    bundle_version: Natural = 0
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:
@@ -174,6 +182,16 @@ class Head(msgspec.Struct, frozen=True):
     version: int
     semantics_version: int
     digest: str = ""
+    bundle_version: int = 0
+
+
+def parse_head(raw: bytes, folder: Path) -> Head:
+    """Read what a manifest of any version says; ``folder`` is for the error's text.
+
+    Raises:
+        DfedgeError: no manifest.
+    """
+    return _decode(raw, _HEAD, folder / MANIFEST)
 
 
 def seal(manifest: Manifest) -> bytes:
@@ -189,8 +207,7 @@ def parse_manifest(raw: bytes, folder: Path) -> Manifest:
     Raises:
         DfedgeError: of another version, changed since export, or without sense.
     """
-    path = folder / MANIFEST
-    head = _decode(raw, _HEAD, path)
+    path, head = folder / MANIFEST, parse_head(raw, folder)
     if head.version > VERSION or head.semantics_version > SEMANTICS_VERSION:
         remedy = "a newer dfedge made it: update dfedge"
     else:

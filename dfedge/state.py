@@ -106,8 +106,13 @@ def layout(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         raise DfedgeError(f"{path}: cannot be read ({error})") from error
 
 
-def check_same_layout(state: State, expected: State, where: Path) -> None:
+def check_same_layout(
+    state: State, expected: State, where: Path, remedy: str = "delete the state to start anew"
+) -> None:
     """Refuse a state whose names, types or shapes are not the bundle's.
+
+    Args:
+        remedy: what to do next, for the error.
 
     Raises:
         DfedgeError: naming the first difference.
@@ -116,9 +121,9 @@ def check_same_layout(state: State, expected: State, where: Path) -> None:
         got, want = state.get(name), expected.get(name)
         if got is None or want is None:
             found = "is missing" if got is None else "is unknown to the bundle"
-            raise DfedgeError(f"{where}: tensor '{name}' {found}; delete the state to start anew")
+            raise DfedgeError(f"{where}: tensor '{name}' {found}; {remedy}")
         if got.dtype != want.dtype or got.shape != want.shape:
             raise DfedgeError(
                 f"{where}: tensor '{name}' is {got.dtype} {got.shape}, the bundle's is "
-                f"{want.dtype} {want.shape}; delete the state to start anew"
+                f"{want.dtype} {want.shape}; {remedy}"
             )

@@ -32,7 +32,7 @@ def test_every_command_has_help_an_example_and_a_place_in_the_readme(command: st
     assert f"dfedge {command}" in README
 
 
-@pytest.mark.parametrize("command", ["show", "export", "import", "diff", "reset"])
+@pytest.mark.parametrize("command", ["show", "export", "import", "diff", "rebase", "reset"])
 def test_every_command_of_state_has_help_an_example_and_a_place_in_the_readme(
     command: str, dfedge
 ) -> None:

@@ -7,7 +7,16 @@ import typer
 
 from dfedge.cli.console import print_json, say
 from dfedge.cli.opened import open_session
-from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State, seed_option
+from dfedge.cli.options import (
+    BundleArg,
+    Initial,
+    Json,
+    MinVersion,
+    Runtime,
+    Signer,
+    State,
+    seed_option,
+)
 
 
 def run(
@@ -37,6 +46,7 @@ def run(
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Teach a new class from a few labelled samples, without another export.
@@ -52,7 +62,7 @@ def run(
     from dfedge.data.files import read_inputs
     from dfedge.device.classes import spare_rows
 
-    session = open_session(bundle, runtime, state, initial, signer)
+    session = open_session(bundle, runtime, state, initial, signer, min_version)
     rule = session.bundle.manifest.image
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     row = learn_class(session, name, x, steps, seed, lost)

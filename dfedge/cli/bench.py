@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, progress, say, table
-from dfedge.cli.options import BundleArg, Json, Runtimes, Signer
+from dfedge.cli.options import BundleArg, Json, MinVersion, Runtimes, Signer
 
 
 def run(
@@ -27,6 +27,7 @@ def run(
         Path | None, typer.Option(help="Write the figures here as well (.json).")
     ] = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Measure steps and inferences a second, as ratios to back-propagation of the same net.
@@ -43,7 +44,7 @@ def run(
     from dfedge.bundle import Bundle
 
     with progress() as watch:
-        opened = Bundle.open(bundle, signer)
+        opened = Bundle.open(bundle, signer, min_version)
         found = bench(opened, runtime, tuple(threads), seconds, ort_training, watch)
     if out is not None:
         write_file(out, msgspec.json.format(msgspec.json.encode(found)) + b"\n")

@@ -7,7 +7,16 @@ import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
 from dfedge.cli.opened import open_session
-from dfedge.cli.options import DataDir, Initial, Json, Runtime, Signer, State, seed_option
+from dfedge.cli.options import (
+    DataDir,
+    Initial,
+    Json,
+    MinVersion,
+    Runtime,
+    Signer,
+    State,
+    seed_option,
+)
 
 Preset = Annotated[
     str | None,
@@ -60,6 +69,7 @@ def run(
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
+    min_version: MinVersion = None,
     out: Annotated[
         Path, typer.Option(help="Where a preset's net is made, and its state kept.")
     ] = Path("out/continual"),
@@ -106,7 +116,7 @@ def run(
             raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
         settings = override(None, given)
     assert bundle is not None
-    session = open_session(bundle, runtime, state, initial, signer)
+    session = open_session(bundle, runtime, state, initial, signer, min_version)
     made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, say, table
-from dfedge.cli.options import Json, Signer
+from dfedge.cli.options import Json, MinVersion, Signer
 
 
 def run(
@@ -14,6 +14,7 @@ def run(
         Path | None, typer.Argument(help="A bundle whose golden batches are tried as well.")
     ] = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Say which runtimes are here, what is missing, and how to get it.
@@ -25,7 +26,7 @@ def run(
     from dfedge.device.doctor import examine, try_bundle
 
     parts = examine()
-    tried = try_bundle(bundle, signer) if bundle else []
+    tried = try_bundle(bundle, signer, min_version) if bundle else []
     if json:
         print_json(
             {

@@ -8,6 +8,7 @@ from dfedge.cli.options import (
     DataDir,
     Initial,
     Json,
+    MinVersion,
     Runtime,
     Shift,
     Signer,
@@ -26,6 +27,7 @@ def run(
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Measure accuracy on labelled data, without learning from it.
@@ -35,7 +37,7 @@ def run(
     from dfedge.data.sources import load_split
     from dfedge.device.evaluate import evaluate
 
-    session = open_session(bundle, runtime, state, initial, signer, read_only=True)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
     name, samples = load_split(data, data_dir, manifest.image, session.classes, wanted, shift)

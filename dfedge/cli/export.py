@@ -46,6 +46,13 @@ def run(
         bool,
         typer.Option("--no-trial", help="Do not try learning; all layers learn as was measured."),
     ] = False,
+    version: Annotated[
+        int,
+        typer.Option(
+            help="Of the bundle, raised with each that is sent out; devices refuse a lower one "
+            "(--min-version). 0: none.",
+        ),
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Make the bundle that learns on the device, in one or several formats.
@@ -64,7 +71,7 @@ def run(
     formats = tuple(dict.fromkeys(format))
     options = ExportOptions(
         formats, target, batch, rule, train_layers, spare_classes, budget, rendering,
-        not no_trial, data,
+        not no_trial, data, version,
     )  # fmt: skip
     notes: list[str] = []
     with progress() as watch:
@@ -74,7 +81,8 @@ def run(
     if json:
         records = msgspec.to_builtins(manifest.formats)
         print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records,
-                    "learning": msgspec.to_builtins(manifest.learning)})  # fmt: skip
+                    "learning": msgspec.to_builtins(manifest.learning),
+                    "lineage": manifest.lineage, "version": manifest.bundle_version})  # fmt: skip
         return
     table(
         f"planned memory, {kib(manifest.budget_bytes)} allowed",
@@ -89,8 +97,9 @@ def run(
     steps = {record.verified_steps for record in manifest.formats.values()}
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     size = sum(record.bytes for record in manifest.files.values())
+    numbered = f", version {version}" if version else ""
     say(
-        f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]})",
+        f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]}{numbered})",
         next_command=f"dfedge finetune {out} --data {manifest.data} --shift rotate:90",
     )
 

@@ -12,6 +12,7 @@ from dfedge.cli.options import (
     DataDir,
     Initial,
     Json,
+    MinVersion,
     NoGuard,
     NoReplay,
     Rate,
@@ -81,6 +82,7 @@ def run(
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Go on training inside the exported program, in integers.
@@ -107,7 +109,7 @@ def run(
         raise UsageError("--samples and --steps say the same; give one of them")
     door = Door(on_bad_sample)
     care = Care(not no_replay, not no_guard, replace)
-    session = open_session(bundle, runtime, state, initial, signer, care)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes

@@ -1,4 +1,4 @@
-"""How every command that runs a bundle opens it: one place, so that none forgets the signature."""
+"""How every command that runs a bundle opens it: one place, so that none forgets a demand."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ def open_session(
     state: Path | None,
     initial: bool,
     signer: Path | None,
+    min_version: int | None,
     care: "Care | None" = None,
     *,
     read_only: bool = False,
@@ -25,7 +26,7 @@ def open_session(
 
     session = Session.open(
         bundle, runtime, state, initial, read_only=read_only, require_signature=signer,
-        care=care,
+        care=care, min_version=min_version,
     )  # fmt: skip
     warn([*session.notes, *session.store.notes])
     return session

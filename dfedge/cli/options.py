@@ -51,6 +51,14 @@ Signer = Annotated[
         help="A public key (PEM): refuse a bundle that it did not sign.",
     ),
 ]
+MinVersion = Annotated[
+    int | None,
+    typer.Option(
+        "--min-version",
+        envvar="DFEDGE_MIN_VERSION",
+        help="Refuse a bundle of a lower version (dfedge export --version).",
+    ),
+]
 Shift = Annotated[
     str | None,
     typer.Option(help="Turn the images first: rotate:90, invert, or both joined by '+'."),

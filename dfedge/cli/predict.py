@@ -7,7 +7,7 @@ import typer
 
 from dfedge.cli.console import print_json, say, table
 from dfedge.cli.opened import open_session
-from dfedge.cli.options import BundleArg, Initial, Json, Runtime, Signer, State
+from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Signer, State
 
 
 def run(
@@ -17,6 +17,7 @@ def run(
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Say each input's class, its score and its lead over the runner-up.
@@ -27,7 +28,7 @@ def run(
     """
     from dfedge.data.files import read_inputs
 
-    session = open_session(bundle, runtime, state, initial, signer, read_only=True)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     rule = session.bundle.manifest.image
     inputs = [item for file in files for item in read_inputs(file, rule)]
     answers = [(name, session.predict(image)) for name, image in inputs]

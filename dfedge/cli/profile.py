@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table
-from dfedge.cli.options import Json, Runtimes, Signer
+from dfedge.cli.options import Json, MinVersion, Runtimes, Signer
 
 
 def run(
@@ -39,6 +39,7 @@ def run(
     html: Annotated[Path | None, typer.Option(help="Write the page with its charts here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the bars alone here (.svg).")] = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Show what each method needs of memory, beside back-propagation and a device's budget.
@@ -62,7 +63,7 @@ def run(
             from dfedge.bundle import Bundle
             from dfedge.profile.report import profile
 
-            opened = Bundle.open(bundle, signer)
+            opened = Bundle.open(bundle, signer, min_version)
             report = profile(opened, runtime, target, calls, watch, rivals)
             footprints = opened.footprints()
         else:

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from dfedge.cli.console import percent, print_json, say, table, warn
-from dfedge.cli.options import BundleArg, Json, Signer, State
+from dfedge.cli.options import BundleArg, Json, MinVersion, Runtime, Signer, State
 from dfedge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,29 +15,41 @@ if TYPE_CHECKING:
     from dfedge.device.store import Store
 
 app = typer.Typer(
-    help="Show, export, import, compare or reset what was learned.", no_args_is_help=True
+    help="Show, export, import, compare, carry over or reset what was learned.",
+    no_args_is_help=True,
 )
 
 
 def _open(
-    bundle: Path, state: Path | None, signer: Path | None, *, write: bool = False
+    bundle: Path,
+    state: Path | None,
+    signer: Path | None,
+    min_version: int | None,
+    *,
+    write: bool = False,
 ) -> "tuple[Bundle, Store]":
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store, default_folder
 
-    opened = Bundle.open(bundle, signer)
+    opened = Bundle.open(bundle, signer, min_version)
     return opened, Store(state or default_folder(opened), read_only=not write)
 
 
 @app.command()
-def show(bundle: BundleArg, state: State = None, signer: Signer = None, json: Json = False) -> None:
+def show(
+    bundle: BundleArg,
+    state: State = None,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
     """Say what the state folder holds, and which of its slots is the newest whole one.
 
     [bold]Example:[/] dfedge state show out/bundle
     """
     from dfedge.device.store import transfer
 
-    opened, store = _open(bundle, state, signer)
+    opened, store = _open(bundle, state, signer, min_version)
     shown = transfer.show(store, opened)
     if json:
         print_json(msgspec.to_builtins(shown))
@@ -52,6 +64,8 @@ def show(bundle: BundleArg, state: State = None, signer: Signer = None, json: Js
         ["bytes", f"{shown.state_bytes:,}"],
         ["SHA-256", shown.state_sha256],
         ["bundle", shown.bundle],
+        ["bundle's version", str(shown.bundle_version or "none")],
+        ["lineage", shown.lineage or "none"],
     ]
     table("learned state", ["", ""], rows)
 
@@ -62,6 +76,7 @@ def take_out(
     out: Annotated[Path, typer.Argument(help="The file to write (safetensors).")],
     state: State = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Write what was learned to one file, with the bundle that it belongs to.
@@ -70,7 +85,7 @@ def take_out(
     """
     from dfedge.device.store import transfer
 
-    opened, store = _open(bundle, state, signer)
+    opened, store = _open(bundle, state, signer, min_version)
     stored = transfer.take_out(store, opened, out)
     warn(store.notes)
     if json:
@@ -88,6 +103,7 @@ def bring_in(
     source: Annotated[Path, typer.Argument(help="A file of dfedge state export.")],
     state: State = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Save a file's state as the newest; what was there before stays in the other slot.
@@ -96,7 +112,7 @@ def bring_in(
     """
     from dfedge.device.store import transfer
 
-    opened, store = _open(bundle, state, signer, write=True)
+    opened, store = _open(bundle, state, signer, min_version, write=True)
     stored = transfer.bring_in(store, opened, source)
     warn(store.notes)
     if json:
@@ -116,6 +132,7 @@ def diff(
     ] = None,
     state: State = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Say how far learning moved each layer.
@@ -124,7 +141,7 @@ def diff(
     """
     from dfedge.device.store import transfer
 
-    opened, store = _open(bundle, state, signer)
+    opened, store = _open(bundle, state, signer, min_version)
     before = transfer.read_file(opened, against).state if against else opened.initial_state()
     moved = transfer.compare(transfer.current(store, opened).state, before)
     warn(store.notes)
@@ -140,18 +157,96 @@ def diff(
 
 
 @app.command()
+def rebase(
+    onto: Annotated[
+        Path, typer.Option(help="The new bundle: of the same run, with the same calibration.")
+    ],
+    old: Annotated[
+        Path | None,
+        typer.Argument(help="The bundle that the state belongs to, unless it is no longer there."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Where the state is; default: beside OLD, without OLD beside the new."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where it goes; default: the new bundle's name with .state."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where more than 2 % of what was known is lost.")
+    ] = False,
+    runtime: Runtime = None,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Carry what was learned over to a new bundle of the same run: an update of the program.
+
+    What learning moved is taken along; rates are the new program's. Samples that the new bundle
+    brings are judged before and after. OLD and its state stay as they are.
+
+    [bold]Example:[/] dfedge state rebase out/bundle --onto out/update
+    """
+    from dfedge.bundle import Bundle
+    from dfedge.device import rebase as move
+
+    opened = Bundle.open(onto, signer, min_version)
+    store, done = move.rebase(opened, old, state, out, runtime, signer, force)
+    warn(store.notes)
+    record = done.stored.record
+    if json:
+        print_json(
+            {
+                "folder": str(store.folder),
+                "bundle": opened.sha256,
+                "step": record.steps,
+                "samples": record.samples,
+                "slot": store.slot,
+                "judged": done.judged,
+                "before": done.before,
+                "after": done.after,
+                "own": done.own,
+                "carried": done.carried,
+                "renewed": done.renewed,
+                "semantics": done.semantics,
+            }
+        )
+        return
+    then, now = done.semantics
+    if then != now:
+        say(f"the integer semantics changed from {then} to {now}")
+    say(f"carried: {_kinds(done.carried)}; of the new bundle: {_kinds(done.renewed)}")
+    before = percent(done.before) if done.before is not None else "not run"
+    say(
+        f"known samples recognised: {before} -> {percent(done.after)} of {done.judged} "
+        f"(the new bundle's own state: {percent(done.own)})"
+    )
+    say(
+        f"wrote {store.folder} ({record.samples:,} presentations)",
+        next_command=f"dfedge state show {onto}",
+    )
+
+
+def _kinds(names: tuple[str, ...]) -> str:
+    """Tensors of all layers by the last part of their names."""
+    return ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in names))
+
+
+@app.command()
 def reset(
     bundle: BundleArg,
     yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone.")] = False,
     state: State = None,
     signer: Signer = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Drop everything that was learned, whole or damaged.
 
     [bold]Example:[/] dfedge state reset out/bundle --yes
     """
-    opened, store = _open(bundle, state, signer, write=True)
+    opened, store = _open(bundle, state, signer, min_version, write=True)
     if not yes:
         raise UsageError(f"{store.folder} would be emptied for good; say so with --yes")
     store.reset()

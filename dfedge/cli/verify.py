@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import print_json, progress, say, table
-from dfedge.cli.options import BundleArg, Json, Runtimes
+from dfedge.cli.options import BundleArg, Json, MinVersion, Runtimes
 
 
 def run(
@@ -20,6 +20,7 @@ def run(
             help="A public key (PEM): first check that it signed the bundle.",
         ),
     ] = None,
+    min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Train the golden batches in every runtime and compare every byte with PyTorch.
@@ -36,7 +37,7 @@ def run(
     from dfedge.verify import verify
 
     with progress() as watch:
-        found = verify(Bundle.open(bundle, key), steps, runtime, watch)
+        found = verify(Bundle.open(bundle, key, min_version), steps, runtime, watch)
     if json:
         print_json(msgspec.to_builtins(found))
     else:

@@ -63,13 +63,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def try_bundle(folder: Path, require_signature: Path | None = None) -> list[Trial]:
+def try_bundle(
+    folder: Path, require_signature: Path | None = None, min_version: int | None = None
+) -> list[Trial]:
     """Train a bundle's golden batches in each of its runtimes.
 
     Raises:
-        DfedgeError: no bundle there, one whose files were changed, or not signed as is required.
+        DfedgeError: no bundle there, one whose files were changed, or not signed or not as
+            new as is required.
     """
-    bundle = Bundle.open(folder, require_signature)
+    bundle = Bundle.open(folder, require_signature, min_version)
     return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
 
 

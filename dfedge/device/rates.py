@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dfedge.device.session import Session
 
 SHIFTS = ("weight_shift", "anchor_shift")
+RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
+"""The state that steers how fast each layer learns: one more is half as fast."""
 
 
 def slowed(state: State, more: int) -> State:

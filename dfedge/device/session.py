@@ -24,14 +24,13 @@ from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, class_number, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
 from dfedge.device.lock import SharedLock, alone
+from dfedge.device.rates import RATES
+from dfedge.device.rebase import rebased
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.state import digest, size_bytes
 
-__all__ = ["RATES", "Lesson", "Prediction", "Session"]
-
-RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
-"""The state that steers how fast each layer learns: one more is half as fast."""
+__all__ = ["Lesson", "Prediction", "Session"]
 
 
 class Session:
@@ -88,6 +87,8 @@ class Session:
         require_signature: str | Path | None = None,
         on_bad_sample: Policy = "stop",
         care: Care | None = None,
+        min_version: int | None = None,
+        rebase: bool = False,
     ) -> "Session":
         """Open a bundle.
 
@@ -103,25 +104,35 @@ class Session:
             on_bad_sample: ``stop`` raises at a sample that cannot be learned, ``skip`` passes over
                 it and counts it in ``session.door.skipped``.
             care: replay and guard; None: both (`dfedge.device.care.Care`).
+            min_version: a bundle of a lower version is refused; None: as `Bundle.open`.
+            rebase: carry over a state of another bundle of the same lineage, which the folder may
+                hold after an update (`dfedge.device.rebase`).  The next save writes it; what was
+                learned before stays in the other slot until the save after that.
 
         Raises:
             UsageError, DfedgeError: a bundle, runtime or state that cannot be used.
         """
         if not isinstance(bundle, Bundle):
-            bundle = Bundle.open(Path(bundle), require_signature)
-        elif require_signature is not None:
-            bundle.check_signature(require_signature)
+            bundle = Bundle.open(Path(bundle), require_signature, min_version)
+        else:
+            if require_signature is not None:
+                bundle.check_signature(require_signature)
+            if min_version is not None:
+                bundle.check_version(min_version)
         folder = Path(state) if state is not None else store.default_folder(bundle)
         kept = store.Store(folder, read_only)
-        stored = kept.load(bundle, use=not initial)
+        stored = kept.load(bundle, use=not initial, foreign=rebase)
         opened = open_best(bundle, runtime)
-        runner = opened.runner
-        record = store.Record(bundle.sha256)
+        runner, notes = opened.runner, opened.notes
+        if stored is not None and stored.record.bundle_sha256 != bundle.sha256:
+            moved = rebased(stored, bundle, runner, folder)
+            stored, notes = moved.stored, (*notes, moved.told(folder, bundle))
+        record = store.belonging(bundle)
         if stored is not None:
             runner.set_state(stored.state)
             record = stored.record
         session = Session(bundle, runner, opened.name, kept, record, on_bad_sample, care)
-        session.notes = opened.notes
+        session.notes = notes
         return session
 
     @property

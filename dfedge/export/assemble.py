@@ -26,11 +26,12 @@ from dfedge.bundle import (
     Manifest,
     MethodRecord,
     file_record,
+    read_head,
     seal,
 )
 from dfedge.data.image import ImageRule
 from dfedge.device.replay import check_golden
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.export.budget import check_plans
 from dfedge.export.formats import Progress, Source, Written, load_writer
 from dfedge.export.golden import Golden, to_arrays
@@ -47,6 +48,8 @@ class Origin:
     Attributes:
         learning: what the trial of learning found.
         known: samples that the bundle brings along, as `Bundle.known` gives them.
+        lineage: of the run (`dfedge.learn.lineage`); empty where there is none.
+        version: of the bundle; 0: none.
     """
 
     net: str
@@ -59,16 +62,30 @@ class Origin:
     recipe: str
     learning: Learning = field(default_factory=Learning)
     known: dict[str, NDArray[Any]] = field(default_factory=dict)
+    lineage: str = ""
+    version: int = 0
 
 
-def check_place(out: Path) -> None:
-    """Refuse to replace what is no bundle.
+def check_place(out: Path, version: int = 0) -> None:
+    """Refuse to replace what is no bundle, or a bundle of a higher version.
 
     Raises:
+        UsageError: a version that is lower than that of the bundle in ``out``.
         DfedgeError: ``out`` holds something else.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise DfedgeError(f"{out} exists and is no bundle; choose another --out")
+    if not (out / MANIFEST).is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise DfedgeError(f"{out} exists and is no bundle; choose another --out")
+        return
+    try:
+        last = read_head(out)[0].bundle_version
+    except DfedgeError:  # damaged, and replaced
+        return
+    if version < last:
+        raise UsageError(
+            f"--version {version}: {out} holds version {last}; give {last + 1} or more, or choose "
+            "another --out"
+        )
 
 
 def assemble(
@@ -84,12 +101,12 @@ def assemble(
     """Write a bundle; ``out`` appears whole, after every format gave the golden integers.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: an unknown format, or a version lower than that of the bundle in ``out``.
         DfedgeError: sizes that the integer step cannot hold, a program that does not fit the budget
             or whose integers differ, an ``out`` that holds something else.
     """
     writers = {name: load_writer(name) for name in formats}
-    check_place(out)
+    check_place(out, origin.version)
     check_sizes(source.plan, max(method.batch for method in source.methods))
     source = replace(source, target=target, known=origin.known)
     with new_folder(out) as folder:
@@ -136,6 +153,8 @@ def assemble(
             files=files,
             budget_bytes=budget.ram_bytes,
             learning=origin.learning,
+            lineage=origin.lineage,
+            bundle_version=origin.version,
         )
         for name in manifest.formats:
             check_flash(budget, name, _flash(name, files))

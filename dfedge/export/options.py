@@ -22,6 +22,7 @@ class ExportOptions:
         spare_classes: anchor rows kept for classes to come.
         trial: try learning on the run's kept samples before the bundle is written.
         data: in the place of the run's kept samples: a name or path, its training split.
+        version: of the bundle, raised by its maker with each that is sent out; 0: none.
     """
 
     formats: tuple[str, ...] = ("onnx",)
@@ -34,6 +35,7 @@ class ExportOptions:
     rendering: str = "both"
     trial: bool = True
     data: str | None = None
+    version: int = 0
 
 
 def device_rule(wanted: str | None, run: Run) -> Rule:
@@ -55,6 +57,16 @@ def device_rule(wanted: str | None, run: Run) -> Rule:
     if wanted is not None:
         raise unknown_name("rule of the device", wanted, list(RULES))
     return "df"
+
+
+def check_version(version: int) -> None:
+    """Refuse what no manifest can hold.
+
+    Raises:
+        UsageError: negative, or of more than 31 bits.
+    """
+    if not 0 <= version < 1 << 31:
+        raise UsageError(f"--version {version}: allowed: 0 to {(1 << 31) - 1:,}")
 
 
 def first_learning(train_layers: str, layers: int) -> int:

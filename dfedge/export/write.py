@@ -19,13 +19,14 @@ from dfedge.export.formats import Progress, Source, load_writer
 from dfedge.export.golden import make_golden
 from dfedge.export.known import known_arrays
 from dfedge.export.learning import MIN_HELD_OUT, trial, untried
-from dfedge.export.options import ExportOptions, device_rule, first_learning
+from dfedge.export.options import ExportOptions, check_version, device_rule, first_learning
 from dfedge.export.program import methods
 from dfedge.export.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.kept import Kept, choose, held_out_count
 from dfedge.learn.kept import read as read_kept
+from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
 from dfedge.learn.samples import to_samples
@@ -53,7 +54,8 @@ def export(
         tell: called with what was left out, and why.
 
     Raises:
-        UsageError: an unknown format, rendering or target.
+        UsageError: an unknown format, rendering or target, or a version that is no whole number or
+            lower than that of the bundle in ``out``.
         DfedgeError: a run not calibrated, a program that does not fit the target or whose integers
             differ, an ``out`` that holds something else.
     """
@@ -63,7 +65,8 @@ def export(
     target = load_target(options.target)
     check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
-    check_place(out)
+    check_version(options.version)
+    check_place(out, options.version)
     rule = device_rule(options.rule, run)
     net = quantised_net(run)
     data = load_data(run.plan)
@@ -95,6 +98,8 @@ def export(
         recipe=run.calibration().recipe_name,
         learning=learning,
         known=known_arrays(kept) if kept is not None else {},
+        lineage=lineage(run),
+        version=options.version,
     )
     golden = make_golden(plan, state, train, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least

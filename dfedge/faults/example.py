@@ -54,6 +54,8 @@ def manifest() -> Manifest:
         recipe="minmax",
         target="host",
         files=files,
+        lineage="ab" * 32,
+        bundle_version=2,
         digest=BLANK,
     )
 

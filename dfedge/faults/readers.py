@@ -135,9 +135,15 @@ def _reseal(raw: bytes) -> bytes:
     return raw.replace(digest, hashlib.sha256(blank).hexdigest().encode())
 
 
+def _record(job: Job | None) -> Record:
+    return Record(
+        "ab" * 32, 16, job, 1, lineage="cd" * 32, bundle_version=2, semantics_version=1
+    )  # fmt: skip
+
+
 def _slots() -> list[bytes]:
     job = Job("digits", "stream", "", 0, 16, 64, done=16)
-    return [slot.encode(slot.Slot(3, Record("ab" * 32, 16, job, 1), SMALL))]
+    return [slot.encode(slot.Slot(3, _record(job), SMALL))]
 
 
 def _rehash(raw: bytes) -> bytes:
@@ -151,7 +157,7 @@ def _rehash(raw: bytes) -> bytes:
 
 
 def _exchange() -> list[bytes]:
-    record = Record("ab" * 32, 16)
+    record = _record(None)
     old = state.to_bytes(SMALL, {"dfedge": msgspec.json.encode(record).decode()})
     return [exchange.write(SMALL, record), old]
 

@@ -14,9 +14,17 @@ of how far it came (both in the record), the dither's phase and the rates are st
 after the last save are learned again, to the same bytes, and nothing need be written for them.
 """
 
-from dfedge.device.store.record import Job, Record
+from dfedge.device.store.record import Job, Record, belonging
 from dfedge.device.store.saver import Saver, Saving
-from dfedge.device.store.store import LOCK, SLOTS, Store, Stored, default_folder, moments
+from dfedge.device.store.store import (
+    LOCK,
+    SLOTS,
+    Store,
+    Stored,
+    check_rollback,
+    default_folder,
+    moments,
+)
 
 __all__ = [
     "LOCK",
@@ -27,6 +35,8 @@ __all__ = [
     "Saving",
     "Store",
     "Stored",
+    "belonging",
+    "check_rollback",
     "default_folder",
     "moments",
 ]

@@ -6,7 +6,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from dfedge.limits import MAX_COUNT, Count
+from dfedge.bundle import Bundle
+from dfedge.limits import MAX_COUNT, Count, Natural
+from dfedge.manifest import Lineage
 from dfedge.names import class_flaw
 from dfedge.plan import MAX_PACE
 
@@ -53,6 +55,8 @@ class Record(msgspec.Struct, frozen=True):
         added: names of the classes that were added on this device, in the order of their rows.
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
         caution: how often it halves the rates.
+        lineage, bundle_version, semantics_version: of that bundle, as its manifest has them; empty
+            and 0 in a state that an older dfedge saved.
     """
 
     bundle_sha256: str
@@ -63,6 +67,9 @@ class Record(msgspec.Struct, frozen=True):
     replayed: Count = 0
     doublings: Few = 0
     caution: Few = 0
+    lineage: Lineage = ""
+    bundle_version: Natural = 0
+    semantics_version: Natural = 0
 
     def flaw(self, classes: Sequence[str], rows: int) -> str | None:
         """What cannot be right of a bundle's record, or None.
@@ -77,3 +84,15 @@ class Record(msgspec.Struct, frozen=True):
             return f"added: {len(self.added)} classes for {rows - len(classes)} spare rows"
         flaws = (class_flaw([name]) for name in self.added)  # one by one: a name may come again
         return next((f"added: {flaw}" for flaw in flaws if flaw), None)
+
+
+def belonging(bundle: Bundle, record: Record | None = None) -> Record:
+    """A record, at first one of nothing learned, of a state that belongs to this bundle."""
+    manifest = bundle.manifest
+    return msgspec.structs.replace(
+        record or Record(bundle.sha256),
+        bundle_sha256=bundle.sha256,
+        lineage=manifest.lineage,
+        bundle_version=manifest.bundle_version,
+        semantics_version=manifest.semantics_version,
+    )

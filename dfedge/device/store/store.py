@@ -44,9 +44,9 @@ class Stored:
     moment: int | None = None
 
 
-def default_folder(bundle: Bundle) -> Path:
-    """Beside the bundle: its name with ``.state``."""
-    folder = bundle.folder.resolve()
+def default_folder(bundle: Bundle | Path) -> Path:
+    """Beside the bundle, or its folder: its name with ``.state``."""
+    folder = (bundle if isinstance(bundle, Path) else bundle.folder).resolve()
     return folder.with_name(folder.name + ".state")
 
 
@@ -60,6 +60,25 @@ def check_fits(learned: state.State, record: Record, bundle: Bundle, where: Path
     flaw = record.flaw(bundle.manifest.classes, bundle.manifest.plan.classes)
     if flaw is not None:
         raise DfedgeError(f"{where}: invalid value for {flaw}; delete it to start anew")
+
+
+def check_rollback(record: Record, bundle: Bundle, where: Path) -> None:
+    """Refuse a bundle that is older than the one of its lineage that the state was learned with.
+
+    Args:
+        where: the state lies, for the error.
+
+    Raises:
+        DfedgeError: its version is lower.
+    """
+    manifest = bundle.manifest
+    if record.lineage == manifest.lineage and record.bundle_version > manifest.bundle_version:
+        raise DfedgeError(
+            f"{bundle.folder} is version {manifest.bundle_version}, and {where} was learned with "
+            f"version {record.bundle_version}: the bundle was rolled back; take version "
+            f"{record.bundle_version} or more, or drop what was learned: dfedge state reset "
+            f"{bundle.folder}"
+        )
 
 
 class Store:
@@ -94,23 +113,27 @@ class Store:
         self._lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
         self._holders: set[object] = set()  # of the file's lock
 
-    def load(self, bundle: Bundle, use: bool = True) -> Stored | None:
+    def load(self, bundle: Bundle, use: bool = True, foreign: bool = False) -> Stored | None:
         """What the folder holds for this bundle; None where it holds nothing yet.
 
         The newest whole slot counts; what was passed over for it is told in `notes`.
 
         Args:
             use: False takes note of what is there, whatever it is, so that the next save is newer.
+            foreign: gives a state of another bundle too, as it is, for `dfedge.device.rebase`.
 
         Raises:
-            DfedgeError: a state of another bundle, one of a newer dfedge, or no slot that is whole.
+            DfedgeError: a state of another bundle, of a higher version of this one, one of a newer
+                dfedge, or no slot that is whole.
         """
         with self._mutex:
-            return self._load(bundle, use)
+            return self._load(bundle, use, foreign)
 
-    def _load(self, bundle: Bundle, use: bool) -> Stored | None:
+    def _load(self, bundle: Bundle, use: bool, foreign: bool) -> Stored | None:
         found, damaged = self._scan()
         if not use:
+            if found is not None:
+                check_rollback(found.record, bundle, self.folder)
             return None
         if found is None and damaged:
             raise DfedgeError(
@@ -128,10 +151,16 @@ class Store:
         else:
             learned, record = found.state, found.record
             self.notes += [f"{self.folder}: {text}; opened {self.slot}" for text in damaged]
+        check_rollback(record, bundle, self.folder)
         if record.bundle_sha256 != bundle.sha256:
+            if foreign:
+                return Stored(learned, record)
+            same = record.lineage and record.lineage == bundle.manifest.lineage
+            carry = f"carry it over: dfedge state rebase --onto {bundle.folder}, " if same else ""
             raise DfedgeError(
                 f"{self.folder} belongs to another bundle ({record.bundle_sha256[:12]}, this one "
-                f"is {bundle.sha256[:12]}); choose another --state, or --initial to ignore it"
+                f"is {bundle.sha256[:12]}); {carry}choose another --state, or --initial to ignore "
+                "it"
             )
         check_fits(learned, record, bundle, self.folder)
         return Stored(learned, record)

@@ -11,7 +11,7 @@ from dfedge import state
 from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.device.store import exchange
-from dfedge.device.store.record import Job, Record
+from dfedge.device.store.record import Job, belonging
 from dfedge.device.store.store import Store, Stored, check_fits
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
@@ -35,6 +35,8 @@ class Shown(msgspec.Struct, frozen=True):
 
     folder: str
     bundle: str
+    lineage: str
+    bundle_version: int
     slot: str | None
     sequence: int
     step: int
@@ -60,7 +62,7 @@ def current(store: Store, bundle: Bundle) -> Stored:
     Raises:
         DfedgeError: as `Store.load`.
     """
-    return store.load(bundle) or Stored(bundle.initial_state(), Record(bundle.sha256))
+    return store.load(bundle) or Stored(bundle.initial_state(), belonging(bundle))
 
 
 def show(store: Store, bundle: Bundle) -> Shown:
@@ -73,6 +75,8 @@ def show(store: Store, bundle: Bundle) -> Shown:
     return Shown(
         folder=str(store.folder),
         bundle=bundle.sha256,
+        lineage=bundle.manifest.lineage,
+        bundle_version=bundle.manifest.bundle_version,
         slot=store.slot,
         sequence=store.sequence,
         step=stored.record.steps,
@@ -131,8 +135,8 @@ def read_file(bundle: Bundle, source: Path) -> Stored:
             f"{bundle.sha256[:12]}); bring it into the bundle that it was learned on"
         )
     check_fits(learned, record, bundle, source)
-    _check_values(learned, source)
-    return Stored(learned, record)
+    check_values(learned, source)
+    return Stored(learned, belonging(bundle, record))
 
 
 def compare(now: state.State, before: state.State) -> list[Movement]:
@@ -151,7 +155,12 @@ def _movement(name: str, now: NDArray[Any], before: NDArray[Any]) -> Movement:
     )
 
 
-def _check_values(learned: state.State, where: Path) -> None:
+def check_values(learned: state.State, where: Path) -> None:
+    """Refuse values that no training step leaves.
+
+    Raises:
+        DfedgeError: naming the tensor.
+    """
     for name, value in learned.items():
         least, greatest = RANGES.get(name.rsplit(".", 1)[-1], (None, None))
         if least is None or not value.size:
