@@ -191,11 +191,11 @@ def test_periods_double_slow_down_and_end_with_the_job(
 ) -> None:
     session = opened(bundle, tmp_path)
     first = session.runner.get_state()
-    wanted = [slowed(first, h)["weight_shift"].tolist() for h in range(4)]
+    wanted = {h: slowed(first, h)["weight_shift"].tolist() for h in range(-1, 7)}
     stream, lengths, halved = digits(bundle, "stream"), [], []
     for step in steps(session, stream, job(samples, batch), Saving(0)):
         rate = session.runner.get_state()["weight_shift"].tolist()
-        halved.append(wanted.index(rate) if rate in wanted else None)
+        halved.append(next(h for h, shifts in wanted.items() if shifts == rate))
         if session.keeper.presented == 0:
             lengths.append(step.done - sum(lengths))
     assert lengths == periods
@@ -203,7 +203,9 @@ def test_periods_double_slow_down_and_end_with_the_job(
     assert set(halved[: count // 2 - 1]) == {0}
     assert halved[count // 2] == 1
     assert set(halved[count * 15 // 16 : count - 1]) <= {3}
-    assert session.runner.get_state()["weight_shift"].tolist() == wanted[0]
+    assert halved[-1] == session.record.caution
+    if not session.keeper.partly and not session.keeper.wholly:
+        assert session.record.caution == -1
 
 
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
@@ -215,7 +217,29 @@ def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_p
     assert session.record.caution == 3
     now = session.runner.get_state()
     wanted = slowed(first, 3)
-    assert all(np.array_equal(now[name], wanted[name]) for name in wanted if name != "error")
+    assert int(now["usual_error"]) == 0 < int(first["usual_error"])
+    moving = ("error", "usual_error")
+    assert all(np.array_equal(now[name], wanted[name]) for name in wanted if name not in moving)
+
+
+def test_the_usual_error_is_zero_under_the_guard_and_as_it_was_without(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    usual = int(bundle.initial_state()["usual_error"])
+    assert usual > 0
+    stream = digits(bundle, "stream")
+    session = opened(bundle, tmp_path)
+    assert int(session.runner.get_state()["usual_error"]) == usual  # nothing was learned
+    session.learn_batch(stream.x[:16], stream.y[:16])
+    session.save()
+    assert int(session.runner.get_state()["usual_error"]) == 0
+    careless = Session.open(bundle, "native", tmp_path, care=NO_CARE)
+    assert int(careless.runner.get_state()["usual_error"]) == usual
+    finetune(careless, stream, job(32))
+    assert int(careless.runner.get_state()["usual_error"]) == usual
+    guarded = Session.open(bundle, "native", tmp_path)
+    finetune(guarded, stream, job(32))
+    assert int(guarded.runner.get_state()["usual_error"]) == 0
 
 
 def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(

@@ -232,18 +232,19 @@ def rates(made: Learner) -> list[Any]:
     return [state[name].tolist() for name in SHIFTS]
 
 
-def test_rates_are_halved_towards_the_end_of_a_period_and_whole_after_it(bundle: Bundle) -> None:
+def test_rates_are_halved_towards_the_end_of_a_period_and_follow_the_judgement_after_it(bundle: Bundle) -> None:
     made = learner(bundle)
     first = made.program.read()
     x, y = stream(bundle)
     seen = []
     for i in range(256):
         assert made.learn(x[i], y[i]) == 0
-        wanted = [[slowed(first, h)[name].tolist() for name in SHIFTS] for h in range(4)]
-        seen.append(wanted.index(rates(made)))
+        wanted = [[slowed(first, h)[name].tolist() for name in SHIFTS] for h in range(-1, 4)]
+        seen.append(wanted.index(rates(made)) - 1)
     assert [seen.index(h) for h in (1, 2, 3)] == [127, 191, 223]  # for the next step
-    assert seen[-1] == 0
+    assert seen[-1] == made.care.caution in (-1, 1)
     assert made.care.judgements == 1
+    assert made.program.read()["usual_error"] == 0
     assert made.care.doublings in (0, 1)
 
 
@@ -255,7 +256,8 @@ def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     taught(made, *stream(bundle, 5))
     assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
     assert (made.care.caution, made.care.doublings) == (2, 0)
-    wanted = made.program.block(slowed(made.program.read(made.first), 1))
+    usual = {"usual_error": np.zeros((), np.int32)}
+    wanted = made.program.block(slowed(made.program.read(made.first), 1) | usual)
     assert np.array_equal(made.program.state, wanted)
     assert np.array_equal(made.good, wanted)
 

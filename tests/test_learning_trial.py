@@ -102,7 +102,7 @@ def test_the_trial_is_recorded_and_the_usual_error_is_that_of_held_out_samples(
     assert [look.presented for look in record.curve] == [0, 64, 256, 512]
     assert record.held_out == len(samples.held_out)
     wrong = round((1 - record.curve[0].own) * 65536)
-    assert bundle.manifest.plan.usual_error == wrong
+    assert int(bundle.initial_state()["usual_error"]) == wrong
     assert int(bundle.initial_state()["error"]) == wrong
     assert record.curve[-1].changed > record.curve[0].changed  # it learns something
 
@@ -145,7 +145,7 @@ def test_a_net_of_random_weights_learns_with_all_its_layers(tmp_path: Path) -> N
     run = train(TrainOptions(qat=True, settings={"epochs": 0, "qat_epochs": 1}), tmp_path / "run")
     made = export(run, ExportOptions(("c",)), tmp_path / "bundle")
     assert made.manifest.learning.learns == "all"
-    assert made.manifest.plan.usual_error == 0
+    assert int(made.initial_state()["usual_error"]) == 0
 
 
 def test_what_is_changed_is_a_picture_or_a_signal() -> None:

@@ -30,7 +30,7 @@ from dfedge.state import digest, size_bytes
 
 __all__ = ["RATES", "Lesson", "Prediction", "Session"]
 
-RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
+RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
 
 
@@ -77,6 +77,8 @@ class Session:
         self.care = care or Care()
         self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
+        if self.care.guard:
+            self.rates["usual_error"] = np.zeros((), np.int32)
 
     @staticmethod
     def open(
@@ -121,6 +123,9 @@ class Session:
             runner.set_state(stored.state)
             record = stored.record
         session = Session(bundle, runner, opened.name, kept, record, on_bad_sample, care)
+        if stored is not None and not session.care.guard:  # which one with a guard had set to zero
+            usual = {"usual_error": session.rates["usual_error"]}
+            runner.set_state(runner.get_state() | usual)
         session.notes = opened.notes
         return session
 

@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True):
         steps: update steps taken so far (0 in a state older than this count).
         added: names of the classes that were added on this device, in the order of their rows.
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
-        caution: how often it halves the rates.
+        caution: how often it halves the rates; below zero, doubles them.
     """
 
     bundle_sha256: str

@@ -14,6 +14,7 @@ enum {
     HALF_WAY_LOST = 10,
     HELD_BACK = 8,
     MOST_HELD_BACK = 64,
+    LEAST_CAUTION = -1,
     MOST_CAUTION = 3,
 };
 static const int8_t ways[][2] = {{3, 4}, {2, 3}, {1, 2}, {1, 2}};
@@ -105,7 +106,8 @@ static void slow_down(dfe_care *care, int32_t halvings) {
     care->halvings = halvings;
 }
 
-static void be_careful(dfe_care *care, int32_t caution) {
+static void be_careful(dfe_care *care, int32_t more) {
+    int32_t caution = dfe_clamp(care->caution + more, LEAST_CAUTION, MOST_CAUTION);
     set_rates(care, care->state, caution - care->caution);
     care->caution = caution;
 }
@@ -116,12 +118,13 @@ static void go_back(dfe_care *care, const dfe_samples *recent, int32_t least) {
         dfe_part_way(care->program, care->state, care->good, ways[i][0], ways[i][1]);
         if (passes(care, recent, least)) {
             care->partly++;
+            be_careful(care, 1);
             return;
         }
     }
     care->wholly++;
     __builtin_memcpy(care->state, care->good, (size_t)care->program->state_bytes);
-    be_careful(care, dfe_min(care->caution + 1, MOST_CAUTION));
+    be_careful(care, 1);
 }
 
 static int keep(const dfe_care *care) {
@@ -143,7 +146,7 @@ static int judge(dfe_care *care) {
         go_back(care, &recent, least);
     } else if (whole) {
         care->doublings = dfe_min(care->doublings + 1, DOUBLINGS);
-        be_careful(care, dfe_max(care->caution - 1, 0));
+        be_careful(care, -1);
     }
     care->length = SHORTEST << care->doublings;
     return keep(care);
@@ -209,14 +212,18 @@ int dfe_care_begin(dfe_care *care) {
     int status = check(care);
     if (status != DFE_OK) return status;
     care->recent_most = dfe_clamp(care->recent_most, 0, MOST_HELD_BACK);
-    care->caution = dfe_clamp(care->caution, 0, MOST_CAUTION);
+    care->caution = dfe_clamp(care->caution, LEAST_CAUTION, MOST_CAUTION);
     care->doublings = dfe_clamp(care->doublings, 0, DOUBLINGS);
     care->judgements = care->partly = care->wholly = 0;
     care->presented = care->halvings = care->taught = care->recent = 0;
     care->length = SHORTEST << care->doublings;
     care->stride = stride_of(care->replay.count);
     care->least_known = least_known(care);
-    status = care->no_guard ? DFE_OK : keep(care);
+    if (!care->no_guard) {
+        int8_t *usual = (int8_t *)care->state + care->program->usual_error;
+        *(int32_t *)(void *)usual = 0;
+        status = keep(care);
+    }
     care->begun = status == DFE_OK;
     return status;
 }
