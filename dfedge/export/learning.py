@@ -176,8 +176,8 @@ class Trial:
         self.own = lesson(kept.trained.x, kept.held_out.x)
         self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
         wrong = round((1 - self.own.before) * (1 << 16))
-        error = torch.tensor(wrong, dtype=torch.int32)
-        self.plan, self.first = plan, state | {"error": error, "usual_error": error}
+        errors = {n: torch.tensor(wrong, dtype=torch.int32) for n in ("error", "usual_error")}
+        self.plan, self.first = plan, state | errors
 
     def found(self, candidate: Candidate) -> Found:
         """Learn both kinds of data at a candidate's rates."""
