@@ -238,7 +238,7 @@ def rates(made: Learner) -> list[Any]:
     return [state[name].tolist() for name in SHIFTS]
 
 
-def test_rates_are_halved_towards_the_end_of_a_period_and_follow_the_judgement_after_it(
+def test_rates_are_halved_in_a_period_and_follow_the_judgement_after_it(
     bundle: Bundle,
 ) -> None:
     made = learner(bundle)
