@@ -24,8 +24,9 @@ from dfedge.manifest import (
 )
 from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.native.rendering import RENDERED, native_of
+from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.sound import plan_flaws, state_layout
-from dfedge.state import digest
+from dfedge.state import SHIFTS, digest
 from dfedge.trust import signature
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -147,20 +148,27 @@ def file_flaws(manifest: Manifest, state: Arrays, golden: Arrays, known: Arrays)
     if digest(state) != manifest.state_sha256:
         yield "state_sha256", f"{STATE} has another digest"
     yield from _golden_flaws(golden, manifest)
-    if not known:
-        return
+    if known:
+        yield from _known_flaws(known, manifest)
+
+
+def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
+    plan = manifest.plan
+    wanted = {name: kind for name, kind in state_layout(plan).items() if name in SHIFTS}
     for part in ("replay", "judge"):
-        x, y = known.get(f"{part}.x"), known.get(f"{part}.y")
+        x = known.get(f"{part}.x")
         count = len(x) if x is not None and x.ndim else 0
-        if x is None or y is None or len(known) != 4 or not count:
-            yield KNOWN, "it holds other tensors than replay and judge, or none of a kind"
-            return
-        wanted = {
-            f"{part}.x": ("int8", (count, *plan.input_shape)),
-            f"{part}.y": ("int32", (count,)),
-        }
-        yield from _shape_flaws(KNOWN, {n: known[n] for n in wanted}, wanted)
-        yield from _sample_flaws(KNOWN, x, y, len(manifest.classes))
+        if not count:
+            yield KNOWN, f"it holds no sample to {part}"
+        wanted[f"{part}.x"] = ("int8", (count, *plan.input_shape))
+        wanted[f"{part}.y"] = ("int32", (count,))
+    yield from _shape_flaws(KNOWN, known, wanted)
+    for part in ("replay", "judge"):
+        classes = len(manifest.classes)
+        yield from _sample_flaws(KNOWN, known[f"{part}.x"], known[f"{part}.y"], classes)
+    for name in SHIFTS:
+        if name in wanted and not 0 <= known[name].min() <= known[name].max() <= MAX_UPDATE_SHIFT:
+            yield KNOWN, f"a value of {name} is not within 0 to {MAX_UPDATE_SHIFT}"
 
 
 def _golden_flaws(golden: Arrays, manifest: Manifest) -> Iterator[Flaw]:

@@ -169,8 +169,6 @@ class Plan(msgspec.Struct, frozen=True):
         negatives: label-plane: wrong labels drawn for each sample.
         cut: the first layer that learns; those below are frozen.
         trunk: frozen steps before the first layer, of a net that was adopted.
-        usual_error: fraction of samples that the net misjudges where nothing has changed, in units
-            of 2^-16: the pace of learning follows what the error exceeds it by.
     """
 
     layers: tuple[Layer, ...]
@@ -180,7 +178,6 @@ class Plan(msgspec.Struct, frozen=True):
     negatives: Annotated[int, Meta(ge=0, le=40_000)] = 0
     cut: Int32 = 0
     trunk: Trunk | None = None
-    usual_error: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
 
     @property
     def input_shape(self) -> Shape:

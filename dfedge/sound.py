@@ -160,4 +160,4 @@ def state_layout(plan: Plan) -> Layout:
     found |= dict.fromkeys(("weight_shift", "bias_shift"), ("int32", (convs,)))
     if plan.form == "one-pass":
         found["anchor_shift"] = ("int32", (len(plan.layers),))
-    return found | dict.fromkeys(("phase", "error", "pace"), ("int32", ()))
+    return found | dict.fromkeys(("phase", "error", "usual_error", "pace"), ("int32", ()))

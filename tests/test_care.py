@@ -1,6 +1,8 @@
 """Learning does no harm: replay, the guard, what is told, what is saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +16,13 @@ from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.known import judging_samples, known_samples
-from dfedge.device.rates import SHIFTS, set_rates, slowed
+from dfedge.device.rates import RATES, set_rates, slowed
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Record, Saving
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn import kept
 from dfedge.learn.run import Run
+from dfedge.state import SHIFTS
 
 
 def digits(bundle: Bundle, name: str, shift: str | None = None) -> Split:
@@ -190,12 +193,12 @@ def test_periods_double_slow_down_and_end_with_the_job(
     bundle: Bundle, tmp_path: Path, samples: int, batch: int, periods: list[int]
 ) -> None:
     session = opened(bundle, tmp_path)
-    first = session.runner.get_state()
-    wanted = [slowed(first, h)["weight_shift"].tolist() for h in range(4)]
+    first = session.runner.get_state() | session.rates
+    wanted = {h: slowed(first, h)["weight_shift"].tolist() for h in range(-1, 7)}
     stream, lengths, halved = digits(bundle, "stream"), [], []
     for step in steps(session, stream, job(samples, batch), Saving(0)):
         rate = session.runner.get_state()["weight_shift"].tolist()
-        halved.append(wanted.index(rate) if rate in wanted else None)
+        halved.append(next(h for h, shifts in wanted.items() if shifts == rate))
         if session.keeper.presented == 0:
             lengths.append(step.done - sum(lengths))
     assert lengths == periods
@@ -203,12 +206,14 @@ def test_periods_double_slow_down_and_end_with_the_job(
     assert set(halved[: count // 2 - 1]) == {0}
     assert halved[count // 2] == 1
     assert set(halved[count * 15 // 16 : count - 1]) <= {3}
-    assert session.runner.get_state()["weight_shift"].tolist() == wanted[0]
+    assert halved[-1] == session.record.caution
+    if not session.keeper.partly and not session.keeper.wholly:
+        assert session.record.caution == -1
 
 
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
     session = opened(bundle, tmp_path)
-    first = session.runner.get_state()
+    first = session.runner.get_state() | session.rates
     for _ in steps(session, digits(bundle, "stream"), job(8000, 16), Saving(0)):
         session.keeper.least_known = len(session.keeper.judging[1]) + 1  # what no state reaches
     assert session.keeper.wholly == session.keeper.judgements >= 4
@@ -216,6 +221,37 @@ def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_p
     now = session.runner.get_state()
     wanted = slowed(first, 3)
     assert all(np.array_equal(now[name], wanted[name]) for name in wanted if name != "error")
+
+
+def test_under_the_guard_rates_are_those_that_were_measured_and_without_it_the_bundles(
+    slowed_bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle = slowed_bundle
+    own = {name: bundle.initial_state()[name] for name in RATES}
+    measured = {**own, **{name: own[name] - 2 for name in SHIFTS}, "usual_error": np.int32(0)}
+    assert own["usual_error"] > 0
+    stream = digits(bundle, "stream")
+
+    def held(session: Session, wanted: Mapping[str, Any]) -> None:
+        now = session.runner.get_state()
+        assert {name: now[name].tolist() for name in RATES} == {
+            name: wanted[name].tolist() for name in RATES
+        }
+
+    session = opened(bundle, tmp_path)
+    held(session, own)  # nothing was learned
+    session.learn_batch(stream.x[:16], stream.y[:16])
+    held(session, measured)
+    session.save()
+    careless = Session.open(bundle, "native", tmp_path, care=NO_CARE)
+    held(careless, own)
+    finetune(careless, stream, job(32))
+    held(careless, own)
+    guarded = Session.open(bundle, "native", tmp_path)
+    guarded.learn_batch(stream.x[:16], stream.y[:16])
+    held(guarded, measured)
+    guarded.save()
+    assert Session.open(bundle, "native", tmp_path).digest() == guarded.digest()
 
 
 def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
@@ -227,7 +263,7 @@ def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
     row = add_class(session, "blank", np.zeros_like(wrong.x[:4]))
     session.rates["weight_shift"] = session.rates["weight_shift"] + 1
     set_rates(session)
-    wanted = session.runner.get_state()
+    wanted, before = session.runner.get_state(), session.record.caution
     session.keeper.least_known = 1 << 20  # all is taken back
     for start in range(0, 320, 64):
         session.learn_batch(wrong.x[start : start + 64], wrong.y[start : start + 64])
@@ -235,7 +271,7 @@ def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
     now = session.runner.get_state()
     assert now["live"][row] == 1
     assert session.predict(np.zeros_like(wrong.x[0])).name == "blank"
-    more = session.record.caution
+    more = session.record.caution - before
     assert np.array_equal(now["weight_shift"], slowed(wanted, more)["weight_shift"])
 
 

@@ -16,6 +16,7 @@ from dfedge.export.write import export, lowered
 from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.state import SHIFTS
 
 
 def found(own: list[float], moved: list[float]) -> Found:
@@ -68,6 +69,16 @@ def test_the_fastest_rate_that_does_no_harm_is_taken(
     assert torch.equal(state["anchor_shift"], first["anchor_shift"] + 2)
 
 
+def test_the_bundle_keeps_the_measured_rates_for_a_guard(
+    run_folder: Path, slowed_bundle: Bundle
+) -> None:
+    measured, known = lowered(Run.open(run_folder))[1], slowed_bundle.known()
+    assert slowed_bundle.manifest.learning.slower == 2
+    for name in SHIFTS:
+        assert np.array_equal(known[name], measured[name].numpy())
+        assert np.array_equal(slowed_bundle.initial_state()[name], known[name] + 2)
+
+
 def test_lower_layers_are_frozen_one_by_one_where_no_rate_passes(
     monkeypatch: pytest.MonkeyPatch, run_folder: Path
 ) -> None:
@@ -102,7 +113,7 @@ def test_the_trial_is_recorded_and_the_usual_error_is_that_of_held_out_samples(
     assert [look.presented for look in record.curve] == [0, 64, 256, 512]
     assert record.held_out == len(samples.held_out)
     wrong = round((1 - record.curve[0].own) * 65536)
-    assert bundle.manifest.plan.usual_error == wrong
+    assert int(bundle.initial_state()["usual_error"]) == wrong
     assert int(bundle.initial_state()["error"]) == wrong
     assert record.curve[-1].changed > record.curve[0].changed  # it learns something
 
@@ -145,7 +156,7 @@ def test_a_net_of_random_weights_learns_with_all_its_layers(tmp_path: Path) -> N
     run = train(TrainOptions(qat=True, settings={"epochs": 0, "qat_epochs": 1}), tmp_path / "run")
     made = export(run, ExportOptions(("c",)), tmp_path / "bundle")
     assert made.manifest.learning.learns == "all"
-    assert made.manifest.plan.usual_error == 0
+    assert int(made.initial_state()["usual_error"]) == 0
 
 
 def test_what_is_changed_is_a_picture_or_a_signal() -> None:

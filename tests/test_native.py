@@ -309,6 +309,7 @@ def plain(depth: int) -> Program:
         state[f"layer{i}.anchors"] = np.zeros((10, 1024), np.int8)
     state |= {"live": np.ones(10, np.int8), "phase": np.zeros((), np.int32)}
     state |= {"error": np.zeros((), np.int32), "pace": np.zeros((), np.int32)}
+    state |= {"usual_error": np.zeros((), np.int32)}
     for name, count in (("weight_shift", depth), ("bias_shift", depth), ("anchor_shift", depth)):
         state[name] = np.full(count, 8, np.int32)
     return Program(plan, make_table(plan, state))
@@ -419,7 +420,7 @@ def test_pace_follows_the_error_as_defined(batch: int, error: int, pace: int, se
     rng = np.random.default_rng(seed)
     scores = rng.integers(-3, 4, (batch, 5), np.int32)
     y = rng.integers(0, 5, batch, np.int32)
-    given_state = {"error": error, "pace": pace, "weight_shift": 3}
+    given_state = {"error": error, "usual_error": 0, "pace": pace, "weight_shift": 3}
     state = {name: torch.tensor(value, dtype=torch.int32) for name, value in given_state.items()}
     wanted = error_after(state, *tensors(scores, y))
     found = load().dfe_error_after(error, batch, 5, at(scores), at(y))

@@ -3,16 +3,18 @@
 import pytest
 import torch
 
-from dfedge.lower.pace import PACED, error_after, paced
+from dfedge.lower.pace import error_after, paced
+from dfedge.state import SHIFTS
 
 ONE = 1 << 16
 
 
-def state(error: int, pace: int = 4, shift: int = 10) -> dict[str, torch.Tensor]:
+def state(error: int, pace: int = 4, shift: int = 10, usual: int = 0) -> dict[str, torch.Tensor]:
     return {
         "error": torch.tensor(error, dtype=torch.int32),
+        "usual_error": torch.tensor(usual, dtype=torch.int32),
         "pace": torch.tensor(pace, dtype=torch.int32),
-    } | {name: torch.full((2,), shift, dtype=torch.int32) for name in PACED}
+    } | {name: torch.full((2,), shift, dtype=torch.int32) for name in SHIFTS}
 
 
 def test_shifts_grow_by_one_for_every_halving_of_the_error_up_to_the_pace() -> None:
@@ -29,9 +31,9 @@ def test_a_pace_of_zero_keeps_the_rate_and_no_shift_grows_beyond_what_an_update_
 def test_the_pace_follows_what_the_error_exceeds_the_usual_one_by() -> None:
     usual = ONE * 2 // 5  # a net that misjudges two samples in five of its own kind of data
     for excess, slower in ((ONE // 16, 0), (ONE // 16 - 1, 1), (ONE // 128 - 1, 4), (0, 4)):
-        grown = paced(state(usual + excess), usual)["weight_shift"].tolist()
+        grown = paced(state(usual + excess, usual=usual))["weight_shift"].tolist()
         assert grown == [10 + slower] * 2
-    assert paced(state(0), usual)["weight_shift"].tolist() == [14, 14]
+    assert paced(state(0, usual=usual))["weight_shift"].tolist() == [14, 14]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 16, 100, 300, 1000])

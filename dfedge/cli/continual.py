@@ -91,6 +91,7 @@ def run(
     from dfedge.continual.run import Run
     from dfedge.continual.settings import override
     from dfedge.data.streams import Source
+    from dfedge.device.care import NO_CARE
     from dfedge.device.runners import NATIVE
     from dfedge.errors import UsageError
 
@@ -116,7 +117,7 @@ def run(
             raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
         settings = override(None, given)
     assert bundle is not None
-    session = open_session(bundle, runtime, state, initial, signer, min_version)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, NO_CARE)
     made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:

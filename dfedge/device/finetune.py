@@ -130,7 +130,7 @@ def said(job: store.Job, care: Care) -> store.Job:
 
 def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
     care = session.care
-    set_rates(session, job.pace, job.slower + session.record.caution)
+    set_rates(session, job.pace, job.slower)
     new = np.arange(len(split))
     if care != NO_CARE:
         new, judging = held_back(split, job, care)

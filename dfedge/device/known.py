@@ -1,13 +1,15 @@
-"""Real samples of what a model knows, that its bundle brings along.
+"""What a bundle brings along for learning under a guard (`dfedge.device.care`).
 
-Those to replay are of the net's training data; those to judge by it was never trained on.  A bundle
-that brings none (``dfedge train --no-keep``) has its golden batches for both.
+Samples of what the net knows: those to replay are of its training data, those to judge by it was
+never trained on.  A bundle that brings none (``dfedge train --no-keep``) has its golden batches for
+both.  And the rates that were measured, before the trial at export slowed them.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.state import SHIFTS, State
 
 Known = tuple[NDArray[np.int8], NDArray[np.int64]]
 """Inputs int8 [N, H, W, C] and their rows int64 [N]."""
@@ -23,6 +25,13 @@ def judging_samples(bundle: Bundle) -> Known:
     """Samples to judge a state by."""
     known = bundle.known()
     return _pair(known, "judge") if known else _golden(bundle)
+
+
+def guarded_rates(bundle: Bundle) -> State:
+    """The part of `dfedge.device.rates.RATES` that is another one under a guard."""
+    known = bundle.known()
+    shifts = {name: known[name] for name in SHIFTS if name in known}
+    return {**shifts, "usual_error": np.zeros((), np.int32)}
 
 
 def _pair(known: dict[str, NDArray[np.generic]], name: str) -> Known:

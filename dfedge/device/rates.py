@@ -4,18 +4,18 @@ error (`dfedge.lower.pace`).  One more in a shift is half the rate.
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.device.lock import alone
 from dfedge.plan import MAX_UPDATE_SHIFT
-from dfedge.state import State
+from dfedge.state import SHIFTS, State
 
 if TYPE_CHECKING:
     from dfedge.device.session import Session
 
-SHIFTS = ("weight_shift", "anchor_shift")
-RATES = ("weight_shift", "bias_shift", "anchor_shift", "pace")
+RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
 
 
@@ -34,14 +34,16 @@ def slowed(state: State, more: int) -> State:
 
 @alone
 def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> None:
-    """Write the session's rates into its state.
+    """Write the session's rates into its state, halved as often as the guard has found it right.
 
     Args:
         pace: in the place of the session's own; 0 keeps the rates constant.
         offset: added to the weights' and the anchors' shifts.
     """
     session.settle()
-    state = slowed(session.runner.get_state() | session.rates, offset)
+    caution = session.record.caution if session.care.guard else 0
+    state = slowed(session.runner.get_state() | session.rates, offset + caution)
     if pace is not None:
         state = {**state, "pace": np.array(pace, np.int32)}
     session.runner.set_state(state)
+    session.record = msgspec.structs.replace(session.record, guarded=session.care.guard)

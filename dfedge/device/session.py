@@ -23,8 +23,9 @@ from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, class_number, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
+from dfedge.device.known import guarded_rates
 from dfedge.device.lock import SharedLock, alone
-from dfedge.device.rates import RATES
+from dfedge.device.rates import RATES, set_rates
 from dfedge.device.rebase import rebased
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError
@@ -51,8 +52,8 @@ class Session:
         state_bytes: its size, which learning does not change.
         notes: what had to be passed over to open it.
         care: what keeps `learn` and `learn_batch` from doing harm.
-        rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
-            bundle's.
+        rates: update shifts that learning starts from, int32 [L] each; at first the bundle's, under
+            a guard those of `dfedge.device.known.guarded_rates`.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Session:
         self.care = care or Care()
         self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
+        if self.care.guard:
+            self.rates |= guarded_rates(bundle)
 
     @staticmethod
     def open(
@@ -133,6 +136,8 @@ class Session:
             record = stored.record
         session = Session(bundle, runner, opened.name, kept, record, on_bad_sample, care)
         session.notes = notes
+        if record.guarded and not session.care.guard:
+            set_rates(session)
         return session
 
     @property

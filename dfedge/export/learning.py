@@ -157,7 +157,7 @@ class Trial:
     """What is learned and what judges, as the first layer receives it.
 
     Attributes:
-        plan, first: with the usual error that the held-out samples show.
+        plan, first: the state with the usual error that the held-out samples show.
         own, changed: lessons.
         change: in words.
     """
@@ -175,9 +175,9 @@ class Trial:
 
         self.own = lesson(kept.trained.x, kept.held_out.x)
         self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
-        self.plan = replace(plan, usual_error=round((1 - self.own.before) * (1 << 16)))
-        error = torch.tensor(self.plan.usual_error, dtype=torch.int32)
-        self.first = state | {"error": error}
+        wrong = round((1 - self.own.before) * (1 << 16))
+        errors = {n: torch.tensor(wrong, dtype=torch.int32) for n in ("error", "usual_error")}
+        self.plan, self.first = plan, state | errors
 
     def found(self, candidate: Candidate) -> Found:
         """Learn both kinds of data at a candidate's rates."""

@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (5) names it.
+This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (6) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -58,12 +58,13 @@ Rounding of updates
 
 Pace
     The weights' and anchors' shifts grow by up to `pace` while hardly more samples are misjudged
-    than the net misjudged of its own kind of data when it was exported (`dfedge.lower.pace`): rates
-    follow that excess, from a sixteenth of the full ones to all.
+    than is usual (`dfedge.lower.pace`): rates follow that excess, from a sixteenth of the full ones
+    to all.
 
 State
     `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
-    the shifts (the learning rates, read by every step), the dither's phase, the error and the pace.
+    the shifts (the learning rates, read by every step), the dither's phase, the error,
+    the usual error and the pace.
 
 Trunk, of an adopted net (`dfedge.trunk`): frozen steps before the first layer
     A value q in 0..127 stands for ``(q - zero) / scale``, both of its own.  A step ends in

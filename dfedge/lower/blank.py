@@ -32,7 +32,7 @@ def blank(plan: Plan) -> State:
     zeros("bias_shift", convs, dtype=torch.int32)
     if plan.form == "one-pass":
         zeros("anchor_shift", len(plan.layers), dtype=torch.int32)
-    for name in ("phase", "error", "pace"):
+    for name in ("phase", "error", "usual_error", "pace"):
         zeros(name, dtype=torch.int32)
     return state
 

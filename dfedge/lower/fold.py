@@ -77,6 +77,7 @@ def lower(
         )
     state["phase"] = torch.zeros((), dtype=torch.int32)
     state["error"] = torch.zeros((), dtype=torch.int32)
+    state["usual_error"] = torch.zeros((), dtype=torch.int32)
     state["pace"] = torch.tensor(PACE, dtype=torch.int32)
     state["weight_shift"] = torch.tensor(measured_shifts(plan, state, x, y), dtype=torch.int32)
     return plan, state

@@ -1,12 +1,13 @@
 """The pace of learning: rates that follow the error, as an integer rule inside the step.
 
     error' = error - (error >> k) + wrong (2^(16-k) // B)       k = max(0, 8 - log2 B)
-    slowing = how many of 2^-4, 2^-5, ... 2^-11 the excess, error - usual, is below, at most `pace`
+    slowing = how many of 2^-4, 2^-5, ... 2^-11 the excess, error - usual_error, is below, at most
+              `pace`
     every weight and anchor shift of this step is its own plus slowing
 
 `error` is the running fraction of samples that were misjudged before they were learned, in units
-of 2^-16, over about the last 256; `usual` (`dfedge.plan.Plan.usual_error`) is what the net
-misjudges of its own kind of data, measured at export on samples held out.  A net that does as well
+of 2^-16, over about the last 256; `usual_error` is what the net misjudges of its own kind of
+data, measured at export on samples held out.  A net that does as well
 as it can takes steps of a sixteenth, whether it misjudges one sample in a hundred or four in ten;
 one that meets something new is at its full rate within a few dozen samples, and slows down as it
 learns.  Nobody has to know the length of the stream, as a cooling schedule would.  At a constant
@@ -23,6 +24,7 @@ from dfedge.int8 import ops
 from dfedge.int8.stock.goodness import one_hot
 from dfedge.lower.state import State, masked
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
+from dfedge.state import SHIFTS
 
 ERROR_BITS = 16
 HORIZON_LOG = 8
@@ -31,15 +33,14 @@ FULL = 4
 """From an excess of 2^-4 on, learning is at its full rate."""
 PACE = 4
 """The most that a shift grows by; 0 keeps the rate constant."""
-PACED = ("weight_shift", "anchor_shift")
 
 
-def paced(state: State, usual_error: int = 0) -> State:
+def paced(state: State) -> State:
     """The state as this step reads it: its shifts grown while there is little to learn."""
     limits = torch.tensor([1 << (ERROR_BITS - FULL - j) for j in range(MAX_PACE)], dtype=i32)
-    below = (limits > state["error"] - usual_error).to(i32).sum(dtype=i32)
+    below = (limits > state["error"] - state["usual_error"]).to(i32).sum(dtype=i32)
     slowing = torch.minimum(below, state["pace"])
-    grown = {name: state[name] + slowing for name in PACED if name in state}
+    grown = {name: state[name] + slowing for name in SHIFTS if name in state}
     return state | {name: shift.clamp(max=MAX_UPDATE_SHIFT) for name, shift in grown.items()}
 
 

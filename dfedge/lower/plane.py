@@ -61,7 +61,7 @@ def train(
     The scores [B, K] are those of the labels that were shown; all others are `DEAD_SCORE`.
     """
     new, phase = dict(state), state["phase"]
-    state = paced(state, plan.usual_error)
+    state = paced(state)
     shown = ops.draw_rivals(y, state["live"], plan.negatives, phase)
     copies = 1 + plan.negatives
     a = _join(x, ops.select_rows(shown, state["planes"]), copies)

@@ -98,7 +98,7 @@ def _learn(
     plan: Plan, state: State, x: Tensor, y: Tensor, total: Tensor | None, move: Move
 ) -> Learned:
     new, phase = dict(state), state["phase"]
-    state = paced(state, plan.usual_error)
+    state = paced(state)
 
     def settle(i: int, trace: Trace, e: Tensor) -> None:
         move(plan, state, new, i, trace, e)

@@ -13,14 +13,15 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import RULES, Conv, Layer, Plan
 
-ABI = 5
+ABI = 6
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
 FORMS = ("one-pass", "label-plane")
 
 STEERING = (
-    "live", "weight_shift", "bias_shift", "anchor_shift", "phase", "error", "pace", "planes",
+    "live", "weight_shift", "bias_shift", "anchor_shift", "phase", "error", "usual_error",
+    "pace", "planes",
 )  # fmt: skip
 """Tensors of the whole net."""
 
@@ -103,7 +104,6 @@ def make_table(
         "form": FORMS.index(plan.form),
         "negatives": plan.negatives,
         "cut": plan.cut,
-        "usual_error": plan.usual_error,
     }
     return Table(program | {name: at(name) for name in STEERING}, layers, convs, frozen, tensors)
 

@@ -158,6 +158,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
         state["anchor_shift"] = rand(1, 8, len(layers), dtype=torch.int32)
     state["phase"] = torch.tensor(r.randrange(1 << 16), dtype=torch.int32)
     state["error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)
+    state["usual_error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)
     state["pace"] = torch.tensor(r.randint(0, MAX_PACE), dtype=torch.int32)
     return Drawn(plan, state, batch, limit)
 

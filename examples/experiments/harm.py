@@ -46,6 +46,7 @@ from dfedge.device.finetune import finetune, steps
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Saving
 from dfedge.plan import MAX_UPDATE_SHIFT as FROZEN
+from dfedge.state import SHIFTS
 
 OUT = Path("out/harm")
 WORK, NETS = OUT / "work", OUT / "nets"
@@ -92,7 +93,7 @@ def yardsticks(
 ) -> dict[str, Any]:
     """What anchors alone and the eight rates do under one care."""
     session = open_session(untried, states, care)
-    anchors_alone(session, anchor_shift)
+    anchors_alone(session, session.rates["anchor_shift"] if care.guard else anchor_shift)
     exam, known = learned(session, data, cell.batch, seed)
     found: dict[str, Any] = {f"exam_anchors{mode}": exam, f"known_anchors{mode}": known}
     rates = []
@@ -114,13 +115,13 @@ def anchors_alone(session: Session, chosen: NDArray[Any]) -> None:
 
 def slower(session: Session, offset: int) -> None:
     """Weights and anchors at the 2^offset-th part of the session's rates."""
-    for name in ("weight_shift", "anchor_shift"):
+    for name in SHIFTS:
         moved = (session.rates[name] + offset).clip(0, FROZEN)
         session.rates[name] = moved.astype(np.int32)
 
 
 def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
-    """What may move, of the layers that the cell lets learn: read off the state's shifts."""
+    """What may move, of the layers that the cell lets learn: read off the shifts."""
     plan = bundle.manifest.plan
     moving = [
         state["weight_shift"][plan.number(i, j)] < FROZEN
@@ -156,9 +157,9 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
     }
     session = open_session(bundle, states, Care())
     initial = bundle.initial_state()
-    row["learns"] = learns(bundle, initial)
+    row["learns"], row["learns_free"] = learns(bundle, session.rates), learns(bundle, initial)
     row["learning"] = msgspec.to_builtins(getattr(bundle.manifest, "learning", None))
-    row["shifts"] = {name: initial[name].tolist() for name in ("weight_shift", "anchor_shift")}
+    row["shifts"] = {name: session.rates[name].tolist() for name in SHIFTS}
     row["exam_before"] = evaluate(session, data.exam).accuracy
     row["own"] = own_steps(session, own, data.held, cell.batch, seed)
     passed("own")

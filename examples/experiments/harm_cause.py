@@ -29,7 +29,6 @@ import torch
 import typer
 from harm_data import parts
 from harm_report import commit
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split
@@ -165,15 +164,15 @@ def curves(plan: Plan, state: State, own: Split, held: Split, rows: list[Any]) -
     }
     anchors = torch.full_like(state["anchor_shift"], anchor_shift(16, int(state["live"].sum())))
     now, found = state | {"anchor_shift": anchors}, {}
-    plain, first = replace(plan, usual_error=0), None
-    for name, start, used in (("then", then, plain), ("measured", now, plain), ("both", now, plan)):
+    first = None
+    for name, start in (("then", then), ("measured", now), ("both", now)):
         if name == "both":
             wrong = round((1 - (first or 0.0)) * (1 << 16))
-            used = replace(plan, usual_error=wrong)
-            start = start | {"error": torch.tensor(wrong, dtype=torch.int32)}
+            wrong = torch.tensor(wrong, dtype=torch.int32)
+            start = start | {"error": wrong, "usual_error": wrong}
         seen = {}
         for number, accuracy, program in followed(
-            used, {n: v.numpy() for n, v in start.items()}, own, held
+            plan, {n: v.numpy() for n, v in start.items()}, own, held
         ):
             first = accuracy if first is None else first
             seen[str(number)] = round(accuracy, 4)

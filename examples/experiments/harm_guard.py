@@ -28,10 +28,11 @@ from harm_report import dated
 from dfedge.allocator import keep_freed_memory
 from dfedge.device.care import NO_CARE, WAYS, part_way
 from dfedge.device.known import Known, judging_samples, known_samples
-from dfedge.device.rates import SHIFTS, slowed
+from dfedge.device.rates import slowed
 from dfedge.device.session import Session
 from dfedge.export.options import ExportOptions
 from dfedge.export.write import export
+from dfedge.state import SHIFTS
 
 RESULTS = Path(__file__).parent / "results" / "harm_guard.json"
 CHOSEN = (0, 2, 5, 10, 12, 14, 34, 40, 43, 46, 70, 73, 85, 91)

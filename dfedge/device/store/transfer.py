@@ -24,6 +24,7 @@ RANGES = {
     "live": (0, 1),
     "phase": (0, (1 << 16) - 1),
     "error": (0, 1 << 16),
+    "usual_error": (0, 1 << 16),
     "pace": (0, MAX_PACE),
     "anchors": (0, 127),
 }

@@ -148,12 +148,12 @@ int dfe_check(const dfe_program *p) {
     if (!dfe_within(p->layers, 1, MAX_TABLE) || !dfe_within(p->convs, p->layers, MAX_TABLE) ||
         !dfe_within(p->classes, 1, MAX_AXIS) || !dfe_within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
         !dfe_within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !dfe_within(p->cut, 0, p->layers - 1) ||
-        !dfe_within(p->usual_error, 0, 1 << DFE_ERROR_BITS) ||
         !dfe_within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
         return DFE_BAD_PROGRAM;
     if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
-        !lies_in(p, p->error, 4, 4) || !lies_in(p, p->pace, 4, 4) ||
+        !lies_in(p, p->error, 4, 4) || !lies_in(p, p->usual_error, 4, 4) ||
+        !lies_in(p, p->pace, 4, 4) ||
         !lies_in(p, p->weight_shift, 4 * (int64_t)p->convs, 4) ||
         !lies_in(p, p->bias_shift, 4 * (int64_t)p->convs, 4) ||
         (!plane && !lies_in(p, p->anchor_shift, 4 * (int64_t)p->layers, 4)))
@@ -228,6 +228,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
                inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_UPDATE_SHIFT) &&
                inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
                inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
+               inside32(WORDS(p->usual_error), 1, 0, 1 << DFE_ERROR_BITS) &&
                inside32(WORDS(p->pace), 1, 0, DFE_MAX_PACE);
     for (int32_t k = 0; k < p->classes; k++) good = good && dfe_within(s[p->live + k], 0, 1);
     for (int32_t i = 0; good && i < p->layers; i++) {

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 5
+#define DFE_ABI 6
 
 enum dfe_status {
     DFE_OK,
@@ -77,8 +77,8 @@ typedef struct {
     int32_t abi, state_bytes, layers, convs;
     int32_t steps, reads, constant_bytes, workspace; /* of the trunk; workspace: bytes of an image */
     int32_t height, width, channels;                 /* of the image */
-    int32_t classes, rule, form, negatives, cut, usual_error;
-    int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, pace, planes;
+    int32_t classes, rule, form, negatives, cut;
+    int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, usual_error, pace, planes;
 } dfe_program;
 
 /* Words of a program, a layer, a convolution and a step: what a maker of tables checks its own layout

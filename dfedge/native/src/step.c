@@ -135,8 +135,9 @@ static dfe_run begun(const dfe_program *program, void *state, void *arena,
                      const dfe_memory *memory) {
     dfe_run run = {program, state, arena, *memory, 0, 0};
     run.phase = (uint32_t)*dfe_words(&run, program->phase);
-    run.slowing = dfe_slowing(*dfe_words(&run, program->error) - program->usual_error,
-                              *dfe_words(&run, program->pace));
+    run.slowing = dfe_slowing(
+        *dfe_words(&run, program->error) - *dfe_words(&run, program->usual_error),
+        *dfe_words(&run, program->pace));
     return run;
 }
 
