@@ -1,4 +1,4 @@
-"""Archives .pt2 changed at random: read or refused with one line, and no code of theirs is run."""
+"""Changed .pt2 archives: adopted or refused with one line, and no code of theirs is run."""
 
 import io
 import json
@@ -11,17 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dfedge.adopt.load import load_graph
 from dfedge.adopt.pt2 import CONFIGS, MODEL
+from dfedge.faults.adopted import CLASSES, SHAPE, first_step, write_samples
 from dfedge.faults.structure import changed
 from dfedge.faults.trial import Trials, memory
 from dfedge.quiet import quiet
 
 Members = dict[str, bytes]
-SHAPE, CLASSES = (8, 8, 1), 3
 
 
-class _Net(nn.Module):
+class Small(nn.Module):
     """A little of everything that plain nets hold."""
 
     def __init__(self) -> None:
@@ -42,7 +41,7 @@ class _Net(nn.Module):
 def ordinary() -> tuple[bytes, ...]:
     """As `torch.export.save` writes them: as traced, in plain operations, with an open batch."""
     torch.manual_seed(0)
-    net, x = _Net().eval(), (torch.zeros(2, 1, *SHAPE[:2]),)
+    net, x = Small().eval(), (torch.zeros(2, 1, *SHAPE[:2]),)
     batch = torch.export.Dim("batch", min=1, max=64)
     with quiet():
         traced = torch.export.export(net, x, strict=False)
@@ -71,15 +70,17 @@ def packed(found: Members) -> bytes:
 
 
 def mutate_archives(folder: Path, trials: int, seed: int) -> Trials:
-    """Change, write to ``folder``, read; the current folder must be ``folder``."""
+    """Change, write to ``folder``, adopt, learn; the current folder must be ``folder``."""
     assert folder.samefile(os.curdir)
     draw, found = random.Random(seed), Trials()
     seeds = [members(one) for one in ordinary()]
-    path = folder / "net.pt2"
+    path, samples = folder / "net.pt2", write_samples(folder)
+    path.write_bytes(ordinary()[0])
+    first_step(path, samples, folder / "work")  # what is loaded once counts for none of the trials
     with memory():
         for _ in range(trials):
             path.write_bytes(packed(_changed(draw.choice(seeds), draw)))
-            found.judge(lambda: load_graph(str(path), SHAPE, CLASSES), folder)
+            found.judge(lambda: first_step(path, samples, folder / "work"), folder)
     return found
 
 
