@@ -1,5 +1,8 @@
 """A class from a few samples: where its anchors come to stand, and what that costs the others."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import SHORT
@@ -8,10 +11,16 @@ from dfedge.bundle import Bundle
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Images, Split
 from dfedge.data.sources import load
+from dfedge.device.care import Care
 from dfedge.device.classes import add_class, retire
 from dfedge.device.evaluate import recognised
+from dfedge.device.finetune import finetune
 from dfedge.device.known import known_samples
 from dfedge.device.session import Session
+from dfedge.device.store import Job, Remembered, Store
+from dfedge.device.store.remembered import MOST
+from dfedge.device.store.transfer import bring_in, take_out
+from dfedge.errors import DfedgeError
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
@@ -128,3 +137,60 @@ def test_steps_go_on_from_there(spare_bundle: Bundle) -> None:
     learn_class(stepped, "turned", x, steps=4)
     assert stepped.record.steps == 4
     assert stepped.digest() != placed.digest()
+
+
+@pytest.mark.parametrize("care", [Care(), Care(guard=False), Care(replay=False, guard=False)])
+def test_an_added_class_is_replayed_so_that_it_stays(
+    care: Care, nine_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Ten samples taught it; then the device meets other classes only, which look otherwise."""
+    (_, new), (stream, own) = nine_and_one("test"), nine_and_one("stream")
+    session = Session.open(nine_bundle, "native", tmp_path, care=care)
+    learn_class(session, "8", own.x[:10])
+    before = recognised(session, new).mean()
+    inverted = Split(255 - stream.x, stream.y)
+    finetune(session, inverted, Job("digits", "stream", "", 0, 16, 2560))
+    after = recognised(session, new).mean()
+    assert (after > 0.75 * before) == care.replay
+    session.save()
+    again = Session.open(nine_bundle, "native", tmp_path, care=care)
+    assert len(again.remembered[1]) == (10 if care.replay else 0)
+
+
+def test_what_is_remembered_of_a_class_travels_with_the_state(
+    nine_bundle: Bundle, tmp_path: Path
+) -> None:
+    _, own = nine_and_one("stream")
+    session = Session.open(nine_bundle, "native", tmp_path / "a")
+    learn_class(session, "8", own.x)
+    assert session.remembered[0].shape == (MOST, 8, 8, 1)  # of 30 and more
+    session.save()
+    source, target = Store(tmp_path / "a"), Store(tmp_path / "b")
+    take_out(source, nine_bundle, tmp_path / "file")
+    bring_in(target, nine_bundle, tmp_path / "file")
+    there = Session.open(nine_bundle, "native", tmp_path / "b")
+    for mine, theirs in zip(session.remembered, there.remembered, strict=True):
+        assert np.array_equal(mine, theirs)
+    assert there.digest() == session.digest()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x, y: (x, y - 1),
+        lambda x, y: (x, y[:-1]),
+        lambda x, y: (x[..., 0], y),
+        lambda x, y: (x.astype(np.int32), y),
+        lambda x, y: (-1 - x, y),
+    ],
+    ids=["of the bundle's classes", "too few labels", "another shape", "another type", "negative"],
+)
+def test_what_cannot_be_remembered_is_refused_with_one_line(
+    wrong: Callable[..., Remembered], nine_bundle: Bundle, tmp_path: Path
+) -> None:
+    session = Session.open(nine_bundle, "native", tmp_path)
+    learn_class(session, "8", nine_and_one("stream")[1].x[:4])
+    session.remembered = wrong(*session.remembered)
+    session.save()
+    with pytest.raises(DfedgeError, match="samples that it remembers are not of its added classes"):
+        Session.open(nine_bundle, "native", tmp_path)

@@ -1,8 +1,8 @@
 """Learning that does no harm: what was known is replayed among what is new, and a guard judges.
 
-**Replay.**  For every new sample one of the bundle's own (`dfedge.device.known`) is learned, in an
-order that is a function of how much was replayed before.  A replayed sample counts as a
-presentation; a batch does not grow.
+**Replay.**  For every new sample one is learned of the bundle's own, or of a class that was added
+here (`dfedge.device.known`), in an order that is a function of how much was replayed before.  A
+replayed sample counts as a presentation; a batch does not grow.
 
 **Guard.**  Learning goes by periods: of 512 presentations at first, then of 1,024, then of 2,048,
 but of 32 steps at least, and the last period of a job takes what would be left over.  Rates are
@@ -47,10 +47,10 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
-from dfedge.device.known import Known, judging_samples, known_samples
+from dfedge.device.known import Known, judging_samples, known_samples, replayed
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import set_rates, slowed
-from dfedge.device.store import Record, Stored, moments
+from dfedge.device.store import Record, Stored
 from dfedge.state import MOVED, SHIFTS, State
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Keeper:
 
     def __init__(self, session: "Session", care: Care) -> None:
         self.session, self.care = session, care
-        self.replayed: Known = known_samples(session.bundle)
+        self.replayed: Known = replayed(known_samples(session.bundle), session.remembered)
         self.judging: Known = judging_samples(session.bundle)
         self.judgements = self.partly = self.wholly = 0
         self.left = self.length = self.presented = self.halvings = self.taught = 0
@@ -324,7 +324,7 @@ class Keeper:
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
 
     def _stored(self) -> Stored:
-        return Stored(self.session.runner.get_state(), self.session.record, next(moments))
+        return self.session.stored()
 
 
 def part_way(good: State, now: State, kept: int, of: int) -> State:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from dfedge.device.anchors import mean
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
+from dfedge.device.store import with_class
 from dfedge.errors import DfedgeError
 from dfedge.names import class_flaw, spelled
 
@@ -71,6 +72,8 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     session.runner.set_state(state)
     record = session.record
     session.record = msgspec.structs.replace(record, added=(*record.added, name))
+    if session.care.replays:
+        session.remembered = with_class(session.remembered, row, session.input(x))
     return row
 
 

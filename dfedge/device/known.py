@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.store import Remembered
 from dfedge.state import SHIFTS, State
 
 Known = tuple[NDArray[np.int8], NDArray[np.int64]]
@@ -25,6 +26,17 @@ def judging_samples(bundle: Bundle) -> Known:
     """Samples to judge a state by."""
     known = bundle.known()
     return _pair(known, "judge") if known else _golden(bundle)
+
+
+def replayed(known: Known, remembered: Remembered) -> Known:
+    """And those of classes that were added: as many of each as the bundle has of its own."""
+    q, rows = remembered
+    if not len(rows):
+        return known
+    added = np.unique(rows)
+    each = max(len(known[1]) // len(np.unique(known[1])), 1)
+    at = np.concatenate([np.resize(np.flatnonzero(rows == row), each) for row in added])
+    return np.concatenate([known[0], q[at]]), np.concatenate([known[1], rows[at].astype(np.int64)])
 
 
 def guarded_rates(bundle: Bundle) -> State:

@@ -16,7 +16,7 @@ semantics the scores are the same bits anyway, and from another one the new bund
 what the carried one is compared with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -119,8 +119,9 @@ def rebased(
     before = None
     if old is not None:
         before = _recognised(old, open_best(old, None).runner, stored.state, known)
+    record = msgspec.structs.replace(belonging(bundle, stored.record), guarded=False)
     done = Rebased(
-        Stored(state, msgspec.structs.replace(belonging(bundle, stored.record), guarded=False)),
+        replace(stored, state=state, record=record),
         len(known[1]),
         before,
         _recognised(bundle, runner, state, known),

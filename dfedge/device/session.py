@@ -51,6 +51,7 @@ class Session:
             sets `record` must.
         state_bytes: its size, which learning does not change.
         notes: what had to be passed over to open it.
+        remembered: samples of classes that were added here, which are replayed like the bundle's.
         care: what keeps `learn` and `learn_batch` from doing harm.
         rates: update shifts that learning starts from, int32 [L] each; at first the bundle's, under
             a guard those of `dfedge.device.known.guarded_rates`.
@@ -75,6 +76,7 @@ class Session:
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
         self.care = care or Care()
+        self.remembered = store.nothing(bundle)
         self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
         if self.care.guard:
@@ -136,6 +138,8 @@ class Session:
             record = stored.record
         session = Session(bundle, runner, opened.name, kept, record, on_bad_sample, care)
         session.notes = notes
+        if stored is not None and stored.remembered is not None:
+            session.remembered = stored.remembered
         if record.guarded and not session.care.guard:
             set_rates(session)
         return session
@@ -361,7 +365,9 @@ class Session:
                     f"a step failed half-way in {self.runtime}, so its state is not saved; open "
                     f"{self.folder} again"
                 )
-            return store.Stored(self.runner.get_state(), self.record, next(store.moments))
+            return store.Stored(
+                self.runner.get_state(), self.record, next(store.moments), self.remembered
+            )
 
     def _no_lesson(self) -> Lesson:
         plan = self.bundle.manifest.plan

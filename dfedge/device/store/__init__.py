@@ -15,6 +15,7 @@ after the last save are learned again, to the same bytes, and nothing need be wr
 """
 
 from dfedge.device.store.record import Job, Record, belonging
+from dfedge.device.store.remembered import Remembered, nothing, with_class
 from dfedge.device.store.saver import Saver, Saving
 from dfedge.device.store.store import (
     LOCK,
@@ -31,6 +32,7 @@ __all__ = [
     "SLOTS",
     "Job",
     "Record",
+    "Remembered",
     "Saver",
     "Saving",
     "Store",
@@ -39,4 +41,6 @@ __all__ = [
     "check_rollback",
     "default_folder",
     "moments",
+    "nothing",
+    "with_class",
 ]

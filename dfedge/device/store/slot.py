@@ -64,17 +64,17 @@ _HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.manifest`
 
 @dataclass(frozen=True)
 class Slot:
-    """What a slot file holds."""
+    """What a slot file holds: the state's tensors, and what `remembered` adds to them."""
 
     sequence: int
     record: Record
-    state: dict[str, NDArray[Any]]
+    tensors: dict[str, NDArray[Any]]
 
 
 def encode(slot: Slot) -> bytes:
     """A slot file's bytes."""
     # In name order: safetensors hands tensors out in any, and equal states shall be equal files.
-    arrays = {name: _little(slot.state[name]) for name in sorted(slot.state)}
+    arrays = {name: _little(slot.tensors[name]) for name in sorted(slot.tensors)}
     tensors = [
         TensorRecord(name, str(value.dtype), list(value.shape), _sha(value.tobytes()))  # type: ignore[arg-type]
         for name, value in arrays.items()

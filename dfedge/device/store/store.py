@@ -19,6 +19,7 @@ from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.device.store import earlier, slot
 from dfedge.device.store.record import Record
+from dfedge.device.store.remembered import Remembered, joined, parted
 from dfedge.device.store.slot import DamagedError, NewerError, Slot
 from dfedge.disk import DISK, Disk
 from dfedge.errors import DfedgeError, ResourceError, UsageError
@@ -37,11 +38,13 @@ class Stored:
     Attributes:
         moment: of the copy, from `moments`; a later one holds what an earlier one does.  None: no
             session's.
+        remembered: samples of classes that were added, to replay; None: none.
     """
 
     state: dict[str, NDArray[Any]]
     record: Record
     moment: int | None = None
+    remembered: Remembered | None = None
 
 
 def default_folder(bundle: Bundle | Path) -> Path:
@@ -147,14 +150,12 @@ class Store:
                     self.notes.append(f"{self.folder}: no slot is there; the bundle's own counts")
                 return None
             self.notes.append(f"{self.folder}: a state of version 1; the next save brings it to 2")
-            learned, record = stored
+            tensors, record = stored
         else:
-            learned, record = found.state, found.record
+            tensors, record = found.tensors, found.record
             self.notes += [f"{self.folder}: {text}; opened {self.slot}" for text in damaged]
         check_rollback(record, bundle, self.folder)
-        if record.bundle_sha256 != bundle.sha256:
-            if foreign:
-                return Stored(learned, record)
+        if record.bundle_sha256 != bundle.sha256 and not foreign:
             same = record.lineage and record.lineage == bundle.manifest.lineage
             carry = f"carry it over: dfedge state rebase --onto {bundle.folder}, " if same else ""
             raise DfedgeError(
@@ -162,8 +163,10 @@ class Store:
                 f"is {bundle.sha256[:12]}); {carry}choose another --state, or --initial to ignore "
                 "it"
             )
-        check_fits(learned, record, bundle, self.folder)
-        return Stored(learned, record)
+        learned, kept = parted(tensors, record, bundle, self.folder)
+        if record.bundle_sha256 == bundle.sha256:
+            check_fits(learned, record, bundle, self.folder)
+        return Stored(learned, record, remembered=kept)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -206,7 +209,8 @@ class Store:
             if stored.moment is not None and stored.moment < self._moment:
                 return
             targets = SLOTS if self.slot is None else (SLOTS[self.slot == SLOTS[0]],)
-            raw = slot.encode(Slot(self.sequence + 1, stored.record, stored.state))
+            tensors = joined(stored.state, stored.remembered)
+            raw = slot.encode(Slot(self.sequence + 1, stored.record, tensors))
             self._tried = raw
             try:
                 for target in targets:

@@ -12,6 +12,7 @@ from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.device.store import exchange
 from dfedge.device.store.record import Job, belonging
+from dfedge.device.store.remembered import joined, parted
 from dfedge.device.store.store import Store, Stored, check_fits
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
@@ -100,7 +101,7 @@ def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
     if stored is None:
         raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
     try:
-        write_file(out, exchange.write(stored.state, stored.record))
+        write_file(out, exchange.write(joined(stored.state, stored.remembered), stored.record))
     except OSError as error:
         raise ResourceError(f"{out}: cannot be written ({error.strerror})") from error
     return stored
@@ -129,15 +130,16 @@ def read_file(bundle: Bundle, source: Path) -> Stored:
         raw = read_bytes(source)
     except OSError as error:
         raise DfedgeError(f"{source}: cannot be read ({error.strerror})") from error
-    learned, record = exchange.parse(raw, source)
+    tensors, record = exchange.parse(raw, source)
     if record.bundle_sha256 != bundle.sha256:
         raise DfedgeError(
             f"{source} is of another bundle ({record.bundle_sha256[:12]}, this one is "
             f"{bundle.sha256[:12]}); bring it into the bundle that it was learned on"
         )
+    learned, kept = parted(tensors, record, bundle, source)
     check_fits(learned, record, bundle, source)
     check_values(learned, source)
-    return Stored(learned, belonging(bundle, record))
+    return Stored(learned, belonging(bundle, record), remembered=kept)
 
 
 def compare(now: state.State, before: state.State) -> list[Movement]:
