@@ -12,12 +12,12 @@ from dfedge.bundle import Bundle
 from dfedge.continual import checkpoint
 from dfedge.continual.checkpoint import Progress
 from dfedge.continual.settings import Settings
-from dfedge.device.store import Job, Record, Store, Stored, exchange, slot, transfer
+from dfedge.device.store import Job, Record, Store, Stored, belonging, exchange, slot, transfer
 from dfedge.device.store.slot import DamagedError
 
 BAD_RECORDS: list[dict[str, Any]] = [
     {"samples": -1}, {"steps": -5}, {"replayed": -1}, {"doublings": -1}, {"doublings": 99},
-    {"caution": -1}, {"caution": 1000}, {"samples": 1 << 60}, {"steps": 10**30},
+    {"caution": -17}, {"caution": 1000}, {"samples": 1 << 60}, {"steps": 10**30},
     {"replayed": 17}, {"added": ["new"] * 2}, {"added": [""]},
     {"job": {"done": -1}}, {"job": {"batch": 0}}, {"job": {"slower": 99}}, {"job": {"pace": 77}},
     {"job": {"samples": -1}}, {"job": {"start": -1}}, {"job": {"seed": -1}},
@@ -38,7 +38,7 @@ def test_counts_that_no_learning_leaves_are_not_imported(
     ).decode()})  # fmt: skip
     (tmp_path / "good").write_bytes(raw)
     (tmp_path / "bad").write_bytes(bad)
-    assert transfer.read_file(bundle, tmp_path / "good").record == good
+    assert transfer.read_file(bundle, tmp_path / "good").record == belonging(bundle, good)
     refused(lambda: transfer.bring_in(Store(tmp_path / "s"), bundle, tmp_path / "bad"))
     assert not (tmp_path / "s").exists()
 

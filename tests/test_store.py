@@ -73,7 +73,10 @@ def test_slot_holds_its_state_and_record() -> None:
     found = slot.decode(RAW)
     assert (found.sequence, found.record) == (3, RECORD)
     assert digest(found.tensors) == digest(SMALL)
-    assert {name: value.dtype for name, value in found.tensors.items()} == {"w": "i1", "phase": "i4"}
+    assert {name: value.dtype for name, value in found.tensors.items()} == {
+        "w": "i1",
+        "phase": "i4",
+    }
 
 
 def test_every_flipped_bit_of_a_slot_is_noticed() -> None:

@@ -11,8 +11,8 @@ exports it and learns with the product's defaults: 500 steps on the net's own tr
 
 The yardsticks set nothing.  The same stream is learned with anchors alone, and at eight rates
 around the one from before the export's trial, with nothing frozen; the best of them on the very
-exam is the oracle.  They are made twice: with replay and guard, as what the default is measured by,
-and without, as what `replace` is measured by.
+exam is the oracle.  They are made with replay and guard, as what the default is measured by, and
+where not `--no-free` also without, as what `replace` is measured by.
 
 One row a cell and seed goes to out/harm/rows; a row that is there is not made again (give each
 state of the library its own `--rows`), and one that fails is a row with its error.  Several
@@ -135,7 +135,7 @@ def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
     return "anchors" if bool((state["anchor_shift"][plan.cut :] < FROZEN).any()) else "nothing"
 
 
-def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
+def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any]:
     """One row."""
     folder = WORK / f"{cell.number:03d}-{seed}"
     clock, spent = time.perf_counter(), {}
@@ -147,7 +147,7 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
 
     data = parts(cell.data, seed, cell.shift, data_dir)
     passed("data")
-    bundle, untried, own = made(cell, data, seed, folder, NETS)
+    bundle, untried, own = made(cell, data, seed, folder, NETS, free)
     passed("net")
     states = folder / "state"
     row: dict[str, Any] = {"chance": 1 / KINDS[cell.data].classes, "seconds": spent}
@@ -168,14 +168,14 @@ def measured(cell: Cell, seed: int, data_dir: Path) -> dict[str, Any]:
         judged = learned(session, data, cell.batch, seed)
         row[f"exam{mode}"], row[f"known{mode}"] = judged
     passed("shift")
-    for mode, care in (("", Care()), ("_free", NO_CARE)):
+    for mode, care in (("", Care()), ("_free", NO_CARE))[: 2 if free else 1]:
         row |= yardsticks(cell, seed, data, untried, states, care, initial["anchor_shift"], mode)
     passed("yardsticks")
     shutil.rmtree(folder)
     return row
 
 
-def run(cell: Cell, seed: int, data_dir: Path, rows: Path) -> None:
+def run(cell: Cell, seed: int, data_dir: Path, rows: Path, free: bool) -> None:
     """Make one row and keep it, whatever comes."""
     path = rows / f"{cell.number:03d}-{seed}.json"
     if path.exists():
@@ -183,13 +183,15 @@ def run(cell: Cell, seed: int, data_dir: Path, rows: Path) -> None:
     start = time.perf_counter()
     row = {"seed": seed, "cell": msgspec.to_builtins(cell), "commit": commit()}
     try:
-        row |= measured(cell, seed, data_dir)
+        row |= measured(cell, seed, data_dir, free)
         after = 100 * (row["own"][str(STEPS)] - row["own"]["0"])
         said = f"own {100 * row['own']['0']:.1f} {after:+.1f}, shift {100 * row['exam_before']:.1f}"
         for mode, rival in (("", ""), ("_replace", "_free")):
             gain = 100 * (row[f"exam{mode}"] - row["exam_before"])
-            best = 100 * (max(row[f"exam_oracle{rival}"]) - row["exam_before"])
-            said += f" {gain:+.1f} (oracle {best:+.1f})"
+            said += f" {gain:+.1f}"
+            if f"exam_oracle{rival}" in row:
+                best = 100 * (max(row[f"exam_oracle{rival}"]) - row["exam_before"])
+                said += f" (oracle {best:+.1f})"
     except Exception as error:  # a cell that fails is a finding
         row["error"] = f"{type(error).__name__}: {error}"
         row["where"] = traceback.format_exc()[-2000:]
@@ -218,6 +220,9 @@ def main(
     seeds: str = "0,1,2",
     kinds: Annotated[str, typer.Option(help="Groups or data sets, by commas.")] = "",
     report: Annotated[bool, typer.Option("--report", help="Gather the rows.")] = False,
+    free: Annotated[
+        bool, typer.Option(help="Also the yardsticks without replay and guard.")
+    ] = True,
     data_dir: Path = Path(".data"),
     rows: Annotated[Path, typer.Option(help="One folder for each state of the library.")] = OUT
     / "rows",
@@ -233,7 +238,7 @@ def main(
         for seed in map(int, seeds.split(",")):
             for cell in chosen:
                 if not named or named & {cell.group, cell.data}:
-                    run(cell, seed, data_dir, rows)
+                    run(cell, seed, data_dir, rows, free)
     if report:
         reported(cells(), rows)
 
