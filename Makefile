@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fast tools clean
+.PHONY: demo test lint fast long tools clean
 
 demo: $(STAMP)
 	$(BIN)/dfedge demo --out out/demo
@@ -14,6 +14,36 @@ test: lint
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The large counts, hours in all; what is done is not done again, and each writes its results.
+LONG := strangers mutations kills power_loss random_nets harm threads
+EXPERIMENTS := examples/experiments
+export OMP_NUM_THREADS ?= 1
+
+long: $(LONG:%=out/long/%.done)
+	$(BIN)/python $(EXPERIMENTS)/harm.py --report
+
+out/long/harm.done: $(STAMP) .data
+	$(BIN)/python $(EXPERIMENTS)/harm.py --cells 0:92
+	mkdir -p $(@D) && touch $@
+
+out/long/random_nets.done: $(STAMP)
+	$(BIN)/python $(EXPERIMENTS)/random_nets.py
+	mkdir -p $(@D) && touch $@
+
+out/long/threads.done: $(STAMP)
+	DFEDGE_THREAD_CALLS=10000 $(BIN)/python -m pytest --timeout=7200 tests/test_threads.py -k mixed
+	mkdir -p $(@D) && touch $@
+
+out/long/%.done: out/demo/bundle/manifest.json
+	$(BIN)/python $(EXPERIMENTS)/$*.py out/demo/bundle
+	mkdir -p $(@D) && touch $@
+
+out/demo/bundle/manifest.json: $(STAMP)
+	$(BIN)/dfedge demo --out out/demo
+
+.data:
+	@echo "no .data: see the head of $(EXPERIMENTS)/harm.py" && false
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -24,6 +24,22 @@ from dfedge.native.rendering import RENDERED, STOCK
 torch.set_num_threads(1)
 keep_freed_memory()
 
+SLOW_FILES = {
+    "adopt", "adopt_torchvision", "agreement", "examples", "installed", "memory", "on_device",
+    "random_nets", "renderings", "reproduce", "signals", "store_c",
+}  # fmt: skip
+SLOW_FIXTURES = {"bundle", "spare_bundle"}
+"""What makes a test slow: it needs programs for every runtime."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make fast` leaves out."""
+    for item in items:
+        name = item.path.stem.removeprefix("test_")
+        if name in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 SHORT = {"epochs": 12, "qat_epochs": 3}
 
 
