@@ -1,0 +1,12 @@
+/* CRC-32 as of Ethernet and zlib: finds every change of up to 32 bits in a row, and every one of three
+ * bits in the sizes that are stored here. */
+#ifndef DFE_CRC32_H
+#define DFE_CRC32_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of what was summed before, 0 at first, and these bytes. */
+uint32_t dfe_crc32(uint32_t sum, const void *bytes, size_t count);
+
+#endif
