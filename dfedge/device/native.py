@@ -101,9 +101,7 @@ class ExportedRunner(NativeRunner):
         called = [m for m in manifest.methods if m.kind in ("infer", "train")]
         batch = max(method.batch for method in called)
         arena = max(record.memory[method.name].arena_bytes for method in called)
-        identity = Identity(
-            manifest.lineage, manifest.bundle_version, manifest.semantics_version
-        )
+        identity = Identity(manifest.lineage, manifest.bundle_version, manifest.semantics_version)
         header = sources.header(plan.input_shape, table, batch, arena, identity)
         wrong = sources.differing(folder, sources.compiled(header, sources.source(table, state)))
         if wrong is not None:
