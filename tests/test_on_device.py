@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHORT, once
+from conftest import once
 from numpy.typing import NDArray
 
 from dfedge import configs
@@ -25,9 +25,8 @@ from dfedge.device.runners import RUNTIMES, open_runner
 from dfedge.errors import DfedgeError
 from dfedge.export.write import ExportOptions, export
 from dfedge.faults.calls import opened
-from dfedge.faults.runner import compile_runner, slot_bytes_of, write_idx
+from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run
-from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
 from dfedge.native.program import Program
 from dfedge.state import digest
@@ -48,27 +47,6 @@ def needs(*tools: str) -> pytest.MarkDecorator:
 
 
 pytestmark = needs(build.COMPILERS[0])
-
-
-@pytest.fixture(scope="session")
-def mcu_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A net of 3,528 weights."""
-
-    def make(folder: Path) -> None:
-        net = str(ROOT / "examples" / "mcu_net.toml")
-        train(TrainOptions(net=net, qat=True, settings=SHORT), folder)
-
-    return Run.open(once(tmp_path_factory, "mcu-run", make))
-
-
-@pytest.fixture(scope="session")
-def mcu(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
-    """As C for the Cortex-M4."""
-
-    def make(folder: Path) -> None:
-        export(mcu_run, ExportOptions(("c",), "mps2-an386", batch=1), folder)
-
-    return Bundle.open(once(tmp_path_factory, "mcu", make))
 
 
 @pytest.fixture(scope="session")
@@ -267,11 +245,6 @@ def learned_by(net: Path, state: Path) -> bytes:
     found = opened(state.read_bytes(), slot_bytes_of(net))
     assert found is not None
     return found[2]
-
-
-@pytest.fixture(scope="module")
-def dfedge_run(mcu: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_runner(mcu.folder / "c", tmp_path_factory.mktemp("run") / "dfedge-run")
 
 
 def test_dfedge_run_learns_saves_and_goes_on_to_the_same_state_without_python(

@@ -1,5 +1,5 @@
-"""The store in C, on flash and in a file: what is opened, what is refused, and that no loss of power,
-no kill and no flipped bit makes it give anything but what was saved.
+"""The store in C, on flash and in a file: what is opened, what is refused, and that no loss of
+power, no kill and no flipped bit makes it give anything but what was saved.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_on_device import dfedge_run, mcu, mcu_run, needs, turned  # noqa: F401
+from test_on_device import needs, turned
 
 from dfedge.bundle import SEMANTICS_VERSION, Bundle
 from dfedge.device.runners import open_runner
@@ -258,7 +258,7 @@ def test_store_needs_no_operating_system(tmp_path: Path) -> None:
 def test_what_a_firmware_keeps_in_flash_is_a_state_file_of_dfedge_run(
     mcu: Bundle,
     work: Work,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     made, app = mcu.folder / "c", tmp_path / "firmware"
     sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
@@ -280,7 +280,7 @@ def test_what_a_firmware_keeps_in_flash_is_a_state_file_of_dfedge_run(
 
 
 @pytest.fixture
-def work(mcu: Bundle, dfedge_run: Path, tmp_path: Path) -> Work:  # noqa: F811
+def work(mcu: Bundle, dfedge_run: Path, tmp_path: Path) -> Work:
     """Sixty digits, a save after each; the net's file is the test's own."""
     net = tmp_path / "net.dfe"
     net.write_bytes((mcu.folder / "c" / "net.dfe").read_bytes())
@@ -288,7 +288,7 @@ def work(mcu: Bundle, dfedge_run: Path, tmp_path: Path) -> Work:  # noqa: F811
 
 
 @pytest.fixture
-def program(mcu: Bundle) -> Program:  # noqa: F811
+def program(mcu: Bundle) -> Program:
     return open_runner(mcu, "native").program  # type: ignore[attr-defined]
 
 
@@ -331,7 +331,7 @@ def held(work: Work, state: Path) -> tuple[int, int, bytes]:
 def test_power_lost_under_dfedge_run_loses_no_save_that_it_told_of(
     work: Work,
     mcu: Bundle,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     few = work_on(work.app, work.net, turned(mcu, "stream").take(np.arange(6)), tmp_path)
     made = calls.record(few.command(tmp_path / "state"), tmp_path)

@@ -52,7 +52,7 @@ class Source:
     target: str = "host"
     constants: State = field(default_factory=dict)
     known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    identity: Identity = Identity()
+    identity: Identity = field(default_factory=Identity)
 
 
 @dataclass(frozen=True)

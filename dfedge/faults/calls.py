@@ -33,15 +33,15 @@ class Call:
     data: bytes
 
 
-def record(command: Sequence[str | Path], scratch: Path) -> list[Call]:
+def record(command: Sequence[str], scratch: Path) -> list[Call]:
     """Run a program and note what it asks of the disk.
 
     Raises:
         DfedgeError: it fails, or no compiler is here.
     """
     library, notes = scratch / "recorder.so", scratch / "calls"
-    words = [build.required_compiler(), "-O1", "-fPIC", "-shared", "-o", library, SOURCE, "-ldl"]
-    subprocess.run(words, check=True, capture_output=True)
+    flags = ["-O1", "-fPIC", "-shared", "-o", str(library), str(SOURCE), "-ldl"]
+    subprocess.run([build.required_compiler(), *flags], check=True, capture_output=True)
     notes.unlink(missing_ok=True)
     env = os.environ | {"LD_PRELOAD": str(library), "DFEDGE_CALLS": str(notes)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

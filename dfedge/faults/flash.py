@@ -2,8 +2,9 @@
 
 As a chip has it: what was erased reads FF, a unit is programmed once until its sector is erased
 again, and the sectors of a slot are erased one after the other.  A unit under way when the power
-goes holds any mixture of old and new bits, and so does a sector.  After every such instant the store
-must open the last save that was acknowledged, or the one under way; and the next save must succeed.
+goes holds any mixture of old and new bits, and so does a sector.  After every such instant the
+store must open the last save that was acknowledged, or the one under way; and the next save must
+succeed.
 """
 
 import random
@@ -23,7 +24,7 @@ class Flash:
     Attributes:
         cut: the operation under way at that instant, counted from 0; None: none.
         violations: what a chip would not have done.
-        careless: erases the other slot too, as a firmware would that has its sizes wrong: a control.
+        careless: erases the other slot too, as a firmware that has its sizes wrong: a control.
     """
 
     size: int
@@ -47,7 +48,7 @@ class Flash:
         """One unit or sector; whether the power held until it was done."""
         if self._dead():
             return False
-        old = self.cells[at : at + len(new)]
+        old = bytes(self.cells[at : at + len(new)])
         torn = self.operations == self.cut
         self.operations += 1
         self.cells[at : at + len(new)] = self._torn(old, new) if torn else new
@@ -80,8 +81,8 @@ class Flash:
         """Sector by sector."""
         if at % self.sector or count % self.sector:
             self.violations.append(f"{count} bytes at {at}: no whole sectors")
-        places = range(0, self.size, self.sector) if self.careless else range(at, at + count,
-                                                                              self.sector)  # fmt: skip
+        start, end = (0, self.size) if self.careless else (at, at + count)
+        places = range(start, end, self.sector)
         return all(self._operate(place, b"\xff" * self.sector) for place in places)
 
     def flush(self) -> bool:

@@ -28,8 +28,8 @@ def compile_runner(folder: Path, app: Path) -> Path:
         DfedgeError: no compiler is here.
     """
     sources = [*sorted((folder / "run").glob("*.c")), *sorted((folder / "dfedge").glob("*.c"))]
-    command = [build.required_compiler(), "-std=c99", "-O2", f"-I{folder / 'dfedge'}", "-o", app]
-    subprocess.run([*command, *sources], check=True)
+    flags = ["-std=c99", "-O2", f"-I{folder / 'dfedge'}", "-o", str(app)]
+    subprocess.run([build.required_compiler(), *flags, *map(str, sources)], check=True)
     return app
 
 
@@ -94,7 +94,8 @@ def flip_bits(
     good, slots = path.read_bytes(), slot_bytes_of(work.net)
     saved = opened(state.read_bytes(), slots)
     assert saved is not None
-    command = [work.app, "infer", work.net, work.images, "--state", state]
+    words = [work.app, "infer", work.net, work.images, "--state", state]
+    command = list(map(str, words))
     for number in range(flips):
         place = draw.randrange(8 * len(good))
         raw = bytearray(good)

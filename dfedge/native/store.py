@@ -1,4 +1,4 @@
-"""The store of ``src/store.h`` by ctypes, over a medium in Python: what its tests lose power with."""
+"""The store of ``src/store.h`` by ctypes, over a medium in Python, whose power its tests cut."""
 
 import ctypes
 from functools import cache

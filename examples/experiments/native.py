@@ -38,10 +38,10 @@ from dfedge.device.runners import open_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build
+from dfedge.native.image import Identity, image
 from dfedge.native.library import INT, POINTER, levels, load
 from dfedge.native.program import INFER, TRAIN, Program
 from dfedge.native.rendering import RENDERED, native_of
-from dfedge.native.image import Identity, image
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
 from dfedge.state import State
