@@ -168,6 +168,9 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
     assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
     assert host.after > 2 * host.before
+    names = subprocess.run(["arm-none-eabi-nm", app], check=True, capture_output=True, text=True)
+    assert " T dfe_step\n" in names.stdout
+    assert "dfe_store_" not in names.stdout  # a program that stores nothing carries none of it
     used = ram_bytes(app) + int(found["stack"])
     assert 0 < int(found["stack"]) < 4096
     assert used <= 32 * 1024

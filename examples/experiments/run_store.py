@@ -3,11 +3,11 @@
     dfedge export RUN --format c --target mps2-an386 --batch 1 --out BUNDLE
     python examples/experiments/run_store.py BUNDLE
 
-2,000 single bits flipped in net.dfe and as many in a state file, each read by dfedge-run, which must
-refuse the file, or open the slot that is whole and say so.  Power lost after every call that a
+2,000 single bits flipped in net.dfe and as many in a state file, each read by dfedge-run, which
+must refuse the file, or open the slot that is whole and say so.  Power lost after every call that a
 training of 200 saves made on its disk, and in every unit and sector that 8 saves program and erase
-in simulated flash; beside each, a control in which losses must be found.  500 trainings killed.  The
-bundle is of the digits.  Writes results/run_store.json.
+in simulated flash; beside each, a control in which losses must be found.  500 trainings killed.
+The bundle is of the digits.  Writes results/run_store.json.
 """
 
 import json
