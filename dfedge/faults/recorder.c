@@ -1,7 +1,7 @@
 /* Loaded before a program (LD_PRELOAD): notes what it asks of the disk, in the file $DFEDGE_CALLS.
  *
- * Each note: the call, the file's inode, a place, a length (three uint64 after one byte), then as many
- * bytes of data.  What is printed and flushed counts as told to the user.
+ * Each note: the call, the file's inode, a place, a length (three uint64 after one byte), then as
+ * many bytes of data.  What is printed and flushed counts as told to the user.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

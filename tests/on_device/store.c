@@ -36,8 +36,8 @@ static int flush_flash(void *context) {
 }
 
 int main(void) {
-    dfe_store store = {.medium = {read_flash, program_flash, erase_flash, flush_flash, NULL, SLOT, UNIT,
-                                  room, sizeof room}};
+    dfe_store store = {.medium = {read_flash, program_flash, erase_flash, flush_flash, NULL, SLOT,
+                                  UNIT, room, sizeof room}};
     dfe_record own = NET_RECORD;
     int32_t scores[NET_CLASSES], active[NET_LAYERS], label = 3;
     static int8_t x[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];

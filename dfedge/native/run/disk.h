@@ -9,7 +9,7 @@ typedef struct {
     int error; /* errno of what failed last */
 } dfe_disk;
 
-/* Both slots begin at a page: what a loss of power tears while one is written is never the other's. */
+/* Both slots begin at a page: what a loss of power tears of one is never the other's. */
 dfe_medium dfe_disk_medium(dfe_disk *disk, uint32_t state_bytes, const char *path);
 
 #endif

@@ -13,7 +13,8 @@ dfe_images dfe_open_images(const char *path, int32_t sample_bytes) {
     dfe_images images = {dfe_regular(path, &bytes), path, 0, sample_bytes};
     uint8_t head[4], side[4];
     if (bytes < 8)
-        dfe_fail(DFE_DATA, path, "is no IDX file: %lld bytes, allowed: 8 or more", (long long)bytes);
+        dfe_fail(DFE_DATA, path, "is no IDX file: %lld bytes, allowed: 8 or more",
+                 (long long)bytes);
     dfe_read(images.file, path, head, sizeof head);
     if (head[0] || head[1] || head[2] != 8 || !head[3] || head[3] > 4)
         dfe_fail(DFE_DATA, path, "is no IDX file of unsigned bytes: begins with %02x%02x%02x%02x, "

@@ -14,8 +14,8 @@ static uint32_t number(const uint8_t *at) {
 
 static void check_head(const char *path, const uint8_t *head) {
     if (!memcmp(head, "DFE1", 4))
-        dfe_fail(DFE_DATA, path, "was exported by an older dfedge (format 1, read: %d); export again",
-                 VERSION);
+        dfe_fail(DFE_DATA, path, "was exported by an older dfedge (format 1, read: %d); export "
+                 "again", VERSION);
     if (memcmp(head, "\x89" "DFN", 4))
         dfe_fail(DFE_DATA, path, "is no net.dfe: begins with %02x%02x%02x%02x, not 8944464e; give "
                  "c/net.dfe of a bundle", head[0], head[1], head[2], head[3]);
@@ -24,11 +24,11 @@ static void check_head(const char *path, const uint8_t *head) {
 /* The version is believed only where the checksum fits: else it is damage. */
 static void check_version(const char *path, const uint8_t *head) {
     if (number(head + 4) != VERSION)
-        dfe_fail(DFE_DATA, path, "is of format %u, this dfedge-run reads %d; use the one of its bundle",
-                 number(head + 4), VERSION);
+        dfe_fail(DFE_DATA, path, "is of format %u, this dfedge-run reads %d; use the one of its "
+                 "bundle", number(head + 4), VERSION);
     if (number(head + 24) != DFE_SEMANTICS)
-        dfe_fail(DFE_DATA, path, "is of semantics %u, this dfedge-run computes %d; use the one of its "
-                 "bundle", number(head + 24), DFE_SEMANTICS);
+        dfe_fail(DFE_DATA, path, "is of semantics %u, this dfedge-run computes %d; use the one of "
+                 "its bundle", number(head + 24), DFE_SEMANTICS);
 }
 
 static void check_program(const char *path, const dfe_program *p, int64_t bytes,
@@ -37,8 +37,8 @@ static void check_program(const char *path, const dfe_program *p, int64_t bytes,
         dfe_fail(DFE_DATA, path, "holds a table of %lld bytes, too few; export again",
                  (long long)bytes);
     if (p->abi != DFE_ABI)
-        dfe_fail(DFE_DATA, path, "was exported for another version of dfedge-run (%d, this one is %d); "
-                 "use the one of its bundle", p->abi, DFE_ABI);
+        dfe_fail(DFE_DATA, path, "was exported for another version of dfedge-run (%d, this one is "
+                 "%d); use the one of its bundle", p->abi, DFE_ABI);
     if (dfe_table_bytes(p) != bytes || p->state_bytes != state_bytes || dfe_check(p) != DFE_OK)
         dfe_fail(DFE_DATA, path, "holds a program that cannot be run; export again");
 }
@@ -50,8 +50,8 @@ dfe_net dfe_read_net(const char *path) {
     uint8_t head[HEAD];
     FILE *file = dfe_regular(path, &bytes);
     if (bytes < HEAD || bytes > LARGEST)
-        dfe_fail(DFE_DATA, path, "is no net.dfe: %lld bytes, allowed: %d to %d; give c/net.dfe of a "
-                 "bundle", (long long)bytes, HEAD, LARGEST);
+        dfe_fail(DFE_DATA, path, "is no net.dfe: %lld bytes, allowed: %d to %d; give c/net.dfe of "
+                 "a bundle", (long long)bytes, HEAD, LARGEST);
     dfe_read(file, path, head, sizeof head);
     check_head(path, head);
     size_t rest = (size_t)bytes - HEAD, table = (size_t)number(head + 12) * 4;

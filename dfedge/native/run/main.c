@@ -5,11 +5,13 @@
  *     dfedge-run train NET IMAGES LABELS --state FILE [--batch N] [--skip N] [--save-every N]
  *     dfedge-run rebase NET --state FILE
  *
- * NET is c/net.dfe of a bundle; images and labels are IDX files, of which the first N may be skipped.
- * `train` goes on from the state where there is one, saves after every 50 batches and at the end, and
- * tells of each save where --save-every is given.  `rebase` carries a state over to an update of its
- * program.  Exit codes: 0 done, 1 data that cannot be used, 2 usage, 3 what the machine could not
- * (disk, memory, a state in use), 130 and 143 where Ctrl-C or SIGTERM ended it.
+ * NET is c/net.dfe of a bundle; images and labels are IDX files, of which the first N may be
+ * skipped.  `train` goes on from the state where there is one, saves after every 50 batches and at
+ * the end, and tells of each save where --save-every is given.  `rebase` carries a state over to an
+ * update of its program.
+ *
+ * Exit codes: 0 done, 1 data that cannot be used, 2 usage, 3 what the machine could not (disk,
+ * memory, a state in use), 130 and 143 where Ctrl-C or SIGTERM ended it.
  */
 #include "fail.h"
 #include "pass.h"

@@ -35,7 +35,8 @@ static int32_t number(const char *option, const char *word, int32_t least, int32
     errno = 0;
     long n = strtol(word, &end, 10);
     if (errno || end == word || *end || n < least || n > most)
-        dfe_fail(DFE_USAGE, option, "is %s; allowed: whole numbers from %d to %d", word, least, most);
+        dfe_fail(DFE_USAGE, option, "is %s; allowed: whole numbers from %d to %d",
+                 word, least, most);
     return (int32_t)n;
 }
 

@@ -26,8 +26,8 @@ typedef struct {
 int64_t dfe_arena_of(const dfe_net *net, int call, int32_t batch) {
     int64_t bytes = dfe_arena_bytes(net->program, call, batch);
     if (bytes < 0)
-        dfe_fail(DFE_DATA, "--batch", "is %d, and the program cannot sum so many samples; choose fewer",
-                 batch);
+        dfe_fail(DFE_DATA, "--batch", "is %d, and the program cannot sum so many samples; choose "
+                 "fewer", batch);
     return bytes;
 }
 
@@ -79,12 +79,13 @@ static void next(pass *p, int32_t n) {
 static void call(pass *p, int32_t n) {
     const dfe_program *program = p->net->program;
     void *state = p->net->state;
-    int status = learns(p) ? dfe_step(program, state, n, p->x, p->y, p->scores, p->active, p->arena,
-                                      p->arena_bytes)
-                           : dfe_infer(program, state, n, p->x, p->scores, p->arena, p->arena_bytes);
+    int status = learns(p) ? dfe_step(program, state, n, p->x, p->y, p->scores, p->active,
+                                      p->arena, p->arena_bytes)
+                           : dfe_infer(program, state, n, p->x, p->scores, p->arena,
+                                       p->arena_bytes);
     if (status == DFE_BAD_LABEL)
-        dfe_fail(DFE_DATA, p->labels.path, "a label of samples %d to %d is no class of the program; "
-                 "allowed: 0 to %d", p->done, p->done + n - 1, program->classes - 1);
+        dfe_fail(DFE_DATA, p->labels.path, "a label of samples %d to %d is no class of the "
+                 "program; allowed: 0 to %d", p->done, p->done + n - 1, program->classes - 1);
     if (status != DFE_OK) dfe_fail(DFE_DATA, "the program", "refused a batch (%d)", status);
 }
 

@@ -1,12 +1,12 @@
-/* A stranger's file, opened without waiting: a pipe keeps its reader for ever, a device never ends. */
+/* A stranger's file, opened without waiting: a pipe keeps its reader, a device never ends. */
 #ifndef DFE_RUN_REGULAR_H
 #define DFE_RUN_REGULAR_H
 
 #include <stdint.h>
 #include <stdio.h>
 
-/* A descriptor of a regular file, or -1 with `errno`, which is 0 where it is no regular file; `flags`
- * as open() has them. */
+/* A descriptor of a regular file, or -1 with `errno`, which is 0 where it is no regular file;
+ * `flags` as open() has them. */
 int dfe_open_regular(const char *path, int flags);
 
 /* To be read; ends where it is not there or no regular file. */

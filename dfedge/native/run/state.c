@@ -15,8 +15,8 @@
 enum { PATH_BYTES = 4096, TRIES = 16 };
 
 static void cannot_write(const dfe_state_file *f, int error) {
-    dfe_fail(DFE_MACHINE, f->path, "cannot be written (%s); what was saved before is as it was (save "
-             "%u); make room or choose another --state",
+    dfe_fail(DFE_MACHINE, f->path, "cannot be written (%s); what was saved before is as it was "
+             "(save %u); make room or choose another --state",
              error ? strerror(error) : "it does not hold what was written", f->store.sequence);
 }
 
@@ -31,8 +31,8 @@ static void lock(const dfe_state_file *f) {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(f->disk.file, F_SETLK, &whole) >= 0) return;
     if (errno == EACCES || errno == EAGAIN)
-        dfe_fail(DFE_MACHINE, f->path, "is in use by another process that learns; wait for its end, or "
-                 "choose another --state");
+        dfe_fail(DFE_MACHINE, f->path, "is in use by another process that learns; wait for its "
+                 "end, or choose another --state");
     dfe_fail(DFE_MACHINE, f->path, "cannot be locked (%s); choose another --state",
              strerror(errno));
 }
@@ -54,7 +54,7 @@ static void name_beside(const dfe_state_file *f, char *name) {
         dfe_fail(DFE_DATA, f->path, "is too long a path; choose another --state");
 }
 
-/* The file bears its name only once a whole state is in it: there is never one that says nothing. */
+/* The file bears its name only once a whole state is in it: none ever says nothing. */
 static int make(dfe_state_file *f, dfe_net *net) {
     char beside[PATH_BYTES];
     name_beside(f, beside);
@@ -84,8 +84,8 @@ static int make(dfe_state_file *f, dfe_net *net) {
 static void check_format(const dfe_state_file *f) {
     char begin[4];
     if (pread(f->disk.file, begin, sizeof begin, 0) == sizeof begin && !memcmp(begin, "DFS1", 4))
-        dfe_fail(DFE_DATA, f->path, "is of an older dfedge-run (DFS1), which had no checksums; delete it "
-                 "to start anew");
+        dfe_fail(DFE_DATA, f->path, "is of an older dfedge-run (DFS1), which had no checksums; "
+                 "delete it to start anew");
 }
 
 static void check_belonging(const dfe_state_file *f, const dfe_net *net, int foreign) {
@@ -97,15 +97,15 @@ static void check_belonging(const dfe_state_file *f, const dfe_net *net, int for
         return;
     case DFE_ANOTHER_PROGRAM:
         if (foreign) return;
-        dfe_fail(DFE_DATA, f->path, "belongs to another program of the same lineage; to carry it over: "
-                 "dfedge-run rebase %s --state %s", net->path, f->path);
+        dfe_fail(DFE_DATA, f->path, "belongs to another program of the same lineage; to carry it "
+                 "over: dfedge-run rebase %s --state %s", net->path, f->path);
     case DFE_ROLLED_BACK:
-        dfe_fail(DFE_DATA, net->path, "is version %u, and %s was learned with version %u: the bundle was "
-                 "rolled back; take version %u or more, or choose another --state",
+        dfe_fail(DFE_DATA, net->path, "is version %u, and %s was learned with version %u: the "
+                 "bundle was rolled back; take version %u or more, or choose another --state",
                  net->own.bundle_version, f->path, found->bundle_version, found->bundle_version);
     case DFE_ANOTHER_LAYOUT:
-        dfe_fail(DFE_DATA, f->path, "belongs to another program of the same lineage, whose classes or "
-                 "rule are others; choose another --state");
+        dfe_fail(DFE_DATA, f->path, "belongs to another program of the same lineage, whose classes "
+                 "or rule are others; choose another --state");
     default:
         dfe_fail(DFE_DATA, f->path, "belongs to another program; choose another --state");
     }
@@ -131,8 +131,8 @@ static void load(dfe_state_file *f, dfe_net *net, int foreign) {
         if (status == DFE_STORE_NEWER)
             dfe_fail(DFE_DATA, f->path, "was written by a newer dfedge-run; use that one");
         if (status != DFE_STORED && i == TRIES)
-            dfe_fail(DFE_DATA, f->path, "holds no slot that is whole; copy it again, or delete it to "
-                     "start anew");
+            dfe_fail(DFE_DATA, f->path, "holds no slot that is whole; copy it again, or delete it "
+                     "to start anew");
         if (status != DFE_STORED) continue;
         check_belonging(f, net, foreign);
         if (f->store.state_bytes == bytes &&
@@ -145,8 +145,8 @@ static void load(dfe_state_file *f, dfe_net *net, int foreign) {
         dfe_fail(DFE_DATA, f->path, "is longer than it should be; copy it again");
     tell_passed_over(f);
     if (dfe_check_state(net->program, net->state) != DFE_OK)
-        dfe_fail(DFE_DATA, f->path, "holds a value that learning can never reach; delete it to start "
-                 "anew");
+        dfe_fail(DFE_DATA, f->path, "holds a value that learning can never reach; delete it to "
+                 "start anew");
     f->record = net->own; /* whose version may be higher */
     f->record.steps = f->store.record.steps;
     f->record.samples = f->store.record.samples;

@@ -18,7 +18,7 @@ void dfe_watch_signals(void) {
     action.sa_handler = note;
     action.sa_flags = SA_RESTART;
     for (int i = 0; i < 2; i++)
-        if (!sigaction(wanted[i], NULL, &before) && before.sa_handler != SIG_IGN) /* as nohup has it */
+        if (!sigaction(wanted[i], NULL, &before) && before.sa_handler != SIG_IGN) /* as nohup's */
             sigaction(wanted[i], &action, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
 }

@@ -1,5 +1,4 @@
-/* CRC-32 as of Ethernet and zlib: finds every change of up to 32 bits in a row, and every one of three
- * bits in the sizes that are stored here. */
+/* CRC-32 as of Ethernet and zlib: finds every change of one bit, and of up to 32 in a row. */
 #ifndef DFE_CRC32_H
 #define DFE_CRC32_H
 

@@ -22,15 +22,15 @@ enum dfe_belonging {
     DFE_ROLLED_BACK,     /* the program is older than the one that the state was learned with */
 };
 
-/* Set identity and layout, CRC-32 of the table with the first state and of where the tensors lie. */
+/* Set identity and layout: CRC-32 of table and first state, and of where the tensors lie. */
 void dfe_identify(const dfe_program *program, const void *first, dfe_record *record);
 
 /* Of a state that was found, to a program. */
 int dfe_belonging(const dfe_record *found, const dfe_record *own);
 
-/* Carry over a state that DFE_ANOTHER_PROGRAM has left, where it lies: what learning moved stays, the
- * rates become the new program's; from another semantics, the dither and the running error begin
- * anew.  Gives its new record, with what was counted. */
+/* Carry over a state that DFE_ANOTHER_PROGRAM has left, where it lies: what learning moved stays,
+ * the rates become the new program's; from another semantics, the dither and the running error
+ * begin anew.  Gives its new record, with what was counted. */
 dfe_record dfe_rebase(const dfe_program *program, const void *first, void *state,
                       const dfe_record *found, const dfe_record *own);
 

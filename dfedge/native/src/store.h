@@ -1,8 +1,9 @@
 /* What was learned, kept where the power may go at any moment: in a chip's flash, or in a file.
  *
  * Two slots, each a whole state with its record.  A save writes the slot that is not the newest, so
- * that the newest is there until another one is whole.  A slot counts once its last unit, the commit,
- * is programmed, which is done after all before it is on the medium; a checksum covers every bit.
+ * that the newest is there until another one is whole.  A slot counts once its last unit, the
+ * commit, is programmed, which is done after all before it is on the medium.  A checksum covers
+ * every bit.
  *
  *     offset  bytes  what                          numbers are little-endian, sizes in bytes
  *     0       4      89 "DFS"
@@ -32,8 +33,9 @@
  * Nothing is allocated; the stack holds one header.  A chip's firmware:
  *
  *     static uint8_t room[DFE_ROOM];
- *     dfe_store store = {.medium = {read, program, erase, flush, 0, SLOT, UNIT, room, sizeof room}};
- *     if (dfe_store_open(&store) == DFE_STORED) dfe_store_load(&store, net_state(), NET_STATE_BYTES);
+ *     dfe_store store = {.medium = {read, program, erase, flush, 0, SLOT, UNIT, room, DFE_ROOM}};
+ *     if (dfe_store_open(&store) == DFE_STORED)
+ *         dfe_store_load(&store, net_state(), NET_STATE_BYTES);
  *     ...
  *     dfe_store_save(&store, &record, net_state(), NET_STATE_BYTES);
  */
@@ -101,8 +103,9 @@ typedef struct {
 /* Find the newest whole slot; `kinds` tell what was passed over for it. */
 int dfe_store_open(dfe_store *store);
 
-/* The newest state, checked as it lies in memory.  DFE_STORE_DAMAGED: it changed since it was found,
- * and what is in memory is of no use; open again. */
+/* The newest state, checked as it lies in memory.  DFE_STORE_DAMAGED: it changed since it was
+ * found, and what is in memory is of no use; open again.  See dfedge/rebase.h for whether it is the
+ * program's own, and check its values: dfe_check_state. */
 int dfe_store_load(const dfe_store *store, void *state, uint32_t state_bytes);
 
 /* Write the other slot, read it back, commit it.  Where this fails, the newest is as it was; a save
