@@ -11,6 +11,7 @@ Prints how many of the samples were recognised before they were learned, and the
 import ctypes
 import struct
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,11 +55,13 @@ def buffers(held: list) -> ctypes.Array:
 
 
 def first_state(path: Path) -> tuple[bytes, int, int]:
-    """The block of net.dfe (``dfedge/native/run/file.h``), how many classes, how many layers."""
+    """The block of net.dfe (``dfedge/native/run/image.h``), how many classes, how many layers."""
     content = path.read_bytes()
-    words, size = struct.unpack_from("<2i", content, 4)
-    table = struct.unpack_from(f"<{words}i", content, 12)
-    return content[12 + 4 * words :][:size], table[CLASSES], table[LAYERS]
+    magic, version, checksum, words, size = struct.unpack_from("<4s4I", content)
+    if (magic, version) != (b"\x89DFN", 2) or zlib.crc32(content[:8] + content[12:]) != checksum:
+        sys.exit(f"{path}: no net.dfe of format 2, or damaged; export again")
+    table = struct.unpack_from(f"<{words}i", content, 64)
+    return content[64 + 4 * words :][:size], table[CLASSES], table[LAYERS]
 
 
 def samples(images: Path, labels: Path) -> Iterator[tuple[bytes, int]]:

@@ -17,12 +17,15 @@ from dfedge.device.runners import RUNTIMES
 from dfedge.errors import DfedgeError
 from dfedge.export import learning
 from dfedge.export.write import ExportOptions, export
+from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native.rendering import RENDERED, STOCK
 
 torch.set_num_threads(1)
 keep_freed_memory()
+
+ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
     "adopt", "adopt_torchvision", "agreement", "examples", "installed", "memory", "on_device",
@@ -93,6 +96,35 @@ def spare_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> 
         export(Run.open(run_folder), options, folder)
 
     return Bundle.open(once(tmp_path_factory, "spare", make))
+
+
+@pytest.fixture(scope="session")
+def mcu_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A net of 3,528 weights."""
+
+    def make(folder: Path) -> None:
+        net = str(ROOT / "examples" / "mcu_net.toml")
+        train(TrainOptions(net=net, qat=True, settings=SHORT), folder)
+
+    return Run.open(once(tmp_path_factory, "mcu-run", make))
+
+
+@pytest.fixture(scope="session")
+def mcu(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
+    """As C for the Cortex-M4."""
+
+    def make(folder: Path) -> None:
+        export(mcu_run, ExportOptions(("c",), "mps2-an386", batch=1), folder)
+
+    return Bundle.open(once(tmp_path_factory, "mcu", make))
+
+
+@pytest.fixture(scope="session")
+def dfedge_run(tmp_path_factory: pytest.TempPathFactory, mcu: Bundle) -> Path:
+    """The program in the same bundle, compiled."""
+    name = "dfedge-run"
+    folder = once(tmp_path_factory, name, lambda folder: folder.mkdir())
+    return compile_runner(mcu.folder / "c", folder / f"{name}-{os.getpid()}")
 
 
 def exactly(runtime: str) -> str:

@@ -13,12 +13,11 @@ from test_on_device import (
     Host,
     compiled,
     firmware,
-    idx,
+    learned_by,
     learned_here,
     needs,
     output,
     ram_bytes,
-    runner_of,
     turned,
     values_of,
 )
@@ -28,6 +27,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.device.runners import open_runner
 from dfedge.export.write import ExportOptions, export
+from dfedge.faults.runner import compile_runner, write_idx
 from dfedge.learn.run import Run
 from dfedge.native import build
 from dfedge.verify import verify
@@ -73,9 +73,13 @@ def test_a_latent_teaches_what_its_image_does_at_any_batch(adopted_c: Bundle) ->
 
 
 def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path: Path) -> None:
-    app, test = runner_of(adopted_c, tmp_path), turned(adopted_c, "test")
+    test = turned(adopted_c, "test")
+    app = compile_runner(adopted_c.folder / "c", tmp_path / "dfedge-run")
     net, native = adopted_c.folder / "c" / "net.dfe", open_runner(adopted_c, "native")
-    files = [idx(tmp_path / "x", test.x[..., 0]), idx(tmp_path / "y", test.y.astype(np.uint8))]
+    files = [
+        write_idx(tmp_path / "x", test.x[..., 0]),
+        write_idx(tmp_path / "y", test.y.astype(np.uint8)),
+    ]
     done = subprocess.run([app, "infer", net, files[0]], check=True, capture_output=True, text=True)
     x, y = to_input(test.x), test.y.astype(np.int32)
     assert done.stdout.split() == [str(k) for k in native.infer(x).argmax(1)]
@@ -84,7 +88,7 @@ def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path
     for i in range(0, len(x), 16):
         native.train(x[i : i + 16], y[i : i + 16])
     block = native.program.state.tobytes()  # type: ignore[attr-defined]
-    assert (tmp_path / "learned").read_bytes()[12:] == block
+    assert learned_by(net, tmp_path / "learned") == block
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")

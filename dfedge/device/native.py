@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
 from dfedge.native import sources
+from dfedge.native.image import Identity
 from dfedge.native.library import load, load_from
 from dfedge.native.program import Program
 from dfedge.native.table import Table, make_table
@@ -100,7 +101,8 @@ class ExportedRunner(NativeRunner):
         called = [m for m in manifest.methods if m.kind in ("infer", "train")]
         batch = max(method.batch for method in called)
         arena = max(record.memory[method.name].arena_bytes for method in called)
-        header = sources.header(plan.input_shape, table, batch, arena)
+        identity = Identity(manifest.lineage, manifest.bundle_version, manifest.semantics_version)
+        header = sources.header(plan.input_shape, table, batch, arena, identity)
         wrong = sources.differing(folder, sources.compiled(header, sources.source(table, state)))
         if wrong is not None:
             raise DfedgeError(

@@ -37,6 +37,7 @@ from dfedge.export.formats import Progress, Source, Written, load_writer
 from dfedge.export.golden import Golden, to_arrays
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.native.image import Identity
 from dfedge.state import digest, to_bytes
 from dfedge.target import Budget, check_flash
 
@@ -108,7 +109,8 @@ def assemble(
     writers = {name: load_writer(name) for name in formats}
     check_place(out, origin.version)
     check_sizes(source.plan, max(method.batch for method in source.methods))
-    source = replace(source, target=target, known=origin.known)
+    identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
+    source = replace(source, target=target, known=origin.known, identity=identity)
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():

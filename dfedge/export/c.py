@@ -11,6 +11,7 @@ from dfedge.export.calls import LIBRARY
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
 from dfedge.native import build, known, sources
+from dfedge.native.image import image
 from dfedge.native.program import CALLS, Program
 from dfedge.native.table import make_table
 from dfedge.target import load_target
@@ -43,15 +44,15 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     shutil.copytree(build.RUNNER, folder / "run")
     if target.cpu:
         _copy_board(source.target, folder / "board")
-    header = sources.header(source.plan.input_shape, table, batch, arena)
+    header = sources.header(source.plan.input_shape, table, batch, arena, source.identity)
     (folder / "dfedge").mkdir()
-    image = sources.image(table, program.block(state))
-    (folder / "net.dfe").write_bytes(image)
+    packed = image(table, program.block(state), source.identity)
+    (folder / "net.dfe").write_bytes(packed)
     compiled = sources.compiled(header, sources.source(table, state))
     for name, content in compiled.items():
         (folder / name).write_bytes(content)
     kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
-    beside = known.files(known.fitting(source.known, target.flash_bytes - len(image) - kernels))
+    beside = known.files(known.fitting(source.known, target.flash_bytes - len(packed) - kernels))
     for name, text in beside.items():
         (folder / name).write_text(text)
     more = tuple(name for name in beside if name.endswith(".c"))

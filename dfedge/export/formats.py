@@ -14,6 +14,7 @@ from dfedge.export.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.state import State
+from dfedge.native.image import Identity
 from dfedge.plan import Plan
 
 FORMATS = {
@@ -40,6 +41,7 @@ class Source:
         target: name or path of the device.
         constants: of the plan's trunk.
         known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
+        identity: of the bundle, for what learns without its manifest.
     """
 
     plan: Plan
@@ -50,6 +52,7 @@ class Source:
     target: str = "host"
     constants: State = field(default_factory=dict)
     known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Modules: `table` (a plan as the interpreter reads it), `block` (tensors in one b
 `trunk` (a frozen trunk in the table), `places` (where its values lie), `build` (the compiler),
 `cache` (where compiled libraries are kept),
 `library` (ctypes), `program` (a plan and its state, ready to be called), `sources` (what a project
-of one's own is made of), `rendering` (names of the two renderings of a format), `glue` (the
-interpreter inside ExecuTorch and onnxruntime: ``ops/``).
+of one's own is made of), `image` (a net in one file), `store` (the two slots of ``src/store.h``, by
+ctypes), `rendering` (names of the two renderings of a format), `glue` (the interpreter inside
+ExecuTorch and onnxruntime: ``ops/``).
 """

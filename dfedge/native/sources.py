@@ -4,7 +4,7 @@
     net.h       sizes, and ``net_step`` / ``net_infer``
     net.c       the table, the state and the arena
     known.h     perhaps: samples of what the net knows, and known.c (`dfedge.native.known`)
-    net.dfe     table and state as one file, for the program in run/ (dfedge-run)
+    net.dfe     table and state as one file, for the program in run/ (`dfedge.native.image`)
     CMakeLists.txt
 
 No number is computed on the device that could be written down here, nothing is allocated.
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.native import build
+from dfedge.native.image import Identity
 from dfedge.native.layout import Fields, Tensor
 from dfedge.native.table import Table
 
@@ -41,9 +42,14 @@ def differing(folder: Path, wanted: dict[str, bytes]) -> str | None:
     return next((path.as_posix() for path in found if path.as_posix() not in wanted), None)
 
 
-def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: int) -> str:
+def header(
+    shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: int, identity: Identity
+) -> str:
     """``net.h`` for images [H, W, C] in batches of at most ``batch``."""
     height, width, channels = shape
+    lineage = [f"0x{byte:02x}" for byte in identity.lineage_bytes]
+    row = ", \\\n                 "
+    rows = row.join(", ".join(lineage[i : i + 8]) for i in range(0, len(lineage), 8))
     return f"""/* Made by dfedge export; see dfedge/dfedge.h for what the calls do and refuse. */
 #ifndef NET_H
 #define NET_H
@@ -59,6 +65,12 @@ def header(shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: i
 #define NET_TABLE_BYTES {table.words.nbytes}
 #define NET_STATE_BYTES {table.state_bytes}
 #define NET_ARENA_BYTES {arena_bytes}
+
+/* A dfe_record of this net, for dfe_identify: see dfedge/rebase.h and dfedge/store.h. */
+#define NET_RECORD \\
+    {{.lineage = {{{rows}}}, \\
+     .bundle_version = {identity.bundle_version}, \\
+     .semantics_version = {identity.semantics_version}}}
 
 /* The table, with a trunk's constants, and the state in memory: what training changes. */
 const dfe_program *net_program(void);
@@ -178,17 +190,6 @@ def numbers(values: NDArray[Any]) -> Iterator[str]:
             line = "       "
         line += word
     yield line
-
-
-def image(table: Table, block: NDArray[np.uint8]) -> bytes:
-    """``net.dfe``: see ``run/file.h``.
-
-    Args:
-        block: the state as it lies in memory.
-    """
-    words = table.words.astype("<i4")
-    head = np.array([len(words), len(block)], "<i4")
-    return b"DFE1" + head.tobytes() + words.tobytes() + block.tobytes()
 
 
 def cmake(small: bool, cpu: str | None, more: tuple[str, ...] = ()) -> str:

@@ -38,10 +38,10 @@ from dfedge.device.runners import open_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build
+from dfedge.native.image import Identity, image
 from dfedge.native.library import INT, POINTER, levels, load
 from dfedge.native.program import INFER, TRAIN, Program
 from dfedge.native.rendering import RENDERED, native_of
-from dfedge.native.sources import image
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
 from dfedge.state import State
@@ -290,7 +290,8 @@ def python_peak(bundle: Bundle, images: Path, state: Path) -> dict[str, int]:
 def runner_peak(bundle: Bundle, data: Path, scratch: Path) -> int:
     """KiB resident at most of dfedge-run while it learns MNIST's 60,000 images."""
     program, app, net = NativeRunner(bundle).program, scratch / "dfedge-run", scratch / "net.dfe"
-    net.write_bytes(image(program.table, program.state))
+    identity = Identity(semantics_version=bundle.manifest.semantics_version)
+    net.write_bytes(image(program.table, program.state, identity))
     sources = [*build.RUNNER.glob("*.c"), *build.SOURCES.glob("*.c")]
     command = [build.required_compiler(), "-std=c99", "-O3", f"-I{build.SOURCES}", "-o", app]
     subprocess.run([*command, *sources], check=True)

@@ -19,6 +19,9 @@
 
 #define DFE_ABI 6
 
+/* Of the numbers that a step gives: as dfedge/manifest.py has it. */
+#define DFE_SEMANTICS 6
+
 enum dfe_status {
     DFE_OK,
     DFE_BAD_ABI,     /* the table was made for another version of this library */
