@@ -16,7 +16,7 @@ fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # The large counts, hours in all; what is done is not done again, and each writes its results.
-LONG := strangers mutations kills power_loss random_nets harm threads
+LONG := strangers mutations kills power_loss run_store random_nets harm threads
 EXPERIMENTS := examples/experiments
 export OMP_NUM_THREADS ?= 1
 
@@ -35,12 +35,24 @@ out/long/threads.done: $(STAMP)
 	DFEDGE_THREAD_CALLS=10000 $(BIN)/python -m pytest --timeout=7200 tests/test_threads.py -k mixed
 	mkdir -p $(@D) && touch $@
 
-out/long/%.done: out/demo/bundle/manifest.json
-	$(BIN)/python $(EXPERIMENTS)/$*.py out/demo/bundle
-	mkdir -p $(@D) && touch $@
+out/long/run_store.done: out/long/mcu/manifest.json
+	$(BIN)/python $(EXPERIMENTS)/run_store.py out/long/mcu
+	touch $@
 
-out/demo/bundle/manifest.json: $(STAMP)
-	$(BIN)/dfedge demo --out out/demo
+out/long/%.done: out/long/bundle/manifest.json
+	$(BIN)/python $(EXPERIMENTS)/$*.py out/long/bundle
+	touch $@
+
+out/long/bundle/manifest.json: $(STAMP)
+	$(BIN)/dfedge train --qat --out out/long/run
+	$(BIN)/dfedge calibrate out/long/run
+	$(BIN)/dfedge export out/long/run --out $(@D) \
+		--format onnx --format litert --format executorch --format c
+
+out/long/mcu/manifest.json: $(STAMP)
+	$(BIN)/dfedge train --net examples/mcu_net.toml --qat --out out/long/mcu-run
+	$(BIN)/dfedge calibrate out/long/mcu-run
+	$(BIN)/dfedge export out/long/mcu-run --out $(@D) --format c --target mps2-an386 --batch 1
 
 .data:
 	@echo "no .data: see the head of $(EXPERIMENTS)/harm.py" && false

@@ -22,6 +22,7 @@ from dfedge.device.runners import open_runner
 from dfedge.faults import calls, flash
 from dfedge.faults.calls import PAGE, opened
 from dfedge.faults.flash import Chip, Flash
+from dfedge.faults.net_files import mutate_nets
 from dfedge.faults.runner import (
     ACCEPTED,
     Work,
@@ -351,6 +352,15 @@ def test_every_flipped_bit_of_both_files_is_refused_or_passed_over_and_told(
         found = flip_bits(work, state, of, 100, seed=1)
         assert found.total() == 100
         assert not [name for name in (*ACCEPTED, "crashed") if found[name]], found
+
+
+def test_nets_whose_checksum_was_made_right_learn_or_are_refused(
+    work: Work, tmp_path: Path
+) -> None:
+    """2,000 of them: examples/experiments/strangers.py."""
+    found = mutate_nets(work, tmp_path, 100, 1)
+    assert not found.faults, found.faults
+    assert found.run and found.refused
 
 
 def test_cut_and_lengthened_files_are_refused_or_told_of(work: Work, tmp_path: Path) -> None:

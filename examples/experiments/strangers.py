@@ -1,11 +1,13 @@
-"""2,000 manifests, .pt2 and .onnx files each, changed on purpose: run or refused with one line.
+"""2,000 manifests, .pt2, .onnx and net.dfe files each, changed on purpose: run or refused with one
+line.
 
-    python examples/experiments/strangers.py out/demo/bundle
+    python examples/experiments/strangers.py out/long/bundle
 
 Structure is changed and every checksum made right again, so that what is changed is read.  A
 manifest is taken from `Session.open` to the first learning step on every runtime that is installed;
-a net is adopted, exported, and learns.  A fault is another exception than a refusal, one of more
-than a line, more than 5 s of processor time, more than 1 GiB, or code of the file that was run.
+a net is adopted, exported, and learns; a net.dfe learns in dfedge-run.  The bundle is of digits, in
+all formats.  A fault is another exception than a refusal, one of more than a line, more than 5 s of
+processor time, more than 1 GiB, or code of the file that was run.
 Writes results/strangers.json.
 """
 
@@ -17,14 +19,19 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from harm_report import commit
 
+from dfedge.bundle import Bundle
+from dfedge.data.dataset import Split
 from dfedge.device.runners import NATIVE, RUNTIMES, installed
 from dfedge.faults.archives import mutate_archives
 from dfedge.faults.manifests import mutate_manifests
+from dfedge.faults.net_files import mutate_nets
 from dfedge.faults.onnx_files import mutate_onnx
+from dfedge.faults.runner import compile_runner, work_on
 from dfedge.faults.trial import Trials
 
 RESULTS = Path(__file__).parent / "results" / "strangers.json"
@@ -45,9 +52,18 @@ def main(
         runtimes = [name for name in (*RUNTIMES, NATIVE) if installed(name)]
         return mutate_manifests(folder / "bundle", folder / "state", runtimes, trials, seed)
 
+    def nets(folder: Path) -> Trials:
+        image = Bundle.open(home / bundle).manifest.image
+        zeros = np.zeros((4, *image.shape), np.uint8)
+        shutil.copyfile(home / bundle / "c" / "net.dfe", folder / "net.dfe")
+        app = compile_runner(home / bundle / "c", folder / "dfedge-run")
+        work = work_on(app, folder / "net.dfe", Split(zeros, np.arange(4)), folder)
+        return mutate_nets(work, folder, trials, seed)
+
     kinds = {
         "manifest.json": manifests,
         ".pt2": lambda folder: mutate_archives(folder, trials, seed),
+        "net.dfe": nets,
         ".onnx": lambda folder: mutate_onnx(folder, trials, seed),
     }
     report: dict[str, object] = {"trials": trials, "seed": seed, "commit": commit()}

@@ -1,0 +1,71 @@
+"""Files net.dfe changed at random whose checksum was made right again: what a stranger could send.
+
+From its first byte to the first learning step dfedge-run must take each, or refuse it with one
+line.
+"""
+
+import random
+import resource
+import struct
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+from dfedge.faults.runner import Work
+from dfedge.faults.trial import GIB, Trials
+from dfedge.native.image import START
+
+FIRST_WORD = START.size + 4
+VALUES = (0, 1, 2, 3, 7, 16, 255, 1 << 16, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+MOST_SECONDS = 5
+
+
+def rechecked(raw: bytes) -> bytes:
+    """With a checksum that fits."""
+    rest = raw[FIRST_WORD:]
+    return raw[: START.size] + struct.pack("<I", zlib.crc32(raw[: START.size] + rest)) + rest
+
+
+def changed(raw: bytes, draw: random.Random) -> bytes:
+    """One to four of its words are others: of the head and the table most often."""
+    found, words = bytearray(raw), (len(raw) - FIRST_WORD) // 4
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        at = FIRST_WORD + 4 * draw.randrange(words if draw.random() < 0.2 else min(words, 200))
+        (old,) = struct.unpack_from("<I", found, at)
+        near = (old + draw.choice((1, -1, 4, -4)), 2 * old, -old, old ^ 1 << draw.randrange(32))
+        value = draw.choice((*VALUES, *near)) if draw.random() < 0.7 else draw.randrange(1 << 32)
+        struct.pack_into("<I", found, at, value % (1 << 32))
+    return rechecked(bytes(found))
+
+
+def mutate_nets(work: Work, scratch: Path, trials: int, seed: int) -> Trials:
+    """Change the net's file, train with it, and change it back."""
+    draw, found, good = random.Random(seed), Trials(), work.net.read_bytes()
+    state = scratch / "state"
+    for _ in range(trials):
+        work.net.write_bytes(changed(good, draw))
+        state.unlink(missing_ok=True)
+        _judge(found, work.command(state))
+    work.net.write_bytes(good)
+    return found
+
+
+def _judge(found: Trials, command: list[str]) -> None:
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=60, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (GIB, GIB)),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        found.faults["it hangs"] += 1
+        return
+    found.slowest = max(found.slowest, time.monotonic() - start)
+    if done.returncode == 0:
+        found.run += 1
+    elif done.returncode == 1 and done.stderr.count("\n") == 1:
+        found.refused += 1
+        found.refusals[done.stderr.partition(": ")[2].partition(": ")[2][:60]] += 1
+    else:
+        found.faults[f"exit code {done.returncode}: {done.stderr[:80]}"] += 1
