@@ -28,39 +28,22 @@ from dfedge.errors import DfedgeError, unknown_name
 from dfedge.footprint import Footprints
 from dfedge.manifest import (
     AGAIN,
-    BLANK,
     GOLDEN,
     KNOWN,
     MANIFEST,
     MEMORY,
-    SEMANTICS_VERSION,
     STATE,
     TRUNK,
-    VERSION,
-    Exponents,
     FileRecord,
     FormatRecord,
     Head,
-    Learning,
-    Look,
     Manifest,
-    MemoryPlan,
-    MethodRecord,
-    Part,
     parse_head,
     parse_manifest,
-    seal,
 )
 from dfedge.regular import fault, open_file, read_bytes
 from dfedge.trust import rollback, signature
 from dfedge.trust.folder import check_folder
-
-__all__ = [
-    "BLANK", "GOLDEN", "KNOWN", "LEARNING", "MANIFEST", "MEMORY", "SEMANTICS_VERSION", "STATE",
-    "TRUNK", "VERSION", "Bundle", "Exponents", "FileRecord", "FormatRecord", "Head", "Learning",
-    "Look", "Manifest", "MemoryPlan", "MethodRecord", "Part", "file_record", "read_head",
-    "read_manifest", "seal",
-]  # fmt: skip
 
 LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""

@@ -11,11 +11,12 @@ import pytest
 
 from dfedge import state
 from dfedge.agreement import FORMATS
-from dfedge.bundle import MANIFEST, Bundle, file_record
+from dfedge.bundle import Bundle, file_record
 from dfedge.device.runners import NATIVE, RUNTIMES, installed
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.faults.manifests import mutate_manifests, rehashed
+from dfedge.manifest import MANIFEST
 from dfedge.sound import plan_flaws, state_layout
 
 

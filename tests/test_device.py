@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import exactly
 
-from dfedge.bundle import MANIFEST, Bundle, seal
+from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device import store
@@ -21,6 +21,7 @@ from dfedge.device.finetune import finetune, steps
 from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.manifest import MANIFEST, seal
 
 
 def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split:

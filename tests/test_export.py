@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfedge.bundle import MANIFEST, Bundle, file_record, seal
+from dfedge.bundle import Bundle, file_record
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
@@ -22,6 +22,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.lower import step
+from dfedge.manifest import MANIFEST, seal
 from dfedge.state import digest
 from dfedge.verify import verify
 from dfedge.verify.reference import TorchRunner

@@ -15,7 +15,7 @@ from conftest import refused
 from dfedge import configs, state
 from dfedge.adopt.load import load_graph
 from dfedge.atomic import new_folder
-from dfedge.bundle import MANIFEST, Bundle
+from dfedge.bundle import Bundle
 from dfedge.continual import checkpoint
 from dfedge.data.files import load_path, read_inputs
 from dfedge.data.image import ImageRule
@@ -28,6 +28,7 @@ from dfedge.device.store import Store, transfer
 from dfedge.disk import DISK
 from dfedge.learn import kept
 from dfedge.learn.run import Run
+from dfedge.manifest import MANIFEST
 from dfedge.reproduce.table import load_results
 from dfedge.reproduce.tables import fill_readme
 from dfedge.target import Target, load_target

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import once
 
-from dfedge.bundle import MANIFEST, SEMANTICS_VERSION, Bundle, read_head
+from dfedge.bundle import Bundle, read_head
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.device.care import NO_CARE
@@ -24,6 +24,7 @@ from dfedge.faults.manifests import rehashed
 from dfedge.learn.lineage import lineage
 from dfedge.learn.run import Run
 from dfedge.learn.train import calibrate_run
+from dfedge.manifest import MANIFEST, SEMANTICS_VERSION
 from dfedge.trust import signature
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")

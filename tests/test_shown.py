@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfedge.bundle import MANIFEST, Bundle
+from dfedge.bundle import Bundle
 from dfedge.cli import console
 from dfedge.faults.manifests import rehashed
+from dfedge.manifest import MANIFEST
 from dfedge.page import figure, svg
 from dfedge.visible import visible
 

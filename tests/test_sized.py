@@ -12,12 +12,13 @@ import torch
 from conftest import exactly
 from torch import Tensor, nn
 
-from dfedge.bundle import MANIFEST, Bundle, seal
+from dfedge.bundle import Bundle
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.export.executorch_native import _lower
 from dfedge.export.native_op import NAMESPACE, SHAPES
+from dfedge.manifest import MANIFEST, seal
 from dfedge.native import build, glue
 from dfedge.native.library import STATUS, Buffer
 from dfedge.native.program import TRAIN, Program

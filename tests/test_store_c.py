@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from test_on_device import needs, turned
 
-from dfedge.bundle import SEMANTICS_VERSION, Bundle
+from dfedge.bundle import Bundle
 from dfedge.device.runners import open_runner
 from dfedge.faults import calls, flash
 from dfedge.faults.calls import PAGE, opened
@@ -32,6 +32,7 @@ from dfedge.faults.runner import (
     work_on,
     write_idx,
 )
+from dfedge.manifest import SEMANTICS_VERSION
 from dfedge.native import build, library, store
 from dfedge.native.image import HEAD_BYTES, Identity, image
 from dfedge.native.program import Program

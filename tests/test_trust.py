@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dfedge.bundle import MANIFEST, VERSION, Bundle, FileRecord, seal
+from dfedge.bundle import Bundle
 from dfedge.data.door import Door
 from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.faults.readers import READERS, judge
+from dfedge.manifest import MANIFEST, VERSION, FileRecord, seal
 from dfedge.trust import signature
 from dfedge.trust.folder import check_name
 

@@ -9,7 +9,7 @@ from dfedge.cli.console import kib, percent, print_json, progress, say, table, w
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
 
 if TYPE_CHECKING:
-    from dfedge.bundle import Learning
+    from dfedge.manifest import Learning
 
 
 def run(

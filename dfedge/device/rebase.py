@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dfedge.bundle import SEMANTICS_VERSION, Bundle, read_head
+from dfedge.bundle import Bundle, read_head
 from dfedge.device.batches import parts
 from dfedge.device.known import Known, judging_samples
 from dfedge.device.rates import RATES
@@ -30,6 +30,7 @@ from dfedge.device.runners import Runner, open_best
 from dfedge.device.store import Store, Stored, belonging, check_rollback, default_folder
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
+from dfedge.manifest import SEMANTICS_VERSION
 from dfedge.state import MOVED, State, check_same_layout, digest
 
 MOST_LOST = 50

@@ -9,26 +9,7 @@ from numpy.typing import NDArray
 
 from dfedge import __version__
 from dfedge.atomic import new_folder
-from dfedge.bundle import (
-    GOLDEN,
-    KNOWN,
-    MANIFEST,
-    MEMORY,
-    SEMANTICS_VERSION,
-    STATE,
-    TRUNK,
-    VERSION,
-    Bundle,
-    Exponents,
-    FileRecord,
-    FormatRecord,
-    Learning,
-    Manifest,
-    MethodRecord,
-    file_record,
-    read_head,
-    seal,
-)
+from dfedge.bundle import Bundle, file_record, read_head
 from dfedge.data.image import ImageRule
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError, UsageError
@@ -37,6 +18,23 @@ from dfedge.export.formats import Progress, Source, Written, load_writer
 from dfedge.export.golden import Golden, to_arrays
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.manifest import (
+    GOLDEN,
+    KNOWN,
+    MANIFEST,
+    MEMORY,
+    SEMANTICS_VERSION,
+    STATE,
+    TRUNK,
+    VERSION,
+    Exponents,
+    FileRecord,
+    FormatRecord,
+    Learning,
+    Manifest,
+    MethodRecord,
+    seal,
+)
 from dfedge.native.image import Identity
 from dfedge.state import digest, to_bytes
 from dfedge.target import Budget, check_flash

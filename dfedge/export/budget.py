@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
-from dfedge.bundle import MemoryPlan
 from dfedge.errors import DfedgeError
 from dfedge.export import planned
 from dfedge.export.program import Method
@@ -12,6 +11,7 @@ from dfedge.footprint import Footprint
 from dfedge.int8.bounds import broken_bounds
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.blank import blank, blank_constants
+from dfedge.manifest import MemoryPlan
 from dfedge.native.rendering import RENDERED
 from dfedge.plan import Layer, Plan
 from dfedge.target import Budget

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from dfedge import configs
-from dfedge.bundle import MemoryPlan
 from dfedge.errors import DfedgeError
 from dfedge.export import planned
 from dfedge.export.calls import LIBRARY
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.golden import to_arrays
+from dfedge.manifest import MemoryPlan
 from dfedge.native import build, known, sources
 from dfedge.native.image import image
 from dfedge.native.program import CALLS, Program

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.fx.traceback import NodeSource
 
-from dfedge.bundle import MemoryPlan
 from dfedge.export.casts import cast_fast
 from dfedge.export.executorch_plan import planned_footprint
 from dfedge.export.formats import Progress, Source, Written
@@ -25,6 +24,7 @@ from dfedge.export.program import GetState, SetState, StatefulModule, StatefulPr
 from dfedge.int8 import stock
 from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock.tiled import Tiled
+from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
 
 PROGRAM = "program.pte"

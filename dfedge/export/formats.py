@@ -8,12 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dfedge.bundle import MemoryPlan
 from dfedge.errors import unknown_name
 from dfedge.export.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.lower.state import State
+from dfedge.manifest import MemoryPlan
 from dfedge.native.image import Identity
 from dfedge.plan import Plan
 

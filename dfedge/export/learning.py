@@ -20,7 +20,6 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from dfedge.bundle import Learning, Look, Part
 from dfedge.data.change import changed
 from dfedge.data.dataset import Labels
 from dfedge.data.image import to_input
@@ -30,6 +29,7 @@ from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.kept import Kept
 from dfedge.lower import step
 from dfedge.lower.state import State
+from dfedge.manifest import Learning, Look, Part
 from dfedge.native.build import compiler
 from dfedge.native.program import Program
 from dfedge.native.table import make_table

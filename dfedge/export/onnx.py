@@ -21,12 +21,12 @@ from onnx_ir.passes import common as passes
 from onnxscript import opset20 as op
 from onnxscript.optimizer import fold_constants
 
-from dfedge.bundle import MemoryPlan
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.liveness import INPUT, Flow, blocks, footprint
 from dfedge.export.program import Method, export_functional, handed
 from dfedge.footprint import Footprint
 from dfedge.lower.state import layer_of
+from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
 
 OPSET = 20

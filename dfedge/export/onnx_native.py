@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from dfedge.bundle import MemoryPlan
 from dfedge.export import planned
 from dfedge.export.calls import LIBRARY, Call, Calls
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.onnx import OPSET
+from dfedge.manifest import MemoryPlan
 from dfedge.native.program import INFER
 
 DOMAIN, DOMAIN_VERSION, IR_VERSION = "dfedge.native", 1, 9

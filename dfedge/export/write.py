@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from dfedge.bundle import Bundle, Exponents, Learning
+from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
@@ -35,6 +35,7 @@ from dfedge.learn.trainer import accuracy
 from dfedge.lower.fold import lower
 from dfedge.lower.rates import LEAST_BATCH
 from dfedge.lower.state import State
+from dfedge.manifest import Exponents, Learning
 from dfedge.plan import Plan, Rule
 from dfedge.target import budget_of, check_runtimes, load_target
 

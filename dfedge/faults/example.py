@@ -1,6 +1,11 @@
 """Small, good descriptions: where fuzzing of their readers starts."""
 
-from dfedge.bundle import (
+from dfedge.data.image import ImageRule
+from dfedge.int8.scales import LayerScales, Scales
+from dfedge.learn.recipe import Recipe
+from dfedge.learn.run import Calibration, RunPlan
+from dfedge.learn.spec import Block, NetSpec
+from dfedge.manifest import (
     BLANK,
     GOLDEN,
     SEMANTICS_VERSION,
@@ -13,11 +18,6 @@ from dfedge.bundle import (
     MemoryPlan,
     MethodRecord,
 )
-from dfedge.data.image import ImageRule
-from dfedge.int8.scales import LayerScales, Scales
-from dfedge.learn.recipe import Recipe
-from dfedge.learn.run import Calibration, RunPlan
-from dfedge.learn.spec import Block, NetSpec
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.sound import state_layout
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dfedge.bundle import BLANK, MANIFEST
 from dfedge.device.session import Session
 from dfedge.faults.structure import changed
 from dfedge.faults.trial import Trials, memory
+from dfedge.manifest import BLANK, MANIFEST
 
 
 def rehashed(tree: Any) -> bytes:

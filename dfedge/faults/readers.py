@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge import bundle, configs, state, target
+from dfedge import bundle, configs, manifest, state, target
 from dfedge.adopt import pt2
 from dfedge.data import cifar, files, idx, image, logmel, svhn
 from dfedge.data.wav import read_wav
@@ -120,7 +120,7 @@ def _toml(room: str) -> list[bytes]:
 
 
 def _manifest() -> list[bytes]:
-    return [bundle.seal(example.manifest())]
+    return [manifest.seal(example.manifest())]
 
 
 def _reseal(raw: bytes) -> bytes:
@@ -129,9 +129,9 @@ def _reseal(raw: bytes) -> bytes:
         digest = json.loads(raw)["digest"].encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return raw
-    if len(digest) != len(bundle.BLANK):
+    if len(digest) != len(manifest.BLANK):
         return raw
-    blank = raw.replace(digest, bundle.BLANK.encode())
+    blank = raw.replace(digest, manifest.BLANK.encode())
     return raw.replace(digest, hashlib.sha256(blank).hexdigest().encode())
 
 

@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.bundle.SEMANTICS_VERSION` (6) names it.
+This package is the definition; `dfedge.manifest.SEMANTICS_VERSION` (6) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dfedge.bundle import Manifest
 from dfedge.footprint import Footprint, Sample
+from dfedge.manifest import Manifest
 from dfedge.page import figure
 from dfedge.profile.report import Report
 from dfedge.profile.rival import Rival

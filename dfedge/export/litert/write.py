@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from dfedge.bundle import MemoryPlan
 from dfedge.errors import DfedgeError
 from dfedge.export.formats import Progress, Source, Written
 from dfedge.export.litert.graph import File, Graph
@@ -18,6 +17,7 @@ from dfedge.export.liveness import INPUT, Flow, blocks, footprint
 from dfedge.export.program import Method, export_functional, handed
 from dfedge.footprint import Footprint
 from dfedge.lower.state import layer_of
+from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
 
 PROGRAM = "program.tflite"
