@@ -17,7 +17,7 @@ from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
 from dfedge.device.care import WAYS, part_way
-from dfedge.device.known import Known, guarded_rates, judging_samples, known_samples
+from dfedge.device.known import Known, judging_samples, known_samples
 from dfedge.device.rates import slowed
 from dfedge.device.runners import open_runner
 from dfedge.native import build
@@ -47,8 +47,7 @@ class Fields(ctypes.Structure):
 
     _fields_ = [
         ("program", ctypes.c_void_p), ("state", ctypes.c_void_p), ("good", ctypes.c_void_p),
-        ("keep", KEEP), ("first", ctypes.c_void_p), ("weight_shift", ctypes.c_void_p),
-        ("anchor_shift", ctypes.c_void_p), ("replay", Samples), ("judge", Samples),
+        ("keep", KEEP), ("first", ctypes.c_void_p), ("replay", Samples), ("judge", Samples),
         ("recent_x", ctypes.c_void_p), ("recent_y", ctypes.c_void_p),
         ("recent_most", ctypes.c_int32), ("words", ctypes.c_void_p), ("arena", ctypes.c_void_p),
         ("arena_bytes", ctypes.c_size_t), ("replace", ctypes.c_int32),
@@ -90,9 +89,6 @@ class Learner:
         )  # fmt: skip
         for name, (x, y) in self.samples.items():
             setattr(self.care, name, Samples(at(x), at(y), len(y)))
-        self.rates = guarded_rates(bundle)
-        for name in SHIFTS:
-            setattr(self.care, name, at(self.rates[name]))
         for name, value in given.items():
             setattr(self.care, name, value)
         self.scores = np.zeros(plan.classes, np.int32)
@@ -230,45 +226,24 @@ def test_part_way_of_any_net_is_that_of_python(seed: int) -> None:
     assert not np.array_equal(state, program.block(now))
 
 
-def begun(made: Learner) -> NDArray[Any]:
-    """The state that was exported, as the guard begins with it."""
-    return made.program.block({**made.program.read(made.first), **made.rates})
-
-
 def rates(made: Learner) -> list[Any]:
     """Shifts of its state as they are now."""
     state = made.program.read()
     return [state[name].tolist() for name in SHIFTS]
 
 
-def test_rates_begin_as_measured_halved_by_the_caution_that_was_kept(bundle: Bundle) -> None:
-    measured = {name: value + 3 for name, value in guarded_rates(bundle).items() if name in SHIFTS}
-    given = {name: at(value) for name, value in measured.items()}
-    for caution in (-1, 0, 2):
-        made = Learner(bundle, caution=caution, **given)
-        assert made.begin() == 0
-        assert rates(made) == [(measured[name] + caution).tolist() for name in SHIFTS]
-    as_it_was = Learner(bundle, weight_shift=None, anchor_shift=None)
-    first = as_it_was.program.read()
-    assert as_it_was.begin() == 0
-    assert rates(as_it_was) == [first[name].tolist() for name in SHIFTS]
-
-
-def test_rates_are_halved_in_a_period_and_follow_the_judgement_after_it(
-    bundle: Bundle,
-) -> None:
+def test_rates_are_halved_towards_the_end_of_a_period_and_whole_after_it(bundle: Bundle) -> None:
     made = learner(bundle)
     first = made.program.read()
     x, y = stream(bundle)
     seen = []
     for i in range(256):
         assert made.learn(x[i], y[i]) == 0
-        wanted = [[slowed(first, h)[name].tolist() for name in SHIFTS] for h in range(-1, 4)]
-        seen.append(wanted.index(rates(made)) - 1)
+        wanted = [[slowed(first, h)[name].tolist() for name in SHIFTS] for h in range(4)]
+        seen.append(wanted.index(rates(made)))
     assert [seen.index(h) for h in (1, 2, 3)] == [127, 191, 223]  # for the next step
-    assert seen[-1] == made.care.caution in (-1, 1)
+    assert seen[-1] == 0
     assert made.care.judgements == 1
-    assert made.program.read()["usual_error"] == 0
     assert made.care.doublings in (0, 1)
 
 
@@ -280,7 +255,7 @@ def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     taught(made, *stream(bundle, 5))
     assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
     assert (made.care.caution, made.care.doublings) == (2, 0)
-    wanted = made.program.block(slowed(made.program.read(begun(made)), 2))
+    wanted = made.program.block(slowed(made.program.read(made.first), 1))
     assert np.array_equal(made.program.state, wanted)
     assert np.array_equal(made.good, wanted)
 
@@ -350,7 +325,7 @@ def test_a_good_state_in_flash_is_kept_by_the_caller(bundle: Bundle) -> None:
     made = learner(bundle, keep=keep)
     taught(made, *stream(bundle, 260))
     assert len(kept) == 3  # at the beginning, after 256, at the end
-    assert kept[0] == begun(made).tobytes()
+    assert kept[0] == made.first.tobytes()
     assert kept[-1] == made.program.state.tobytes()
     made.care.keep = KEEP(lambda *_: 8)
     assert made.begin() == 8
@@ -373,7 +348,7 @@ def test_what_cannot_be_used_is_refused_before_anything_changes(bundle: Bundle) 
     assert made.begin() == 0
     assert made.learn(x[0], 10) == 7
     assert made.learn(-1 - x[0], 0) == 6
-    assert np.array_equal(made.program.state, begun(made))
+    assert np.array_equal(made.program.state, made.first)
     assert made.care.samples == 0
 
 

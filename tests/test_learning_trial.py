@@ -16,7 +16,6 @@ from dfedge.export.write import export, lowered
 from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.plan import MAX_UPDATE_SHIFT
-from dfedge.state import SHIFTS
 
 
 def found(own: list[float], moved: list[float]) -> Found:
@@ -67,16 +66,6 @@ def test_the_fastest_rate_that_does_no_harm_is_taken(
     assert (record.learns, record.slower, record.frozen) == ("all", 2, 0)
     assert torch.equal(state["weight_shift"], first["weight_shift"] + 2)
     assert torch.equal(state["anchor_shift"], first["anchor_shift"] + 2)
-
-
-def test_the_bundle_keeps_the_measured_rates_for_a_guard(
-    run_folder: Path, slowed_bundle: Bundle
-) -> None:
-    measured, known = lowered(Run.open(run_folder))[1], slowed_bundle.known()
-    assert slowed_bundle.manifest.learning.slower == 2
-    for name in SHIFTS:
-        assert np.array_equal(known[name], measured[name].numpy())
-        assert np.array_equal(slowed_bundle.initial_state()[name], known[name] + 2)
 
 
 def test_lower_layers_are_frozen_one_by_one_where_no_rate_passes(

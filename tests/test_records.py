@@ -17,7 +17,7 @@ from dfedge.device.store.slot import DamagedError
 
 BAD_RECORDS: list[dict[str, Any]] = [
     {"samples": -1}, {"steps": -5}, {"replayed": -1}, {"doublings": -1}, {"doublings": 99},
-    {"caution": -17}, {"caution": 1000}, {"samples": 1 << 60}, {"steps": 10**30},
+    {"caution": -1}, {"caution": 1000}, {"samples": 1 << 60}, {"steps": 10**30},
     {"replayed": 17}, {"added": ["new"] * 2}, {"added": [""]},
     {"job": {"done": -1}}, {"job": {"batch": 0}}, {"job": {"slower": 99}}, {"job": {"pace": 77}},
     {"job": {"samples": -1}}, {"job": {"start": -1}}, {"job": {"seed": -1}},

@@ -18,15 +18,9 @@ its end the state is judged:
             most 64)
 
 Where all hold the state becomes the good one.  Else it goes back towards the good one, until all
-hold: three quarters, a half, a quarter or an eighth of what the period changed is kept, or nothing.
-So what is new is learned as far as what was known can stay.  The rates follow, as the radius of a
-trust region does: a period of which something was taken back halves them, one that is kept whole
-doubles them, up to twice those of the beginning.
-
-A net that is judged need not be as cautious as one that is not.  So learning begins at the rates
-that were measured (`dfedge.device.known.guarded_rates`), not at those that the trial at export
-found to do no harm by themselves.  Nor does it rest where the net errs as often as usual, so that
-one that knows its own data badly learns as fast as others.
+hold: three quarters, a half, a quarter or an eighth of what the period changed is kept, or nothing;
+after nothing, rates are halved until a whole period is kept.  So what is new is learned as far as
+what was known can stay.
 
 A period is long because a net that begins to learn something new loses some of what it knew, which
 replay then brings back; a guard that judges early takes back what would have become good, and keeps
@@ -49,7 +43,7 @@ from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
 from dfedge.device.known import Known, judging_samples, known_samples, replayed
 from dfedge.device.lock import SharedLock, alone
-from dfedge.device.rates import set_rates, slowed
+from dfedge.device.rates import slowed
 from dfedge.device.store import Record, Stored
 from dfedge.state import MOVED, SHIFTS, State
 
@@ -72,8 +66,7 @@ HELD_BACK, MOST_HELD_BACK = 8, 64
 """One in so many new samples judges, up to so many."""
 WAYS = ((3, 4), (2, 3), (1, 2), (1, 2))
 """Parts of what is left of a period's change that are kept, one after the other."""
-LEAST_CAUTION, MOST_CAUTION = -1, 3
-"""How often rates are halved from period to period; below zero they are doubled."""
+MOST_CAUTION = 3
 
 
 @dataclass(frozen=True)
@@ -139,8 +132,6 @@ class Keeper:
         self.known_before = self._count(self.judging)
         self.new: Known | None = None
         self.new_before = self.new_good = 0
-        if care.guard and not session.record.guarded:
-            set_rates(session)
         self.good = self._stored()
 
     @property
@@ -217,7 +208,7 @@ class Keeper:
             record = self.session.record
             longer = min(record.doublings + 1, DOUBLINGS)
             self.session.record = msgspec.structs.replace(record, doublings=longer)
-            self._be_careful(-1)
+            self._be_careful(max(record.caution - 1, 0))
         self.good = self._stored()
 
     @alone
@@ -284,16 +275,14 @@ class Keeper:
             self.session.runner.set_state(now)
             if self._passes(new, least):
                 self.partly += 1
-                break
-        else:
-            self.wholly += 1
-            self.session.runner.set_state(self.good.state)
-        self._be_careful(1)
+                return
+        self.wholly += 1
+        self.session.runner.set_state(self.good.state)
+        self._be_careful(min(self.session.record.caution + 1, MOST_CAUTION))
 
-    def _be_careful(self, more: int) -> None:
-        """Halve the rates of the next period, or double them where ``more`` is -1."""
+    def _be_careful(self, caution: int) -> None:
+        """Rates are halved as often as something was wholly taken back, less what went well."""
         record = self.session.record
-        caution = min(max(record.caution + more, LEAST_CAUTION), MOST_CAUTION)
         if caution != record.caution:
             now = self.session.runner.get_state()
             self.session.runner.set_state(slowed(now, caution - record.caution))

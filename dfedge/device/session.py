@@ -23,9 +23,8 @@ from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, class_number, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
-from dfedge.device.known import guarded_rates
 from dfedge.device.lock import SharedLock, alone
-from dfedge.device.rates import RATES, set_rates
+from dfedge.device.rates import RATES
 from dfedge.device.rebase import rebased
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError
@@ -53,8 +52,8 @@ class Session:
         notes: what had to be passed over to open it.
         remembered: samples of classes that were added here, which are replayed like the bundle's.
         care: what keeps `learn` and `learn_batch` from doing harm.
-        rates: update shifts that learning starts from, int32 [L] each; at first the bundle's, under
-            a guard those of `dfedge.device.known.guarded_rates`.
+        rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
+            bundle's.
     """
 
     def __init__(
@@ -79,8 +78,6 @@ class Session:
         self.remembered = store.nothing(bundle)
         self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
-        if self.care.guard:
-            self.rates |= guarded_rates(bundle)
 
     @staticmethod
     def open(
@@ -140,8 +137,6 @@ class Session:
         session.notes = notes
         if stored is not None and stored.remembered is not None:
             session.remembered = stored.remembered
-        if record.guarded and not session.care.guard:
-            set_rates(session)
         return session
 
     @property

@@ -74,7 +74,6 @@ def export(
     train = data.split("train")[1]
     constants = run.constants()
     plan, state = _lower(net, train, rule, options, run.plan, constants)
-    measured = state
     kept = _kept(run, options)
     learning = Learning()
     if options.trial:
@@ -99,7 +98,7 @@ def export(
         ),
         recipe=run.calibration().recipe_name,
         learning=learning,
-        known=known_arrays(kept, measured) if kept is not None else {},
+        known=known_arrays(kept) if kept is not None else {},
         lineage=lineage(run),
         version=options.version,
     )

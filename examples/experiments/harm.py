@@ -93,7 +93,7 @@ def yardsticks(
 ) -> dict[str, Any]:
     """What anchors alone and the eight rates do under one care."""
     session = open_session(untried, states, care)
-    anchors_alone(session, session.rates["anchor_shift"] if care.guard else anchor_shift)
+    anchors_alone(session, anchor_shift)
     exam, known = learned(session, data, cell.batch, seed)
     found: dict[str, Any] = {f"exam_anchors{mode}": exam, f"known_anchors{mode}": known}
     rates = []
@@ -147,7 +147,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any
 
     data = parts(cell.data, seed, cell.shift, data_dir)
     passed("data")
-    bundle, untried, own = made(cell, data, seed, folder, NETS, free)
+    bundle, untried, own = made(cell, data, seed, folder, NETS)
     passed("net")
     states = folder / "state"
     row: dict[str, Any] = {"chance": 1 / KINDS[cell.data].classes, "seconds": spent}
@@ -157,7 +157,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any
     }
     session = open_session(bundle, states, Care())
     initial = bundle.initial_state()
-    row["learns"], row["learns_free"] = learns(bundle, session.rates), learns(bundle, initial)
+    row["learns"] = learns(bundle, initial)
     row["learning"] = msgspec.to_builtins(getattr(bundle.manifest, "learning", None))
     row["shifts"] = {name: session.rates[name].tolist() for name in SHIFTS}
     row["exam_before"] = evaluate(session, data.exam).accuracy

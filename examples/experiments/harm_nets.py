@@ -178,7 +178,7 @@ def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
 
 
 def made(
-    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path, free: bool
+    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path
 ) -> tuple[Bundle, Bundle, Split]:
     """The cell's bundle; the same at the rates from before the export's trial, with nothing frozen,
     which the yardsticks start from; and the net's own training data.
@@ -188,7 +188,6 @@ def made(
     run, path = kept_net(cell, parts, seed, nets)
     rule = cell.rule if cell.learn else None
     options = ExportOptions(("c",), batch=cell.batch if cell.batch > 1 else 16, rule=rule)
-    bundle = untried = export(run, options, folder / "bundle")
-    if free or bundle.manifest.learning.learns == "upper":  # else a guard begins at the same rates
-        untried = export(run, replace(options, trial=False), folder / "untried")
+    bundle = export(run, options, folder / "bundle")
+    untried = export(run, replace(options, trial=False), folder / "untried")
     return bundle, untried, own_data(path, seed)

@@ -54,8 +54,7 @@ class Record(msgspec.Struct, frozen=True):
         steps: update steps taken so far (0 in a state older than this count).
         added: names of the classes that were added on this device, in the order of their rows.
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
-        caution: how often it halves the rates; below zero, doubles them.
-        guarded: the state's rates are those under a guard.
+        caution: how often it halves the rates.
         lineage, bundle_version, semantics_version: of that bundle, as its manifest has them; empty
             and 0 in a state that an older dfedge saved.
     """
@@ -67,8 +66,7 @@ class Record(msgspec.Struct, frozen=True):
     added: tuple[str, ...] = ()
     replayed: Count = 0
     doublings: Few = 0
-    caution: Annotated[int, Meta(ge=-16, le=16)] = 0
-    guarded: bool = False
+    caution: Few = 0
     lineage: Lineage = ""
     bundle_version: Natural = 0
     semantics_version: Natural = 0

@@ -14,7 +14,6 @@ enum {
     HALF_WAY_LOST = 10,
     HELD_BACK = 8,
     MOST_HELD_BACK = 64,
-    LEAST_CAUTION = -1,
     MOST_CAUTION = 3,
 };
 static const int8_t ways[][2] = {{3, 4}, {2, 3}, {1, 2}, {1, 2}};
@@ -89,27 +88,16 @@ static void slow(int32_t *shifts, const int32_t *from, int32_t n, int32_t halvin
                         : dfe_clamp(from[i] + halvings, 0, DFE_MAX_UPDATE_SHIFT - 1);
 }
 
-static int32_t *int32_at(const void *state, int32_t offset) {
-    return (int32_t *)(uintptr_t)((const int8_t *)state + offset);
-}
-
 /* The rates of a state, halved so many times; what is frozen stays so. */
 static void set_rates(const dfe_care *care, const void *of, int32_t halvings) {
     const dfe_program *p = care->program;
-    slow(int32_at(care->state, p->weight_shift), int32_at(of, p->weight_shift), p->convs, halvings);
+    int8_t *state = care->state;
+    const int8_t *from = of;
+    slow((int32_t *)(void *)(state + p->weight_shift),
+         (const int32_t *)(const void *)(from + p->weight_shift), p->convs, halvings);
     if (p->form == DFE_ONE_PASS)
-        slow(int32_at(care->state, p->anchor_shift), int32_at(of, p->anchor_shift), p->layers,
-             halvings);
-}
-
-/* The rates of the beginning, halved as often as was found right before. */
-static void set_first_rates(const dfe_care *care) {
-    const dfe_program *p = care->program;
-    *int32_at(care->state, p->usual_error) = 0;
-    if (care->weight_shift)
-        slow(int32_at(care->state, p->weight_shift), care->weight_shift, p->convs, care->caution);
-    if (care->anchor_shift && p->form == DFE_ONE_PASS)
-        slow(int32_at(care->state, p->anchor_shift), care->anchor_shift, p->layers, care->caution);
+        slow((int32_t *)(void *)(state + p->anchor_shift),
+             (const int32_t *)(const void *)(from + p->anchor_shift), p->layers, halvings);
 }
 
 static void slow_down(dfe_care *care, int32_t halvings) {
@@ -117,8 +105,7 @@ static void slow_down(dfe_care *care, int32_t halvings) {
     care->halvings = halvings;
 }
 
-static void be_careful(dfe_care *care, int32_t more) {
-    int32_t caution = dfe_clamp(care->caution + more, LEAST_CAUTION, MOST_CAUTION);
+static void be_careful(dfe_care *care, int32_t caution) {
     set_rates(care, care->state, caution - care->caution);
     care->caution = caution;
 }
@@ -129,13 +116,12 @@ static void go_back(dfe_care *care, const dfe_samples *recent, int32_t least) {
         dfe_part_way(care->program, care->state, care->good, ways[i][0], ways[i][1]);
         if (passes(care, recent, least)) {
             care->partly++;
-            be_careful(care, 1);
             return;
         }
     }
     care->wholly++;
     __builtin_memcpy(care->state, care->good, (size_t)care->program->state_bytes);
-    be_careful(care, 1);
+    be_careful(care, dfe_min(care->caution + 1, MOST_CAUTION));
 }
 
 static int keep(const dfe_care *care) {
@@ -157,7 +143,7 @@ static int judge(dfe_care *care) {
         go_back(care, &recent, least);
     } else if (whole) {
         care->doublings = dfe_min(care->doublings + 1, DOUBLINGS);
-        be_careful(care, -1);
+        be_careful(care, dfe_max(care->caution - 1, 0));
     }
     care->length = SHORTEST << care->doublings;
     return keep(care);
@@ -223,17 +209,14 @@ int dfe_care_begin(dfe_care *care) {
     int status = check(care);
     if (status != DFE_OK) return status;
     care->recent_most = dfe_clamp(care->recent_most, 0, MOST_HELD_BACK);
-    care->caution = dfe_clamp(care->caution, LEAST_CAUTION, MOST_CAUTION);
+    care->caution = dfe_clamp(care->caution, 0, MOST_CAUTION);
     care->doublings = dfe_clamp(care->doublings, 0, DOUBLINGS);
     care->judgements = care->partly = care->wholly = 0;
     care->presented = care->halvings = care->taught = care->recent = 0;
     care->length = SHORTEST << care->doublings;
     care->stride = stride_of(care->replay.count);
     care->least_known = least_known(care);
-    if (!care->no_guard) {
-        set_first_rates(care);
-        status = keep(care);
-    }
+    status = care->no_guard ? DFE_OK : keep(care);
     care->begun = status == DFE_OK;
     return status;
 }

@@ -3,9 +3,7 @@
  * For each new sample one that the net knows is learned.  Learning goes by periods, of 512
  * presentations at first and of up to 2,048 later, in which rates are halved at a half, three quarters
  * and seven eighths.  At its end the state is judged: where too little of what was known is still
- * recognised, or of what is new, a part of the period's change is taken back, or all of it, and rates
- * are halved; where all is kept they are doubled, up to twice those of the beginning.  The state's
- * `usual_error` becomes zero.
+ * recognised, or of what is new, a part of the period's change is taken back, or all of it.
  *
  * What differs from Python: every sample is a step of its own, known samples are replayed in another
  * order, and of the new some that were learned judge, not samples that were held back.  The same rule
@@ -40,8 +38,6 @@ typedef struct {
     /* The state that was exported: what it recognises is what must stay, however often the power
      * goes.  NULL, or where classes were added since: what `state` recognises at the beginning. */
     const void *first;
-    /* The rates to begin with, as they were measured, int32 [convs] and [layers]; NULL: the state's. */
-    const int32_t *weight_shift, *anchor_shift;
     dfe_samples replay, judge; /* to learn among the new ones; never learned, to judge by */
     int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */
     int32_t *recent_y;
@@ -54,7 +50,7 @@ typedef struct {
 
     /* To be stored beside the state and set again, so that learning goes on as it was: */
     uint32_t samples;          /* new ones learned */
-    int32_t doublings, caution; /* how much longer periods are; how often rates are halved (-1: doubled) */
+    int32_t doublings, caution; /* how much longer periods are; how often rates are halved */
 
     /* To be read only: since dfe_care_begin how often it judged, and took back a part or all; */
     int32_t judgements, partly, wholly;
