@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,9 @@ from dfedge.native.rendering import RENDERED, STOCK
 
 torch.set_num_threads(1)
 keep_freed_memory()
+# Where the suite runs in the background, Ctrl-C is ignored, and the commands that tests start would
+# inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 

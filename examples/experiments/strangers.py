@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from harm_report import commit
+from harm_report import dated
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -42,6 +42,9 @@ def main(
     bundle: Path,
     trials: int = 2000,
     seed: int = 0,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only these; what was found of others is kept.")
+    ] = None,
     results: Annotated[Path, typer.Option()] = RESULTS,
 ) -> None:
     torch.set_num_threads(1)
@@ -66,16 +69,19 @@ def main(
         "net.dfe": nets,
         ".onnx": lambda folder: mutate_onnx(folder, trials, seed),
     }
-    report: dict[str, object] = {"trials": trials, "seed": seed, "commit": commit()}
-    for name, mutate in kinds.items():
+    for name in kind or kinds:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            found = mutate(Path(folder))
+            found = kinds[name](Path(folder))
             os.chdir(home)
         if found.slowest > MOST_SECONDS:
             found.faults["slow"] += 1
+        report = json.loads(results.read_text()) if results.exists() else {}
         report[name] = {
+            **dated(),
+            "trials": trials,
+            "seed": seed,
             "run": found.run,
             "refused": found.refused,
             "faults": dict(found.faults),
@@ -83,7 +89,7 @@ def main(
             "seconds": round(time.perf_counter() - start),
         }
         print(name, report[name], flush=True)
-    results.write_text(json.dumps(report, indent=1) + "\n")
+        results.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
