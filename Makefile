@@ -18,8 +18,8 @@ fast: $(STAMP)
 # The large counts, hours in all; what is done is not done again, and each writes its results.
 LONG := strangers mutations kills power_loss run_store random_nets harm threads
 EXPERIMENTS := examples/experiments
-export OMP_NUM_THREADS ?= 1
 
+long: export OMP_NUM_THREADS ?= 1
 long: $(LONG:%=out/long/%.done)
 	$(BIN)/python $(EXPERIMENTS)/harm.py --report
 

@@ -24,7 +24,7 @@ from dfedge.manifest import (
 )
 from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.native.rendering import RENDERED, native_of
-from dfedge.sound import plan_flaws, state_layout
+from dfedge.sound import Layout, plan_flaws, state_layout
 from dfedge.state import digest
 from dfedge.trust import signature
 
@@ -153,7 +153,7 @@ def file_flaws(manifest: Manifest, state: Arrays, golden: Arrays, known: Arrays)
 
 def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
     plan = manifest.plan
-    wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+    wanted: Layout = {}
     for part in ("replay", "judge"):
         x = known.get(f"{part}.x")
         count = len(x) if x is not None and x.ndim else 0

@@ -115,7 +115,8 @@ def dfedge_run(tmp_path_factory: pytest.TempPathFactory, mcu: Bundle) -> Path:
     """The program in the same bundle, compiled."""
     name = "dfedge-run"
     folder = once(tmp_path_factory, name, lambda folder: folder.mkdir())
-    return compile_runner(mcu.folder / "c", folder / f"{name}-{os.getpid()}")
+    sources = mcu.folder / "c"
+    return compile_runner(folder / f"{name}-{os.getpid()}", sources / "run", sources / "dfedge")
 
 
 def exactly(runtime: str) -> str:

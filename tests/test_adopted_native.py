@@ -74,7 +74,8 @@ def test_a_latent_teaches_what_its_image_does_at_any_batch(adopted_c: Bundle) ->
 
 def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path: Path) -> None:
     test = turned(adopted_c, "test")
-    app = compile_runner(adopted_c.folder / "c", tmp_path / "dfedge-run")
+    sources = adopted_c.folder / "c"
+    app = compile_runner(tmp_path / "dfedge-run", sources / "run", sources / "dfedge")
     net, native = adopted_c.folder / "c" / "net.dfe", open_runner(adopted_c, "native")
     files = [
         write_idx(tmp_path / "x", test.x[..., 0]),

@@ -44,7 +44,7 @@ from dfedge.data.order import shuffled
 from dfedge.device.known import Known, judging_samples, known_samples, replayed
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import slowed
-from dfedge.device.store import Record, Stored
+from dfedge.device.store import Record
 from dfedge.state import MOVED, SHIFTS, State
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Keeper:
         self.known_before = self._count(self.judging)
         self.new: Known | None = None
         self.new_before = self.new_good = 0
-        self.good = self._stored()
+        self.good = self.session.stored()
 
     @property
     def lock(self) -> SharedLock:
@@ -149,7 +149,7 @@ class Keeper:
         """
         self.new, self.left = new, left
         self.new_before = self.new_good = self._count(new) if new is not None else 0
-        self.good = self._stored()
+        self.good = self.session.stored()
 
     def mixed(self, q: Inputs, y: Labels, presented: int = 0) -> tuple[Inputs, Labels]:
         """New samples, then those that are replayed with them.
@@ -209,7 +209,7 @@ class Keeper:
             longer = min(record.doublings + 1, DOUBLINGS)
             self.session.record = msgspec.structs.replace(record, doublings=longer)
             self._be_careful(max(record.caution - 1, 0))
-        self.good = self._stored()
+        self.good = self.session.stored()
 
     @alone
     def judged(self) -> Judged:
@@ -311,9 +311,6 @@ class Keeper:
         """How many samples the state recognises."""
         q, rows = samples
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
-
-    def _stored(self) -> Stored:
-        return self.session.stored()
 
 
 def part_way(good: State, now: State, kept: int, of: int) -> State:

@@ -60,8 +60,8 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
         )
     check_spare(session, [name])
     plan, row = session.bundle.manifest.plan, len(session.classes)
-    sums = [np.zeros(layer.features, np.int64) for layer in plan.layers]
-    for _, seen in session.features(x):
+    sums, q = [np.zeros(layer.features, np.int64) for layer in plan.layers], session.input(x)
+    for _, seen, _ in session.seen(q):
         for total, p in zip(sums, seen, strict=True):
             total += p.sum(0, dtype=np.int64)
     for i, total in enumerate(sums):
@@ -73,7 +73,7 @@ def add_class(session: Session, name: str, x: NDArray[Any]) -> int:
     record = session.record
     session.record = msgspec.structs.replace(record, added=(*record.added, name))
     if session.care.replays:
-        session.remembered = with_class(session.remembered, row, session.input(x))
+        session.remembered = with_class(session.remembered, row, q)
     return row
 
 

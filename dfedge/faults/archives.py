@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import random
 import zipfile
 from functools import cache
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dfedge.adopt.pt2 import CONFIGS, MODEL
-from dfedge.faults.adopted import CLASSES, SHAPE, first_step, write_samples
+from dfedge.faults.first_step import CLASSES, SHAPE, take_changed
 from dfedge.faults.structure import changed
-from dfedge.faults.trial import Trials, memory
+from dfedge.faults.trial import Trials
 from dfedge.quiet import quiet
 
 Members = dict[str, bytes]
@@ -70,18 +69,13 @@ def packed(found: Members) -> bytes:
 
 
 def mutate_archives(folder: Path, trials: int, seed: int) -> Trials:
-    """Change, write to ``folder``, adopt, learn; the current folder must be ``folder``."""
-    assert folder.samefile(os.curdir)
-    draw, found = random.Random(seed), Trials()
-    seeds = [members(one) for one in ordinary()]
-    path, samples = folder / "net.pt2", write_samples(folder)
-    path.write_bytes(ordinary()[0])
-    first_step(path, samples, folder / "work")  # what is loaded once counts for none of the trials
-    with memory():
-        for _ in range(trials):
-            path.write_bytes(packed(_changed(draw.choice(seeds), draw)))
-            found.judge(lambda: first_step(path, samples, folder / "work"), folder)
-    return found
+    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    draw, seeds = random.Random(seed), [members(one) for one in ordinary()]
+
+    def one() -> bytes:
+        return packed(_changed(draw.choice(seeds), draw))
+
+    return take_changed(folder, "net.pt2", ordinary()[0], one, trials)
 
 
 def _changed(given: Members, draw: random.Random) -> Members:

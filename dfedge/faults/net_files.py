@@ -8,17 +8,16 @@ import random
 import resource
 import struct
 import subprocess
-import time
 import zlib
 from pathlib import Path
 
+from dfedge.errors import DfedgeError
 from dfedge.faults.runner import Work
 from dfedge.faults.trial import GIB, Trials
 from dfedge.native.image import START
 
 FIRST_WORD = START.size + 4
 VALUES = (0, 1, 2, 3, 7, 16, 255, 1 << 16, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
-MOST_SECONDS = 5
 
 
 def rechecked(raw: bytes) -> bytes:
@@ -46,26 +45,23 @@ def mutate_nets(work: Work, scratch: Path, trials: int, seed: int) -> Trials:
     for _ in range(trials):
         work.net.write_bytes(changed(good, draw))
         state.unlink(missing_ok=True)
-        _judge(found, work.command(state))
+        found.judge(lambda: _run(work.command(state)), scratch)
     work.net.write_bytes(good)
     return found
 
 
-def _judge(found: Trials, command: list[str]) -> None:
-    start = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=60, check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (GIB, GIB)),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        found.faults["it hangs"] += 1
-        return
-    found.slowest = max(found.slowest, time.monotonic() - start)
-    if done.returncode == 0:
-        found.run += 1
-    elif done.returncode == 1 and done.stderr.count("\n") == 1:
-        found.refused += 1
-        found.refusals[done.stderr.partition(": ")[2].partition(": ")[2][:60]] += 1
-    else:
-        found.faults[f"exit code {done.returncode}: {done.stderr[:80]}"] += 1
+def _run(command: list[str]) -> None:
+    """Run it within a GiB and a minute.
+
+    Raises:
+        DfedgeError: it was refused, with what was said.
+        RuntimeError: it ended in another way.
+    """
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=60, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (GIB, GIB)),
+    )  # fmt: skip
+    if done.returncode == 1:
+        raise DfedgeError(done.stderr.removesuffix("\n"))
+    if done.returncode:
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr[:80]}")

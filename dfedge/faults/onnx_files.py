@@ -1,6 +1,5 @@
 """ONNX files changed at random where they still are ONNX: adopted, or refused with one line."""
 
-import os
 import random
 import tempfile
 from functools import cache
@@ -10,10 +9,10 @@ import onnx
 import torch
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from dfedge.faults.adopted import first_step, write_samples
 from dfedge.faults.archives import Small
+from dfedge.faults.first_step import take_changed
 from dfedge.faults.structure import changed
-from dfedge.faults.trial import Trials, memory
+from dfedge.faults.trial import Trials
 from dfedge.quiet import quiet
 
 
@@ -31,17 +30,10 @@ def ordinary() -> onnx.ModelProto:
 
 
 def mutate_onnx(folder: Path, trials: int, seed: int) -> Trials:
-    """Change, write to ``folder``, adopt, learn; the current folder must be ``folder``."""
-    assert folder.samefile(os.curdir)
-    draw, found = random.Random(seed), Trials()
-    path, samples = folder / "net.onnx", write_samples(folder)
-    path.write_bytes(ordinary().SerializeToString())
-    first_step(path, samples, folder / "work")  # what is loaded once counts for none of the trials
-    with memory():
-        for _ in range(trials):
-            path.write_bytes(_changed(draw))
-            found.judge(lambda: first_step(path, samples, folder / "work"), folder)
-    return found
+    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    draw = random.Random(seed)
+    whole = ordinary().SerializeToString()
+    return take_changed(folder, "net.onnx", whole, lambda: _changed(draw), trials)
 
 
 def _changed(draw: random.Random) -> bytes:

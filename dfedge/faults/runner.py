@@ -21,14 +21,14 @@ ACCEPTED = ("used", "silent", "long error")
 """Outcomes of a flip that must not be: its bit was used, or nothing was said."""
 
 
-def compile_runner(folder: Path, app: Path) -> Path:
-    """The program of an exported folder ``c``.
+def compile_runner(app: Path, run: Path = build.RUNNER, library: Path = build.SOURCES) -> Path:
+    """The program, of this package or of an exported folder's ``run`` and ``dfedge``.
 
     Raises:
         DfedgeError: no compiler is here.
     """
-    sources = [*sorted((folder / "run").glob("*.c")), *sorted((folder / "dfedge").glob("*.c"))]
-    flags = ["-std=c99", "-O2", f"-I{folder / 'dfedge'}", "-o", str(app)]
+    sources = [*sorted(run.glob("*.c")), *sorted(library.glob("*.c"))]
+    flags = ["-std=c99", "-O2", f"-I{library}", "-o", str(app)]
     subprocess.run([build.required_compiler(), *flags, *map(str, sources)], check=True)
     return app
 

@@ -31,10 +31,11 @@ import msgspec
 import numpy as np
 import torch
 import typer
+from dated import commit
 from harm_cells import CELLS, Cell, draw
 from harm_data import KINDS, Parts, parts
 from harm_nets import made
-from harm_report import commit, reported
+from harm_report import reported
 from numpy.typing import NDArray
 
 from dfedge.allocator import keep_freed_memory

@@ -21,10 +21,11 @@ import msgspec
 import numpy as np
 import torch
 import typer
+from dated import dated
 from harm import QUIET, job_of, learned, learns, open_session
 from harm_data import parts, photos
 from harm_nets import own_data, written
-from harm_report import SEEDS, dated
+from harm_report import SEEDS
 from PIL import Image
 
 from dfedge.allocator import keep_freed_memory

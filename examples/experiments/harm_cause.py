@@ -27,8 +27,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from dated import commit
 from harm_data import parts
-from harm_report import commit
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split

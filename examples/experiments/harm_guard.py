@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 import typer
+from dated import dated
 from harm import NETS, WORK, cells, open_session
 from harm_cells import Cell
 from harm_data import parts
 from harm_nets import kept_net
-from harm_report import dated
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.device.care import NO_CARE, WAYS, part_way

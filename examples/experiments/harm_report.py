@@ -4,9 +4,7 @@ A bar holds only where every group of data meets it.  A row that failed or is mi
 its group.  Points are percent of accuracy; a cell's figure is the mean over its seeds.
 """
 
-import datetime
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from statistics import mean
 from typing import Any
 
 import msgspec
+from dated import dated
 from harm_cells import Cell
 from harm_data import GROUPS, RESERVED
 
@@ -24,25 +23,6 @@ SEEDS, CELLS, SHIFTED, HELPED = 3, 80, 40, 20
 GAINS, LARGE_LOSS = 3.0, 20.0
 MODES = (("", ""), ("_replace", "_free"))
 """What the product does, and the yardsticks that it is measured by: those under the same care."""
-
-
-def commit() -> str:
-    """The library's commit, with a plus where files were changed since."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=False
-        ).stdout.strip()
-
-    return git("rev-parse", "--short", "HEAD") + "+" * bool(
-        git("status", "--porcelain", ":/dfedge")
-    )
-
-
-def dated() -> dict[str, str]:
-    """When and with what a file of results was written."""
-    return {"date": datetime.date.today().isoformat(), "commit": commit()}
 
 
 def facts(row: Row) -> dict[str, float]:

@@ -35,9 +35,9 @@ from dfedge.data.idx import read_idx
 from dfedge.device.native import NativeRunner
 from dfedge.device.onnx import OnnxRunner
 from dfedge.device.runners import open_runner
+from dfedge.faults.runner import compile_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
-from dfedge.native import build
 from dfedge.native.image import Identity, image
 from dfedge.native.library import INT, POINTER, levels, load
 from dfedge.native.program import INFER, TRAIN, Program
@@ -292,9 +292,7 @@ def runner_peak(bundle: Bundle, data: Path, scratch: Path) -> int:
     program, app, net = NativeRunner(bundle).program, scratch / "dfedge-run", scratch / "net.dfe"
     identity = Identity(semantics_version=bundle.manifest.semantics_version)
     net.write_bytes(image(program.table, program.state, identity))
-    sources = [*build.RUNNER.glob("*.c"), *build.SOURCES.glob("*.c")]
-    command = [build.required_compiler(), "-std=c99", "-O3", f"-I{build.SOURCES}", "-o", app]
-    subprocess.run([*command, *sources], check=True)
+    compile_runner(app)
     files = [data / "mnist" / f"train-{part}-ubyte" for part in ("images-idx3", "labels-idx1")]
     command = [app, "train", net, *files, "--state", scratch / "learned"]
     peak = 0

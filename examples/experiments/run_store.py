@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from dated import dated
 
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
@@ -64,7 +65,8 @@ def main(
         root = Path(folder)
         net = root / "net.dfe"
         net.write_bytes((opened.folder / "c" / "net.dfe").read_bytes())
-        app = compile_runner(opened.folder / "c", root / "dfedge-run")
+        sources = opened.folder / "c"
+        app = compile_runner(root / "dfedge-run", sources / "run", sources / "dfedge")
 
         def flipped(of: str) -> dict[str, Any]:
             work = work_on(app, net, split.take(np.arange(16)), root)
@@ -102,7 +104,9 @@ def main(
         careless = flash.Chip(state_bytes, 4096, 64, careless=True)
         timed("the same where both slots are erased", lambda: in_flash(careless, CONTROL))
         timed("processes killed", killed)
-    results.write_text(json.dumps({"net": manifest.net, **found}, indent=1) + "\n")
+    results.write_text(
+        json.dumps({**dated(), "net": Path(manifest.net).name, **found}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

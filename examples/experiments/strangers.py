@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from harm_report import dated
+from dated import dated
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -58,8 +58,9 @@ def main(
     def nets(folder: Path) -> Trials:
         image = Bundle.open(home / bundle).manifest.image
         zeros = np.zeros((4, *image.shape), np.uint8)
-        shutil.copyfile(home / bundle / "c" / "net.dfe", folder / "net.dfe")
-        app = compile_runner(home / bundle / "c", folder / "dfedge-run")
+        sources = home / bundle / "c"
+        shutil.copyfile(sources / "net.dfe", folder / "net.dfe")
+        app = compile_runner(folder / "dfedge-run", sources / "run", sources / "dfedge")
         work = work_on(app, folder / "net.dfe", Split(zeros, np.arange(4)), folder)
         return mutate_nets(work, folder, trials, seed)
 

@@ -32,14 +32,15 @@ def nothing(bundle: Bundle) -> Remembered:
 def with_class(kept: Remembered, row: int, q: NDArray[np.int8]) -> Remembered:
     """And of one class more, of inputs q [n, H, W, C] the first `MOST`."""
     few = q[:MOST]
-    return np.concatenate([kept[0], few]), np.concatenate([kept[1], np.full(len(few), row)])
+    rows = np.full(len(few), row, np.int32)
+    return np.concatenate([kept[0], few]), np.concatenate([kept[1], rows])
 
 
 def joined(learned: State, kept: Remembered | None) -> dict[str, NDArray[Any]]:
     """Tensors of a slot."""
     if kept is None or not len(kept[1]):
         return dict(learned)
-    return {**learned, f"{HEAD}x": kept[0], f"{HEAD}y": kept[1].astype(np.int32)}
+    return {**learned, f"{HEAD}x": kept[0], f"{HEAD}y": kept[1]}
 
 
 def parted(

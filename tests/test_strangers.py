@@ -1,0 +1,21 @@
+"""Nets of strangers whose structure was changed: adopted, or refused with one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfedge.faults.archives import mutate_archives
+from dfedge.faults.onnx_files import mutate_onnx
+from dfedge.faults.trial import Trials
+
+
+@pytest.mark.parametrize("mutate", [mutate_archives, mutate_onnx], ids=[".pt2", ".onnx"])
+def test_structurally_changed_nets_are_adopted_or_refused(
+    mutate: Callable[[Path, int, int], Trials], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 of them: examples/experiments/strangers.py."""
+    monkeypatch.chdir(tmp_path)
+    found = mutate(tmp_path, 60, 1)
+    assert not found.faults, found.faults
+    assert found.run and found.refused
