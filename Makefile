@@ -31,10 +31,6 @@ out/long/random_nets.done: $(STAMP)
 	$(BIN)/python $(EXPERIMENTS)/random_nets.py
 	mkdir -p $(@D) && touch $@
 
-out/long/threads.done: $(STAMP)
-	DFEDGE_THREAD_CALLS=10000 $(BIN)/python -m pytest --timeout=7200 tests/test_threads.py -k mixed
-	mkdir -p $(@D) && touch $@
-
 out/long/run_store.done: out/long/mcu/manifest.json
 	$(BIN)/python $(EXPERIMENTS)/run_store.py out/long/mcu
 	touch $@

@@ -7,11 +7,19 @@ one or two sentences.  The command line prints it without a traceback and exits 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+MOST_LETTERS = 2000
+"""Of a message: it may quote what a stranger's file says, and not all of it."""
+FIRST_LETTERS = 1200
+"""Kept of a longer one, and its end, which says what to do."""
+
 
 class DfedgeError(Exception):
     """Data, a file or a program that cannot be used as it is (exit code 1)."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_shortened(message))
 
 
 class UsageError(DfedgeError):
@@ -35,10 +43,11 @@ def foreign(where: object, noun: str, remedy: str = "") -> Iterator[None]:
 
     Raises:
         DfedgeError: in the place of any other exception.
+        MemoryError: the machine is at fault.
     """
     try:
         yield
-    except DfedgeError:
+    except (DfedgeError, MemoryError):
         raise
     except Exception as error:  # parsers raise dozens of unrelated classes
         text = " ".join(str(error).split())[:200] or type(error).__name__
@@ -50,3 +59,10 @@ def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> 
     """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``."""
     hint = f"; {remedy}" if remedy else ""
     return UsageError(f"unknown {kind} '{name}'; known: {', '.join(sorted(allowed))}{hint}")
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= MOST_LETTERS:
+        return message
+    mark = f" [... {len(message) - MOST_LETTERS:,} letters and more ...] "
+    return message[:FIRST_LETTERS] + mark + message[FIRST_LETTERS + len(mark) - MOST_LETTERS :]

@@ -438,6 +438,11 @@ W = {"w": rand(1, 1, 3, 3)}
 SIGN = {"scale": np.float32(0.1), "zero": np.uint8(3)}
 BRANCH = helper.make_graph([helper.make_node("Relu", ["x"], ["b"])], "branch", [],
                            [helper.make_tensor_value_info("b", FLOAT, ["b", 1, 8, 8])])  # fmt: skip
+VAST = {
+    "sides": np.array([1 << 16] * 2), "one": rand(1, 1), "column": rand(1 << 16, 1),
+    "row": rand(1, 1 << 16), "from": np.int64(0), "to": np.int64(1 << 32), "by": np.int64(1),
+    "box": rand(1, 1024, 4), "rank": rand(1, 1, 1024),
+}  # fmt: skip
 REFUSED: dict[str, tuple[bytes, str]] = {
     "garbage": (b"\x00\x01 not a net", "cannot be read as an ONNX file"),
     "empty": (b"", "cannot be read as an ONNX file"),
@@ -500,6 +505,35 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "biases of another net": (classifier(op("Conv", "x", "w", "b"), held=W | {"b": rand(2)}),
                               "Conv with 2 numbers.*1, one a channel"),
     "a bound for each": (classifier(op("Clip", "x", "low"), held={"low": rand(8)}), "Clip"),
+    "vast images": (
+        model([op("Shape", "x", out="s"), op("Relu", "x", out="scores")], {},
+              shape=["b", 8, 8, 1 << 31], out=[("scores", FLOAT, ["b", 8, 8, 1 << 31])]),
+        r"takes images \[8, 8, 2147483648\]; allowed: .* at most 67,108,864 values",
+    ),
+    "vast padding": (
+        classifier(op("Pad", "x", "by"), held={"by": np.array([0] * 6 + [1 << 20] * 2)}),
+        "Pad with a result of 1,099,528,405,.* values' at .*allowed: at most",
+    ),
+    **{
+        f"vast constant of {node.op_type}": (
+            classifier(node, op("Relu", "x"), held=VAST),
+            f"'{node.op_type} with a result of 4,294,967,296 values' at node",
+        )
+        for node in (
+            op("ConstantOfShape", "sides", out="v"),
+            op("Expand", "one", "sides", out="v"),
+            op("Tile", "one", "sides", out="v"),
+            op("Add", "column", "row", out="v"),
+            op("Range", "from", "to", "by", out="v"),
+        )
+    },
+    "a constant of open size": (
+        classifier(helper.make_node("NonMaxSuppression", ["box", "rank"], ["v"], "chosen"),
+                   op("Relu", "x"), held=VAST),
+        "with a result of open size' at node 'chosen'",
+    ),
+    "a long name": (classifier(held={"z" * 5000: rand(1) * np.nan}),
+                    "net's z{1000}.*letters and more.*train it again"),
     "a whole plane": (classifier(op("Add", "x", "plane"), held={"plane": rand(8, 8)}),
                       "one number, or one a channel"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from hostile_pt2 import HOSTILE, MODEL, edited, members, ordinary, packed
 from torch import nn
 
 from dfedge.adopt.load import load_graph, load_model
-from dfedge.errors import DfedgeError
+from dfedge.errors import MOST_LETTERS, DfedgeError
 
 
 def written(folder: Path, raw: bytes) -> str:
@@ -128,4 +128,48 @@ def test_a_constant_that_the_file_lets_grow_is_not_made(tmp_path: Path) -> None:
 
     out = io.BytesIO()
     torch.export.save(torch.export.export(Grown(), (torch.zeros(1, 1, 8, 8),)), out)
-    assert "a constant of 1,073,741,824 values" in str(read(written(tmp_path, out.getvalue())))
+    assert "a result of 1,073,741,824 values" in str(read(written(tmp_path, out.getvalue())))
+
+
+class Complex(nn.Module):
+    """Weights or a factor that are not real numbers."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+        self.last = nn.Linear(64, 10, dtype=torch.complex64 if what == "weights" else None)
+        self.register_buffer("held", torch.tensor(2j))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        if self.what == "weights":
+            return nn.functional.linear(x.to(torch.complex64), self.last.weight, self.last.bias)
+        return self.last(x) * (self.held if self.what == "constant" else 2j)
+
+
+@pytest.mark.parametrize("what", ["weights", "constant", "number"])
+def test_complex_numbers_are_refused_and_not_cut_to_real_ones(what: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    torch.export.save(torch.export.export(Complex(what), (torch.zeros(1, 1, 8, 8),)), out)
+    assert "complex" in str(read(written(tmp_path, out.getvalue())))
+
+
+@pytest.mark.parametrize("place", ["device", "payload", "node", "operation", "input"])
+def test_a_refusal_quotes_little_of_a_long_name(place: str, tmp_path: Path) -> None:
+    long, plain = "x" * 5000, members(ordinary())
+
+    def change(tree: dict) -> None:
+        if place == "device":
+            next(iter(tree["config"].values()))["tensor_meta"]["device"]["type"] = long
+        elif place == "payload":
+            tree["config"] = {long: next(iter(tree["config"].values())) | {"use_pickle": True}}
+        elif place == "node":
+            tree["graph_module"]["graph"]["nodes"][0] |= {"name": long, "target": "a.b"}
+        elif place == "operation":
+            tree["graph_module"]["graph"]["nodes"][0]["target"] = long
+        else:
+            tree["graph_module"]["graph"]["inputs"][0]["as_tensor"]["name"] = long
+
+    where = hostile_pt2.WEIGHTS if place in ("device", "payload") else MODEL
+    refused = str(read(written(tmp_path, packed(edited(plain, where, change)))))
+    assert refused != "None" and len(refused) <= MOST_LETTERS

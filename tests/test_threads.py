@@ -1,15 +1,11 @@
 """One session in many threads: what it answers and learns is what one thread alone could have."""
 
-import os
 import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +13,6 @@ from conftest import exactly
 from test_device import digits, job
 
 from dfedge.bundle import Bundle
-from dfedge.device import store
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
@@ -25,36 +20,10 @@ from dfedge.device.rates import set_rates
 from dfedge.device.runners import NATIVE, RUNTIMES, open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
+from dfedge.faults.threads import at_once, compare, samples
 from dfedge.native.glue import Glue
-from dfedge.state import digest
 
 EVERY = [*RUNTIMES, NATIVE]
-THREADS = 8
-CALLS = int(os.environ.get("DFEDGE_THREAD_CALLS", "240"))
-"""Mixed calls on each runtime; 10,000 are the long run."""
-IMAGES = 6
-
-
-def at_once(work: Callable[[int], Any], threads: int = THREADS) -> list[Any]:
-    """What every thread gives; all begin at one moment, the interpreter changes threads often."""
-    begin, interval = threading.Barrier(threads), sys.getswitchinterval()
-
-    def one(number: int) -> Any:
-        begin.wait(60)
-        return work(number)
-
-    sys.setswitchinterval(1e-5)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            return [done.result(300) for done in [pool.submit(one, n) for n in range(threads)]]
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def samples(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [n, H, W, C] and their rows."""
-    x, y = bundle.known()["judge.x"], bundle.known()["judge.y"]
-    return (x.astype(np.uint8) << 1)[:64], y[:64]
 
 
 @pytest.mark.parametrize("runtime", EVERY)
@@ -79,92 +48,15 @@ def test_predictions_of_many_threads_are_those_of_one(
     assert all(at_once(work))
 
 
-@dataclass
-class Log:
-    """What was done to a session in the order in which it was done, and what was seen between.
-
-    Attributes:
-        changes: what `Session.learn_batch` was given; of a save nothing.
-        seen: first and last number of changes between which scores were asked for, and the scores.
-        saved: digests of states that were found on the medium after a save.
-    """
-
-    changes: list[tuple[Any, ...]] = field(default_factory=list)
-    seen: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
-    saved: set[str] = field(default_factory=set)
-
-
-def watched(session: Session, log: Log) -> Session:
-    """Log what changes the session where it happens: other threads are kept out there."""
-    learn, judged = session.learn_batch, session._judged
-
-    def learn_batch(*given: Any) -> Any:
-        with session.lock.alone:
-            lesson = learn(*given)
-            log.changes.append(given)
-        return lesson
-
-    def save() -> Any:
-        with session.lock.alone:
-            stored = judged()
-            log.changes.append(())
-        return stored
-
-    session.learn_batch, session._judged = learn_batch, save  # type: ignore[method-assign]
-    return session
-
-
-def mixed(session: Session, log: Log, x: np.ndarray, y: np.ndarray, calls: int) -> None:
-    """Predictions, lessons and saves of many threads at once."""
-
-    def work(number: int) -> None:
-        dice = random.Random(number)
-        for _ in range(calls // THREADS):
-            throw, i = dice.random(), dice.randrange(len(x))
-            if throw < 0.6:
-                first = len(log.changes)
-                scores = session.scores(x[:IMAGES])
-                log.seen.append((first, len(log.changes), scores))
-            elif throw < 0.94:
-                session.learn(x[i], int(y[i]))
-            elif throw < 0.96:
-                session.save()
-                kept = store.Store(session.folder, read_only=True).load(session.bundle)
-                assert kept is not None
-                log.saved.add(digest(kept.state))
-            else:
-                session.digest()
-
-    at_once(work)
-
-
 @pytest.mark.parametrize("care", [Care(), NO_CARE], ids=["care", "no-care"])
 @pytest.mark.parametrize("runtime", EVERY)
 def test_mixed_calls_of_many_threads_are_those_of_one_in_some_order(
     bundle: Bundle, tmp_path: Path, runtime: str, care: Care
 ) -> None:
-    """The changes, repeated by one thread, give the same state; every answer is one that was right
-    at some moment of its call; every state that was saved is one that was there.
-    """
-    log, (x, y) = Log(), samples(bundle)
-    session = watched(Session.open(bundle, exactly(runtime), tmp_path / "many", care=care), log)
-    mixed(session, log, x, y, CALLS)
-    alone = Session.open(bundle, exactly(runtime), tmp_path / "one", care=care)
-    answers, saved = [alone.scores(x[:IMAGES])], set()
-    for given in log.changes:
-        if given:
-            alone.learn_batch(*given)
-        else:
-            alone.save()
-            saved.add(alone.digest())
-        answers.append(alone.scores(x[:IMAGES]))
-    assert len(log.changes) > CALLS // 16
-    assert log.seen
-    for first, last, scores in log.seen:
-        assert any(np.array_equal(scores, one) for one in answers[first : last + 1])
-    assert session.digest() == alone.digest()
-    assert session.record == alone.record
-    assert log.saved <= saved
+    """10,000 on each: examples/experiments/threads.py."""
+    found = compare(bundle, exactly(runtime), tmp_path, care, 240)
+    assert found.answers and found.changes > 240 // 16
+    assert found.faults == 0, found
 
 
 def test_a_job_beside_predictions_ends_in_the_bytes_of_one_alone(

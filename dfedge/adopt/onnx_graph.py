@@ -1,5 +1,6 @@
 """An ONNX graph's values and attributes; what is static is evaluated by onnx's own reference."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import inliner, numpy_helper
+from numpy.typing import NDArray
+from onnx import helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
@@ -17,6 +19,10 @@ from dfedge.errors import DfedgeError, foreign
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
           onnx.TensorProto.BFLOAT16)  # fmt: skip
+SHORT = 1024
+"""Values of an operand that may be a size: onnx reads what they are."""
+SELECTING = ("NonZero", "Compress", "Unique")
+"""Operations whose result has an open size, and no more values than go in."""
 OPEN_BATCH = 2
 """Stands for a batch of any size: with 1, what mixes samples could pass for what does not."""
 
@@ -95,7 +101,32 @@ class OnnxGraph(Translation[str]):
         for name in computed:
             given[name] = np.zeros((self.batch, *self.value(name).dims), np.float32)
         with foreign(f"operation '{self.site.what}' at node '{self.site.node}'", "one of onnx"):
+            self.check_size(self._count(given))
             return ReferenceEvaluator(self.node, opsets=self.opsets).run(None, given)[0]
+
+    def _count(self, given: dict[str, NDArray[Any]]) -> int:
+        """How many values the operation's result has, as onnx infers it before anything is made."""
+        types, short = [], []
+        for name, array in given.items():
+            if array.size <= SHORT:
+                short.append(numpy_helper.from_array(array, name))
+            else:
+                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+                types.append(helper.make_tensor_value_info(name, kind, array.shape))
+        out = onnx.ValueInfoProto(name=self.node.output[0])
+        graph = helper.make_graph([self.node], "one", types, [out], short)
+        opsets = [helper.make_opsetid(*entry) for entry in self.opsets.items()]
+        model = helper.make_model(graph, opset_imports=opsets)
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        made = model.graph.output[0].type.tensor_type
+        sides = [side.dim_value for side in made.shape.dim if side.HasField("dim_value")]
+        if made.HasField("shape") and len(sides) == len(made.shape.dim):
+            return math.prod(sides)
+        if self.node.op_type not in SELECTING:
+            raise self.refusal(
+                f"{self.site.what} with a result of open size", "a size that is given"
+            )
+        return sum(array.size * max(array.ndim, 1) for array in given.values())
 
     # -- operands -----------------------------------------------------------------------------
 
@@ -110,7 +141,7 @@ class OnnxGraph(Translation[str]):
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute of the node."""
         found = (one for one in self.node.attribute if one.name == name)
-        return next((onnx.helper.get_attribute_value(one) for one in found), default)
+        return next((helper.get_attribute_value(one) for one in found), default)
 
     def setting(self, name: str, place: int, default: Any) -> Any:
         """What is an attribute in old opsets and a constant input in new ones."""

@@ -25,8 +25,6 @@ aten = torch.ops.aten
 
 NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.dtype")
 """Operations that change no number in evaluation."""
-MOST_VALUES = 1 << 26
-"""Of what is computed from constants alone: a file may ask for any size."""
 
 
 def read(program: ExportedProgram, classes: int) -> Graph:
@@ -81,8 +79,8 @@ class _Reader(Translation[Fx]):
             return
         if inputs and all(given in self.constants for given in inputs):
             made = fx.meta.get("val")
-            if isinstance(made, Tensor) and made.numel() > MOST_VALUES:
-                raise self.refusal(f"a constant of {made.numel():,} values", "fewer of them")
+            if isinstance(made, Tensor):
+                self.check_size(made.numel())
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), self.constants.__getitem__)
             self.constants[fx] = called(*args, **kwargs)
         elif fx.target is operator.getitem:
@@ -157,7 +155,10 @@ class _Reader(Translation[Fx]):
             self.combine(op, a, b)
             return
         given, other = (a, b) if a in self.values else (b, a)
-        value = self.constants[other] if isinstance(other, Fx) else torch.tensor(float(other))
+        if isinstance(other, Fx):
+            value = self.constants[other]
+        else:
+            value = torch.tensor(other if isinstance(other, complex) else float(other))
         self.with_constant(op, given, value, given is b)
 
     def pooling(self, fx: Fx) -> None:

@@ -20,6 +20,8 @@ K = TypeVar("K", bound=Hashable)
 Two = tuple[int, int]
 Pads = tuple[int, int, int, int]
 Arithmetic = Literal["add", "sub", "mul", "div"]
+MOST_VALUES = 1 << 26
+"""Of an operation's result for one image, and of a constant: a file may ask for any size."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Translation(Generic[K]):
                 "(only the batch may be dynamic)"
             )
         sides = (int(shape[0]), int(shape[1]), int(shape[2]))
+        if not 1 <= min(sides) <= math.prod(sides) <= MOST_VALUES:
+            raise DfedgeError(
+                f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
+                f"{MOST_VALUES:,} values"
+            )
         self.nodes.append(Node("input", str(key), (), sides))
         self.values[key] = Value(0, sides)
 
@@ -123,7 +130,22 @@ class Translation(Generic[K]):
         """An operand that is a constant, in float."""
         if key not in self.constants:
             raise self.refusal(f"{self.site.what} with weights that are computed", "constants")
-        return self.constants[key].float()
+        return self._real(self.constants[key])
+
+    def _real(self, constant: Tensor) -> Tensor:
+        if constant.is_complex():
+            raise self.refusal(f"{self.site.what} with complex numbers", "real ones")
+        return constant.float()
+
+    def check_size(self, count: int) -> None:
+        """Refuse a result of more values than any net for a device has.
+
+        Raises:
+            DfedgeError: naming the operation.
+        """
+        if count > MOST_VALUES:
+            what = f"{self.site.what} with a result of {count:,} values"
+            raise self.refusal(what, f"at most {MOST_VALUES:,}")
 
     def _add(
         self,
@@ -135,6 +157,7 @@ class Translation(Generic[K]):
     ) -> None:
         if min(shape) < 1:
             raise self.refusal(f"{self.site.what} with a result {list(shape)}", "larger images")
+        self.check_size(math.prod(shape))
         reads = tuple(self.value(key).number for key in given)
         node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
         if len(node.bias) not in (0, shape[0]):
@@ -144,6 +167,15 @@ class Translation(Generic[K]):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
         self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
+
+    def _windows(self, sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:
+        rows = (sides[0] + pads[0] + pads[1] - kernel[0]) // stride + 1
+        columns = (sides[1] + pads[2] + pads[3] - kernel[1]) // stride + 1
+        if min(rows, columns) < 1:
+            raise self.refusal(
+                f"{self.site.what} with a result [{rows}, {columns}]", "larger images"
+            )
+        return rows, columns
 
     # -- operations ---------------------------------------------------------------------------
 
@@ -173,7 +205,9 @@ class Translation(Generic[K]):
         if dilation != (1, 1):
             raise self.refusal(f"convolution with dilation {dilation}", "dilation 1")
         out, _, kh, kw = weight.shape
-        sides = _windows((height, width), (kh, kw), stride[0], pads)
+        if groups > 1 and (groups, out) != (channels, channels):
+            self.check_size(out * channels * kh * kw)  # as a whole convolution
+        sides = self._windows((height, width), (kh, kw), stride[0], pads)
         bias = torch.zeros(out) if bias is None else bias
         self._add("conv", [given], (out, *sides), weight=weight, bias=bias, kernel=(kh, kw),
                   stride=stride[0], pads=pads, groups=groups)  # fmt: skip
@@ -238,7 +272,7 @@ class Translation(Generic[K]):
         if missing < 0 or broadcast not in allowed:
             what = f"{op} with a constant {list(constant.shape)}"
             raise self.refusal(what, "one number, or one a channel")
-        value = constant.float().flatten()
+        value = self._real(constant).flatten()
         one, none = torch.ones_like(value), torch.zeros_like(value)
         match op, swapped:
             case "add", _:
@@ -260,7 +294,7 @@ class Translation(Generic[K]):
         channels, height, width = self.map(given)
         if min(pads) < 0:
             raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
-        sides = _windows((height, width), (1, 1), 1, pads)
+        sides = self._windows((height, width), (1, 1), 1, pads)
         self._add("conv", [given], (channels, *sides), weight=torch.ones(channels, 1, 1, 1),
                   bias=torch.zeros(channels), pads=pads, groups=channels)  # fmt: skip
 
@@ -292,7 +326,7 @@ class Translation(Generic[K]):
             if op == "mean" and (below or right):
                 raise self.refusal("average pool with ceil_mode", "full windows")
             pads = (pads[0], pads[1] + below, pads[2], pads[3] + right)
-        sides = _windows((height, width), kernel, stride[0], pads)
+        sides = self._windows((height, width), kernel, stride[0], pads)
         if op == "mean" and any(pads):
             if not zeros:
                 raise self.refusal(
@@ -358,8 +392,3 @@ def _unfilled(side: int, kernel: int, stride: int, pads: Sequence[int]) -> int:
     if windows * stride >= side + pads[0]:
         windows -= 1  # it would begin in the padding below
     return max(windows * stride - rest, 0)
-
-
-def _windows(sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:
-    rows = (sides[0] + pads[0] + pads[1] - kernel[0]) // stride + 1
-    return rows, (sides[1] + pads[2] + pads[3] - kernel[1]) // stride + 1

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfedge.errors import DfedgeError
+from dfedge.errors import MOST_LETTERS, DfedgeError
 from dfedge.faults.structure import MARK
 
 GIB = 1 << 30
-MOST_LETTERS = 2000
-"""Of a refusal: a message may quote what it found, and not all of it."""
 
 
 @dataclass

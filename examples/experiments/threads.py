@@ -1,0 +1,44 @@
+"""10,000 mixed calls of 8 threads on each runtime, with care and without: `dfedge.faults.threads`.
+
+    python examples/experiments/threads.py out/long/bundle
+
+Every runtime that is installed and has a program in the bundle, in the renderings of both kinds.
+Writes results/threads.json.
+"""
+
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from dated import dated
+
+from dfedge.bundle import Bundle
+from dfedge.device.care import NO_CARE, Care
+from dfedge.device.runners import NATIVE, RUNTIMES, installed
+from dfedge.faults.threads import compare
+from dfedge.native.rendering import RENDERED, STOCK
+
+RESULTS = Path(__file__).parent / "results" / "threads.json"
+
+
+def main(bundle: Path, calls: int = 10_000, results: Path = RESULTS) -> None:
+    opened, report, faults = Bundle.open(bundle), {**dated(), "calls": calls}, 0
+    for name in filter(installed, (*RUNTIMES, NATIVE)):
+        for kind, care in (("care", Care()), ("no care", NO_CARE)):
+            runtime = f"{name}{STOCK}" if name in RENDERED else name
+            start = time.perf_counter()
+            with tempfile.TemporaryDirectory() as folder:
+                found = compare(opened, runtime, Path(folder), care, calls)
+            faults += found.faults
+            row = {**asdict(found), "seconds": round(time.perf_counter() - start)}
+            report[f"{runtime}, {kind}"] = row
+            print(runtime, kind, row, flush=True)
+            results.write_text(json.dumps(report, indent=1) + "\n")
+    raise typer.Exit(faults > 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
