@@ -24,8 +24,9 @@ from dfedge.manifest import (
 )
 from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.native.rendering import RENDERED, native_of
-from dfedge.sound import Layout, plan_flaws, state_layout
-from dfedge.state import digest
+from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.sound import plan_flaws, state_layout
+from dfedge.state import SHIFTS, digest
 from dfedge.trust import signature
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -153,7 +154,7 @@ def file_flaws(manifest: Manifest, state: Arrays, golden: Arrays, known: Arrays)
 
 def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
     plan = manifest.plan
-    wanted: Layout = {}
+    wanted = {name: kind for name, kind in state_layout(plan).items() if name in SHIFTS}
     for part in ("replay", "judge"):
         x = known.get(f"{part}.x")
         count = len(x) if x is not None and x.ndim else 0
@@ -165,6 +166,9 @@ def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
     for part in ("replay", "judge"):
         classes = len(manifest.classes)
         yield from _sample_flaws(KNOWN, known[f"{part}.x"], known[f"{part}.y"], classes)
+    for name in SHIFTS:
+        if name in wanted and not 0 <= known[name].min() <= known[name].max() <= MAX_UPDATE_SHIFT:
+            yield KNOWN, f"a value of {name} is not within 0 to {MAX_UPDATE_SHIFT}"
 
 
 def _golden_flaws(golden: Arrays, manifest: Manifest) -> Iterator[Flaw]:

@@ -4,7 +4,7 @@
     state.safetensors      the state to start from
     golden.safetensors     a few real batches and the exact integers that they must give
     trunk.safetensors      perhaps: the constants of a frozen trunk (`dfedge.trunk`)
-    known.safetensors      perhaps: samples of what the net knows, to replay and to judge by
+    known.safetensors      perhaps: what a guard asks for: samples of what the net knows, rates
     memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
@@ -164,11 +164,12 @@ class Bundle:
         return self._arrays(GOLDEN)
 
     def known(self) -> dict[str, NDArray[Any]]:
-        """Samples of what the net knows; none in a bundle that brings none.
+        """What learning under a guard asks for; nothing in a bundle that brings no samples.
 
         ``replay.x`` int8 [R, H, W, C] and ``replay.y`` int32 [R], of its training data, as many of
         each class as there are; ``judge.x`` and ``judge.y``, of its own kind of data, that it was
-        never trained on.
+        never trained on.  ``weight_shift`` int32 [C] and, of a form with anchors, ``anchor_shift``
+        int32 [L]: the rates as they were measured, which the trial of learning had no part in.
         """
         return self._arrays(KNOWN) if KNOWN in self.manifest.files else {}
 

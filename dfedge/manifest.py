@@ -111,6 +111,7 @@ class Learning(msgspec.Struct, frozen=True):
         learns: which part of the net.
         frozen: the first layer that learns.
         slower: how many times the measured rates were halved.
+        undertrained: the net still got better on its own data, so its pace never rests.
         change: what was changed, in words.
         held_out: samples that judged.
         curve: looks on the way, the first from before it learned.
@@ -120,6 +121,7 @@ class Learning(msgspec.Struct, frozen=True):
     learns: Part = "all"
     frozen: Count = 0
     slower: Count = 0
+    undertrained: bool = False
     change: str = ""
     held_out: Count = 0
     curve: list[Look] = []

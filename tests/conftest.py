@@ -16,6 +16,7 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import main
 from dfedge.device.runners import RUNTIMES
 from dfedge.errors import DfedgeError
+from dfedge.export import learning
 from dfedge.export.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
@@ -76,6 +77,18 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle
         export(Run.open(run_folder), ExportOptions(tuple(RUNTIMES)), folder)
 
     return Bundle.open(once(tmp_path_factory, "bundle", make))
+
+
+@pytest.fixture(scope="session")
+def slowed_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle:
+    """One whose rates the trial at export halved twice; in C alone."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(learning, "RATES", (2,))
+            export(Run.open(run_folder), ExportOptions(("c",)), folder)
+
+    return Bundle.open(once(tmp_path_factory, "slowed", make))
 
 
 @pytest.fixture(scope="session")

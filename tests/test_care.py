@@ -1,6 +1,8 @@
 """Learning does no harm: replay, the guard, what is told, what is saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
-from dfedge.device.care import NO_CARE, Care, Keeper, fresh, part_way
+from dfedge.device.care import NO_CARE, Care, Keeper, fresh, part_way, usual_error
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate
-from dfedge.device.finetune import finetune, steps
+from dfedge.device.finetune import finetune, held_back, steps
 from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.rates import set_rates, slowed
 from dfedge.device.session import Session
@@ -205,6 +207,78 @@ def test_periods_double_slow_down_and_end_with_the_job(
     assert halved[count // 2] == 1
     assert set(halved[count * 15 // 16 : count - 1]) <= {3}
     assert session.runner.get_state()["weight_shift"].tolist() == wanted[0]
+
+
+def test_under_the_guard_rates_are_those_that_were_measured_and_without_it_the_bundles(
+    slowed_bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle = slowed_bundle
+    own = {name: bundle.initial_state()[name] for name in SHIFTS}
+    measured = {name: own[name] - 2 for name in SHIFTS}
+    stream = digits(bundle, "stream")
+
+    def held(session: Session, wanted: Mapping[str, Any]) -> None:
+        now = session.runner.get_state()
+        assert {n: now[n].tolist() for n in SHIFTS} == {n: wanted[n].tolist() for n in SHIFTS}
+
+    session = opened(bundle, tmp_path)
+    held(session, own)  # nothing was learned
+    session.learn_batch(stream.x[:16], stream.y[:16])
+    held(session, measured)
+    session.save()
+    careless = Session.open(bundle, "native", tmp_path, care=NO_CARE)
+    held(careless, own)
+    finetune(careless, stream, job(32))
+    held(careless, own)
+    guarded = Session.open(bundle, "native", tmp_path)
+    guarded.learn_batch(stream.x[:16], stream.y[:16])
+    held(guarded, measured)
+    guarded.save()
+    assert Session.open(bundle, "native", tmp_path).digest() == guarded.digest()
+
+
+def test_the_usual_error_follows_what_is_known_and_is_never_above_the_bundles(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    most = int(bundle.initial_state()["usual_error"])
+    session = opened(bundle, tmp_path)
+    stream = digits(bundle, "stream")
+    finetune(session, stream, job(600))
+    keeper = session.keeper
+    count = len(keeper.judging[1])
+    wanted = min(usual_error(keeper._count(keeper.judging), count), most)
+    assert int(session.runner.get_state()["usual_error"]) == wanted
+    session.rates["usual_error"] = np.array(70, np.int32)  # what the bundle would say
+    finetune(session, stream, job(32))
+    assert int(session.runner.get_state()["usual_error"]) == 70
+    moved = opened(bundle, tmp_path / "moved", Care(replace=True))
+    finetune(moved, stream, job(32))
+    assert int(moved.runner.get_state()["usual_error"]) == 0
+
+
+def test_a_period_is_over_where_a_quarter_of_what_is_replayed_is_lost(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    session, stream = opened(bundle, tmp_path), digits(bundle, "stream")
+
+    def learn(steps: int) -> int:
+        for i in range(steps):
+            session.learn_batch(stream.x[8 * i : 8 * i + 8], stream.y[8 * i : 8 * i + 8])
+        return session.keeper.judgements
+
+    assert learn(8) == 0  # 64 replayed, nearly all recognised
+    session.keeper.replay_known = 2 * len(session.keeper.replayed[1])  # what no net recognises
+    assert learn(7) == 0
+    assert learn(1) == 1
+
+
+def test_where_the_old_may_go_samples_are_held_back_all_the_same(bundle: Bundle) -> None:
+    split = digits(bundle, "stream")
+    for care in (Care(), Care(replace=True)):
+        learned, judging = held_back(split, job(64), care)
+        assert len(judging) == min(len(split) // 8, 64)
+        assert len(learned) + len(judging) == len(split)
+    assert not len(held_back(split, job(64), Care(guard=False))[1])
 
 
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:

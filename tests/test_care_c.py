@@ -16,8 +16,8 @@ from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
-from dfedge.device.care import WAYS, part_way
-from dfedge.device.known import Known, judging_samples, known_samples
+from dfedge.device.care import WAYS, part_way, usual_error
+from dfedge.device.known import Known, guarded_rates, judging_samples, known_samples
 from dfedge.device.rates import slowed
 from dfedge.device.runners import open_runner
 from dfedge.native import build
@@ -47,15 +47,18 @@ class Fields(ctypes.Structure):
 
     _fields_ = [
         ("program", ctypes.c_void_p), ("state", ctypes.c_void_p), ("good", ctypes.c_void_p),
-        ("keep", KEEP), ("first", ctypes.c_void_p), ("replay", Samples), ("judge", Samples),
+        ("keep", KEEP), ("first", ctypes.c_void_p), ("weight_shift", ctypes.c_void_p),
+        ("anchor_shift", ctypes.c_void_p), ("replay", Samples), ("judge", Samples),
         ("recent_x", ctypes.c_void_p), ("recent_y", ctypes.c_void_p),
         ("recent_most", ctypes.c_int32), ("words", ctypes.c_void_p), ("arena", ctypes.c_void_p),
         ("arena_bytes", ctypes.c_size_t), ("replace", ctypes.c_int32),
         ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
         ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
         ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("least_known", ctypes.c_int32),
+        ("replay_known", ctypes.c_int32), ("usual", ctypes.c_int32),
         ("presented", ctypes.c_int32), ("length", ctypes.c_int32), ("halvings", ctypes.c_int32),
-        ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("stride", ctypes.c_int32),
+        ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("watched", ctypes.c_int32),
+        ("right", ctypes.c_int32), ("stride", ctypes.c_int32),
         ("begun", ctypes.c_int32),
     ]  # fmt: skip
 
@@ -87,6 +90,9 @@ class Learner:
             recent_x=at(self.recent[0]), recent_y=at(self.recent[1]), recent_most=8,
             words=at(self.words), arena=at(self.arena), arena_bytes=self.arena.nbytes,
         )  # fmt: skip
+        self.rates = guarded_rates(bundle, replace=False)
+        for name, value in self.rates.items():
+            setattr(self.care, name, at(value))
         for name, (x, y) in self.samples.items():
             setattr(self.care, name, Samples(at(x), at(y), len(y)))
         for name, value in given.items():
@@ -133,7 +139,7 @@ def test_its_numbers_are_those_of_python() -> None:
     ways = re.search(r"ways\[\]\[2\] = \{(.*?)\};", source)
     assert listed and ways
     numbers = {name: int(n) for name, n in re.findall(r"(\w+) = (-?\d+),", listed[1])}
-    assert len(numbers) >= 9
+    assert len(numbers) >= 10
     assert numbers == {name: getattr(care, name) for name in numbers}
     assert tuple((int(a), int(b)) for a, b in re.findall(r"\{(\d), (\d)\}", ways[1])) == WAYS
 
@@ -255,23 +261,63 @@ def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     taught(made, *stream(bundle, 5))
     assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
     assert (made.care.caution, made.care.doublings) == (2, 0)
-    wanted = made.program.block(slowed(made.program.read(made.first), 1))
+    wanted = made.program.block(slowed(made.program.read(made.first), 2))
     assert np.array_equal(made.program.state, wanted)
     assert np.array_equal(made.good, wanted)
 
 
-def test_a_period_that_lost_a_tenth_by_its_half_is_over_then(bundle: Bundle) -> None:
+def test_a_period_is_over_where_a_quarter_of_what_is_replayed_is_lost(bundle: Bundle) -> None:
     made = learner(bundle)
     x, y = stream(bundle)
-    for i in range(126):
+    for i in range(63):
         assert made.learn(x[i], y[i]) == 0
-    made.program.state[:] = made.program.block(blank(made.program))
-    assert made.learn(x[126], y[126]) == 0
-    assert made.care.judgements == 0
-    made.program.state[:] = made.program.block(blank(made.program))
-    assert made.learn(x[127], y[127]) == 0
-    assert made.care.judgements == 1
-    assert made.known() >= made.care.least_known
+    assert made.care.watched == 63
+    assert made.care.right >= 50
+    made.care.right = 40  # of 64, and at first it knew nearly all
+    assert made.learn(x[63], y[63]) == 0
+    assert (made.care.judgements, made.care.watched, made.care.right) == (1, 0, 0)
+    made.care.right = 55
+    for i in range(64, 128):
+        assert made.learn(x[i], y[i]) == 0
+    assert (made.care.judgements, made.care.watched) == (1, 0)
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 256, 5000])
+def test_the_usual_error_is_that_of_python(bundle: Bundle, count: int) -> None:
+    library = Learner(bundle).library
+    for right in {*range(0, count + 1, max(count // 16, 1)), count}:
+        found = library.dfe_usual_error(right, count)
+        assert found == usual_error(right, count)
+        exact = (count - right + max(right * (count - right) / count, 0.25) ** 0.5) / count
+        assert found == pytest.approx(65536 * exact, abs=65)
+
+
+def test_the_usual_error_follows_what_is_known_and_is_never_above_the_bundles(
+    bundle: Bundle,
+) -> None:
+    made = learner(bundle)
+    first, count = int(made.program.read()["usual_error"]), made.care.judge.count
+    assert first == min(usual_error(made.known(), count), made.care.usual)
+    made.program.state[:] = made.program.block({**made.program.read(), "usual_error": np.int32(9)})
+    made.care.first = at(made.first)
+    assert made.begin() == 0
+    assert made.program.read()["usual_error"] == first
+    taught(made, *stream(bundle, 5))
+    assert made.program.read()["usual_error"] == min(usual_error(made.known(), count), first)
+    assert learner(bundle, replace=1).program.read()["usual_error"] == 0
+
+
+def test_rates_begin_as_measured_halved_by_the_caution_that_was_kept(bundle: Bundle) -> None:
+    own = guarded_rates(bundle, replace=False)
+    measured = {name: value + 3 for name, value in own.items()}
+    given = {name: at(value) for name, value in measured.items()}
+    for caution in (0, 2):
+        made = learner(bundle, caution=caution, **given)
+        assert rates(made) == [(measured[name] + caution).tolist() for name in SHIFTS]
+    as_it_was = Learner(bundle, weight_shift=None, anchor_shift=None)
+    first = as_it_was.program.read()
+    assert as_it_was.begin() == 0
+    assert rates(as_it_was) == [first[name].tolist() for name in SHIFTS]
 
 
 def test_every_eighth_new_sample_judges_where_the_old_may_go(bundle: Bundle) -> None:

@@ -179,12 +179,17 @@ def test_guard_takes_back_what_wrong_labels_did(bundle: Bundle, tmp_path: Path) 
 
 
 def test_guard_lets_a_drift_be_learned(bundle: Bundle, tmp_path: Path) -> None:
-    settings = wanted("drift:rotate=30,samples=437,experiences=2")
-    free = result_of(learned(bundle, tmp_path / "free", settings))
-    guarded = msgspec.structs.replace(settings, guard=16)
-    held = result_of(learned(bundle, tmp_path / "held", guarded))
-    gain = free["accuracy_matrix"][-1][-1] - free["accuracy_matrix"][0][-1]
-    assert held["accuracy_matrix"][-1][-1] - held["accuracy_matrix"][0][-1] > 0.8 * gain
+    """Over two drifts: one alone hangs on where in it a single judgement falls."""
+
+    def gained(guard: int) -> float:
+        total = 0.0
+        for turn in (30, 60):
+            settings = wanted(f"drift:rotate={turn},samples=437,experiences=2", guard=guard)
+            found = result_of(learned(bundle, tmp_path / f"{guard}-{turn}", settings))
+            total += found["accuracy_matrix"][-1][-1] - found["accuracy_matrix"][0][-1]
+        return total
+
+    assert gained(16) > 0.75 * gained(0)
 
 
 # -- parts ---------------------------------------------------------------------------------------

@@ -111,9 +111,11 @@ def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:
                f"layers {learning.frozen}-{layers - 1} learn",
         "upper": f"layers {learning.frozen}-{layers - 1} learn, those below are frozen: no rate "
                  "moved them without loss",
-        "anchors": "anchors alone learn: no rate moved weights without loss",
-        "nothing": "nothing learns: even anchors did harm",
+        "anchors": "without a guard anchors alone learn: no rate moved weights without loss",
+        "nothing": "without a guard nothing learns: even anchors did harm",
     }[learning.learns]  # fmt: skip
+    if learning.undertrained:
+        what += "; it was trained too little, so learning never rests"
     if not learning.tried:
         if learning.learns == "anchors":
             return (

@@ -4,11 +4,12 @@
 here (`dfedge.device.known`), in an order that is a function of how much was replayed before.  A
 replayed sample counts as a presentation; a batch does not grow.
 
-**Guard.**  Learning goes by periods: of 512 presentations at first, then of 1,024, then of 2,048,
-but of 32 steps at least, and the last period of a job takes what would be left over.  Rates are
-halved where a half of the period is over, again at three quarters, and again at seven eighths; a
-period that has lost 1 in 10 more of what was known by its half than it may lose is over then.  At
-its end the state is judged:
+**Guard.**  A net that is judged need not be as cautious as one that is not, so learning begins at
+the rates that were measured (`dfedge.device.known.guarded_rates`), not at those that the trial at
+export found to do no harm by themselves.  It goes by periods: of 512 presentations at first, then
+of 1,024, then of 2,048, but of 32 steps at least, and the last period of a job takes what would be
+left over.  Rates are halved where a half of the period is over, again at three quarters, and again
+at seven eighths.  At its end the state is judged:
 
     known   of the samples that the bundle brings to be judged by, those that its own first state
             recognised and the state now does not, less those the other way round, are at most
@@ -22,16 +23,26 @@ hold: three quarters, a half, a quarter or an eighth of what the period changed 
 after nothing, rates are halved until a whole period is kept.  So what is new is learned as far as
 what was known can stay.
 
+What is replayed is watched between two judgements, at no cost, as every step says what it made of
+its samples before it learned them: where 1 in 4 fewer of the last 64 are recognised than of all by
+the bundle's own first state, the rates are too high for this net, and the period is over.
+
+The usual error, below which the pace rests (`dfedge.lower.pace`), follows what the net can: after
+each judgement it is what the state misjudges of what was known, plus one standard error, but never
+more than the bundle's.  So a net that was trained too little learns on as it gets better.
+
 A period is long because a net that begins to learn something new loses some of what it knew, which
 replay then brings back; a guard that judges early takes back what would have become good, and keeps
 by never learning (examples/experiments/harm_guard.py).
 
-With ``replace`` the old may go: nothing is replayed, and only the new counts.
+With ``replace`` the old may go: nothing is replayed, only the new counts, and the pace does not
+rest: the usual error is zero.
 
 What is saved is always a state that was judged, so that a run that is killed goes on from it and
 ends in the same bytes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +54,7 @@ from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
 from dfedge.device.known import Known, judging_samples, known_samples, replayed
 from dfedge.device.lock import SharedLock, alone
-from dfedge.device.rates import slowed
+from dfedge.device.rates import set_rates, slowed
 from dfedge.device.store import Record
 from dfedge.state import MOVED, SHIFTS, State
 
@@ -60,8 +71,8 @@ HALVINGS = 3
 """How often rates are halved in a period."""
 KNOWN_LOST, NEW_LOST = 100, 32
 """One in so many samples may be lost: of what was known, of what is new."""
-HALF_WAY_LOST = 10
-"""The same, beyond that, of what was known in the middle of a period."""
+WATCHED, WATCHED_LOST = 64, 4
+"""Replayed samples that are watched together, and the part of them that may be lost meanwhile."""
 HELD_BACK, MOST_HELD_BACK = 8, 64
 """One in so many new samples judges, up to so many."""
 WAYS = ((3, 4), (2, 3), (1, 2), (1, 2))
@@ -128,7 +139,11 @@ class Keeper:
         self.judgements = self.partly = self.wholly = 0
         self.left = self.length = self.presented = self.halvings = self.taught = 0
         self.recent: list[tuple[Inputs, int]] = []
-        self.least_known = self._least_known()
+        self.least_known, self.replay_known = self._first_known()
+        self.watched = self.right = 0
+        if care.guard and not session.record.guarded:
+            set_rates(session)
+        self._follow()
         self.known_before = self._count(self.judging)
         self.new: Known | None = None
         self.new_before = self.new_good = 0
@@ -148,6 +163,7 @@ class Keeper:
             left: presentations of the job.
         """
         self.new, self.left = new, left
+        self._follow()
         self.new_before = self.new_good = self._count(new) if new is not None else 0
         self.good = self.session.stored()
 
@@ -166,17 +182,22 @@ class Keeper:
     def before_step(self, presented: int) -> None:
         """Begin a period where none is under way."""
         if not self.presented:
+            self.watched = self.right = 0
             shortest = max(SHORTEST, SHORTEST_STEPS * presented)
             self.length = shortest << self.session.record.doublings
             if self.left and self.left - self.length < self.length // 2:
                 self.length = self.left
 
-    def after_step(self, q: Inputs, rows: Labels, presented: int) -> None:
-        """Judge where the period is over, or cannot be saved; else set the rates of the next step.
+    def after_step(
+        self, q: Inputs, rows: Labels, presented: int, scores: NDArray[np.int32], replayed: Labels
+    ) -> None:
+        """Judge where the period is over, or cannot go on; else set the rates of the next step.
 
         Args:
             q, rows: the step's new samples.
             presented: samples of the step, with those that were replayed.
+            scores: int32 [R, K] of these from before the step.
+            replayed: their rows, int64 [R].
         """
         if not self.care.guard:
             return
@@ -188,7 +209,7 @@ class Keeper:
                 self.recent.append((x, int(row)))
         left = self.length - self.presented
         halvings = sum(left << k <= self.length for k in range(1, HALVINGS + 1))
-        if left <= 0 or (halvings > self.halvings == 0 and self._lost_too_much()):
+        if self._fails(scores, replayed) or left <= 0:
             self.judge()
         else:
             self._slow(halvings)
@@ -209,6 +230,7 @@ class Keeper:
             longer = min(record.doublings + 1, DOUBLINGS)
             self.session.record = msgspec.structs.replace(record, doublings=longer)
             self._be_careful(max(record.caution - 1, 0))
+        self._follow()
         self.good = self.session.stored()
 
     @alone
@@ -223,21 +245,23 @@ class Keeper:
             self.judgements, self.partly, self.wholly,
         )  # fmt: skip
 
-    def _least_known(self) -> int:
-        """How many must be recognised of what was known, counted from the bundle's own state.
+    def _first_known(self) -> tuple[int, int]:
+        """How many must be recognised of what was known, and how many are of what is replayed.
 
-        From the present state where a class was added, which may take its part of them; none where
-        a class was retired, for it cannot be kept.
+        Counted from the bundle's own state; from the present one where a class was added, which may
+        take its part of them; none where a class was retired, for it cannot be kept.
         """
         runner = self.session.runner
         now = runner.get_state()
-        if self.care.replace or not now["live"][self.judging[1]].all():
-            return 0
+        rows = np.concatenate([self.judging[1], self.replayed[1]])
+        if not self.care.guard or self.care.replace or not now["live"][rows].all():
+            return 0, 0
         if not self.session.record.added:
             runner.set_state(self.session.bundle.initial_state())
-        first = self._count(self.judging)
+        judged = self._count(self.judging)
+        replayed = self._count(self.replayed) if self.care.replays else 0
         runner.set_state(now)
-        return first - max(len(self.judging[1]) // KNOWN_LOST, 1)
+        return judged - max(len(self.judging[1]) // KNOWN_LOST, 1), replayed
 
     def _new(self) -> tuple[Known | None, int]:
         """Samples that the new is judged by, and how many of them must be recognised."""
@@ -303,14 +327,39 @@ class Keeper:
             return None
         return np.stack([x for x, _ in recent]), np.array([row for _, row in recent])
 
-    def _lost_too_much(self) -> bool:
-        """Whether it is not to be hoped that the rest of the period brings the known back."""
-        return self._count(self.judging) < self.least_known - len(self.judging[1]) // HALF_WAY_LOST
+    def _fails(self, scores: NDArray[np.int32], rows: Labels) -> bool:
+        """Whether a part of what was known is lost that replay is not to be hoped to bring back."""
+        self.watched += len(rows)
+        self.right += int((scores.argmax(1) == rows).sum()) if len(rows) else 0
+        if self.watched < WATCHED:
+            return False
+        count, watched, right = len(self.replayed[1]), self.watched, self.right
+        self.watched = self.right = 0
+        return WATCHED_LOST * right * count < watched * (WATCHED_LOST * self.replay_known - count)
+
+    def _follow(self) -> None:
+        """Set the usual error to what the state misjudges, a standard error more, at most the
+        bundle's.
+        """
+        if not self.care.guard or self.care.replace:
+            return
+        most = int(self.session.rates["usual_error"])
+        usual = np.array(min(usual_error(self._count(self.judging), len(self.judging[1])), most))
+        now = self.session.runner.get_state()
+        if now["usual_error"] != usual:
+            self.session.runner.set_state({**now, "usual_error": usual.astype(np.int32)})
 
     def _count(self, samples: Known) -> int:
         """How many samples the state recognises."""
         q, rows = samples
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
+
+
+def usual_error(right: int, count: int) -> int:
+    """``(wrong + sqrt(max(right wrong / count, 1/4))) / count`` in units of 2^-16, rounded down."""
+    wrong = count - right
+    spread = math.isqrt(max((right * wrong << 20) // count, 1 << 18))
+    return ((wrong << 10) + spread << 6) // count
 
 
 def part_way(good: State, now: State, kept: int, of: int) -> State:

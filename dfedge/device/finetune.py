@@ -172,12 +172,9 @@ def _one_step(
 
 
 def held_back(split: Split, job: store.Job, care: Care) -> tuple[NDArray[np.int64], Split]:
-    """The samples that are learned, by number, and those that judge instead.
-
-    Where the old may go, nothing is held back: then all that there is, is learned.
-    """
+    """The samples that are learned, by number, and those that judge instead."""
     count = min(len(split) // HELD_BACK, MOST_HELD_BACK)
-    if not care.guard or care.replace or count < HELD_BACK:
+    if not care.guard or count < HELD_BACK:
         count = 0
     order = shuffled(len(split), job.seed, 0, len(split))
     return np.sort(order[count:]), split.take(order[:count])

@@ -1,7 +1,8 @@
-"""Real samples of what a model knows, that its bundle brings along.
+"""What a bundle brings along for learning under a guard (`dfedge.device.care`).
 
-Those to replay are of the net's training data; those to judge by it was never trained on.  A bundle
-that brings none (``dfedge train --no-keep``) has its golden batches for both.
+Samples of what the net knows: those to replay are of its training data, those to judge by it was
+never trained on.  A bundle that brings none (``dfedge train --no-keep``) has its golden batches for
+both.  And the rates that were measured, before the trial at export slowed them.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.device.store import Remembered
+from dfedge.state import SHIFTS, State
 
 Known = tuple[NDArray[np.int8], NDArray[np.int64]]
 """Inputs int8 [N, H, W, C] and their rows int64 [N]."""
@@ -35,6 +37,17 @@ def replayed(known: Known, remembered: Remembered) -> Known:
     each = max(len(known[1]) // len(np.unique(known[1])), 1)
     at = np.concatenate([np.resize(np.flatnonzero(rows == row), each) for row in added])
     return np.concatenate([known[0], q[at]]), np.concatenate([known[1], rows[at].astype(np.int64)])
+
+
+def guarded_rates(bundle: Bundle, replace: bool) -> State:
+    """The part of `dfedge.device.rates.RATES` that is another one under a guard.
+
+    Args:
+        replace: the old may go, so there is no error that is usual.
+    """
+    known = bundle.known()
+    shifts: State = {name: known[name] for name in SHIFTS if name in known}
+    return {**shifts, "usual_error": np.zeros((), np.int32)} if replace else shifts
 
 
 def _pair(known: dict[str, NDArray[np.generic]], name: str) -> Known:

@@ -4,6 +4,7 @@ error (`dfedge.lower.pace`).  One more in a shift is half the rate.
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,3 +46,4 @@ def set_rates(session: "Session", pace: int | None = None, offset: int = 0) -> N
     if pace is not None:
         state = {**state, "pace": np.array(pace, np.int32)}
     session.runner.set_state(state)
+    session.record = msgspec.structs.replace(session.record, guarded=session.care.guard)

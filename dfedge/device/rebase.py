@@ -6,8 +6,8 @@ one set of scales.
 
     carried    what learning moved, with the rows of added classes; how far the dither and the
                running error are; the record: presentations, replayed ones, the job, the guard's
-    not        the rates: they are the program's, so they are the new bundle's, halved as often as
-               the guard had found it right
+    not        the rates: they are the program's, so they are the new bundle's; a guard halves them
+               as often as it had found it right
                from another semantics, also the dither and the running error: they begin anew
 
 Samples that the new bundle brings to be judged by are scored before and after.  Where the old
@@ -19,12 +19,13 @@ what the carried one is compared with.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from dfedge.bundle import Bundle, read_head
 from dfedge.device.batches import parts
 from dfedge.device.known import Known, judging_samples
-from dfedge.device.rates import RATES, slowed
+from dfedge.device.rates import RATES
 from dfedge.device.runners import Runner, open_best
 from dfedge.device.store import Store, Stored, belonging, check_rollback, default_folder
 from dfedge.device.store.transfer import check_values
@@ -115,13 +116,13 @@ def rebased(
     begun = stored.record.semantics_version or semantics  # an older dfedge's, that `old` has shown
     anew = RATES if begun == semantics else (*RATES, *RUNNING)
     state = {name: first[name] if name in anew else stored.state[name] for name in first}
-    state = dict(slowed(state, stored.record.caution))
     known = judging_samples(bundle)
     before = None
     if old is not None:
         before = _recognised(old, open_best(old, None).runner, stored.state, known)
+    record = msgspec.structs.replace(belonging(bundle, stored.record), guarded=False)
     done = Rebased(
-        replace(stored, state=state, record=belonging(bundle, stored.record)),
+        replace(stored, state=state, record=record),
         len(known[1]),
         before,
         _recognised(bundle, runner, state, known),

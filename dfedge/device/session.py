@@ -23,8 +23,9 @@ from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, class_number, parts
 from dfedge.device.care import NO_CARE, Care, Keeper
+from dfedge.device.known import guarded_rates
 from dfedge.device.lock import SharedLock, alone
-from dfedge.device.rates import RATES
+from dfedge.device.rates import RATES, set_rates
 from dfedge.device.rebase import rebased
 from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError
@@ -52,8 +53,8 @@ class Session:
         notes: what had to be passed over to open it.
         remembered: samples of classes that were added here, which are replayed like the bundle's.
         care: what keeps `learn` and `learn_batch` from doing harm.
-        rates: update shifts that `dfedge.device.finetune` starts from, int32 [L] each; at first the
-            bundle's.
+        rates: update shifts that learning starts from, int32 [L] each; at first the bundle's, under
+            a guard those of `dfedge.device.known.guarded_rates`.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Session:
         self.remembered = store.nothing(bundle)
         self._keeper: Keeper | None = None
         self.rates = {name: initial[name] for name in RATES if name in initial}
+        if self.care.guard:
+            self.rates |= guarded_rates(bundle, self.care.replace)
 
     @staticmethod
     def open(
@@ -137,6 +140,8 @@ class Session:
         session.notes = notes
         if stored is not None and stored.remembered is not None:
             session.remembered = stored.remembered
+        if record.guarded and not session.care.guard:
+            set_rates(session)
         return session
 
     @property
@@ -223,8 +228,8 @@ class Session:
     def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
         mixed, rows = self.keeper.mixed(q, labels, presented)
         self.keeper.before_step(len(rows))
-        lesson = self._learn("train", mixed, rows.astype(np.int32), len(q))
-        self.keeper.after_step(q, labels, len(rows))
+        lesson, old = self._learn("train", mixed, rows.astype(np.int32), len(q))
+        self.keeper.after_step(q, labels, len(rows), old, rows[len(q) :])
         return lesson
 
     @property
@@ -238,7 +243,7 @@ class Session:
     @alone
     def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
         """As `learn_batch`, from what `input` made of images; without care."""
-        return self._learn("train", q, self._labels(y, len(q)))
+        return self._learn("train", q, self._labels(y, len(q)))[0]
 
     @alone
     def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
@@ -250,7 +255,7 @@ class Session:
             DfedgeError: labels that cannot be used; nothing was learned then.
         """
         kind = "train_from" if self.bundle.manifest.plan.frozen else "train"
-        return self._learn(kind, z, self._labels(y, len(z)))
+        return self._learn(kind, z, self._labels(y, len(z)))[0]
 
     def _learn(
         self,
@@ -258,8 +263,12 @@ class Session:
         given: NDArray[np.int8],
         labels: NDArray[np.int32],
         new: int | None = None,
-    ) -> Lesson:
-        """Learn; the first ``new`` are told of, the others are replayed; None: all are new."""
+    ) -> tuple[Lesson, NDArray[np.int32]]:
+        """Learn; the first ``new`` are told of, the others are replayed; None: all are new.
+
+        Returns:
+            What is told of the new, and the scores of the others.
+        """
         new = len(given) if new is None else new
         scores, active = [], np.zeros(len(self.bundle.manifest.plan.layers), np.int64)
         steps, call = 0, getattr(self.runner, kind)
@@ -270,7 +279,8 @@ class Session:
             active += moved
             steps += 1
         self._count(len(given), len(given) - new, steps)
-        return Lesson(np.concatenate(scores)[:new], active)
+        every = np.concatenate(scores)
+        return Lesson(every[:new], active), every[new:]
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
         """Scores [B, K] of images [B, H, W] or [B, H, W, C].

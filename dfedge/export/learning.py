@@ -5,11 +5,15 @@ them (`dfedge.data.change`), at several rates; samples that were held out judge 
 where the net's own kind of data loses no more than `OWN_LOST`, at no look more than `LOOK_LOST`,
 and the changed data do not end more than `OWN_LOST` below where they began, or where what was lost
 is a single sample.  Of those that pass the fastest is taken that is within one standard error of
-the best on changed data.  Where none passes the lowest
-layers are frozen one by one, then all weights; where even anchors do harm, nothing learns and the
-export says so.
+the best on changed data.  Where none passes, the lowest layers are frozen one by one, then all
+weights; where even anchors do harm, nothing learns and the export says so.
 
-Replay and guard, which a device has beside the rate, have no part in it.
+Before that one question is asked: does the net, at the measured rate and without a rest, get
+better on its own kind of data?  One that was trained too little does, and no error is usual for it
+(`dfedge.lower.pace`); one that was trained to the end would only move about.
+
+Replay and guard, which a device has beside the rate, have no part in it.  Under a guard learning
+begins at the measured rates (`dfedge.device.care`).
 """
 
 from collections.abc import Iterator
@@ -28,6 +32,7 @@ from dfedge.int8.bounds import fan_in
 from dfedge.int8.trunk import Constants, latents
 from dfedge.learn.kept import Kept
 from dfedge.lower import step
+from dfedge.lower.pace import ERROR_BITS
 from dfedge.lower.state import State
 from dfedge.manifest import Learning, Look, Part
 from dfedge.native.build import compiler
@@ -35,9 +40,13 @@ from dfedge.native.program import Program
 from dfedge.native.table import make_table
 from dfedge.plan import MAX_UPDATE_SHIFT, Plan
 
-PRESENTED, BATCH = 512, 16
-LOOKS = (4, 16, 32)
-"""Steps after which the held-out samples are looked at."""
+PRESENTED = 512
+LOOKS = (64, 256, 512)
+"""Presentations after which the held-out samples are looked at."""
+LEAST_BATCH, MOST_BATCH = 16, 64
+"""Of the bundle's batch: smaller ones take too long, larger ones leave too few steps."""
+GAINED = 2
+"""Standard errors that a net trained too little gains at least."""
 RATES = (0, 1, 2, 3, 5)
 """Added to all shifts: how many times the measured rate is halved."""
 CAREFUL = (1, 3)
@@ -157,12 +166,19 @@ class Trial:
     """What is learned and what judges, as the first layer receives it.
 
     Attributes:
+        batch: of a step.
         plan, first: the state with the usual error that the held-out samples show.
+        begun: the error from which a trial goes on: a device's begins at zero, so that its pace
+            begins slowly, and a trial is too short for that.
+        undertrained: the usual error is none: the net was trained too little.
         own, changed: lessons.
         change: in words.
     """
 
-    def __init__(self, plan: Plan, state: State, kept: Kept, constants: Constants) -> None:
+    def __init__(
+        self, plan: Plan, state: State, kept: Kept, constants: Constants, batch: int
+    ) -> None:
+        self.batch = min(max(batch, LEAST_BATCH), MOST_BATCH)
         like, untaught = kept.trained.x, Learner(plan, state)
         self.change = changed(like[:1], like)[1]
 
@@ -175,24 +191,44 @@ class Trial:
 
         self.own = lesson(kept.trained.x, kept.held_out.x)
         self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
-        wrong = round((1 - self.own.before) * (1 << 16))
-        errors = {n: torch.tensor(wrong, dtype=torch.int32) for n in ("error", "usual_error")}
-        self.plan, self.first = plan, state | errors
+        self.plan = plan
+        wrong = _fraction(1 - self.own.before)
+        self.first, self.begun = state | {"usual_error": wrong}, {"error": wrong}
+        self.undertrained = self._undertrained()
+        if self.undertrained:
+            self.first = self.first | {"usual_error": _fraction(0)}
+
+    def _undertrained(self) -> bool:
+        """Whether the net gets better on its own data at every look, where its pace never rests."""
+        restless = self.first | {"usual_error": _fraction(0)}
+        own = self._looks(Candidate(0, self.plan.cut), self.own, restless)
+        error = np.sqrt(own[-1] * (1 - own[-1]) / max(len(self.own.exam.y), 1))
+        return min(own) >= own[0] and own[-1] > own[0] + GAINED * float(error)
 
     def found(self, candidate: Candidate) -> Found:
         """Learn both kinds of data at a candidate's rates."""
-        own, changed = (self._looks(candidate, lesson) for lesson in (self.own, self.changed))
+        own, changed = (
+            self._looks(candidate, lesson, self.first) for lesson in (self.own, self.changed)
+        )
         return Found(candidate, own, changed, len(self.own.exam.y))
 
-    def _looks(self, candidate: Candidate, lesson: Lesson) -> list[float]:
-        learner = Learner(replace(self.plan, cut=candidate.cut), candidate.state(self.first))
-        looks, samples = [lesson.before], lesson.samples
-        for number in range(PRESENTED // BATCH):
-            at = np.arange(number * BATCH, (number + 1) * BATCH) % len(samples.y)
+    def _looks(self, candidate: Candidate, lesson: Lesson, first: State) -> list[float]:
+        learner = Learner(
+            replace(self.plan, cut=candidate.cut), candidate.state(first | self.begun)
+        )
+        looks, left, samples = [lesson.before], list(LOOKS), lesson.samples
+        for start in range(0, PRESENTED, self.batch):
+            at = np.arange(start, start + self.batch) % len(samples.y)
             learner.learn(samples.x[at], samples.y[at])
-            if number + 1 in LOOKS:
+            if left and start + self.batch >= left[0]:
+                left.pop(0)
                 looks.append(learner.accuracy(lesson.exam))
         return looks
+
+
+def _fraction(value: float) -> torch.Tensor:
+    """As the state holds errors."""
+    return torch.tensor(round(value * (1 << ERROR_BITS)), dtype=torch.int32)
 
 
 def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
@@ -221,18 +257,27 @@ def affordable(plan: Plan) -> int:
         for conv in layer.convs
     )
     looked_at = 2 * (3 * PRESENTED + (1 + len(LOOKS)) * 256)
-    return int(np.clip(MOST_PRODUCTS // max(products * looked_at, 1), 1, len(RATES)))
+    tried = MOST_PRODUCTS // max(products * looked_at, 1) - 1  # one goes to `_undertrained`
+    return int(np.clip(tried, 1, len(RATES)))
 
 
 def trial(
-    plan: Plan, state: State, kept: Kept, constants: Constants, watch: Progress = lambda *_: None
+    plan: Plan,
+    state: State,
+    kept: Kept,
+    constants: Constants,
+    batch: int,
+    watch: Progress = lambda *_: None,
 ) -> tuple[Plan, State, Learning]:
     """Try, choose, and lay down what was found.
+
+    Args:
+        batch: of the bundle.
 
     Returns:
         The plan and the first state with what was chosen, and the record for the manifest.
     """
-    lesson = Trial(plan, state, kept, constants)
+    lesson = Trial(plan, state, kept, constants, batch)
     plan, state = lesson.plan, lesson.first
     tried: list[Found] = []
     for group in rounds(plan):
@@ -270,14 +315,14 @@ def untried(plan: Plan, state: State) -> tuple[State, Learning]:
 
 
 def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found]) -> Learning:
-    looks = [0, *(step * BATCH for step in LOOKS)]
     shown = chosen or tried[-1]
-    curve = [Look(*row) for row in zip(looks, shown.own, shown.changed, strict=True)]
+    curve = [Look(*row) for row in zip((0, *LOOKS), shown.own, shown.changed, strict=True)]
     return Learning(
         tried=True,
         learns=_learns(plan, chosen),
         frozen=chosen.candidate.cut if chosen else len(plan.layers),
         slower=chosen.candidate.slower if chosen else 0,
+        undertrained=lesson.undertrained,
         change=lesson.change,
         held_out=len(lesson.own.exam.y),
         curve=curve,

@@ -74,10 +74,11 @@ def export(
     train = data.split("train")[1]
     constants = run.constants()
     plan, state = _lower(net, train, rule, options, run.plan, constants)
+    measured = state
     kept = _kept(run, options)
     learning = Learning()
     if options.trial:
-        plan, state, learning = _tried(run, plan, state, kept, constants, watch)
+        plan, state, learning = _tried(run, plan, state, kept, constants, options.batch, watch)
     check_sizes(plan, options.batch)
     check_possible(budget, plan, options.batch)
     formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
@@ -98,7 +99,7 @@ def export(
         ),
         recipe=run.calibration().recipe_name,
         learning=learning,
-        known=known_arrays(kept) if kept is not None else {},
+        known=known_arrays(kept, measured) if kept is not None else {},
         lineage=lineage(run),
         version=options.version,
     )
@@ -129,7 +130,13 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
 
 
 def _tried(
-    run: Run, plan: Plan, state: State, kept: Kept | None, constants: Constants, watch: Progress
+    run: Run,
+    plan: Plan,
+    state: State,
+    kept: Kept | None,
+    constants: Constants,
+    batch: int,
+    watch: Progress,
 ) -> tuple[Plan, State, Learning]:
     """What the trial of learning chose, or anchors alone where there was nothing to try it with."""
     if not run.plan.settings.epochs:  # random weights know nothing that could be harmed
@@ -137,7 +144,7 @@ def _tried(
     if kept is None or len(kept.held_out) < MIN_HELD_OUT:
         state, learning = untried(plan, state)
         return plan, state, learning
-    return trial(plan, state, kept, constants, watch)
+    return trial(plan, state, kept, constants, batch, watch)
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:

@@ -5,13 +5,14 @@
               `pace`
     every weight and anchor shift of this step is its own plus slowing
 
-`error` is the running fraction of samples that were misjudged before they were learned, in units
-of 2^-16, over about the last 256; `usual_error` is what the net misjudges of its own kind of
-data, measured at export on samples held out.  A net that does as well
-as it can takes steps of a sixteenth, whether it misjudges one sample in a hundred or four in ten;
-one that meets something new is at its full rate within a few dozen samples, and slows down as it
-learns.  Nobody has to know the length of the stream, as a cooling schedule would.  At a constant
-rate a trained net loses what it knew (examples/experiments/own_data.py).
+`error` is the running fraction of samples that were misjudged before they were learned, in units of
+2^-16, over about the last 256; `usual_error` is what the net misjudges of its own kind of data,
+measured at export on samples held out. A net that does as well as it can takes steps of a
+sixteenth, whether it misjudges one sample in a hundred or four in ten; one that meets something new
+is at its full rate within a few dozen samples, and slows down as it learns. `error` begins at zero,
+so that a device's first steps are small. Nobody has to know the length of the stream, as a cooling
+schedule would. At a constant rate a trained net loses what it knew
+(examples/experiments/own_data.py).
 """
 
 import math

@@ -1,17 +1,19 @@
-"""Samples of what a net knows as C source, beside ``net.c``: what ``dfedge/care.h`` replays and
-judges by.
+"""What ``dfedge/care.h`` asks for as C source, beside ``net.c``: samples of what a net knows, to
+replay and to judge by, and the rates to begin with.
 
-    known.h, known.c    the samples, and ``net_care``: all that learning without harm asks for
+    known.h, known.c    these, and ``net_care``: all that learning without harm asks for
 
 A linker takes them into a program that calls ``net_care``, and leaves them out of any other.
 """
 
 from collections.abc import Mapping
+from string import Template
 from typing import Any
 
 from numpy.typing import NDArray
 
 from dfedge.native.sources import numbers
+from dfedge.state import SHIFTS
 
 FILES = ("known.h", "known.c")
 PARTS = ("replay", "judge")
@@ -31,7 +33,9 @@ def fitting(known: Mapping[str, NDArray[Any]], flash_bytes: int) -> dict[str, ND
         return {}
     each = known["replay.x"][0].nbytes + 4  # with its row
     count = min(MOST, MAX_BYTES // each, flash_bytes // (len(PARTS) * each))
-    return {name: values[:count] for name, values in known.items()} if count > 0 else {}
+    if count <= 0:
+        return {}
+    return {n: values if n in SHIFTS else values[:count] for n, values in known.items()}
 
 
 def files(known: Mapping[str, NDArray[Any]]) -> dict[str, str]:
@@ -85,10 +89,14 @@ def _source(known: Mapping[str, NDArray[Any]]) -> str:
                 *numbers(known[f"{part}.{name}"]),
             ]
             lines += ["};", ""]
-    return "\n".join([*lines, CARE])
+    shifts = [name for name in SHIFTS if name in known]
+    for name in shifts:
+        lines += [f"static const int32_t {name}[] = {{", *numbers(known[name]), "};", ""]
+    rates = "".join(f"\n        .{name} = {name}," for name in shifts)
+    return "\n".join([*lines, CARE.substitute(rates=rates)])
 
 
-CARE = """static dfe_care care;
+CARE = Template("""static dfe_care care;
 static int32_t good[NET_STATE_BYTES / 4];
 static int32_t words[NET_CLASSES + NET_LAYERS];
 #if NET_RECENT
@@ -101,7 +109,7 @@ dfe_care *net_care(void) {
         .program = net_program(),
         .state = net_state(),
         .good = good,
-        .first = net_first(),
+        .first = net_first(),$rates
         .replay = {replay_x, replay_y, NET_REPLAYED},
         .judge = {judge_x, judge_y, NET_JUDGING},
 #if NET_RECENT
@@ -116,4 +124,4 @@ dfe_care *net_care(void) {
     care = filled;
     return &care;
 }
-"""
+""")

@@ -11,8 +11,8 @@ exports it and learns with the product's defaults: 500 steps on the net's own tr
 
 The yardsticks set nothing.  The same stream is learned with anchors alone, and at eight rates
 around the one from before the export's trial, with nothing frozen; the best of them on the very
-exam is the oracle.  They are made with replay and guard, as what the default is measured by, and
-where not `--no-free` also without, as what `replace` is measured by.
+exam is the oracle.  They are made with replay and guard (`care`), as what the default is measured
+by, and without (`free`), as what `replace` is measured by; `--yardsticks` names which.
 
 One row a cell and seed goes to out/harm/rows; a row that is there is not made again (give each
 state of the library its own `--rows`), and one that fails is a row with its error.  Several
@@ -54,6 +54,8 @@ WORK, NETS = OUT / "work", OUT / "nets"
 RUNTIME = "native"
 STEPS, MARKS, PRESENTATIONS = 500, (2, 20, 100), 2500
 OFFSETS = tuple(range(-2, 6))
+YARDSTICKS = {"care": ("", Care()), "free": ("_free", NO_CARE)}
+"""Their names -> the end of their fields in a row, and the care that they are made under."""
 QUIET = Saving(steps=0)
 
 
@@ -94,7 +96,7 @@ def yardsticks(
 ) -> dict[str, Any]:
     """What anchors alone and the eight rates do under one care."""
     session = open_session(untried, states, care)
-    anchors_alone(session, anchor_shift)
+    anchors_alone(session, session.rates["anchor_shift"] if care.guard else anchor_shift)
     exam, known = learned(session, data, cell.batch, seed)
     found: dict[str, Any] = {f"exam_anchors{mode}": exam, f"known_anchors{mode}": known}
     rates = []
@@ -136,7 +138,7 @@ def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
     return "anchors" if bool((state["anchor_shift"][plan.cut :] < FROZEN).any()) else "nothing"
 
 
-def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any]:
+def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[str, Any]:
     """One row."""
     folder = WORK / f"{cell.number:03d}-{seed}"
     clock, spent = time.perf_counter(), {}
@@ -158,7 +160,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any
     }
     session = open_session(bundle, states, Care())
     initial = bundle.initial_state()
-    row["learns"] = learns(bundle, initial)
+    row["learns"], row["learns_free"] = learns(bundle, session.rates), learns(bundle, initial)
     row["learning"] = msgspec.to_builtins(getattr(bundle.manifest, "learning", None))
     row["shifts"] = {name: session.rates[name].tolist() for name in SHIFTS}
     row["exam_before"] = evaluate(session, data.exam).accuracy
@@ -169,14 +171,14 @@ def measured(cell: Cell, seed: int, data_dir: Path, free: bool) -> dict[str, Any
         judged = learned(session, data, cell.batch, seed)
         row[f"exam{mode}"], row[f"known{mode}"] = judged
     passed("shift")
-    for mode, care in (("", Care()), ("_free", NO_CARE))[: 2 if free else 1]:
+    for mode, care in (YARDSTICKS[name] for name in made_by):
         row |= yardsticks(cell, seed, data, untried, states, care, initial["anchor_shift"], mode)
     passed("yardsticks")
     shutil.rmtree(folder)
     return row
 
 
-def run(cell: Cell, seed: int, data_dir: Path, rows: Path, free: bool) -> None:
+def run(cell: Cell, seed: int, data_dir: Path, rows: Path, made_by: list[str]) -> None:
     """Make one row and keep it, whatever comes."""
     path = rows / f"{cell.number:03d}-{seed}.json"
     if path.exists():
@@ -184,7 +186,7 @@ def run(cell: Cell, seed: int, data_dir: Path, rows: Path, free: bool) -> None:
     start = time.perf_counter()
     row = {"seed": seed, "cell": msgspec.to_builtins(cell), "commit": commit()}
     try:
-        row |= measured(cell, seed, data_dir, free)
+        row |= measured(cell, seed, data_dir, made_by)
         after = 100 * (row["own"][str(STEPS)] - row["own"]["0"])
         said = f"own {100 * row['own']['0']:.1f} {after:+.1f}, shift {100 * row['exam_before']:.1f}"
         for mode, rival in (("", ""), ("_replace", "_free")):
@@ -221,9 +223,9 @@ def main(
     seeds: str = "0,1,2",
     kinds: Annotated[str, typer.Option(help="Groups or data sets, by commas.")] = "",
     report: Annotated[bool, typer.Option("--report", help="Gather the rows.")] = False,
-    free: Annotated[
-        bool, typer.Option(help="Also the yardsticks without replay and guard.")
-    ] = True,
+    made_by: Annotated[
+        str, typer.Option("--yardsticks", help="Those that are made: care, free, by commas.")
+    ] = ",".join(YARDSTICKS),
     data_dir: Path = Path(".data"),
     rows: Annotated[Path, typer.Option(help="One folder for each state of the library.")] = OUT
     / "rows",
@@ -239,7 +241,9 @@ def main(
         for seed in map(int, seeds.split(",")):
             for cell in chosen:
                 if not named or named & {cell.group, cell.data}:
-                    run(cell, seed, data_dir, rows, free)
+                    run(
+                        cell, seed, data_dir, rows, [name for name in YARDSTICKS if name in made_by]
+                    )
     if report:
         reported(cells(), rows)
 

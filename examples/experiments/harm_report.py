@@ -75,7 +75,8 @@ def cell_of(cell: Cell, rows: list[Row], errors: list[str]) -> dict[str, Any]:
 
 
 KEPT = (
-    "seed", "commit", "samples", "own", "exam_before", "learning", "shifts", "seconds",
+    "seed", "commit", "yardsticks_commit", "samples", "own", "exam_before", "learning", "shifts",
+    "seconds",
     *(f"{judge}{mode}" for mode in ("", "_replace") for judge in ("exam", "known")),
     *(f"{judge}_{what}{mode}" for mode in ("", "_free") for what in ("anchors", "oracle")
       for judge in ("exam", "known")),

@@ -55,6 +55,7 @@ class Record(msgspec.Struct, frozen=True):
         added: names of the classes that were added on this device, in the order of their rows.
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
         caution: how often it halves the rates.
+        guarded: the state's rates are those under a guard.
         lineage, bundle_version, semantics_version: of that bundle, as its manifest has them; empty
             and 0 in a state that an older dfedge saved.
     """
@@ -67,6 +68,7 @@ class Record(msgspec.Struct, frozen=True):
     replayed: Count = 0
     doublings: Few = 0
     caution: Few = 0
+    guarded: bool = False
     lineage: Lineage = ""
     bundle_version: Natural = 0
     semantics_version: Natural = 0

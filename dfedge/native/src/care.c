@@ -11,7 +11,8 @@ enum {
     HALVINGS = 3,
     KNOWN_LOST = 100,
     NEW_LOST = 32,
-    HALF_WAY_LOST = 10,
+    WATCHED = 64,
+    WATCHED_LOST = 4,
     HELD_BACK = 8,
     MOST_HELD_BACK = 64,
     MOST_CAUTION = 3,
@@ -61,11 +62,13 @@ static int32_t stride_of(int32_t count) {
 }
 
 /* One for each new sample, of which there were `seen` before. */
-static int32_t replay(const dfe_care *care, int64_t seen) {
+static int32_t replay(dfe_care *care, int64_t seen) {
     const dfe_samples *known = &care->replay;
     if (care->no_replay || care->replace || !known->count) return 0;
     int32_t at = (int32_t)(seen % known->count * care->stride % known->count);
     (void)step(care, known->x + at * values(care), known->y[at], care->words); /* was checked */
+    care->watched++;
+    care->right += best(care->words, care->program->classes) == known->y[at];
     return 1;
 }
 
@@ -88,16 +91,48 @@ static void slow(int32_t *shifts, const int32_t *from, int32_t n, int32_t halvin
                         : dfe_clamp(from[i] + halvings, 0, DFE_MAX_UPDATE_SHIFT - 1);
 }
 
+static int32_t *int32_at(const void *state, int32_t offset) {
+    return (int32_t *)(uintptr_t)((const int8_t *)state + offset);
+}
+
 /* The rates of a state, halved so many times; what is frozen stays so. */
 static void set_rates(const dfe_care *care, const void *of, int32_t halvings) {
     const dfe_program *p = care->program;
-    int8_t *state = care->state;
-    const int8_t *from = of;
-    slow((int32_t *)(void *)(state + p->weight_shift),
-         (const int32_t *)(const void *)(from + p->weight_shift), p->convs, halvings);
+    slow(int32_at(care->state, p->weight_shift), int32_at(of, p->weight_shift), p->convs, halvings);
     if (p->form == DFE_ONE_PASS)
-        slow((int32_t *)(void *)(state + p->anchor_shift),
-             (const int32_t *)(const void *)(from + p->anchor_shift), p->layers, halvings);
+        slow(int32_at(care->state, p->anchor_shift), int32_at(of, p->anchor_shift), p->layers,
+             halvings);
+}
+
+/* The rates of the beginning, halved as often as was found right before. */
+static void set_first_rates(const dfe_care *care) {
+    const dfe_program *p = care->program;
+    if (care->weight_shift)
+        slow(int32_at(care->state, p->weight_shift), care->weight_shift, p->convs, care->caution);
+    if (care->anchor_shift && p->form == DFE_ONE_PASS)
+        slow(int32_at(care->state, p->anchor_shift), care->anchor_shift, p->layers, care->caution);
+}
+
+static int64_t root(int64_t square) {
+    int64_t found = 0;
+    for (int64_t bit = (int64_t)1 << 30; bit; bit >>= 1)
+        if ((found + bit) * (found + bit) <= square) found += bit;
+    return found;
+}
+
+/* (wrong + sqrt(max(right wrong / count, 1/4))) / count in units of 2^-16, rounded down. */
+int32_t dfe_usual_error(int32_t right, int32_t count) {
+    int64_t wrong = count - right, spread = (right * wrong << 20) / count;
+    return (int32_t)((((wrong << 10) + root(spread > 1 << 18 ? spread : 1 << 18)) << 6) / count);
+}
+
+/* The pace rests where the state misjudges as much as it does of what was known. */
+static void follow(const dfe_care *care) {
+    int32_t *usual = int32_at(care->state, care->program->usual_error);
+    int32_t known = care->judge.count;
+    if (care->replace) *usual = 0;
+    else if (known)
+        *usual = dfe_min(dfe_usual_error(count(care, care->state, &care->judge), known), care->usual);
 }
 
 static void slow_down(dfe_care *care, int32_t halvings) {
@@ -136,7 +171,7 @@ static int judge(dfe_care *care) {
     dfe_samples recent = {care->recent_x, care->recent_y, care->recent};
     int whole = care->presented >= care->length;
     int32_t least = count(care, care->good, &recent) - recent.count / NEW_LOST;
-    care->presented = care->taught = care->recent = 0;
+    care->presented = care->taught = care->recent = care->watched = care->right = 0;
     care->judgements++;
     slow_down(care, 0);
     if (!passes(care, &recent, least)) {
@@ -145,35 +180,51 @@ static int judge(dfe_care *care) {
         care->doublings = dfe_min(care->doublings + 1, DOUBLINGS);
         be_careful(care, dfe_max(care->caution - 1, 0));
     }
+    follow(care);
     care->length = SHORTEST << care->doublings;
     return keep(care);
 }
 
-/* Judge where the period is over, or cannot be saved; else set the rates of the next step. */
+/* Whether a part of what was known is lost that replay is not to be hoped to bring back. */
+static int fails(dfe_care *care) {
+    int64_t watched = care->watched, right = care->right, known = care->replay.count;
+    if (watched < WATCHED) return 0;
+    care->watched = care->right = 0;
+    return WATCHED_LOST * right * known < watched * (WATCHED_LOST * care->replay_known - known);
+}
+
+/* Judge where the period is over, or cannot go on; else set the rates of the next step. */
 static int after_step(dfe_care *care) {
     int32_t left = care->length - care->presented, halvings = 0;
-    if (left <= 0) return judge(care);
+    if (fails(care) || left <= 0) return judge(care);
     while (halvings < HALVINGS && left << (halvings + 1) <= care->length) halvings++;
-    if (halvings && !care->halvings &&
-        count(care, care->state, &care->judge) <
-            care->least_known - care->judge.count / HALF_WAY_LOST)
-        return judge(care);
     slow_down(care, halvings);
     return DFE_OK;
 }
 
-/* None where a class was retired, for it cannot be kept; where one was added, which may take its
- * part of the others, it is the present state that counts. */
-static int32_t least_known(const dfe_care *care) {
+/* Whether a class of these was retired. */
+static int retired(const int8_t *live, const dfe_samples *samples) {
+    for (int32_t i = 0; i < samples->count; i++)
+        if (!live[samples->y[i]]) return 1;
+    return 0;
+}
+
+/* What must be recognised, and what is of the replayed: nothing where a class was retired, for it
+ * cannot be kept; where one was added, which may take its part of the others, the present state
+ * counts. */
+static void count_known(dfe_care *care) {
     const dfe_program *p = care->program;
     const int8_t *live = (const int8_t *)care->state + p->live;
     const void *from = care->first ? care->first : care->state;
-    if (care->no_guard || care->replace) return 0;
-    for (int32_t i = 0; i < care->judge.count; i++)
-        if (!live[care->judge.y[i]]) return 0;
+    care->least_known = care->replay_known = 0;
+    if (care->no_guard || care->replace || retired(live, &care->judge) ||
+        retired(live, &care->replay))
+        return;
     for (int32_t k = 0; k < p->classes; k++)
         if (((const int8_t *)from)[p->live + k] != live[k]) from = care->state;
-    return count(care, from, &care->judge) - dfe_max(care->judge.count / KNOWN_LOST, 1);
+    care->least_known =
+        count(care, from, &care->judge) - dfe_max(care->judge.count / KNOWN_LOST, 1);
+    care->replay_known = care->no_replay ? 0 : count(care, from, &care->replay);
 }
 
 static int check_samples(const dfe_care *care, const dfe_samples *samples) {
@@ -215,8 +266,15 @@ int dfe_care_begin(dfe_care *care) {
     care->presented = care->halvings = care->taught = care->recent = 0;
     care->length = SHORTEST << care->doublings;
     care->stride = stride_of(care->replay.count);
-    care->least_known = least_known(care);
-    status = care->no_guard ? DFE_OK : keep(care);
+    care->watched = care->right = 0;
+    count_known(care);
+    if (!care->no_guard) {
+        care->usual = *int32_at(care->first ? care->first : care->state,
+                                care->program->usual_error);
+        set_first_rates(care);
+        follow(care);
+        status = keep(care);
+    }
     care->begun = status == DFE_OK;
     return status;
 }

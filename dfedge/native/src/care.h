@@ -3,7 +3,9 @@
  * For each new sample one that the net knows is learned.  Learning goes by periods, of 512
  * presentations at first and of up to 2,048 later, in which rates are halved at a half, three quarters
  * and seven eighths.  At its end the state is judged: where too little of what was known is still
- * recognised, or of what is new, a part of the period's change is taken back, or all of it.
+ * recognised, or of what is new, a part of the period's change is taken back, or all of it.  A period
+ * is over as well where a quarter of what is replayed is not recognised any more.  `usual_error`
+ * follows what the state misjudges of what was known.
  *
  * What differs from Python: every sample is a step of its own, known samples are replayed in another
  * order, and of the new some that were learned judge, not samples that were held back.  The same rule
@@ -12,8 +14,8 @@
  * Beside state and arena it takes
  *     RAM    state_bytes for the last good state; (classes + layers) words; perhaps recent samples
  *     flash  the known samples: about 1 byte a value
- *     time   as many dfe_infer as there are samples to judge by, in the middle of a period and at
- *            its end; up to five times as many where it takes something back
+ *     time   twice as many dfe_infer as there are samples to judge by at a period's end; up to six
+ *            times as many where it takes something back
  */
 #ifndef DFE_CARE_H
 #define DFE_CARE_H
@@ -38,6 +40,8 @@ typedef struct {
     /* The state that was exported: what it recognises is what must stay, however often the power
      * goes.  NULL, or where classes were added since: what `state` recognises at the beginning. */
     const void *first;
+    /* The rates to begin with, as they were measured, int32 [convs] and [layers]; NULL: the state's. */
+    const int32_t *weight_shift, *anchor_shift;
     dfe_samples replay, judge; /* to learn among the new ones; never learned, to judge by */
     int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */
     int32_t *recent_y;
@@ -54,8 +58,10 @@ typedef struct {
 
     /* To be read only: since dfe_care_begin how often it judged, and took back a part or all; */
     int32_t judgements, partly, wholly;
-    int32_t least_known; /* of `judge`, how many must be recognised. */
-    int32_t presented, length, halvings, taught, recent, stride, begun;
+    int32_t least_known;  /* of `judge`, how many must be recognised; */
+    int32_t replay_known; /* of `replay`, how many were at first; */
+    int32_t usual;        /* the usual error may not be higher. */
+    int32_t presented, length, halvings, taught, recent, watched, right, stride, begun;
 } dfe_care;
 
 /* Check all that was set, count what is known, and take the state for a good one. */
@@ -67,6 +73,9 @@ int dfe_learn(dfe_care *care, const int8_t *x, int32_t y, int32_t *scores);
 
 /* Judge what was not judged yet, so that the state may be stored; learning may go on. */
 int dfe_care_end(dfe_care *care);
+
+/* The usual error of a state that recognises `right` of `count` samples that were known. */
+int32_t dfe_usual_error(int32_t right, int32_t count);
 
 /* Keep kept / of of what learning moved since another state, rounded to nearest, halves upward; of at
  * most 4. */
