@@ -65,7 +65,7 @@ def check_files(
 
 def _refuse_first(flaws: Iterator[Flaw], path: Path) -> None:
     for field, why in flaws:
-        raise DfedgeError(f"{path}: its field {field} makes no sense: {why}; {AGAIN}")
+        raise DfedgeError(f"{path}: invalid value of its field {field}: {why}; {AGAIN}")
 
 
 def manifest_flaws(manifest: Manifest) -> Iterator[Flaw]:
@@ -154,7 +154,8 @@ def file_flaws(manifest: Manifest, state: Arrays, golden: Arrays, known: Arrays)
 
 def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
     plan = manifest.plan
-    wanted = {name: kind for name, kind in state_layout(plan).items() if name in SHIFTS}
+    rates = [name for name in SHIFTS if name in known]  # none in a bundle of an older dfedge
+    wanted = {name: kind for name, kind in state_layout(plan).items() if name in rates}
     for part in ("replay", "judge"):
         x = known.get(f"{part}.x")
         count = len(x) if x is not None and x.ndim else 0
@@ -166,8 +167,8 @@ def _known_flaws(known: Arrays, manifest: Manifest) -> Iterator[Flaw]:
     for part in ("replay", "judge"):
         classes = len(manifest.classes)
         yield from _sample_flaws(KNOWN, known[f"{part}.x"], known[f"{part}.y"], classes)
-    for name in SHIFTS:
-        if name in wanted and not 0 <= known[name].min() <= known[name].max() <= MAX_UPDATE_SHIFT:
+    for name in rates:
+        if not 0 <= known[name].min() <= known[name].max() <= MAX_UPDATE_SHIFT:
             yield KNOWN, f"a value of {name} is not within 0 to {MAX_UPDATE_SHIFT}"
 
 

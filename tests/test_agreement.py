@@ -108,6 +108,29 @@ def test_files_are_of_the_plan(file: str, copy: Path) -> None:
         Bundle.open(copy)
 
 
+def test_measured_rates_are_the_plans_or_not_there(copy: Path, tmp_path: Path) -> None:
+    """A bundle of an older dfedge has none: a guard begins at its own."""
+    path = copy / "known.safetensors"
+    good = state.parse(path.read_bytes(), path)
+
+    def held(arrays: dict[str, Any]) -> Bundle:
+        path.write_bytes(state.to_bytes(arrays))
+        record = {"bytes": file_record(path).bytes, "sha256": file_record(path).sha256}
+        rewrite(copy, at("files", path.name)(record))
+        return Bundle.open(copy)
+
+    shifts = good["weight_shift"]
+    for wrong in (shifts[:-1], shifts.astype(np.int64), shifts + 49, shifts - 49):
+        with pytest.raises(DfedgeError, match=r"known\.safetensors: .*weight_shift"):
+            held({**good, "weight_shift": wrong})
+    older = held({name: value for name, value in good.items() if name not in state.SHIFTS})
+    session = Session.open(older, "native", tmp_path / "state")
+    x, y = good["replay.x"][:16].astype(np.uint8) << 1, good["replay.y"][:16].astype(np.int64)
+    session.learn_batch(x, y)
+    now, first = session.runner.get_state(), older.initial_state()
+    assert all(np.array_equal(now[name], first[name]) for name in state.SHIFTS)
+
+
 def test_the_bundles_of_exports_agree(bundle: Bundle, spare_bundle: Bundle) -> None:
     for one in (bundle, spare_bundle):
         assert not list(plan_flaws(one.manifest.plan))

@@ -77,7 +77,7 @@ def test_program_outside_the_list_of_files_is_refused(copy: Path) -> None:
     for method in formats["onnx"]["files"]:
         formats["onnx"]["files"][method] = "../outside.onnx"
     rewrite(copy, formats=formats)
-    with pytest.raises(DfedgeError, match="its field formats makes no sense"):
+    with pytest.raises(DfedgeError, match="invalid value of its field formats"):
         Bundle.open(copy)
 
 

@@ -138,7 +138,7 @@ class Run:
         with foreign(path, "a run", "train again"):
             plan = msgspec.json.decode(raw, type=RunPlan)
             if plan.trunk is not None and not plan.trunk.sound:
-                raise ValueError("its trunk makes no sense")
+                raise ValueError("its trunk cannot be computed")
             return Run(folder, plan)
 
     # -- metrics ---------------------------------------------------------------------------------

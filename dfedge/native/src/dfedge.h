@@ -88,7 +88,7 @@ typedef struct {
  * with. */
 void dfe_layout(int32_t words[4]);
 
-/* Bytes of a whole table, as its first structure says; negative where that makes no sense. */
+/* Bytes of a whole table, as its first structure says; negative where that cannot be one. */
 int64_t dfe_table_bytes(const dfe_program *program);
 
 /* Whether a table can be run at all. */
