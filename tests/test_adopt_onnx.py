@@ -514,6 +514,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         classifier(op("Pad", "x", "by"), held={"by": np.array([0] * 6 + [1 << 20] * 2)}),
         "Pad with a result of 1,099,528,405,.* values' at .*allowed: at most",
     ),
+    "vast window": (
+        classifier(op("AveragePool", "x", kernel_shape=[1 << 20] * 2, pads=[(1 << 19) - 1] * 4,
+                      count_include_pad=1)),
+        "AveragePool with a result of 1,099,511,627,776 values' at .*allowed: at most",
+    ),
     **{
         f"vast constant of {node.op_type}": (
             classifier(node, op("Relu", "x"), held=VAST),

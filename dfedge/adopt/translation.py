@@ -147,6 +147,11 @@ class Translation(Generic[K]):
             what = f"{self.site.what} with a result of {count:,} values"
             raise self.refusal(what, f"at most {MOST_VALUES:,}")
 
+    def _check_shape(self, shape: Shape) -> None:
+        if min(shape) < 1:
+            raise self.refusal(f"{self.site.what} with a result {list(shape)}", "larger images")
+        self.check_size(math.prod(shape))
+
     def _add(
         self,
         op: Op,
@@ -155,9 +160,7 @@ class Translation(Generic[K]):
         dims: tuple[int, ...] | None = None,
         **rest: Any,
     ) -> None:
-        if min(shape) < 1:
-            raise self.refusal(f"{self.site.what} with a result {list(shape)}", "larger images")
-        self.check_size(math.prod(shape))
+        self._check_shape(shape)
         reads = tuple(self.value(key).number for key in given)
         node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
         if len(node.bias) not in (0, shape[0]):
@@ -167,15 +170,6 @@ class Translation(Generic[K]):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
         self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
-
-    def _windows(self, sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:
-        rows = (sides[0] + pads[0] + pads[1] - kernel[0]) // stride + 1
-        columns = (sides[1] + pads[2] + pads[3] - kernel[1]) // stride + 1
-        if min(rows, columns) < 1:
-            raise self.refusal(
-                f"{self.site.what} with a result [{rows}, {columns}]", "larger images"
-            )
-        return rows, columns
 
     # -- operations ---------------------------------------------------------------------------
 
@@ -207,7 +201,7 @@ class Translation(Generic[K]):
         out, _, kh, kw = weight.shape
         if groups > 1 and (groups, out) != (channels, channels):
             self.check_size(out * channels * kh * kw)  # as a whole convolution
-        sides = self._windows((height, width), (kh, kw), stride[0], pads)
+        sides = _windows((height, width), (kh, kw), stride[0], pads)
         bias = torch.zeros(out) if bias is None else bias
         self._add("conv", [given], (out, *sides), weight=weight, bias=bias, kernel=(kh, kw),
                   stride=stride[0], pads=pads, groups=groups)  # fmt: skip
@@ -294,7 +288,7 @@ class Translation(Generic[K]):
         channels, height, width = self.map(given)
         if min(pads) < 0:
             raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
-        sides = self._windows((height, width), (1, 1), 1, pads)
+        sides = _windows((height, width), (1, 1), 1, pads)
         self._add("conv", [given], (channels, *sides), weight=torch.ones(channels, 1, 1, 1),
                   bias=torch.zeros(channels), pads=pads, groups=channels)  # fmt: skip
 
@@ -326,13 +320,14 @@ class Translation(Generic[K]):
             if op == "mean" and (below or right):
                 raise self.refusal("average pool with ceil_mode", "full windows")
             pads = (pads[0], pads[1] + below, pads[2], pads[3] + right)
-        sides = self._windows((height, width), kernel, stride[0], pads)
+        sides = _windows((height, width), kernel, stride[0], pads)
         if op == "mean" and any(pads):
             if not zeros:
                 raise self.refusal(
                     "average pool with padding that does not count",
                     "average pool without padding, or count_include_pad",
                 )
+            self._check_shape((channels, *kernel))
             weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
             self._add("conv", [given], (channels, *sides), weight=weight,
                       bias=torch.zeros(channels), kernel=kernel, stride=stride[0], pads=pads,
@@ -392,3 +387,8 @@ def _unfilled(side: int, kernel: int, stride: int, pads: Sequence[int]) -> int:
     if windows * stride >= side + pads[0]:
         windows -= 1  # it would begin in the padding below
     return max(windows * stride - rest, 0)
+
+
+def _windows(sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:
+    rows = (sides[0] + pads[0] + pads[1] - kernel[0]) // stride + 1
+    return rows, (sides[1] + pads[2] + pads[3] - kernel[1]) // stride + 1
