@@ -7,8 +7,8 @@ one or two sentences.  The command line prints it without a traceback and exits 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MOST_LETTERS = 2000
-"""Of a message: it may quote what a stranger's file says, and not all of it."""
+LONGEST_MESSAGE = 2000
+"""Letters of a message: it may quote what a stranger's file says, and not all of it."""
 FIRST_LETTERS = 1200
 """Kept of a longer one, and its end, which says what to do."""
 
@@ -62,7 +62,7 @@ def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> 
 
 
 def _shortened(message: str) -> str:
-    if len(message) <= MOST_LETTERS:
+    if len(message) <= LONGEST_MESSAGE:
         return message
-    mark = f" [... {len(message) - MOST_LETTERS:,} letters and more ...] "
-    return message[:FIRST_LETTERS] + mark + message[FIRST_LETTERS + len(mark) - MOST_LETTERS :]
+    mark = f" [... {len(message) - LONGEST_MESSAGE:,} letters and more ...] "
+    return message[:FIRST_LETTERS] + mark + message[FIRST_LETTERS + len(mark) - LONGEST_MESSAGE :]

@@ -21,7 +21,6 @@ from dfedge.export.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
-from dfedge.native.rendering import RENDERED, STOCK
 
 torch.set_num_threads(1)
 keep_freed_memory()
@@ -130,11 +129,6 @@ def dfedge_run(tmp_path_factory: pytest.TempPathFactory, mcu: Bundle) -> Path:
     folder = once(tmp_path_factory, name, lambda folder: folder.mkdir())
     sources = mcu.folder / "c"
     return compile_runner(folder / f"{name}-{os.getpid()}", sources / "run", sources / "dfedge")
-
-
-def exactly(runtime: str) -> str:
-    """What a session is asked for to run this rendering, whatever else the bundle has."""
-    return f"{runtime}{STOCK}" if runtime in RENDERED else runtime
 
 
 def refused(call: Callable[[], object], error: type[DfedgeError] = DfedgeError) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import exactly
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -15,6 +14,7 @@ from dfedge.device.anchors import set_anchors
 from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.lower.step import features
+from dfedge.native.rendering import exactly
 
 
 def turned() -> Split:

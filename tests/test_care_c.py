@@ -55,7 +55,7 @@ class Fields(ctypes.Structure):
         ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
         ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
         ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("least_known", ctypes.c_int32),
-        ("replay_known", ctypes.c_int32), ("usual", ctypes.c_int32),
+        ("known", ctypes.c_int32), ("replay_known", ctypes.c_int32), ("usual", ctypes.c_int32),
         ("presented", ctypes.c_int32), ("length", ctypes.c_int32), ("halvings", ctypes.c_int32),
         ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("watched", ctypes.c_int32),
         ("right", ctypes.c_int32), ("stride", ctypes.c_int32),

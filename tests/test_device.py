@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import exactly
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -22,6 +21,7 @@ from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.manifest import MANIFEST, seal
+from dfedge.native.rendering import exactly
 
 
 def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split:

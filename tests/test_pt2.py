@@ -12,7 +12,7 @@ from hostile_pt2 import HOSTILE, MODEL, edited, members, ordinary, packed
 from torch import nn
 
 from dfedge.adopt.load import load_graph, load_model
-from dfedge.errors import MOST_LETTERS, DfedgeError
+from dfedge.errors import LONGEST_MESSAGE, DfedgeError
 
 
 def written(folder: Path, raw: bytes) -> str:
@@ -172,4 +172,4 @@ def test_a_refusal_quotes_little_of_a_long_name(place: str, tmp_path: Path) -> N
 
     where = hostile_pt2.WEIGHTS if place in ("device", "payload") else MODEL
     refused = str(read(written(tmp_path, packed(edited(plain, where, change)))))
-    assert refused != "None" and len(refused) <= MOST_LETTERS
+    assert refused != "None" and len(refused) <= LONGEST_MESSAGE

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from conftest import exactly
 from torch import Tensor, nn
 
 from dfedge.bundle import Bundle
@@ -22,6 +21,7 @@ from dfedge.manifest import MANIFEST, seal
 from dfedge.native import build, glue
 from dfedge.native.library import STATUS, Buffer
 from dfedge.native.program import TRAIN, Program
+from dfedge.native.rendering import exactly
 from dfedge.quiet import quiet
 
 CI = os.environ.get("DFEDGE_CI") == "1"

@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
-from conftest import exactly
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from dfedge.errors import DfedgeError, ResourceError, UsageError
 from dfedge.faults.kills import Work, kill_finetunes
 from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
 from dfedge.faults.saves import record_saves, survey
+from dfedge.native.rendering import exactly
 from dfedge.state import digest
 
 SMALL = {"w": np.arange(6, dtype=np.int8).reshape(2, 3), "phase": np.array(7, np.int32)}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import exactly
 from test_device import digits, job
 
 from dfedge.bundle import Bundle
@@ -22,6 +21,7 @@ from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.faults.threads import at_once, compare, samples
 from dfedge.native.glue import Glue
+from dfedge.native.rendering import exactly
 
 EVERY = [*RUNTIMES, NATIVE]
 

@@ -138,13 +138,13 @@ class Keeper:
         self.judging: Known = judging_samples(session.bundle)
         self.judgements = self.partly = self.wholly = 0
         self.left = self.length = self.presented = self.halvings = self.taught = 0
+        self.watched = self.right = 0
         self.recent: list[tuple[Inputs, int]] = []
         self.least_known, self.replay_known = self._first_known()
-        self.watched = self.right = 0
         if care.guard and not session.record.guarded:
             set_rates(session)
+        self.known_before = self.known_good = self._count(self.judging)
         self._follow()
-        self.known_before = self._count(self.judging)
         self.new: Known | None = None
         self.new_before = self.new_good = 0
         self.good = self.session.stored()
@@ -163,7 +163,6 @@ class Keeper:
             left: presentations of the job.
         """
         self.new, self.left = new, left
-        self._follow()
         self.new_before = self.new_good = self._count(new) if new is not None else 0
         self.good = self.session.stored()
 
@@ -277,15 +276,17 @@ class Keeper:
         return new, good - len(new[1]) // NEW_LOST
 
     def _passes(self, new: Known | None, least: int) -> bool:
-        """Whether the state may become the good one; then the new is counted from here on."""
-        if self._count(self.judging) < self.least_known:
+        """Whether the state may become the good one; then it is counted from here on."""
+        known = self._count(self.judging)
+        if known < self.least_known:
             return False
-        if new is None:
-            return True
-        found = self._count(new)
-        if found >= least:
+        if new is not None:
+            found = self._count(new)
+            if found < least:
+                return False
             self.new_good = found
-        return found >= least
+        self.known_good = known
+        return True
 
     def _go_back(self, new: Known | None, least: int) -> None:
         """A part of the way to the good state, if that is enough, else all of it.
@@ -338,13 +339,13 @@ class Keeper:
         return WATCHED_LOST * right * count < watched * (WATCHED_LOST * self.replay_known - count)
 
     def _follow(self) -> None:
-        """Set the usual error to what the state misjudges, a standard error more, at most the
+        """Set the usual error to what the good state misjudges, a standard error more, at most the
         bundle's.
         """
         if not self.care.guard or self.care.replace:
             return
         most = int(self.session.rates["usual_error"])
-        usual = np.array(min(usual_error(self._count(self.judging), len(self.judging[1])), most))
+        usual = np.array(min(usual_error(self.known_good, len(self.judging[1])), most))
         now = self.session.runner.get_state()
         if now["usual_error"] != usual:
             self.session.runner.set_state({**now, "usual_error": usual.astype(np.int32)})

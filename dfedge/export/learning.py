@@ -144,8 +144,7 @@ class Found:
     @property
     def error(self) -> float:
         """Standard error of its last look at changed data."""
-        p = self.changed[-1]
-        return float(np.sqrt(p * (1 - p) / self.held_out))
+        return standard_error(self.changed[-1], self.held_out)
 
     @property
     def gained(self) -> float:
@@ -202,8 +201,8 @@ class Trial:
         """Whether the net gets better on its own data at every look, where its pace never rests."""
         restless = self.first | {"usual_error": _fraction(0)}
         own = self._looks(Candidate(0, self.plan.cut), self.own, restless)
-        error = np.sqrt(own[-1] * (1 - own[-1]) / max(len(self.own.exam.y), 1))
-        return min(own) >= own[0] and own[-1] > own[0] + GAINED * float(error)
+        error = standard_error(own[-1], len(self.own.exam.y))
+        return min(own) >= own[0] and own[-1] > own[0] + GAINED * error
 
     def found(self, candidate: Candidate) -> Found:
         """Learn both kinds of data at a candidate's rates."""
@@ -224,6 +223,11 @@ class Trial:
                 left.pop(0)
                 looks.append(learner.accuracy(lesson.exam))
         return looks
+
+
+def standard_error(fraction: float, count: int) -> float:
+    """Of a fraction that was recognised, of so many samples."""
+    return float(np.sqrt(fraction * (1 - fraction) / count))
 
 
 def _fraction(value: float) -> torch.Tensor:

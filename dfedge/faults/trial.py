@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfedge.errors import MOST_LETTERS, DfedgeError
+from dfedge.errors import LONGEST_MESSAGE, DfedgeError
 from dfedge.faults.structure import MARK
 
 GIB = 1 << 30
@@ -49,7 +49,7 @@ class Trials:
             self.refused += 1
             text = str(error)
             self.refusals[_form(text)] += 1
-            if "\n" in text or len(text) > MOST_LETTERS:
+            if "\n" in text or len(text) > LONGEST_MESSAGE:
                 self.faults[f"a long error: {_form(text)}"] += 1
         except Exception as error:
             self.faults[_form(f"{type(error).__name__}: {error}")] += 1

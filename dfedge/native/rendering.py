@@ -14,6 +14,11 @@ def native_of(format: str) -> str:
     return f"{format}{NATIVE}"
 
 
+def exactly(runtime: str) -> str:
+    """What a session is asked for to run this rendering, whatever else the bundle has."""
+    return f"{runtime}{STOCK}" if runtime in RENDERED else runtime
+
+
 def format_of(name: str) -> str:
     """The format of a rendering's name."""
     return name.removesuffix(NATIVE)

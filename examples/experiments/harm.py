@@ -34,7 +34,7 @@ import typer
 from dated import commit
 from harm_cells import CELLS, Cell, draw
 from harm_data import KINDS, Parts, parts
-from harm_nets import made
+from harm_nets import made, untried
 from harm_report import reported
 from numpy.typing import NDArray
 
@@ -88,20 +88,20 @@ def yardsticks(
     cell: Cell,
     seed: int,
     data: Parts,
-    untried: Bundle,
+    start: Bundle,
     states: Path,
     care: Care,
     anchor_shift: NDArray[Any],
     mode: str,
 ) -> dict[str, Any]:
     """What anchors alone and the eight rates do under one care."""
-    session = open_session(untried, states, care)
+    session = open_session(start, states, care)
     anchors_alone(session, session.rates["anchor_shift"] if care.guard else anchor_shift)
     exam, known = learned(session, data, cell.batch, seed)
     found: dict[str, Any] = {f"exam_anchors{mode}": exam, f"known_anchors{mode}": known}
     rates = []
     for offset in OFFSETS:
-        session = open_session(untried, states, care)
+        session = open_session(start, states, care)
         slower(session, offset)
         rates.append(learned(session, data, cell.batch, seed))
     exams, knowns = zip(*rates, strict=True)
@@ -150,7 +150,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[
 
     data = parts(cell.data, seed, cell.shift, data_dir)
     passed("data")
-    bundle, untried, own = made(cell, data, seed, folder, NETS)
+    bundle, own = made(cell, data, seed, folder, NETS)
     passed("net")
     states = folder / "state"
     row: dict[str, Any] = {"chance": 1 / KINDS[cell.data].classes, "seconds": spent}
@@ -171,8 +171,9 @@ def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[
         judged = learned(session, data, cell.batch, seed)
         row[f"exam{mode}"], row[f"known{mode}"] = judged
     passed("shift")
+    start = untried(cell, data, seed, folder, NETS) if made_by else bundle
     for mode, care in (YARDSTICKS[name] for name in made_by):
-        row |= yardsticks(cell, seed, data, untried, states, care, initial["anchor_shift"], mode)
+        row |= yardsticks(cell, seed, data, start, states, care, initial["anchor_shift"], mode)
     passed("yardsticks")
     shutil.rmtree(folder)
     return row
@@ -211,6 +212,14 @@ def cells() -> list[Cell]:
     return msgspec.json.decode(CELLS.read_bytes(), type=list[Cell])
 
 
+def _wanted(made_by: str) -> list[str]:
+    names = [name for name in made_by.split(",") if name]
+    for name in names:
+        if name not in YARDSTICKS:
+            raise typer.BadParameter(f"{name}: no yardstick; allowed: {', '.join(YARDSTICKS)}")
+    return names
+
+
 def _drawn() -> None:
     lines = [json.dumps(msgspec.to_builtins(cell)) for cell in draw()]
     CELLS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
@@ -224,7 +233,7 @@ def main(
     kinds: Annotated[str, typer.Option(help="Groups or data sets, by commas.")] = "",
     report: Annotated[bool, typer.Option("--report", help="Gather the rows.")] = False,
     made_by: Annotated[
-        str, typer.Option("--yardsticks", help="Those that are made: care, free, by commas.")
+        str, typer.Option("--yardsticks", help="By commas; '' makes none.")
     ] = ",".join(YARDSTICKS),
     data_dir: Path = Path(".data"),
     rows: Annotated[Path, typer.Option(help="One folder for each state of the library.")] = OUT
@@ -241,9 +250,7 @@ def main(
         for seed in map(int, seeds.split(",")):
             for cell in chosen:
                 if not named or named & {cell.group, cell.data}:
-                    run(
-                        cell, seed, data_dir, rows, [name for name in YARDSTICKS if name in made_by]
-                    )
+                    run(cell, seed, data_dir, rows, _wanted(made_by))
     if report:
         reported(cells(), rows)
 

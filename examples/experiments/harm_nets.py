@@ -6,7 +6,6 @@ never in the file.
 """
 
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -177,17 +176,22 @@ def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
     return adopt(options_of, folder / "run").run
 
 
-def made(
-    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path
-) -> tuple[Bundle, Bundle, Split]:
-    """The cell's bundle; the same at the rates from before the export's trial, with nothing frozen,
-    which the yardsticks start from; and the net's own training data.
-    """
+def made(cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path) -> tuple[Bundle, Split]:
+    """The cell's bundle, and the net's own training data."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     run, path = kept_net(cell, parts, seed, nets)
+    return _exported(cell, run, folder / "bundle"), own_data(path, seed)
+
+
+def untried(cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path) -> Bundle:
+    """The same at the rates from before the export's trial, with nothing frozen, which the
+    yardsticks start from.
+    """
+    return _exported(cell, kept_net(cell, parts, seed, nets)[0], folder / "untried", trial=False)
+
+
+def _exported(cell: Cell, run: Run, out: Path, trial: bool = True) -> Bundle:
     rule = cell.rule if cell.learn else None
-    options = ExportOptions(("c",), batch=cell.batch if cell.batch > 1 else 16, rule=rule)
-    bundle = export(run, options, folder / "bundle")
-    untried = export(run, replace(options, trial=False), folder / "untried")
-    return bundle, untried, own_data(path, seed)
+    batch = cell.batch if cell.batch > 1 else 16
+    return export(run, ExportOptions(("c",), batch=batch, rule=rule, trial=trial), out)

@@ -2,7 +2,7 @@
 
     python examples/experiments/threads.py out/long/bundle
 
-Every runtime that is installed and has a program in the bundle, in the renderings of both kinds.
+On every runtime that is installed; the bundle has all formats.
 Writes results/threads.json.
 """
 
@@ -19,16 +19,15 @@ from dfedge.bundle import Bundle
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.runners import NATIVE, RUNTIMES, installed
 from dfedge.faults.threads import compare
-from dfedge.native.rendering import RENDERED, STOCK
+from dfedge.native.rendering import exactly
 
 RESULTS = Path(__file__).parent / "results" / "threads.json"
 
 
 def main(bundle: Path, calls: int = 10_000, results: Path = RESULTS) -> None:
     opened, report, faults = Bundle.open(bundle), {**dated(), "calls": calls}, 0
-    for name in filter(installed, (*RUNTIMES, NATIVE)):
+    for runtime in map(exactly, filter(installed, (*RUNTIMES, NATIVE))):
         for kind, care in (("care", Care()), ("no care", NO_CARE)):
-            runtime = f"{name}{STOCK}" if name in RENDERED else name
             start = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 found = compare(opened, runtime, Path(folder), care, calls)

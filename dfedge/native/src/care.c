@@ -79,9 +79,11 @@ static void remember(dfe_care *care, const int8_t *x, int32_t y) {
     care->recent_y[care->recent++] = y;
 }
 
-static int passes(const dfe_care *care, const dfe_samples *recent, int32_t least) {
-    return count(care, care->state, &care->judge) >= care->least_known &&
-           count(care, care->state, recent) >= least;
+static int passes(dfe_care *care, const dfe_samples *recent, int32_t least) {
+    int32_t known = count(care, care->state, &care->judge);
+    if (known < care->least_known || count(care, care->state, recent) < least) return 0;
+    care->known = known;
+    return 1;
 }
 
 static void slow(int32_t *shifts, const int32_t *from, int32_t n, int32_t halvings) {
@@ -95,22 +97,19 @@ static int32_t *int32_at(const void *state, int32_t offset) {
     return (int32_t *)(uintptr_t)((const int8_t *)state + offset);
 }
 
-/* The rates of a state, halved so many times; what is frozen stays so. */
-static void set_rates(const dfe_care *care, const void *of, int32_t halvings) {
+/* Rates, halved so many times; what is frozen stays so.  NULL: the state's own. */
+static void set_rates(const dfe_care *care, const int32_t *weight, const int32_t *anchor,
+                      int32_t halvings) {
     const dfe_program *p = care->program;
-    slow(int32_at(care->state, p->weight_shift), int32_at(of, p->weight_shift), p->convs, halvings);
-    if (p->form == DFE_ONE_PASS)
-        slow(int32_at(care->state, p->anchor_shift), int32_at(of, p->anchor_shift), p->layers,
-             halvings);
+    if (weight) slow(int32_at(care->state, p->weight_shift), weight, p->convs, halvings);
+    if (anchor && p->form == DFE_ONE_PASS)
+        slow(int32_at(care->state, p->anchor_shift), anchor, p->layers, halvings);
 }
 
-/* The rates of the beginning, halved as often as was found right before. */
-static void set_first_rates(const dfe_care *care) {
+/* The rates of a state. */
+static void set_rates_of(const dfe_care *care, const void *of, int32_t halvings) {
     const dfe_program *p = care->program;
-    if (care->weight_shift)
-        slow(int32_at(care->state, p->weight_shift), care->weight_shift, p->convs, care->caution);
-    if (care->anchor_shift && p->form == DFE_ONE_PASS)
-        slow(int32_at(care->state, p->anchor_shift), care->anchor_shift, p->layers, care->caution);
+    set_rates(care, int32_at(of, p->weight_shift), int32_at(of, p->anchor_shift), halvings);
 }
 
 static int64_t root(int64_t square) {
@@ -129,19 +128,19 @@ int32_t dfe_usual_error(int32_t right, int32_t count) {
 /* The pace rests where the state misjudges as much as it does of what was known. */
 static void follow(const dfe_care *care) {
     int32_t *usual = int32_at(care->state, care->program->usual_error);
-    int32_t known = care->judge.count;
-    if (care->replace) *usual = 0;
-    else if (known)
-        *usual = dfe_min(dfe_usual_error(count(care, care->state, &care->judge), known), care->usual);
+    if (care->replace)
+        *usual = 0;
+    else if (care->judge.count)
+        *usual = dfe_min(dfe_usual_error(care->known, care->judge.count), care->usual);
 }
 
 static void slow_down(dfe_care *care, int32_t halvings) {
-    if (halvings != care->halvings) set_rates(care, care->good, halvings);
+    if (halvings != care->halvings) set_rates_of(care, care->good, halvings);
     care->halvings = halvings;
 }
 
 static void be_careful(dfe_care *care, int32_t caution) {
-    set_rates(care, care->state, caution - care->caution);
+    set_rates_of(care, care->state, caution - care->caution);
     care->caution = caution;
 }
 
@@ -271,7 +270,8 @@ int dfe_care_begin(dfe_care *care) {
     if (!care->no_guard) {
         care->usual = *int32_at(care->first ? care->first : care->state,
                                 care->program->usual_error);
-        set_first_rates(care);
+        care->known = count(care, care->state, &care->judge);
+        set_rates(care, care->weight_shift, care->anchor_shift, care->caution);
         follow(care);
         status = keep(care);
     }
