@@ -1,5 +1,6 @@
 """Run learning on the device: strategies, guard, gate, resuming, the same on all runtimes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,15 +18,19 @@ from dfedge.continual.run import Run
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import STRATEGIES
 from dfedge.continual.strategies.balanced import Balanced
+from dfedge.continual.strategies.none import Plain
 from dfedge.continual.strategies.replay import pack, unpack
 from dfedge.continual.strategies.reservoir import Reservoir
-from dfedge.data.dataset import Split
+from dfedge.data.dataset import Images, Labels, Split
 from dfedge.data.sources import load
 from dfedge.data.streams import Experience, Source, Stream
+from dfedge.device.care import NO_CARE
 from dfedge.device.classes import add_class, retire
 from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
+
+Spoilt = Callable[[Images, Labels], tuple[Images, Labels]]
 
 DRIFT = "drift:rotate=60,samples=200,experiences=2,test=40"
 CLASSES = "class-incremental:each=5,samples=100,test=60"
@@ -46,7 +51,8 @@ def learned(bundle: Bundle, folder: Path, settings: Settings, runtime: str = "on
 
 
 def wanted(stream: str = DRIFT, **changes: object) -> Settings:
-    return msgspec.convert({"stream": stream, "data": "digits", **changes}, Settings)
+    given = {"stream": stream, "data": "digits", "strategy": "none", **changes}
+    return msgspec.convert(given, Settings)
 
 
 # -- the loop ------------------------------------------------------------------------------------
@@ -54,7 +60,8 @@ def wanted(stream: str = DRIFT, **changes: object) -> Settings:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_state_is_the_same_on_every_runtime(strategy: str, bundle: Bundle, tmp_path: Path) -> None:
-    settings = wanted(strategy=strategy, budget=2048, guard=16, gate=True, offset=1)
+    guard = 0 if strategy == "guarded" else 16
+    settings = wanted(strategy=strategy, budget=2048, guard=guard, gate=True, offset=1)
     names = ("onnx-stock", "executorch-stock", "executorch-native")
     runs = [learned(bundle, tmp_path / name, settings, name) for name in names]
     first, *others = [result_of(run) for run in runs]
@@ -68,7 +75,7 @@ def test_scores_of_the_step_stand_for_a_look_before_it(
     """Seen twice, by `infer` and then by `train`, or once: the same numbers."""
     settings = wanted(wrong=0.3)
     once = learned(bundle, tmp_path / "once", settings)
-    monkeypatch.setattr("dfedge.continual.strategies.none.Plain.judges", False)
+    monkeypatch.setattr(Plain, "judges", lambda *_: False)
     twice = learned(bundle, tmp_path / "twice", settings)
     assert once.right == twice.right
     assert 0 < sum(once.right) < len(once.right)
@@ -98,7 +105,7 @@ def test_new_classes_are_learned_into_spare_rows(
     again = Session.open(spare_bundle, "onnx", tmp_path)
     assert again.digest() == found["state_sha256"]
     assert again.classes == run.session.classes
-    assert found["replay_bytes"] <= 16384 + 20 * 4 or strategy in ("none", "anchors")
+    assert found["replay_bytes"] <= 16384 + 20 * 4 or strategy in ("none", "anchors", "guarded")
 
 
 def test_replay_forgets_less_than_no_memory(spare_bundle: Bundle, tmp_path: Path) -> None:
@@ -139,6 +146,30 @@ def test_stopped_and_resumed_run_ends_in_the_same_bytes(
     assert kept[0].record == kept[1].record
 
 
+@pytest.mark.parametrize("stream", [DRIFT, CLASSES])
+def test_guarded_run_that_is_cut_off_anywhere_goes_on_from_what_was_judged(
+    stream: str, spare_bundle: Bundle, tmp_path: Path
+) -> None:
+    settings = wanted(stream, strategy="guarded", passes=4, offset=1)
+    whole = learned(spare_bundle, tmp_path / "whole", settings)
+    a, resumed = result_of(whole), set()
+    for stop in range(3, whole.progress.steps, 9):
+        cut = opened(spare_bundle, tmp_path / f"{stop}", settings)
+        for number, _ in enumerate(cut.moments(), 1):
+            cut.save()
+            if number == stop:
+                break
+        assert cut.saved <= cut.progress.samples
+        rest = learned(spare_bundle, tmp_path / f"{stop}", settings)
+        assert rest.resumed == cut.saved
+        resumed.add(rest.resumed)
+        b = result_of(rest)
+        for name in ("state_sha256", "accuracy_matrix", "steps", "test_then_train", "rollbacks"):
+            assert a[name] == b[name], (stop, name)
+        assert rest.session.record == whole.session.record
+    assert len(resumed) > 1
+
+
 def test_finished_run_begins_anew_and_other_learning_ends_a_stopped_one(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -176,6 +207,41 @@ def test_guard_takes_back_what_wrong_labels_did(bundle: Bundle, tmp_path: Path) 
     assert guarded["rollbacks"] > 0
     assert guarded["known_accuracy"][-1] >= before - 0.01
     assert unguarded["known_accuracy"][-1] < before - 0.3
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(lambda x, y: (x, (y + 1) % 10), id="every label wrong"),
+        pytest.param(lambda x, y: (x, np.random.default_rng(0).permutation(y)), id="drawn labels"),
+        pytest.param(lambda x, y: (np.zeros_like(x), y), id="a blank camera"),
+        pytest.param(lambda x, y: (np.full_like(x, 255), y), id="a saturated camera"),
+        pytest.param(lambda x, y: (x[y == 3], y[y == 3]), id="one class only"),
+    ],
+)
+def test_by_default_what_was_known_is_kept_whatever_comes(
+    spoilt: Spoilt, bundle: Bundle, tmp_path: Path
+) -> None:
+    data = load("digits").splits
+    x, y = spoilt(data["stream"].x, data["stream"].y)
+    stream = Stream(tuple("0123456789"), (Experience("bad", Split(x, y), data["test"]),))
+    settings = Settings("labelled", "digits", passes=6)
+    run = Run(Session.open(bundle, "onnx", tmp_path), stream, settings)
+    for _ in run.moments():
+        pass
+    before, after = (row[0] for row in run.progress.matrix)
+    assert after >= before - 0.03
+
+
+def test_strategy_with_a_guard_of_its_own_takes_no_other(bundle: Bundle, tmp_path: Path) -> None:
+    settings = wanted(strategy="guarded", guard=16)
+    with pytest.raises(UsageError, match="guarded has a guard of its own"):
+        opened(bundle, tmp_path, settings)
+    careless = Session.open(bundle, "onnx", tmp_path, care=NO_CARE)
+    settings = wanted(strategy="guarded")
+    with pytest.raises(UsageError, match="needs a session with replay and guard"):
+        Run(careless, settings.make_stream(Source("digits")), settings)
+    assert not any(tmp_path.iterdir())
 
 
 def test_guard_lets_a_drift_be_learned(bundle: Bundle, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def test_counts_of_a_slot_have_the_same_range(bundle: Bundle, tmp_path: Path) ->
     assert "added" in refused(lambda: Store(tmp_path).load(bundle))
 
 
-@pytest.mark.parametrize("name", ["experience", "position", "samples", "learned"])
+@pytest.mark.parametrize("name", ["experience", "position", "samples", "before"])
 def test_counts_of_a_continual_run_are_not_negative(name: str, tmp_path: Path) -> None:
-    progress = Progress("", Settings("drift", "digits"), "", **{name: -1})
+    progress = Progress("", Settings("drift", "digits"), "", Record(""), **{name: -1})
     checkpoint.save(tmp_path, progress, {})
     assert name in refused(lambda: checkpoint.load(tmp_path))

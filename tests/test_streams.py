@@ -34,6 +34,7 @@ def same(a: Stream, b: Stream) -> bool:
 @pytest.mark.parametrize(
     "text",
     [
+        "labelled:samples=50,test=20",
         "drift:samples=40,experiences=4,noise=20,blur=1,brightness=0.2,test=20",
         "class-incremental:each=3,samples=20",
         "domain-incremental:how=permuted,samples=50,test=20",
@@ -107,7 +108,8 @@ def test_stream_that_does_not_exist_is_refused(text: str, message: str) -> None:
 
 def test_every_kind_of_stream_can_be_read_by_name() -> None:
     assert {type(parse_stream(name)).__name__ for name in KINDS} == {
-        "Drift", "ClassIncremental", "DomainIncremental", "NewUser", "FolderOverTime",
+        "Labelled", "Drift", "ClassIncremental", "DomainIncremental", "NewUser",
+        "FolderOverTime",
     }  # fmt: skip
 
 

@@ -38,12 +38,18 @@ def run(
     stream: Annotated[
         str | None,
         typer.Option(
-            help="drift, class-incremental, domain-incremental, new-user or folder; "
-            "settings follow a colon: drift:rotate=45,samples=2000."
+            help="labelled, drift, class-incremental, domain-incremental, new-user or folder; "
+            "settings follow a colon: drift:rotate=45,samples=2000.",
+            show_default="labelled",
         ),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="none, anchors, reservoir or balanced (latent replay).")
+        str | None,
+        typer.Option(
+            help="guarded (replay and guard, as finetune), none, anchors, reservoir or balanced "
+            "(latent replay).",
+            show_default="guarded",
+        ),
     ] = None,
     budget: Annotated[int | None, typer.Option(min=0, help="Bytes of replay memory.")] = None,
     replayed: Annotated[
@@ -56,7 +62,11 @@ def run(
     batch: Annotated[int | None, typer.Option(min=1, help="New samples of a step.")] = None,
     passes: Annotated[int | None, typer.Option(min=1, help="Over each experience.")] = None,
     guard: Annotated[
-        int | None, typer.Option(min=0, help="Samples held back to judge learning by; 0: none.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Samples held back to judge learning by, for the strategies but guarded; 0: none.",
+        ),
     ] = None,
     gate: Annotated[
         bool | None, typer.Option(help="Learn only where the net's margin is violated.")
@@ -80,6 +90,7 @@ def run(
 ) -> None:
     """Learn a stream of experiences on the device, and watch accuracy and forgetting.
 
+    By default what the model knew is kept, as in finetune; --strategy none lets it go.
     Ctrl-C saves; the same command goes on and ends in the same bytes.
 
     [bold]Example:[/] dfedge continual out/bundle --data digits --stream drift:samples=400
@@ -90,8 +101,8 @@ def run(
     from dfedge.continual.result import result_of
     from dfedge.continual.run import Run
     from dfedge.continual.settings import override
+    from dfedge.continual.strategies import care_of
     from dfedge.data.streams import Source
-    from dfedge.device.care import NO_CARE
     from dfedge.device.runners import NATIVE
     from dfedge.errors import UsageError
 
@@ -113,11 +124,12 @@ def run(
         state = state or home / f"state-{runtime}"
         initial = initial or not unfinished(state)  # a preset shows the same thing every time
     else:
-        if stream is None or data is None:
-            raise UsageError("a BUNDLE needs --data NAME and --stream NAME")
-        settings = override(None, given)
+        if data is None:
+            raise UsageError("a BUNDLE needs --data NAME")
+        settings = override(None, given | {"stream": stream or "labelled"})
     assert bundle is not None
-    session = open_session(bundle, runtime, state, initial, signer, min_version, NO_CARE)
+    care = care_of(settings.strategy)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:

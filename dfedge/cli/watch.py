@@ -31,7 +31,17 @@ def watch_run(run: Run) -> None:
                 live.update(view(run, moment))
             if stopped and not run.progress.finished:
                 run.save()
-                raise StoppedError(stopped[0], f"; saved in {run.session.folder}")
+                raise StoppedError(stopped[0], _kept(run))
+
+
+def _kept(run: Run) -> str:
+    """What a stopped run has on the medium."""
+    folder, saved, seen = run.session.folder, run.saved, run.progress.samples
+    if saved == seen:
+        return f"; saved in {folder}"
+    if saved:
+        return f"; {saved:,} of {seen:,} samples are saved in {folder}, the last that were judged"
+    return f"; {folder} is as it was, for the guard has judged nothing yet"
 
 
 def view(run: Run, moment: Moment) -> Group:
@@ -49,16 +59,15 @@ def view(run: Run, moment: Moment) -> Group:
         style = "bold" if j == moment.experience else "" if j < moment.experience else "dim"
         table.add_row(shown(experience.name), spark(curve), percent(now), percent(best),
                       percent(best - now), style=style)  # fmt: skip
-    guard = run.guard
     held = state.size_bytes(run.strategy.arrays())
     lines = [
         f"{progress.samples:,} of {learned:,} samples, {progress.steps:,} steps, "
         f"{progress.skipped:,} batches without one",
         f"recognised before being learned: {percent(moment.accuracy)} of the last 500",
         f"{1000 * progress.seconds / max(progress.steps, 1):.2f} ms a step; state "
-        f"{kib(run.session.state_bytes)}, replay {kib(held)}"
-        + (f"; guard: {len(guard.rows)} samples, {guard.rollbacks} rollbacks" if guard else ""),
-    ]  # fmt: skip
+        f"{kib(run.session.state_bytes)}, replay {kib(held)}, guard {kib(run.guard_bytes)}, "
+        f"{run.rollbacks} rollbacks",
+    ]
     bar = ProgressBar(total=learned, completed=progress.samples, width=60)
     return Group(table, bar, *(Text(line) for line in lines))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dfedge import state
 from dfedge.atomic import write_file
 from dfedge.continual.settings import Settings
+from dfedge.device.store import Record
 from dfedge.disk import DISK
 from dfedge.errors import foreign
 from dfedge.limits import Count
@@ -34,6 +35,7 @@ class Progress(msgspec.Struct):
 
     Attributes:
         bundle_sha256, settings, stream_sha256: what is run; another one does not go on from here.
+        record: of the state when this was written.
         experience, position: the next sample.
         samples: of the stream, so far.
         steps, skipped: batches that were learned, and those of which the gate left nothing.
@@ -41,15 +43,14 @@ class Progress(msgspec.Struct):
         known: the same for what the model knew before.
         probes: the matrix's rows in between, on fewer samples.
         seconds: spent on learning.
-        learned: presentations that the state had learned when this was written.
-        before: the same when the state was saved before: what a crash between both files leaves.
-        added: names of the classes added on the device.
+        before: presentations of the state that was saved before: a crash may leave it.
         finished: whether the stream was learned to its end.
     """
 
     bundle_sha256: str
     settings: Settings
     stream_sha256: str
+    record: Record
     experience: Count = 0
     position: Count = 0
     samples: Count = 0
@@ -59,9 +60,7 @@ class Progress(msgspec.Struct):
     known: list[float] = []
     probes: list[Probe] = []
     seconds: float = 0.0
-    learned: Count = 0
     before: Count = 0
-    added: tuple[str, ...] = ()
     finished: bool = False
 
 

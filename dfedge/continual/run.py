@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from dfedge.device.classes import add_class, retire
 from dfedge.device.known import known_samples
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
-from dfedge.state import under
+from dfedge.state import size_bytes, under
 
 SAVE_EVERY = 512
 """Samples between two checkpoints."""
@@ -54,6 +53,7 @@ class Run:
         progress: `dfedge.continual.checkpoint.Progress`.
         right: whether each sample so far was recognised before it was learned.
         resumed: samples that an earlier call had learned.
+        saved: samples of the stream whose learning is on the medium.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class Run:
         """
         self.session, self.stream, self.settings = session, stream, settings
         left = checkpoint.load(session.folder) if resume else None
-        self.progress = Progress(
-            session.bundle.sha256, settings, _digest(stream), learned=session.record.samples
-        )
+        self.progress = Progress(session.bundle.sha256, settings, _digest(stream), session.record)
         self.strategy = open_strategy(session, settings)
         resume = left is not None and self._same(left[0])
         if not resume:
@@ -86,7 +84,7 @@ class Run:
         self.waiting = session.input(stream.experiences[0].train.x[:1])[:0]
         self.waiting_rows = np.zeros(0, np.int64)
         self.right: list[int] = []
-        self.resumed = 0
+        self.resumed = self.saved = 0
         if left is not None and resume:
             self._restore(*left)
         else:
@@ -120,9 +118,10 @@ class Run:
             yield from self._moments()
 
     def _moments(self) -> Iterator[Moment]:
-        progress, saved = self.progress, self.progress.samples
+        progress = self.progress
         if not progress.matrix:
             self._evaluate()
+        self._begin_experience()
         while progress.experience < len(self.stream.experiences):
             train = self.stream.experiences[progress.experience].train
             whole, before = len(train) * self.settings.passes, progress.position
@@ -139,11 +138,20 @@ class Run:
             at, probed = progress.experience, self._look(before, whole)
             if over:
                 progress.experience, progress.position = at + 1, 0
-            if progress.samples - saved >= SAVE_EVERY or over:
+            due = progress.samples - self.saved >= SAVE_EVERY
+            if due or over:
                 self._finish_if_over()
                 self.save()
-                saved = progress.samples
+            if over:
+                self._begin_experience()
             yield Moment(at, self.accuracy(500), probed)
+
+    def _begin_experience(self) -> None:
+        """Tell the strategy what is to come."""
+        at, progress = self.progress.experience, self.progress
+        if at < len(self.stream.experiences):
+            count = len(self.stream.experiences[at].train)
+            self.strategy.begin(count * self.settings.passes - progress.position)
 
     def _order(self, count: int, start: int, size: int) -> NDArray[np.int64]:
         """In the order of arrival at first, then shuffled."""
@@ -179,8 +187,7 @@ class Run:
     def _learns_at_once(self, count: int) -> bool:
         """Whether so many samples need no judging first, for one step gives their scores too."""
         chosen = self.guard is not None or self.gate is not None
-        one_step = count in self.session.bundle.manifest.batches("train")
-        return self.strategy.judges and one_step and not chosen and not len(self.waiting)
+        return self.strategy.judges(count) and not chosen and not len(self.waiting)
 
     def _flush(self) -> None:
         """An experience ends: what still waits is learned."""
@@ -188,6 +195,7 @@ class Run:
             self._step(len(self.waiting))
         if self.guard is not None and self.progress.experience + 1 == len(self.stream.experiences):
             self._judge(last=True)
+        self.strategy.end()
 
     def _step(self, size: int) -> None:
         progress = self.progress
@@ -228,6 +236,18 @@ class Run:
 
     # -- looking ---------------------------------------------------------------------------------
 
+    @property
+    def rollbacks(self) -> int:
+        """How often a guard took something back."""
+        return (self.guard or self.strategy).rollbacks
+
+    @property
+    def guard_bytes(self) -> int:
+        """That a guard keeps between two steps."""
+        if self.guard is not None:
+            return size_bytes(self.guard.arrays())
+        return self.strategy.guard_bytes
+
     def accuracy(self, last: int) -> float:
         """Recognised before learning, over the last so many samples."""
         recent = self.right[-last:]
@@ -261,14 +281,19 @@ class Run:
             self.progress.finished = True
 
     def save(self) -> None:
-        """Write the checkpoint, then the state: in this order a crash between them is harmless."""
+        """Write the checkpoint, then the state: in this order a crash between them is harmless.
+
+        Nothing is written where a guard has yet to judge the state: what was saved before stays.
+        """
         progress, session = self.progress, self.session
         with session.lock.alone:
+            if not self.strategy.settled:
+                return
             stored, tensors = session.stored(), self.tensors()
-        progress.before, progress.learned = progress.learned, stored.record.samples
-        progress.added = stored.record.added
+        progress.before, progress.record = progress.record.samples, stored.record
         checkpoint.save(session.folder, progress, tensors)
         session.store.save(stored)
+        self.saved = progress.samples
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All that a checkpoint keeps, by name."""
@@ -288,15 +313,13 @@ class Run:
             not left.finished
             and (left.bundle_sha256, left.settings, left.stream_sha256)
             == (mine.bundle_sha256, mine.settings, mine.stream_sha256)
-            and self.session.record.samples in (left.before, left.learned)
+            and self.session.record.samples in (left.before, left.record.samples)
         )
 
     def _restore(self, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
         session = self.session
         session.runner.set_state(under(tensors, "state"))
-        session.record = msgspec.structs.replace(
-            session.record, samples=progress.learned, added=progress.added
-        )
+        session.record = progress.record
         self.strategy.restore(under(tensors, "memory"))
         if self.guard is not None:
             self.guard.restore(under(tensors, "guard"))
@@ -305,7 +328,7 @@ class Run:
         waiting = under(tensors, "waiting")
         self.waiting, self.waiting_rows = waiting["q"], waiting["rows"]
         self.right = tensors["judged.right"].tolist()
-        self.progress, self.resumed = progress, progress.samples
+        self.progress, self.resumed, self.saved = progress, progress.samples, progress.samples
 
 
 def _digest(stream: Stream) -> str:

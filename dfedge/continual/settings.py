@@ -24,7 +24,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         remember: samples of what the model knows that the replay memory starts with, from the
             stream's past, else from the bundle's golden batches.
         passes: over each experience; 1 is one pass over the stream.
-        guard: samples held back to judge learning by; 0: no guard.
+        guard: samples held back to judge learning by, for strategies without a guard of their own;
+            0: none.
         gate: learn only where the net's margin is violated.
         offset: added to the update shifts; one more is half the learning rate.
         pace: by how much the shifts grow at most while little is misjudged; 0 keeps rates
@@ -35,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     stream: str
     data: str
-    strategy: str = "none"
+    strategy: str = "guarded"
     budget: Annotated[int, Meta(ge=0)] = 65536
     bits: Literal[4, 8] = 8
     replayed: Annotated[int, Meta(ge=0)] = 1

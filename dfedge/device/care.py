@@ -134,7 +134,9 @@ class Keeper:
 
     def __init__(self, session: "Session", care: Care) -> None:
         self.session, self.care = session, care
-        self.replayed: Known = replayed(known_samples(session.bundle), session.remembered)
+        self.replayed: Known = self._live(
+            replayed(known_samples(session.bundle), session.remembered)
+        )
         self.judging: Known = judging_samples(session.bundle)
         self.judgements = self.partly = self.wholly = 0
         self.left = self.length = self.presented = self.halvings = self.taught = 0
@@ -172,7 +174,7 @@ class Keeper:
         Args:
             presented: how many there shall be; 0: as many as are new.
         """
-        if not self.care.replays:
+        if not self.care.replays or not len(self.replayed[1]):
             return q, y
         count = presented - len(y) if presented else len(y)
         at = shuffled(len(self.replayed[1]), 0, self.session.record.replayed, count)
@@ -243,6 +245,11 @@ class Keeper:
             self._count(self.judging) / known,
             self.judgements, self.partly, self.wholly,
         )  # fmt: skip
+
+    def _live(self, known: Known) -> Known:
+        """Those whose class was not retired."""
+        live = self.session.runner.get_state()["live"][known[1]] != 0
+        return known[0][live], known[1][live]
 
     def _first_known(self) -> tuple[int, int]:
         """How many must be recognised of what was known, and how many are of what is replayed.

@@ -214,7 +214,7 @@ class Session:
         q = self.input(x)
         if self.care == NO_CARE:
             return self.learn_input(q, y)
-        return self._with_care(q, self._labels(y, len(q)).astype(np.int64), presented)
+        return self.learn_with_care(q, y, presented)
 
     @alone
     def replay(self, count: int) -> Lesson:
@@ -223,9 +223,12 @@ class Session:
         The lesson has no scores.
         """
         shape = self.bundle.manifest.plan.input_shape
-        return self._with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
+        return self.learn_with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
 
-    def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
+    @alone
+    def learn_with_care(self, q: NDArray[np.int8], y: Labels, presented: int = 0) -> Lesson:
+        """As `learn_batch`, from what `input` made of images."""
+        labels = self._labels(y, len(q)).astype(np.int64)
         mixed, rows = self.keeper.mixed(q, labels, presented)
         self.keeper.before_step(len(rows))
         lesson, old = self._learn("train", mixed, rows.astype(np.int32), len(q))

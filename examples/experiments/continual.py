@@ -92,9 +92,9 @@ def guard(given: Given) -> dict[str, Any]:
     for name, held in (("guarded", 64), ("unguarded", 0)):
         bad, turned = [], []
         for seed in range(given.seeds):
-            settings = Settings(wrong, "mnist", guard=held, wrong=1.0, seed=seed)
+            settings = Settings(wrong, "mnist", "none", guard=held, wrong=1.0, seed=seed)
             bad.append(learned(bundle, settings, given))
-            settings = Settings(turning(given), "mnist", guard=held, seed=seed)
+            settings = Settings(turning(given), "mnist", "none", guard=held, seed=seed)
             turned.append(learned(bundle, settings, given))
         rows[name] = {
             "wrong_labels_before": bad[0]["known_accuracy"][0],
@@ -217,7 +217,7 @@ def new_class(given: Given) -> dict[str, Any]:
 def rates(given: Given) -> dict[str, Any]:
     """The pace inside the program against constant rates: no user has to choose one."""
     streams = {
-        "drift": (mnist_net, Settings(turning(given), "mnist")),
+        "drift": (mnist_net, Settings(turning(given), "mnist", "none")),
         "split": (clothes_net, Settings("class-incremental:each=2,samples=1000,test=400", "mnist",
                                         "balanced", 65536, bits=4, replayed=5)),
     }  # fmt: skip

@@ -6,12 +6,14 @@ import numpy as np
 
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies.strategy import Strategy
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.session import Session
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import DfedgeError, UsageError, unknown_name
 
 __all__ = ["STRATEGIES", "Strategy", "open_strategy"]
 
 STRATEGIES = {
+    "guarded": "dfedge.continual.strategies.guarded:Guarded",
     "none": "dfedge.continual.strategies.none:Plain",
     "anchors": "dfedge.continual.strategies.anchors:Anchors",
     "reservoir": "dfedge.continual.strategies.reservoir:Reservoir",
@@ -24,20 +26,39 @@ def open_strategy(session: Session, settings: Settings) -> Strategy:
     """The settings' strategy, its memory empty.
 
     Raises:
-        UsageError: no such strategy.
+        UsageError: no such strategy, or a session without the care that it needs.
         DfedgeError: a budget smaller than one sample, or a bundle that it cannot work on.
     """
-    if settings.strategy not in STRATEGIES:
-        raise unknown_name("strategy", settings.strategy, list(STRATEGIES))
     plan = session.bundle.manifest.plan
     if plan.form != "one-pass":
         raise DfedgeError(
             f"{session.bundle.folder}: a net of the {plan.form} form has no anchors to add classes "
             "to; train one of the one-pass form"
         )
-    module, name = STRATEGIES[settings.strategy].split(":")
-    strategy: Strategy = getattr(import_module(module), name)(session, settings)
-    return strategy
+    strategy = _strategy(settings.strategy)
+    if strategy.care != session.care and strategy.care != NO_CARE:
+        raise UsageError(
+            f"strategy {settings.strategy}: needs a session with replay and guard; open it with "
+            "care=None"
+        )
+    return strategy(session, settings)
+
+
+def care_of(strategy: str) -> Care:
+    """The care that a session is opened with for a strategy.
+
+    Raises:
+        UsageError: no such strategy.
+    """
+    return _strategy(strategy).care
+
+
+def _strategy(name: str) -> type[Strategy]:
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, list(STRATEGIES))
+    module, kind = STRATEGIES[name].split(":")
+    found: type[Strategy] = getattr(import_module(module), kind)
+    return found
 
 
 def generator(settings: Settings, step: int) -> np.random.Generator:

@@ -8,21 +8,19 @@ was there before counts as `PRIOR` samples.
 import numpy as np
 
 from dfedge.continual.settings import Settings
-from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
+from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Strategy
 from dfedge.device.anchors import gather, mean
 from dfedge.device.session import Session
 
 HORIZON, PRIOR = 256, 16
 
 
-class Anchors:
+class Anchors(Strategy):
     """See `dfedge.continual.strategies.Strategy`."""
 
-    judges = False
-
     def __init__(self, session: Session, settings: Settings) -> None:
+        super().__init__(session, settings)
         plan = session.bundle.manifest.plan
-        self.session = session
         self.sums = [np.zeros((plan.classes, l.features), np.int32) for l in plan.layers]  # noqa: E741
         self.count = np.zeros(plan.classes, np.int32)
 
@@ -47,9 +45,6 @@ class Anchors:
         for total in self.sums:
             total[full] >>= 1
         session.runner.set_state(state)
-
-    def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
-        """Nothing: there is no memory of samples."""
 
     def arrays(self) -> Arrays:
         """Sums and counts."""

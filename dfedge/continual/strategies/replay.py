@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.continual.settings import Settings
-from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows
+from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Strategy
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 
@@ -35,8 +35,10 @@ def unpack(stored: NDArray[np.uint8], bits: int, shape: tuple[int, ...]) -> NDAr
     return middle[:, : int(np.prod(shape))].astype(np.int8).reshape(len(stored), *shape)
 
 
-class Replay:
+class Replay(Strategy):
     """See `dfedge.continual.strategies.Strategy`.
+
+    Its steps give no scores: latents have none of the layers below, and others are among them.
 
     Attributes:
         latents: bytes [slots, n], as `pack` made them.
@@ -45,9 +47,8 @@ class Replay:
         seen: samples offered so far, by row, int32 [K].
     """
 
-    judges = False  # latents have no scores of the layers below, and others are among them
-
     def __init__(self, session: Session, settings: Settings) -> None:
+        super().__init__(session, settings)
         plan = session.bundle.manifest.plan
         kind = np.uint8 if plan.classes <= 256 else np.uint16
         self.shape, self.bits = plan.latent_shape, settings.bits
@@ -61,7 +62,6 @@ class Replay:
                 f"where layer {plan.cut} learns first; give --budget {each} or more, or export "
                 "with --train-layers last:N for smaller latents"
             )
-        self.session, self.settings = session, settings
         self.latents = np.zeros((slots, stored), np.uint8)
         self.rows = np.zeros(slots, kind)
         self.held = 0

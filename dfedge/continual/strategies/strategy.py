@@ -1,9 +1,13 @@
 """What every strategy offers."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dfedge.continual.settings import Settings
+from dfedge.device.care import NO_CARE, Care
+from dfedge.device.session import Session
 
 Inputs = NDArray[np.int8]
 Rows = NDArray[np.int64]
@@ -12,11 +16,30 @@ Scores = NDArray[np.int32]
 Arrays = dict[str, NDArray[Any]]
 
 
-class Strategy(Protocol):
-    """One way to learn a batch and to remember what came before it."""
+class Strategy:
+    """One way to learn a batch and to remember what came before it; it remembers nothing.
 
-    judges: bool
-    """Whether a step gives the scores that the whole program had for its samples before."""
+    Attributes:
+        care: that its session is opened with.
+        rollbacks: how often a guard of its own took something back.
+        guard_bytes: that such a guard keeps between two steps.
+        settled: whether the state may be saved as it is: no such guard has yet to judge it.
+    """
+
+    care: Care = NO_CARE
+    rollbacks = 0
+    guard_bytes = 0
+    settled = True
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session, self.settings = session, settings
+
+    def judges(self, count: int) -> bool:
+        """Whether a step of so many samples gives the scores that the whole program had before."""
+        return False
+
+    def begin(self, left: int) -> None:
+        """An experience begins, or goes on, with so many new samples left."""
 
     def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> Scores | None:
         """One step from new samples, int8 [B, H, W, C].
@@ -24,12 +47,17 @@ class Strategy(Protocol):
         Returns:
             Their scores from before it, [B, K], where it `judges`.
         """
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """An experience is over."""
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Take samples into the memory without learning them."""
 
     def arrays(self) -> Arrays:
         """Its memory, by name: what a checkpoint keeps and what its bytes are."""
+        return {}
 
     def restore(self, arrays: Arrays) -> None:
         """Take `arrays` back."""

@@ -16,6 +16,7 @@ from dfedge.errors import UsageError, unknown_name
 __all__ = ["KINDS", "Experience", "Source", "Stream", "StreamKind", "parse_stream"]
 
 KINDS = {
+    "labelled": "dfedge.data.streams.labelled:Labelled",
     "drift": "dfedge.data.streams.drift:Drift",
     "class-incremental": "dfedge.data.streams.classes:ClassIncremental",
     "domain-incremental": "dfedge.data.streams.domains:DomainIncremental",
