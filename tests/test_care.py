@@ -135,6 +135,17 @@ def test_half_of_what_is_presented_is_replayed_and_the_batch_does_not_grow(
     assert abs(shown - samples / 2) < 1
 
 
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_job_with_steps_of_replayed_samples_alone_is_learned(
+    bundle: Bundle, tmp_path: Path, batch: int
+) -> None:
+    """At batch 1 every other step has no new sample."""
+    session = opened(bundle, tmp_path)
+    done = finetune(session, digits(bundle, "stream", "rotate:90"), job(40, batch))
+    assert (done.samples, done.steps) == (40, 40 // batch)
+    assert session.record.replayed == 20
+
+
 @pytest.mark.parametrize("stop", [1, 5, 70, 101, 150])
 def test_a_guarded_run_that_is_stopped_goes_on_to_the_same_bytes(
     bundle: Bundle, tmp_path: Path, stop: int

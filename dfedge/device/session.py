@@ -223,12 +223,14 @@ class Session:
         The lesson has no scores.
         """
         shape = self.bundle.manifest.plan.input_shape
-        return self.learn_with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
+        return self._with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
 
     @alone
     def learn_with_care(self, q: NDArray[np.int8], y: Labels, presented: int = 0) -> Lesson:
         """As `learn_batch`, from what `input` made of images."""
-        labels = self._labels(y, len(q)).astype(np.int64)
+        return self._with_care(q, self._labels(y, len(q)).astype(np.int64), presented)
+
+    def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
         mixed, rows = self.keeper.mixed(q, labels, presented)
         self.keeper.before_step(len(rows))
         lesson, old = self._learn("train", mixed, rows.astype(np.int32), len(q))

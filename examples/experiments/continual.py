@@ -53,9 +53,9 @@ def turning(given: Given) -> str:
 
 
 def drift(given: Given) -> dict[str, Any]:
-    """MNIST turns to 90 degrees over 5,000 samples, no replay."""
+    """MNIST turns to 90 degrees over 5,000 samples; only guarded replays, what was upright."""
     bundle, rows = mnist_net(given), {}
-    for strategy in ("none", "anchors"):
+    for strategy in ("none", "anchors", "guarded"):
         found = [
             learned(bundle, Settings(turning(given), "mnist", strategy, seed=seed), given)
             for seed in range(given.seeds)
@@ -63,6 +63,8 @@ def drift(given: Given) -> dict[str, Any]:
         rows[strategy] = {
             "last_500": spread([f["test_then_train_last_500"] for f in found]),
             "frozen_last_500": spread([f["frozen_last_500"] for f in found]),
+            "upright_before": found[0]["known_accuracy"][0],
+            "upright_after": spread([f["known_accuracy"][-1] for f in found]),
             "runs": found,
         }
     return rows
@@ -72,7 +74,7 @@ def same_bits(given: Given) -> dict[str, Any]:
     """The whole drift in three runtimes: one state, whatever the strategy."""
     bundle, rows = mnist_net(given), {}
     stream = given.size("drift:test=100", "drift:samples=500,test=20")
-    for strategy in ("none", "anchors"):
+    for strategy in ("none", "anchors", "guarded"):
         settings = Settings(stream, "mnist", strategy)
         found = {name: learned(bundle, settings, given, name)
                  for name in ("onnx", "executorch", "native")}  # fmt: skip
@@ -86,15 +88,16 @@ def same_bits(given: Given) -> dict[str, Any]:
 
 
 def guard(given: Given) -> dict[str, Any]:
-    """200 steps of wrong labels, and the drift, both with the same guard."""
+    """200 steps of wrong labels, and the drift, with the same guard; by default and without."""
     bundle, rows = mnist_net(given), {}
     wrong = "drift:rotate=0,samples=3200,experiences=1,test=" + given.size("10000", "1000")
-    for name, held in (("guarded", 64), ("unguarded", 0)):
+    guards = {"default": ("guarded", 0), "guarded": ("none", 64), "unguarded": ("none", 0)}
+    for name, (strategy, held) in guards.items():
         bad, turned = [], []
         for seed in range(given.seeds):
-            settings = Settings(wrong, "mnist", "none", guard=held, wrong=1.0, seed=seed)
+            settings = Settings(wrong, "mnist", strategy, guard=held, wrong=1.0, seed=seed)
             bad.append(learned(bundle, settings, given))
-            settings = Settings(turning(given), "mnist", "none", guard=held, seed=seed)
+            settings = Settings(turning(given), "mnist", strategy, guard=held, seed=seed)
             turned.append(learned(bundle, settings, given))
         rows[name] = {
             "wrong_labels_before": bad[0]["known_accuracy"][0],
@@ -157,7 +160,7 @@ def split(given: Given) -> dict[str, Any]:
     """Split MNIST on the clothes net: one pass, two classes at a time, 64 KiB of replay at most."""
     bundle, rows = clothes_net(given), {}
     stream = "class-incremental:each=2," + given.size("samples=3000", "samples=300,test=400")
-    for strategy in ("balanced", "reservoir", "anchors", "none"):
+    for strategy in ("balanced", "reservoir", "anchors", "guarded", "none"):
         found = [
             learned(bundle, Settings(stream, "mnist", strategy, 65536, bits=4, replayed=5,
                                      seed=seed), given)

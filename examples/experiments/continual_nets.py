@@ -18,6 +18,7 @@ from dfedge.bundle import Bundle
 from dfedge.continual.result import result_of
 from dfedge.continual.run import Run
 from dfedge.continual.settings import Settings
+from dfedge.continual.strategies import care_of
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.sources import load
 from dfedge.data.streams import Source, Stream
@@ -141,7 +142,8 @@ def learned(
     """One run from the bundle's own state; what was found."""
     stream = settings.make_stream(Source(settings.data, given.data_dir, bundle.manifest.image))
     with tempfile.TemporaryDirectory() as state:
-        run = Run(Session.open(bundle, runtime, state), stream, settings)
+        session = Session.open(bundle, runtime, state, care=care_of(settings.strategy))
+        run = Run(session, stream, settings)
         for _ in run.moments():
             pass
         found = result_of(run)

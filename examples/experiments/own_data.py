@@ -2,9 +2,9 @@
 
     python examples/experiments/own_data.py --data-dir .data
 
-With the rates that the bundle comes with, which learn the demo's turned digits, at its pace and
-at a constant rate: test accuracy at every 500th step at batch 16, and the fraction of weights that
-moved in every layer.  Writes results/own_data.json.
+By default (replay and guard); with neither, at the bundle's rates and pace; the same at a constant
+rate: test accuracy at every 500th step at batch 16, and the fraction of weights that moved in
+every layer.  Writes results/own_data.json.
 """
 
 import json
@@ -13,13 +13,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from dated import dated
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
 from dfedge.demo.route import weights_changed
-from dfedge.device.care import NO_CARE
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
@@ -29,7 +30,13 @@ from dfedge.learn.train import TrainOptions, train
 
 RESULTS = Path(__file__).parent / "results" / "own_data.json"
 OUT, STEPS, BATCH, EVERY = Path("out/own_data"), 5000, 16, 500
-DATA = ("digits", "mnist")
+DATA, RUNTIME = ("digits", "mnist"), "native"
+WAYS = {
+    "by default": (Care(), False),
+    "at its pace": (NO_CARE, False),
+    "constant rate": (NO_CARE, True),
+}
+"""Name -> care, and whether the rate is constant."""
 
 
 def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
@@ -37,8 +44,8 @@ def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
     return load_split(manifest.data, data_dir, manifest.image, manifest.classes, (name,), None)[1]
 
 
-def followed(bundle: Bundle, data_dir: Path | None, constant: bool) -> dict[str, Any]:
-    session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
+def followed(bundle: Bundle, data_dir: Path | None, care: Care, constant: bool) -> dict[str, Any]:
+    session = Session.open(bundle, RUNTIME, OUT / "state", initial=True, care=care)
     if constant:
         session.rates["pace"] = np.zeros((), np.int32)
     stream, test = (part(bundle, data_dir, name) for name in ("train", "test"))
@@ -58,13 +65,13 @@ def followed(bundle: Bundle, data_dir: Path | None, constant: bool) -> dict[str,
 
 def main(data_dir: Annotated[Path | None, typer.Option()] = None) -> None:
     keep_freed_memory()
-    rows = {}
+    rows: dict[str, Any] = dated()
     for data in DATA:
         run = train(TrainOptions(data, data_dir, qat=True), OUT / data)
-        bundle = export(run, ExportOptions(("onnx",)), OUT / f"{data}-bundle")
-        for constant in (False, True):
-            name = f"{data}, {'constant rate' if constant else 'at its pace'}"
-            rows[name] = followed(bundle, data_dir, constant)
+        bundle = export(run, ExportOptions(("c",)), OUT / f"{data}-bundle")
+        for way, (care, constant) in WAYS.items():
+            name = f"{data}, {way}"
+            rows[name] = followed(bundle, data_dir, care, constant)
             print(name, rows[name], flush=True)
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
