@@ -11,7 +11,7 @@ import pytest
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
-from dfedge.device.care import NO_CARE, Care, Keeper, fresh, part_way, usual_error
+from dfedge.device.care import NO_CARE, Care, Keeper, New, fresh, part_way, usual_error
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, held_back, steps
@@ -257,7 +257,7 @@ def test_the_usual_error_follows_what_is_known_and_is_never_above_the_bundles(
     finetune(session, stream, job(600))
     keeper = session.keeper
     count = len(keeper.judging[1])
-    wanted = min(usual_error(keeper._count(keeper.judging), count), most)
+    wanted = min(usual_error(keeper.count(keeper.judging), count), most)
     assert int(session.runner.get_state()["usual_error"]) == wanted
     session.rates["usual_error"] = np.array(70, np.int32)  # what the bundle would say
     finetune(session, stream, job(32))
@@ -292,11 +292,35 @@ def test_where_the_old_may_go_samples_are_held_back_all_the_same(bundle: Bundle)
     assert not len(held_back(split, job(64), Care(guard=False))[1])
 
 
+def test_of_what_was_known_less_may_be_lost_where_nothing_new_is_gained(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    keeper = opened(bundle, tmp_path).keeper
+    new = digits(bundle, "stream")
+    seen = keeper.session.input(new.x), new.y
+    found, judged = keeper.count(seen), keeper.count(keeper.judging)
+    gained, same = New(seen, found - 1), New(seen, found)
+    allowed = len(keeper.judging[1]) // 100
+    assert allowed > 0
+    for lost, with_gain, without in ((0, True, True), (allowed, True, False), (9, False, False)):
+        keeper.known_first = keeper.known_good = judged + lost
+        assert keeper.passes(gained) is with_gain
+        keeper.known_first = keeper.known_good = judged + lost
+        assert keeper.passes(same) is without
+        assert keeper.passes(None) is without
+    keeper.known_first, keeper.known_good = judged + allowed, judged
+    assert keeper.passes(same)  # lost before, for what was new then
+    keeper.replay_known = keeper.count(keeper.replayed) + len(keeper.replayed[1]) // 100
+    assert keeper.passes(gained)
+    keeper.replay_known += 1
+    assert not keeper.passes(gained)
+
+
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
     session = opened(bundle, tmp_path)
     first = session.runner.get_state()
     for _ in steps(session, digits(bundle, "stream"), job(8000, 16), Saving(0)):
-        session.keeper.least_known = len(session.keeper.judging[1]) + 1  # what no state reaches
+        session.keeper.known_first = 2 * len(session.keeper.judging[1])  # what no state reaches
     assert session.keeper.wholly == session.keeper.judgements >= 4
     assert session.record.caution == 3
     now = session.runner.get_state()
@@ -314,7 +338,7 @@ def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
     session.rates["weight_shift"] = session.rates["weight_shift"] + 1
     set_rates(session)
     wanted, before = session.runner.get_state(), session.record.caution
-    session.keeper.least_known = 1 << 20  # all is taken back
+    session.keeper.known_first = 1 << 20  # all is taken back
     for start in range(0, 320, 64):
         session.learn_batch(wrong.x[start : start + 64], wrong.y[start : start + 64])
     session.save()

@@ -54,7 +54,7 @@ class Fields(ctypes.Structure):
         ("arena_bytes", ctypes.c_size_t), ("replace", ctypes.c_int32),
         ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
         ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
-        ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("least_known", ctypes.c_int32),
+        ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("known_first", ctypes.c_int32),
         ("known", ctypes.c_int32), ("replay_known", ctypes.c_int32), ("usual", ctypes.c_int32),
         ("presented", ctypes.c_int32), ("length", ctypes.c_int32), ("halvings", ctypes.c_int32),
         ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("watched", ctypes.c_int32),
@@ -147,9 +147,9 @@ def test_its_numbers_are_those_of_python() -> None:
 def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:
     made = learner(bundle)
     before = made.known()
-    assert made.care.least_known == before - 1
+    assert made.care.known_first == before
     taught(made, *stream(bundle))
-    assert made.known() >= made.care.least_known
+    assert made.known() >= made.care.known_first - 1
     assert made.care.samples == LABELS
     assert made.care.judgements == 2  # after 256 new samples, and at the end
     assert not np.array_equal(made.program.state, made.first)
@@ -163,7 +163,7 @@ def test_wrong_labels_take_nothing_of_what_was_known_but_would_without_care(
     for _ in range(3):
         taught(made, *stream(bundle, moved=1))
     count = made.care.judge.count
-    assert made.known() >= made.care.least_known
+    assert made.known() >= made.care.known_first - 1
     assert made.care.partly + made.care.wholly > 0
     careless = learner(bundle, no_guard=1, no_replay=1)
     before = careless.known()
@@ -257,13 +257,24 @@ def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     bundle: Bundle,
 ) -> None:
     made = learner(bundle, caution=1)
-    made.care.least_known = made.care.judge.count + 1  # what no state reaches
+    made.care.known_first = 2 * made.care.judge.count  # what no state reaches
     taught(made, *stream(bundle, 5))
     assert (made.care.judgements, made.care.partly, made.care.wholly) == (1, 0, 1)
     assert (made.care.caution, made.care.doublings) == (2, 0)
     wanted = made.program.block(slowed(made.program.read(made.first), 2))
     assert np.array_equal(made.program.state, wanted)
     assert np.array_equal(made.good, wanted)
+
+
+@pytest.mark.parametrize("field", ["known_first", "replay_known"])
+def test_what_loses_too_many_of_what_judges_or_is_replayed_is_taken_back(
+    bundle: Bundle, field: str
+) -> None:
+    for lost, wholly in ((0, 0), (100, 1)):
+        made = learner(bundle)
+        setattr(made.care, field, getattr(made.care, field) + lost)
+        taught(made, *stream(bundle, 5))
+        assert (made.care.judgements, made.care.wholly) == (1, wholly)
 
 
 def test_a_period_is_over_where_a_quarter_of_what_is_replayed_is_lost(bundle: Bundle) -> None:
@@ -322,7 +333,7 @@ def test_rates_begin_as_measured_halved_by_the_caution_that_was_kept(bundle: Bun
 
 def test_every_eighth_new_sample_judges_where_the_old_may_go(bundle: Bundle) -> None:
     made = learner(bundle, replace=1)
-    assert made.care.least_known == 0
+    assert made.care.known_first == 0
     x, y = stream(bundle)
     for i in range(40):
         assert made.learn(x[i], y[i]) == 0
@@ -352,11 +363,11 @@ def test_a_learner_that_begins_again_measures_by_the_state_that_was_exported(
     made.care.no_guard = 0
     made.care.first = at(made.first)
     assert made.begin() == 0
-    assert made.care.least_known == before - 1
+    assert made.care.known_first == before
     live = made.program.table.tensors["live"].offset
     made.program.state[live] = 0  # a class was retired: it cannot be kept
     assert made.begin() == 0
-    assert made.care.least_known == 0
+    assert made.care.known_first == 0
 
 
 def test_a_good_state_in_flash_is_kept_by_the_caller(bundle: Bundle) -> None:

@@ -13,10 +13,12 @@ at seven eighths.  At its end the state is judged:
 
     known   of the samples that the bundle brings to be judged by, those that its own first state
             recognised and the state now does not, less those the other way round, are at most
-            1 in 100
+            1 in 100; of those that it brings to replay, as well
     new     of samples of the new data that are not learned, at most 1 in 32 fewer are recognised
             than by the last good state; where all are learned, of every eighth of the period (at
             most 64)
+    for     where no more of the new are recognised than by the last good state, no fewer of the
+    what    samples to be judged by are either
 
 Where all hold the state becomes the good one.  Else it goes back towards the good one, until all
 hold: three quarters, a half, a quarter or an eighth of what the period changed is kept, or nothing;
@@ -122,6 +124,18 @@ class Judged:
     wholly: int
 
 
+@dataclass(frozen=True)
+class New:
+    """Samples that the new is judged by.
+
+    Attributes:
+        good: how many the last good state recognises.
+    """
+
+    samples: Known
+    good: int
+
+
 class Keeper:
     """Care of one session.
 
@@ -142,10 +156,10 @@ class Keeper:
         self.left = self.length = self.presented = self.halvings = self.taught = 0
         self.watched = self.right = 0
         self.recent: list[tuple[Inputs, int]] = []
-        self.least_known, self.replay_known = self._first_known()
+        self.known_first, self.replay_known = self._first_known()
         if care.guard and not session.record.guarded:
             set_rates(session)
-        self.known_before = self.known_good = self._count(self.judging)
+        self.known_before = self.known_good = self.count(self.judging)
         self._follow()
         self.new: Known | None = None
         self.new_before = self.new_good = 0
@@ -165,7 +179,7 @@ class Keeper:
             left: presentations of the job.
         """
         self.new, self.left = new, left
-        self.new_before = self.new_good = self._count(new) if new is not None else 0
+        self.new_before = self.new_good = self.count(new) if new is not None else 0
         self.good = self.session.stored()
 
     def mixed(self, q: Inputs, y: Labels, presented: int = 0) -> tuple[Inputs, Labels]:
@@ -223,9 +237,9 @@ class Keeper:
         whole = self.presented >= self.length
         self.presented, self.judgements = 0, self.judgements + 1
         self._slow(0)
-        new, least = self._new()
-        if not self._passes(new, least):
-            self._go_back(new, least)
+        new = self._new()
+        if not self.passes(new):
+            self._go_back(new)
         elif whole:
             record = self.session.record
             longer = min(record.doublings + 1, DOUBLINGS)
@@ -240,9 +254,9 @@ class Keeper:
         known, new = len(self.judging[1]), len(self.new[1]) if self.new is not None else 0
         return Judged(
             self.new_before / new if new else None,
-            self._count(self.new) / new if self.new is not None else None,
+            self.count(self.new) / new if self.new is not None else None,
             self.known_before / known,
-            self._count(self.judging) / known,
+            self.count(self.judging) / known,
             self.judgements, self.partly, self.wholly,
         )  # fmt: skip
 
@@ -252,7 +266,7 @@ class Keeper:
         return known[0][live], known[1][live]
 
     def _first_known(self) -> tuple[int, int]:
-        """How many must be recognised of what was known, and how many are of what is replayed.
+        """How many are recognised of what was known, of what judges and of what is replayed.
 
         Counted from the bundle's own state; from the present one where a class was added, which may
         take its part of them; none where a class was retired, for it cannot be kept.
@@ -264,38 +278,42 @@ class Keeper:
             return 0, 0
         if not self.session.record.added:
             runner.set_state(self.session.bundle.initial_state())
-        judged = self._count(self.judging)
-        replayed = self._count(self.replayed) if self.care.replays else 0
+        judged = self.count(self.judging)
+        replayed = self.count(self.replayed) if self.care.replays else 0
         runner.set_state(now)
-        return judged - max(len(self.judging[1]) // KNOWN_LOST, 1), replayed
+        return judged, replayed
 
-    def _new(self) -> tuple[Known | None, int]:
-        """Samples that the new is judged by, and how many of them must be recognised."""
-        new, good = self.new, self.new_good
-        if new is None:
-            new = self._recent()
-            if new is None:
-                return None, 0
-            now = self.session.runner.get_state()
-            self.session.runner.set_state(self.good.state)
-            good = self._count(new)
-            self.session.runner.set_state(now)
-        return new, good - len(new[1]) // NEW_LOST
+    def _new(self) -> New | None:
+        """What the new is judged by."""
+        if self.new is not None:
+            return New(self.new, self.new_good)
+        recent = self._recent()
+        if recent is None:
+            return None
+        now = self.session.runner.get_state()
+        self.session.runner.set_state(self.good.state)
+        good = self.count(recent)
+        self.session.runner.set_state(now)
+        return New(recent, good)
 
-    def _passes(self, new: Known | None, least: int) -> bool:
+    def passes(self, new: New | None) -> bool:
         """Whether the state may become the good one; then it is counted from here on."""
-        known = self._count(self.judging)
-        if known < self.least_known:
+        found = self.count(new.samples) if new is not None else 0
+        if new is not None and found < new.good - len(new.samples[1]) // NEW_LOST:
             return False
-        if new is not None:
-            found = self._count(new)
-            if found < least:
-                return False
-            self.new_good = found
-        self.known_good = known
+        least = self.known_first - may_be_lost(self.judging)
+        if new is None or found <= new.good:
+            least = max(least, min(self.known_first, self.known_good))
+        known = self.count(self.judging)
+        if known < least:
+            return False
+        least = self.replay_known - may_be_lost(self.replayed)
+        if self.replay_known and self.count(self.replayed) < least:
+            return False
+        self.new_good, self.known_good = found, known
         return True
 
-    def _go_back(self, new: Known | None, least: int) -> None:
+    def _go_back(self, new: New | None) -> None:
         """A part of the way to the good state, if that is enough, else all of it.
 
         What is lost of the old grows with the square of the way, what is won with the way itself:
@@ -305,7 +323,7 @@ class Keeper:
         for kept, of in WAYS:
             now = part_way(self.good.state, now, kept, of)
             self.session.runner.set_state(now)
-            if self._passes(new, least):
+            if self.passes(new):
                 self.partly += 1
                 return
         self.wholly += 1
@@ -357,10 +375,15 @@ class Keeper:
         if now["usual_error"] != usual:
             self.session.runner.set_state({**now, "usual_error": usual.astype(np.int32)})
 
-    def _count(self, samples: Known) -> int:
+    def count(self, samples: Known) -> int:
         """How many samples the state recognises."""
         q, rows = samples
         return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
+
+
+def may_be_lost(known: Known) -> int:
+    """Of samples that were known."""
+    return max(len(known[1]) // KNOWN_LOST, 1)
 
 
 def usual_error(right: int, count: int) -> int:

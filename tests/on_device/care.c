@@ -26,7 +26,7 @@ int main(void) {
         status = dfe_learn(care, x + i * IMAGE_BYTES, y[i], scores);
     if (status == DFE_OK) status = dfe_care_end(care);
     if (status != DFE_OK) return status;
-    printf("least %d\nknown %d\ntaken_back %d\nram %d\nstate ", (int)care->least_known,
+    printf("least %d\nknown %d\ntaken_back %d\nram %d\nstate ", (int)care->known_first,
            (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES);
     const uint8_t *byte = net_state();
     for (int32_t i = 0; i < NET_STATE_BYTES; i++) printf("%02x", byte[i]);

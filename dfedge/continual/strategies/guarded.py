@@ -60,7 +60,7 @@ class Guarded(Strategy):
         """The session's keeper, told of what is left: it is another once a class was added."""
         keeper = self.session.keeper
         if keeper is not self._keeper:
-            self._keeper, self._seen = keeper, 0
+            self._keeper, self._seen = keeper, keeper.partly + keeper.wholly
             keeper.watch(None, self.left * (2 if self.session.care.replays else 1))
         return keeper
 

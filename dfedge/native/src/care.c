@@ -79,9 +79,22 @@ static void remember(dfe_care *care, const int8_t *x, int32_t y) {
     care->recent_y[care->recent++] = y;
 }
 
-static int passes(dfe_care *care, const dfe_samples *recent, int32_t least) {
+static int32_t may_be_lost(const dfe_samples *known) {
+    return dfe_max(known->count / KNOWN_LOST, 1);
+}
+
+/* Whether the state may become the good one.  good: of the recent, those that this recognises; where
+ * there are no more now, nothing that was known may be lost for them. */
+static int passes(dfe_care *care, const dfe_samples *recent, int32_t good) {
+    int32_t found = count(care, care->state, recent);
+    if (found < good - recent->count / NEW_LOST) return 0;
+    int32_t least = care->known_first - may_be_lost(&care->judge);
+    if (found <= good) least = dfe_max(least, dfe_min(care->known_first, care->known));
     int32_t known = count(care, care->state, &care->judge);
-    if (known < care->least_known || count(care, care->state, recent) < least) return 0;
+    if (known < least) return 0;
+    if (care->replay_known && count(care, care->state, &care->replay) <
+                                  care->replay_known - may_be_lost(&care->replay))
+        return 0;
     care->known = known;
     return 1;
 }
@@ -145,10 +158,10 @@ static void be_careful(dfe_care *care, int32_t caution) {
 }
 
 /* A part of the way, if that is enough, else all of it. */
-static void go_back(dfe_care *care, const dfe_samples *recent, int32_t least) {
+static void go_back(dfe_care *care, const dfe_samples *recent, int32_t good) {
     for (int32_t i = 0; i < WAYS; i++) {
         dfe_part_way(care->program, care->state, care->good, ways[i][0], ways[i][1]);
-        if (passes(care, recent, least)) {
+        if (passes(care, recent, good)) {
             care->partly++;
             return;
         }
@@ -169,12 +182,12 @@ static int judge(dfe_care *care) {
     if (care->no_guard || !care->presented) return DFE_OK;
     dfe_samples recent = {care->recent_x, care->recent_y, care->recent};
     int whole = care->presented >= care->length;
-    int32_t least = count(care, care->good, &recent) - recent.count / NEW_LOST;
+    int32_t good = count(care, care->good, &recent);
     care->presented = care->taught = care->recent = care->watched = care->right = 0;
     care->judgements++;
     slow_down(care, 0);
-    if (!passes(care, &recent, least)) {
-        go_back(care, &recent, least);
+    if (!passes(care, &recent, good)) {
+        go_back(care, &recent, good);
     } else if (whole) {
         care->doublings = dfe_min(care->doublings + 1, DOUBLINGS);
         be_careful(care, dfe_max(care->caution - 1, 0));
@@ -208,21 +221,20 @@ static int retired(const int8_t *live, const dfe_samples *samples) {
     return 0;
 }
 
-/* What must be recognised, and what is of the replayed: nothing where a class was retired, for it
+/* What is recognised of the known: nothing where a class was retired, for it
  * cannot be kept; where one was added, which may take its part of the others, the present state
  * counts. */
 static void count_known(dfe_care *care) {
     const dfe_program *p = care->program;
     const int8_t *live = (const int8_t *)care->state + p->live;
     const void *from = care->first ? care->first : care->state;
-    care->least_known = care->replay_known = 0;
+    care->known_first = care->replay_known = 0;
     if (care->no_guard || care->replace || retired(live, &care->judge) ||
         retired(live, &care->replay))
         return;
     for (int32_t k = 0; k < p->classes; k++)
         if (((const int8_t *)from)[p->live + k] != live[k]) from = care->state;
-    care->least_known =
-        count(care, from, &care->judge) - dfe_max(care->judge.count / KNOWN_LOST, 1);
+    care->known_first = count(care, from, &care->judge);
     care->replay_known = care->no_replay ? 0 : count(care, from, &care->replay);
 }
 

@@ -14,8 +14,8 @@
  * Beside state and arena it takes
  *     RAM    state_bytes for the last good state; (classes + layers) words; perhaps recent samples
  *     flash  the known samples: about 1 byte a value
- *     time   as many dfe_infer as there are samples to judge by at a period's end; up to five times
- *            as many where it takes something back
+ *     time   as many dfe_infer as there are known samples, and recent ones twice, at a period's
+ *            end; up to five times as many where it takes something back
  */
 #ifndef DFE_CARE_H
 #define DFE_CARE_H
@@ -58,7 +58,7 @@ typedef struct {
 
     /* To be read only: since dfe_care_begin how often it judged, and took back a part or all; */
     int32_t judgements, partly, wholly;
-    int32_t least_known;  /* of `judge`, how many must be recognised; */
+    int32_t known_first;  /* of `judge`, how many were recognised at first; */
     int32_t known;        /* of `judge`, how many the last good state recognises; */
     int32_t replay_known; /* of `replay`, how many were at first; */
     int32_t usual;        /* the usual error may not be higher. */
