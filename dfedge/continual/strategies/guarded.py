@@ -77,17 +77,17 @@ class Guarded(Strategy):
             self._count(keeper)
 
     @property
-    def settled(self) -> bool:  # type: ignore[override]
+    def settled(self) -> bool:
         """Whether no period is under way."""
         return not self.session.keeper.presented
 
     @property
-    def rollbacks(self) -> int:  # type: ignore[override]
+    def rollbacks(self) -> int:
         """A part of what was learned, or all of it."""
         return self._taken_back
 
     @property
-    def guard_bytes(self) -> int:  # type: ignore[override]
+    def guard_bytes(self) -> int:
         """Of the good state."""
         return state.size_bytes(self.session.keeper.good.state)
 

@@ -21,18 +21,27 @@ class Strategy:
 
     Attributes:
         care: that its session is opened with.
-        rollbacks: how often a guard of its own took something back.
-        guard_bytes: that such a guard keeps between two steps.
-        settled: whether the state may be saved as it is: no such guard has yet to judge it.
     """
 
     care: Care = NO_CARE
-    rollbacks = 0
-    guard_bytes = 0
-    settled = True
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session, self.settings = session, settings
+
+    @property
+    def settled(self) -> bool:
+        """Whether the state may be saved as it is: no guard of its own has yet to judge it."""
+        return True
+
+    @property
+    def rollbacks(self) -> int:
+        """How often a guard of its own took something back."""
+        return 0
+
+    @property
+    def guard_bytes(self) -> int:
+        """That such a guard keeps between two steps."""
+        return 0
 
     def judges(self, count: int) -> bool:
         """Whether a step of so many samples gives the scores that the whole program had before."""
