@@ -11,10 +11,12 @@ import pytest
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load_split
-from dfedge.device.care import NO_CARE, Care, Keeper, New, fresh, part_way, usual_error
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate
-from dfedge.device.finetune import finetune, held_back, steps
+from dfedge.device.exam import New, usual_error
+from dfedge.device.finetune import finetune, fresh, held_back, steps
+from dfedge.device.keeper import Keeper, part_way
 from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.rates import set_rates, slowed
 from dfedge.device.session import Session
@@ -256,8 +258,8 @@ def test_the_usual_error_follows_what_is_known_and_is_never_above_the_bundles(
     stream = digits(bundle, "stream")
     finetune(session, stream, job(600))
     keeper = session.keeper
-    count = len(keeper.judging[1])
-    wanted = min(usual_error(keeper.count(keeper.judging), count), most)
+    count = len(keeper.exam.known[1])
+    wanted = min(usual_error(keeper.exam.count(keeper.exam.known), count), most)
     assert int(session.runner.get_state()["usual_error"]) == wanted
     session.rates["usual_error"] = np.array(70, np.int32)  # what the bundle would say
     finetune(session, stream, job(32))
@@ -278,7 +280,9 @@ def test_a_period_is_over_where_a_quarter_of_what_is_replayed_is_lost(
         return session.keeper.judgements
 
     assert learn(8) == 0  # 64 replayed, nearly all recognised
-    session.keeper.replay_known = 2 * len(session.keeper.replayed[1])  # what no net recognises
+    session.keeper.exam.replayed_first = 2 * len(
+        session.keeper.exam.replayed[1]
+    )  # what no net recognises
     assert learn(7) == 0
     assert learn(1) == 1
 
@@ -295,32 +299,34 @@ def test_where_the_old_may_go_samples_are_held_back_all_the_same(bundle: Bundle)
 def test_of_what_was_known_less_may_be_lost_where_nothing_new_is_gained(
     bundle: Bundle, tmp_path: Path
 ) -> None:
-    keeper = opened(bundle, tmp_path).keeper
+    exam = opened(bundle, tmp_path).keeper.exam
     new = digits(bundle, "stream")
-    seen = keeper.session.input(new.x), new.y
-    found, judged = keeper.count(seen), keeper.count(keeper.judging)
+    seen = exam.session.input(new.x), new.y
+    found, judged = exam.count(seen), exam.count(exam.known)
     gained, same = New(seen, found - 1), New(seen, found)
-    allowed = len(keeper.judging[1]) // 100
+    allowed = len(exam.known[1]) // 100
     assert allowed > 0
     for lost, with_gain, without in ((0, True, True), (allowed, True, False), (9, False, False)):
-        keeper.known_first = keeper.known_good = judged + lost
-        assert keeper.passes(gained) is with_gain
-        keeper.known_first = keeper.known_good = judged + lost
-        assert keeper.passes(same) is without
-        assert keeper.passes(None) is without
-    keeper.known_first, keeper.known_good = judged + allowed, judged
-    assert keeper.passes(same)  # lost before, for what was new then
-    keeper.replay_known = keeper.count(keeper.replayed) + len(keeper.replayed[1]) // 100
-    assert keeper.passes(gained)
-    keeper.replay_known += 1
-    assert not keeper.passes(gained)
+        exam.known_first = exam.known_good = judged + lost
+        assert exam.passed(gained) is with_gain
+        exam.known_first = exam.known_good = judged + lost
+        assert exam.passed(same) is without
+        assert exam.passed(None) is without
+    exam.known_first, exam.known_good = judged + allowed, judged
+    assert exam.passed(same)  # lost before, for what was new then
+    exam.replayed_first = exam.count(exam.replayed) + len(exam.replayed[1]) // 100
+    assert exam.passed(gained)
+    exam.replayed_first += 1
+    assert not exam.passed(gained)
 
 
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
     session = opened(bundle, tmp_path)
     first = session.runner.get_state()
     for _ in steps(session, digits(bundle, "stream"), job(8000, 16), Saving(0)):
-        session.keeper.known_first = 2 * len(session.keeper.judging[1])  # what no state reaches
+        session.keeper.exam.known_first = 2 * len(
+            session.keeper.exam.known[1]
+        )  # what no state reaches
     assert session.keeper.wholly == session.keeper.judgements >= 4
     assert session.record.caution == 3
     now = session.runner.get_state()
@@ -338,7 +344,7 @@ def test_what_is_written_in_the_middle_of_a_period_is_not_taken_back(
     session.rates["weight_shift"] = session.rates["weight_shift"] + 1
     set_rates(session)
     wanted, before = session.runner.get_state(), session.record.caution
-    session.keeper.known_first = 1 << 20  # all is taken back
+    session.keeper.exam.known_first = 1 << 20  # all is taken back
     for start in range(0, 320, 64):
         session.learn_batch(wrong.x[start : start + 64], wrong.y[start : start + 64])
     session.save()

@@ -16,7 +16,9 @@ from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
-from dfedge.device.care import WAYS, part_way, usual_error
+from dfedge.device.care import WAYS
+from dfedge.device.exam import usual_error
+from dfedge.device.keeper import part_way
 from dfedge.device.known import Known, guarded_rates, judging_samples, known_samples
 from dfedge.device.rates import slowed
 from dfedge.device.runners import open_runner
@@ -55,7 +57,7 @@ class Fields(ctypes.Structure):
         ("no_replay", ctypes.c_int32), ("no_guard", ctypes.c_int32), ("samples", ctypes.c_uint32),
         ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32), ("judgements", ctypes.c_int32),
         ("partly", ctypes.c_int32), ("wholly", ctypes.c_int32), ("known_first", ctypes.c_int32),
-        ("known", ctypes.c_int32), ("replay_known", ctypes.c_int32), ("usual", ctypes.c_int32),
+        ("known", ctypes.c_int32), ("replayed_first", ctypes.c_int32), ("usual", ctypes.c_int32),
         ("presented", ctypes.c_int32), ("length", ctypes.c_int32), ("halvings", ctypes.c_int32),
         ("taught", ctypes.c_int32), ("recent", ctypes.c_int32), ("watched", ctypes.c_int32),
         ("right", ctypes.c_int32), ("stride", ctypes.c_int32),
@@ -266,7 +268,7 @@ def test_goes_all_of_the_way_back_and_slows_down_where_nothing_else_is_enough(
     assert np.array_equal(made.good, wanted)
 
 
-@pytest.mark.parametrize("field", ["known_first", "replay_known"])
+@pytest.mark.parametrize("field", ["known_first", "replayed_first"])
 def test_what_loses_too_many_of_what_judges_or_is_replayed_is_taken_back(
     bundle: Bundle, field: str
 ) -> None:

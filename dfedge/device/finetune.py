@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.device import store
-from dfedge.device.care import (
-    HELD_BACK,
-    MOST_HELD_BACK,
-    NO_CARE,
-    Care,
-    Judged,
-    began,
-    fresh,
-)
+from dfedge.device.care import HELD_BACK, MOST_HELD_BACK, NO_CARE, Care, Judged
 from dfedge.device.lock import alone
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
@@ -222,3 +214,13 @@ def continued(record: store.Record, job: store.Job) -> store.Job:
     if same and (job.total or last.done < last.samples):
         return msgspec.structs.replace(last, samples=samples)
     return msgspec.structs.replace(job, start=record.samples)
+
+
+def fresh(size: int, record: store.Record) -> int:
+    """New samples of the next ``size`` presentations; all others are replayed."""
+    return (record.samples + size) // 2 - record.samples // 2
+
+
+def began(record: store.Record) -> store.Record:
+    """The record of a run that begins: periods are short, rates are whole."""
+    return msgspec.structs.replace(record, caution=0, doublings=0)

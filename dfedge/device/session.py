@@ -22,7 +22,8 @@ from dfedge.data.image import to_input
 from dfedge.device import store
 from dfedge.device.answers import Lesson, Prediction, nearest
 from dfedge.device.batches import checked_labels, class_number, parts
-from dfedge.device.care import NO_CARE, Care, Keeper
+from dfedge.device.care import NO_CARE, Care
+from dfedge.device.keeper import Keeper
 from dfedge.device.known import guarded_rates
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import RATES, set_rates

@@ -9,7 +9,8 @@ import numpy as np
 from dfedge import state
 from dfedge.continual.settings import Settings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Scores, Strategy
-from dfedge.device.care import Care, Keeper
+from dfedge.device.care import Care
+from dfedge.device.keeper import Keeper
 from dfedge.device.session import Session
 from dfedge.errors import UsageError
 

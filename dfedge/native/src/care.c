@@ -92,8 +92,8 @@ static int passes(dfe_care *care, const dfe_samples *recent, int32_t good) {
     if (found <= good) least = dfe_max(least, dfe_min(care->known_first, care->known));
     int32_t known = count(care, care->state, &care->judge);
     if (known < least) return 0;
-    if (care->replay_known && count(care, care->state, &care->replay) <
-                                  care->replay_known - may_be_lost(&care->replay))
+    if (care->replayed_first && count(care, care->state, &care->replay) <
+                                  care->replayed_first - may_be_lost(&care->replay))
         return 0;
     care->known = known;
     return 1;
@@ -202,7 +202,7 @@ static int fails(dfe_care *care) {
     int64_t watched = care->watched, right = care->right, known = care->replay.count;
     if (watched < WATCHED) return 0;
     care->watched = care->right = 0;
-    return WATCHED_LOST * right * known < watched * (WATCHED_LOST * care->replay_known - known);
+    return WATCHED_LOST * right * known < watched * (WATCHED_LOST * care->replayed_first - known);
 }
 
 /* Judge where the period is over, or cannot go on; else set the rates of the next step. */
@@ -228,14 +228,14 @@ static void count_known(dfe_care *care) {
     const dfe_program *p = care->program;
     const int8_t *live = (const int8_t *)care->state + p->live;
     const void *from = care->first ? care->first : care->state;
-    care->known_first = care->replay_known = 0;
+    care->known_first = care->replayed_first = 0;
     if (care->no_guard || care->replace || retired(live, &care->judge) ||
         retired(live, &care->replay))
         return;
     for (int32_t k = 0; k < p->classes; k++)
         if (((const int8_t *)from)[p->live + k] != live[k]) from = care->state;
     care->known_first = count(care, from, &care->judge);
-    care->replay_known = care->no_replay ? 0 : count(care, from, &care->replay);
+    care->replayed_first = care->no_replay ? 0 : count(care, from, &care->replay);
 }
 
 static int check_samples(const dfe_care *care, const dfe_samples *samples) {

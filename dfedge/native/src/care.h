@@ -60,7 +60,7 @@ typedef struct {
     int32_t judgements, partly, wholly;
     int32_t known_first;  /* of `judge`, how many were recognised at first; */
     int32_t known;        /* of `judge`, how many the last good state recognises; */
-    int32_t replay_known; /* of `replay`, how many were at first; */
+    int32_t replayed_first; /* of `replay`, how many were at first; */
     int32_t usual;        /* the usual error may not be higher. */
     int32_t presented, length, halvings, taught, recent, watched, right, stride, begun;
 } dfe_care;
