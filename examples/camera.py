@@ -13,6 +13,7 @@ import numpy as np
 
 from dfedge.continual.run import Run
 from dfedge.continual.settings import Settings
+from dfedge.continual.strategies import care_of
 from dfedge.data.streams import Source
 from dfedge.device.session import Session
 from dfedge.export.write import ExportOptions, export
@@ -27,17 +28,19 @@ def main(out: Path, data: str, samples: int, epochs: int | None) -> None:
         export(run, ExportOptions(("onnx",)), bundle)
 
     # From here on nothing needs torch: this is what runs on the device.
-    settings = Settings(f"drift:rotate=90,samples={samples},experiences=5,test=300", data, guard=32)
-    session = Session.open(bundle, state=out / "state", initial=True)
-    stream = settings.make_stream(Source(data, None, session.bundle.manifest.image))
+    stream = f"drift:rotate=90,samples={samples},experiences=5,test=300"
+    settings = Settings(stream, data, strategy="none", guard=32)
+    care = care_of(settings.strategy)
+    session = Session.open(bundle, state=out / "state", initial=True, care=care)
+    made = settings.make_stream(Source(data, None, session.bundle.manifest.image))
     frozen = [
-        float((session.scores(e.train.x).argmax(1) == e.train.y).mean()) for e in stream.experiences
+        float((session.scores(e.train.x).argmax(1) == e.train.y).mean()) for e in made.experiences
     ]
-    learning = Run(session, stream, settings)
+    learning = Run(session, made, settings)
     for _ in learning.moments():
         pass
     parts = np.array_split(learning.right, len(frozen))
-    for experience, still, part in zip(stream.experiences, frozen, parts, strict=True):
+    for experience, still, part in zip(made.experiences, frozen, parts, strict=True):
         print(f"{experience.name} of the way: frozen {still:.1%}, learning {np.mean(part):.1%}")
     print(f"state {session.digest()[:12]} in {session.folder}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dfedge.continual.run import Run
 from dfedge.continual.settings import Settings
+from dfedge.continual.strategies import care_of
 from dfedge.data.streams import Source
 from dfedge.device.session import Session
 from dfedge.export.write import ExportOptions, export
@@ -35,7 +36,8 @@ def main(out: Path, who: str, epochs: int | None) -> None:
         passes=8,
         offset=3,
     )
-    session = Session.open(bundle, state=out / "state", initial=True)
+    care = care_of(settings.strategy)
+    session = Session.open(bundle, state=out / "state", initial=True, care=care)
     learning = Run(session, settings.make_stream(Source("fsdd")), settings)
     for _ in learning.moments():
         pass

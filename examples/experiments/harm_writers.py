@@ -6,9 +6,10 @@ A residual net of eight convolutions is trained by back-propagation, on scikit-l
 8 x 8 or on 6,000 of MNIST, and adopted with its head, its last block or all of it learning.  Then
 it meets the other set in its own size: MNIST reduced to 8 x 8, digits enlarged to 28 x 28.  1,000
 labelled samples are shown five times in batches of 16: to the device with the product's defaults,
-which replay as many again of what was known, and with `replace`; to the same part of the float net by AdamW, at the
-best of four rates on a tenth of these samples that it is not shown for that.  Judged are samples
-of both writers that nothing learned.  Three seeds; writes results/harm_writers.json.
+which replay as many again of what was known, and with `replace`; to the same part of the float net
+by AdamW, at the best of four rates on a tenth of these samples that it is not shown for that.
+Judged are samples of both writers that nothing learned.  Three seeds; writes
+results/harm_writers.json.
 """
 
 import json
