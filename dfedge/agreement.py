@@ -23,8 +23,8 @@ from dfedge.manifest import (
     Manifest,
 )
 from dfedge.names import MOST_LETTERS, class_flaw
-from dfedge.native.rendering import RENDERED, native_of
 from dfedge.plan import MAX_UPDATE_SHIFT
+from dfedge.runtimes import formats, runtime
 from dfedge.sound import plan_flaws, state_layout
 from dfedge.state import SHIFTS, digest
 from dfedge.trust import signature
@@ -35,12 +35,6 @@ Flaw = tuple[str, str]
 
 INPUT_EXPONENT = 7
 """A byte of an image stands for its value / 2^7."""
-ONE_FILE = {
-    "executorch": "program.pte", "executorch-native": "program.pte", "litert": "program.tflite",
-    "c": "net.c",
-}  # fmt: skip
-"""Formats whose methods are all in one file; of ONNX each has its own."""
-FORMATS = (*RENDERED, *map(native_of, RENDERED), "litert", "c")
 
 
 def check_manifest(manifest: Manifest, path: Path) -> None:
@@ -121,12 +115,13 @@ def _method_flaws(manifest: Manifest) -> Iterator[Flaw]:
 
 def _format_flaws(name: str, one: FormatRecord, manifest: Manifest) -> Iterator[str]:
     names = {method.name for method in manifest.methods}
-    if name not in FORMATS:
-        yield f"unknown; known: {', '.join(FORMATS)}"
+    if name not in formats():
+        yield f"unknown; known: {', '.join(formats())}"
+        return
     if not names <= one.files.keys() or not names <= one.memory.keys():
         yield "a method has no file or no memory plan"
     for method, file in one.files.items():
-        if file != f"{name}/{ONE_FILE.get(name, f'{method}.onnx')}":
+        if file != f"{name}/{runtime(name).one_file or f'{method}.onnx'}":
             yield f"{method} is not in {file[:MOST_LETTERS]}"
         if file not in manifest.files:
             yield f"{file[:MOST_LETTERS]} is not one of the bundle's files"

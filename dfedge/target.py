@@ -13,11 +13,11 @@ from msgspec import Meta
 from dfedge import configs
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.rendering import format_of
+from dfedge.runtimes import stock_formats
 
 KIB = 1024
 UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
 
-Runtime = Literal["onnx", "executorch", "litert", "c"]
 Source = Annotated[str, Meta(pattern=r"^(https://\S+ : .+|chosen: .+)$")]
 
 
@@ -52,13 +52,17 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flash_bytes: Annotated[int, Meta(ge=KIB)]
     arena_alignment: Annotated[int, Meta(ge=1, le=4096)]
     model_share: Annotated[float, Meta(gt=0, le=1)]
-    runtimes: Annotated[list[Runtime], Meta(min_length=1)]
+    runtimes: Annotated[list[str], Meta(min_length=1)]
     sources: Sources
     cpu: str | None = None
 
     def __post_init__(self) -> None:
         if self.arena_alignment & (self.arena_alignment - 1):
             raise ValueError(f"arena_alignment {self.arena_alignment} is no power of two")
+        for name in self.runtimes:
+            if name not in stock_formats():
+                known = ", ".join(stock_formats())
+                raise ValueError(f"unknown runtime '{name}'; known: {known}")
 
     @property
     def allowed_bytes(self) -> int:

@@ -14,13 +14,13 @@ from filelock import FileLock
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.cli.app import main
-from dfedge.device.runners import RUNTIMES
 from dfedge.errors import DfedgeError
 from dfedge.export import learning
 from dfedge.export.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
+from dfedge.runtimes import formats
 
 torch.set_num_threads(1)
 keep_freed_memory()
@@ -73,7 +73,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Bundle
     """All formats, batches 1 and 16. Nothing may write into it."""
 
     def make(folder: Path) -> None:
-        export(Run.open(run_folder), ExportOptions(tuple(RUNTIMES)), folder)
+        export(Run.open(run_folder), ExportOptions(tuple(formats())), folder)
 
     return Bundle.open(once(tmp_path_factory, "bundle", make))
 

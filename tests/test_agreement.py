@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from dfedge import state
-from dfedge.agreement import FORMATS
 from dfedge.bundle import Bundle, file_record
-from dfedge.device.runners import NATIVE, RUNTIMES, installed
+from dfedge.device.runners import installed
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.faults.manifests import mutate_manifests, rehashed
 from dfedge.manifest import MANIFEST
+from dfedge.runtimes import NATIVE, formats
 from dfedge.sound import plan_flaws, state_layout
 
 
@@ -138,13 +138,9 @@ def test_the_bundles_of_exports_agree(bundle: Bundle, spare_bundle: Bundle) -> N
         assert found == state_layout(one.manifest.plan)
 
 
-def test_every_format_is_known() -> None:
-    assert set(FORMATS) == set(RUNTIMES)
-
-
 def test_rehashed_manifests_run_or_are_refused(copy: Path, tmp_path: Path) -> None:
     """2,000 of them: examples/experiments/strangers.py."""
-    runtimes = [name for name in (*RUNTIMES, NATIVE) if installed(name)]
+    runtimes = [name for name in (*formats(), NATIVE) if installed(name)]
     found = mutate_manifests(copy, tmp_path / "state", runtimes, 150, 1)
     assert not found.faults, found.faults
     assert found.run and found.refused

@@ -11,10 +11,10 @@ from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.anchors import set_anchors
-from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.lower.step import features
 from dfedge.native.rendering import exactly
+from dfedge.runtimes import formats
 
 
 def turned() -> Split:
@@ -22,7 +22,7 @@ def turned() -> Split:
     return Split(np.rot90(stream.x, axes=(1, 2)).copy(), stream.y)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_anchors_are_the_rounded_class_means_of_what_each_layer_sees(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
 from dfedge.cli.app import app
-from dfedge.device.runners import RUNTIMES
+from dfedge.runtimes import formats
 
 COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "evaluate", "finetune",
             "add-class", "continual", "profile", "verify", "sign", "bench", "doctor", "demo",
@@ -236,7 +236,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
     assert json.loads(out.read_text()) == found
     rows = {(row["contender"], row["method"]): row for row in found["rows"]}
     assert set(rows) == {
-        *((name, f"{kind}_b{n}") for name in (*RUNTIMES, "pytorch-bp")
+        *((name, f"{kind}_b{n}") for name in (*formats(), "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
     }  # fmt: skip
@@ -250,7 +250,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
 def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps: int) -> None:
     found = dfedge("verify", bundle.folder, "--steps", steps, "--json").json
     assert (found["identical"], found["steps"], found["first_difference"]) == (True, steps, None)
-    assert set(found["runtimes"]) == {*RUNTIMES, "native", "pytorch"}
+    assert set(found["runtimes"]) == {*formats(), "native", "pytorch"}
     assert len(set(found["runtimes"].values())) == 1
 
 

@@ -17,11 +17,11 @@ from dfedge.device import store
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
-from dfedge.device.runners import RUNTIMES
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.manifest import MANIFEST, seal
 from dfedge.native.rendering import exactly
+from dfedge.runtimes import formats
 
 
 def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split:
@@ -119,14 +119,14 @@ def test_bundle_never_changes_and_learning_is_found_again(bundle: Bundle, tmp_pa
 def test_state_moves_between_runtimes(bundle: Bundle, tmp_path: Path) -> None:
     finetune(Session.open(bundle, "onnx", tmp_path), digits(bundle, "stream"), job(64))
     test = digits(bundle, "test")
-    sessions = [Session.open(bundle, exactly(name), tmp_path) for name in RUNTIMES]
+    sessions = [Session.open(bundle, exactly(name), tmp_path) for name in formats()]
     assert len({session.digest() for session in sessions}) == 1
     assert sessions[0].digest() != bundle.manifest.state_sha256
     scores = [session.scores(test.x) for session in sessions]
     assert all(np.array_equal(scores[0], other) for other in scores[1:])
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_turned_digits_are_learned_on_the_device(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -142,7 +142,7 @@ def test_turned_digits_are_learned_on_the_device(
 
 
 def test_all_runtimes_hold_one_state_after_every_step(bundle: Bundle, tmp_path: Path) -> None:
-    sessions = [Session.open(bundle, exactly(name), tmp_path / name) for name in RUNTIMES]
+    sessions = [Session.open(bundle, exactly(name), tmp_path / name) for name in formats()]
     stream = digits(bundle, "stream")
     count = 0
     for _ in zip(*(steps(s, stream, job(330)) for s in sessions), strict=True):
@@ -241,9 +241,9 @@ def test_unknown_or_absent_runtime_says_what_to_do(
     monkeypatch.setattr("dfedge.device.runners.installed", lambda _: False)
     with pytest.raises(DfedgeError, match=r"not installed; pip install 'dfedge\[onnx\]'"):
         Session.open(bundle, "onnx", tmp_path)
-    formats = ", ".join(RUNTIMES)
+    every = ", ".join(formats())
     remedies = r"\[litert\]' or a C compiler [^C]*$"
-    with pytest.raises(DfedgeError, match=rf"for {formats} is .*{remedies}"):
+    with pytest.raises(DfedgeError, match=rf"for {every} is .*{remedies}"):
         Session.open(bundle, None, tmp_path)
 
 

@@ -13,9 +13,8 @@ from dfedge.bundle import Bundle, file_record
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
-from dfedge.device.runners import RUNTIMES, open_runner
+from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.export.formats import FORMATS
 from dfedge.export.golden import to_arrays
 from dfedge.export.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
@@ -23,13 +22,10 @@ from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
 from dfedge.lower import step
 from dfedge.manifest import MANIFEST, seal
+from dfedge.runtimes import formats
 from dfedge.state import digest
 from dfedge.verify import verify
 from dfedge.verify.reference import TorchRunner
-
-
-def test_every_format_has_a_runtime_of_its_name() -> None:
-    assert list(FORMATS) == list(RUNTIMES)
 
 
 def test_fake_quantised_scores_equal_the_integer_step_on_the_whole_test_set(
@@ -42,7 +38,7 @@ def test_fake_quantised_scores_equal_the_integer_step_on_the_whole_test_set(
     assert torch.equal(quantised_net(run).scores(test.x), step.infer(plan, state, x).double())
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_exported_infer_equals_the_fake_quantised_net_on_the_whole_test_set(
     runtime: str, bundle: Bundle, run_folder: Path
 ) -> None:
@@ -55,7 +51,7 @@ def test_exported_infer_equals_the_fake_quantised_net_on_the_whole_test_set(
     assert np.array_equal(np.concatenate(scores), host.numpy())
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_training_holds_the_same_state_bytes_as_pytorch_after_every_step(
     runtime: str, bundle: Bundle
 ) -> None:
@@ -77,7 +73,7 @@ def test_training_holds_the_same_state_bytes_as_pytorch_after_every_step(
         assert digest(runner.get_state()) == digest(to_arrays(state)), f"step {i}"
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_results_of_earlier_calls_are_not_overwritten_by_later_ones(
     runtime: str, bundle: Bundle
 ) -> None:
@@ -90,7 +86,7 @@ def test_results_of_earlier_calls_are_not_overwritten_by_later_ones(
     assert np.array_equal(np.concatenate(kept), runner.infer(x))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_class_that_is_not_live_scores_below_all_and_is_never_touched(
     runtime: str, bundle: Bundle
 ) -> None:
@@ -128,7 +124,7 @@ class Tampered:
         return scores, active
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_replay_names_the_first_integer_that_differs(runtime: str, bundle: Bundle) -> None:
     good = replay(bundle, {runtime: open_runner(bundle, runtime)})
     assert (good.identical, good.steps) == (True, 8)
@@ -149,7 +145,7 @@ def test_replay_names_the_first_integer_that_differs(runtime: str, bundle: Bundl
 def test_all_runtimes_are_verified_beyond_what_was_recorded(bundle: Bundle) -> None:
     found = verify(bundle, 40)
     assert found.identical
-    assert list(found.runtimes) == [*RUNTIMES, "native", "pytorch"]
+    assert list(found.runtimes) == [*formats(), "native", "pytorch"]
     assert len(set(found.runtimes.values())) == 1
     with pytest.raises(UsageError, match="without torch only the 8 recorded steps"):
         replay(bundle, {"onnx": open_runner(bundle, "onnx")}, 9)
@@ -218,7 +214,7 @@ def test_missing_or_changed_file_is_found_before_anything_is_loaded(
         Bundle.open(tmp_path)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", formats())
 def test_program_that_a_runtime_cannot_open_is_one_clear_error(
     runtime: str, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -243,7 +239,7 @@ def test_shipped_targets_name_their_sources_and_known_formats() -> None:
     assert {"host", "raspberry-pi-zero-2-w", "stm32h743"} <= set(names)
     for name in names:
         target = load_target(name)
-        assert set(target.runtimes) <= set(FORMATS)
+        assert set(target.runtimes) <= set(formats())
         assert target.sources.ram_bytes
 
 

@@ -21,7 +21,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
-from dfedge.device.runners import RUNTIMES, open_runner
+from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
 from dfedge.export.write import ExportOptions, export
 from dfedge.faults.calls import opened
@@ -29,6 +29,7 @@ from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run
 from dfedge.native import build
 from dfedge.native.program import Program
+from dfedge.runtimes import formats
 from dfedge.state import digest
 from dfedge.target import load_target
 from dfedge.verify.reference import TorchRunner
@@ -54,8 +55,8 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle
     """The same in every other format."""
 
     def make(folder: Path) -> None:
-        formats = tuple(name for name in RUNTIMES if name != "c")
-        export(mcu_run, ExportOptions(formats, batch=1), folder)
+        others = tuple(name for name in formats() if name != "c")
+        export(mcu_run, ExportOptions(others, batch=1), folder)
 
     return Bundle.open(once(tmp_path_factory, "everywhere", make))
 
@@ -99,7 +100,7 @@ def learned_here(bundle: Bundle) -> Host:
     return Host(before, right(), runner.program)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("runtime", [name for name in (*RUNTIMES, "pytorch") if name != "c"])
+@pytest.mark.parametrize("runtime", [name for name in (*formats(), "pytorch") if name != "c"])
 def test_every_runtime_learns_to_the_same_bytes(
     runtime: str, everywhere: Bundle, host: Host
 ) -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from dfedge.device.runners import RUNTIMES
+from dfedge.runtimes import formats
 from dfedge.verify.random_nets import attempt, draw
 
 
-@pytest.mark.parametrize(("seed", "formats"), [(0, ("onnx", "litert")), (6, tuple(RUNTIMES))])
+@pytest.mark.parametrize(("seed", "formats"), [(0, ("onnx", "litert")), (6, tuple(formats()))])
 def test_net_inside_the_limits_is_exported_and_all_runtimes_agree(
     seed: int, formats: tuple[str, ...]
 ) -> None:

@@ -16,14 +16,15 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.rates import set_rates
-from dfedge.device.runners import NATIVE, RUNTIMES, open_runner
+from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.faults.threads import at_once, compare, samples
 from dfedge.native.glue import Glue
 from dfedge.native.rendering import exactly
+from dfedge.runtimes import NATIVE, formats
 
-EVERY = [*RUNTIMES, NATIVE]
+EVERY = [*formats(), NATIVE]
 
 
 @pytest.mark.parametrize("runtime", EVERY)

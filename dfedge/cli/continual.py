@@ -103,8 +103,8 @@ def run(
     from dfedge.continual.settings import override
     from dfedge.continual.strategies import care_of
     from dfedge.data.streams import Source
-    from dfedge.device.runners import NATIVE
     from dfedge.errors import UsageError
+    from dfedge.runtimes import NATIVE
 
     given = {
         "stream": stream, "data": data, "strategy": strategy, "budget": budget,

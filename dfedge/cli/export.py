@@ -7,6 +7,7 @@ import typer
 
 from dfedge.cli.console import kib, percent, print_json, progress, say, table, warn
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
     from dfedge.manifest import Learning
@@ -17,7 +18,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
     format: Annotated[
         list[str],
-        typer.Option("--format", help="onnx, executorch, litert or c; repeat it for several."),
+        typer.Option("--format", help=f"{listed(STOCK)}; repeat it for several."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     rendering: Annotated[
         str,

@@ -8,6 +8,7 @@ import typer
 from dfedge.cli.console import percent, print_json, progress, say, table
 from dfedge.cli.options import Budget, DataDir, DeviceRule, Json, Target, TrainLayers
 from dfedge.errors import UsageError
+from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
     from dfedge.export.trial import Choice, Question
@@ -22,7 +23,7 @@ def run(
     budget: Budget = None,
     format: Annotated[
         list[str] | None,
-        typer.Option("--format", help="c, executorch, onnx or litert; default: what it can open."),
+        typer.Option("--format", help=f"{listed(STOCK)}; default: what it can open."),
     ] = None,
     rule: DeviceRule = None,
     train_layers: TrainLayers = "all",

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from dfedge.limits import MAX_COUNT
+from dfedge.native.rendering import RENDERED, exactly
+from dfedge.runtimes import NATIVE, OWN, STOCK, added, listed
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
@@ -24,16 +26,16 @@ DataDir = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help="onnx, executorch, litert, c or native; default: the first that is installed. Of onnx "
-        "and executorch the native rendering runs where it can; onnx-stock keeps to the other."
+        help=f"{listed((*STOCK, NATIVE, *added()))}; default: the first that is installed. Of "
+        f"{' and '.join(RENDERED)} the native rendering runs where it can; "
+        f"{exactly(RENDERED[0])} keeps to the other."
     ),
 ]
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
         "--runtime",
-        help="onnx, onnx-native, executorch, executorch-native, litert, c or native; repeat it for "
-        "several; default: all here.",
+        help=f"{listed((*OWN, *added()))}; repeat it for several; default: all here.",
     ),
 ]
 State = Annotated[

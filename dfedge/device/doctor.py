@@ -6,10 +6,11 @@ from pathlib import Path
 
 from dfedge.bundle import Bundle
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import NATIVE, installed, remedy
+from dfedge.device.runners import installed, remedy, runnable
 from dfedge.errors import DfedgeError
-from dfedge.native.build import compiler
+from dfedge.native.build import REMEDY, compiler
 from dfedge.native.glue import CXX_REMEDY, cxx_compiler
+from dfedge.runtimes import OWN
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Trial:
 
 
 PARTS = {
-    "onnxruntime": ("run bundles: --runtime onnx", "pip install 'dfedge[onnx]'"),
-    "executorch": ("run and export bundles: executorch", "pip install 'dfedge[executorch]'"),
-    "ai-edge-litert": ("run and export bundles: litert", "pip install 'dfedge[litert]'"),
+    "onnxruntime": ("run bundles: --runtime onnx", OWN["onnx"].remedy),
+    "executorch": ("run and export bundles: executorch", OWN["executorch"].remedy),
+    "ai-edge-litert": ("run and export bundles: litert", OWN["litert"].remedy),
     "pillow": ("read image files", "pip install 'dfedge[images]'"),
     "cryptography": ("sign bundles and check signatures", "pip install 'dfedge[sign]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
@@ -50,7 +51,7 @@ def examine() -> list[Part]:
     """Every optional part, installed or not."""
     native = "run bundles: --runtime native; export and run c and native renderings"
     compilers = [
-        Part("C compiler", native, remedy(NATIVE), compiler()),
+        Part("C compiler", native, REMEDY, compiler()),
         Part("C++ compiler", "export and run executorch-native", CXX_REMEDY, cxx_compiler()),
     ]
     return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + compilers
@@ -73,7 +74,7 @@ def try_bundle(
             new as is required.
     """
     bundle = Bundle.open(folder, require_signature, min_version)
-    return [_try(bundle, name) for name in [*bundle.manifest.formats, NATIVE]]
+    return [_try(bundle, name) for name in runnable(bundle)]
 
 
 def _try(bundle: Bundle, runtime: str) -> Trial:

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import LEARNING, Bundle
-from dfedge.device.runners import NATIVE, Runner, check_runtimes, installed, open_runner, remedy
+from dfedge.device.runners import (
+    Runner,
+    check_runtimes,
+    installed,
+    open_runner,
+    remedy,
+    runnable,
+)
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.state import digest, tensor_digest
 
@@ -74,7 +81,7 @@ def open_runners(
         UsageError: an unknown runtime, or one that the bundle was not exported to.
         DfedgeError: a wanted runtime that is not installed, or one that refuses the program.
     """
-    names = wanted or [*bundle.manifest.formats, NATIVE]
+    names = wanted or runnable(bundle)
     check_runtimes(bundle, names)
     missing = {}
     for name in [] if wanted else names:

@@ -1,4 +1,4 @@
-"""The table of runtimes, and what a session asks of each."""
+"""What a session asks of a runtime, and which one is opened (`dfedge.runtimes`)."""
 
 import threading
 from dataclasses import dataclass
@@ -11,40 +11,12 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.device.checked import CheckedRunner
-from dfedge.errors import DfedgeError, unknown_name
-from dfedge.native.build import REMEDY, compiler
+from dfedge.errors import DfedgeError
+from dfedge.native.build import REMEDY
 from dfedge.native.glue import lacking_compiler
-from dfedge.native.rendering import STOCK, format_of, is_native, native_of
+from dfedge.native.rendering import STOCK, native_of
+from dfedge.runtimes import NATIVE, NO_PACKAGE, runtime, runtimes
 from dfedge.state import State
-
-RUNTIMES = {
-    "onnx": "dfedge.device.onnx:OnnxRunner",
-    "onnx-native": "dfedge.device.onnx_native:OnnxNativeRunner",
-    "executorch": "dfedge.device.executorch:ExecuTorchRunner",
-    "executorch-native": "dfedge.device.executorch_native:ExecuTorchNativeRunner",
-    "litert": "dfedge.device.litert:LiteRtRunner",
-    "c": "dfedge.device.native:ExportedRunner",
-}
-"""Name -> module:class; reading the table imports no runtime."""
-
-COMPILED = ("c", "native")
-"""Runtimes that need a C compiler and no package."""
-NATIVE = "native"
-"""The runtime that needs no program of its own: it interprets the plan of any bundle."""
-NATIVE_RUNNER = "dfedge.device.native:NativeRunner"
-
-SIDE_BY_SIDE = ("onnx", "onnx-native", *COMPILED)
-"""Runtimes in which threads may infer and look at features at one time, while none learns."""
-
-PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "onnx": (("onnxruntime",),),
-    "onnx-native": (("onnxruntime",),),
-    "executorch": (("executorch", "torch"),),
-    "executorch-native": (("executorch",),),
-    "litert": (("ai_edge_litert",), ("tflite_runtime",)),
-}
-"""Runtime -> the Python packages that it needs, in each of the ways to have it."""
-
 
 _OPENING = threading.RLock()
 """Libraries are compiled, loaded and registered once in a process: by one thread at a time."""
@@ -76,19 +48,10 @@ class Runner(Protocol):
         """Overwrite the whole state."""
 
 
-def place_of(runtime: str) -> tuple[str, str]:
-    """Module and class of a runtime's runner."""
-    module, name = (NATIVE_RUNNER if runtime == NATIVE else RUNTIMES[runtime]).split(":")
-    return module, name
-
-
-def installed(runtime: str) -> bool:
-    """Whether the runtime's package can be imported here and a compiler that it needs is found."""
-    if runtime in COMPILED:
-        return compiler() is not None
-    if is_native(runtime) and lacking_compiler(runtime) is not None:
-        return False
-    return any(all(map(find_spec, packages)) for packages in PACKAGES[runtime])
+def installed(name: str) -> bool:
+    """Whether a runtime's packages can be imported here and a compiler that it needs is found."""
+    ways = runtime(name).packages
+    return lacking_compiler(name) is None and any(all(map(find_spec, way)) for way in ways)
 
 
 def check_runtimes(bundle: Bundle, names: list[str]) -> None:
@@ -98,38 +61,34 @@ def check_runtimes(bundle: Bundle, names: list[str]) -> None:
         UsageError: naming it and the known ones.
     """
     for name in names:
-        if name == NATIVE:
-            continue
-        if name not in RUNTIMES:
-            raise unknown_name("runtime", name, [*RUNTIMES, NATIVE])
-        bundle.format(name)
+        if runtime(name).writer:
+            bundle.format(name)
 
 
-def remedy(runtime: str) -> str:
+def runnable(bundle: Bundle) -> list[str]:
+    """Runtimes that it has programs for, then those that need none."""
+    others = [name for name, one in runtimes().items() if not one.writer]
+    return [*bundle.manifest.formats, *others]
+
+
+def remedy(name: str) -> str:
     """What brings a runtime that is not installed."""
-    if runtime in COMPILED:
-        return REMEDY
-    lacking = lacking_compiler(runtime) if is_native(runtime) else None
-    if lacking is not None:
-        return lacking
-    if runtime == "executorch-native":
-        return "pip install --no-deps 'executorch>=1.5' (its C++ core; torch is not needed)"
-    return f"pip install 'dfedge[{format_of(runtime)}]'"
+    return lacking_compiler(name) or runtime(name).remedy or REMEDY
 
 
-def open_runner(bundle: Bundle, runtime: str, threads: int = 1) -> Runner:
+def open_runner(bundle: Bundle, name: str, threads: int = 1) -> Runner:
     """Open a bundle's programs, at its first state, in a runtime that uses so many threads.
 
     Raises:
         UsageError: no such runtime, or the bundle was not exported to its format.
         DfedgeError: the runtime is not installed, or refuses the program.
     """
-    check_runtimes(bundle, [runtime])
-    if not installed(runtime):
-        raise DfedgeError(f"runtime '{runtime}' is not installed; {remedy(runtime)}")
-    module, name = place_of(runtime)
+    check_runtimes(bundle, [name])
+    if not installed(name):
+        raise DfedgeError(f"runtime '{name}' is not installed; {remedy(name)}")
+    module, kind = runtime(name).runner.split(":")
     with _OPENING:
-        runner: Runner = getattr(import_module(module), name)(bundle, threads)
+        runner: Runner = getattr(import_module(module), kind)(bundle, threads)
     return runner
 
 
@@ -142,34 +101,34 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def open_best(bundle: Bundle, runtime: str | None, threads: int = 1) -> Opened:
+def open_best(bundle: Bundle, wanted: str | None, threads: int = 1) -> Opened:
     """As `open_runner`, in the native rendering where the bundle has it and it can be used here.
 
     Args:
-        runtime: None takes the first that is installed; ``onnx-stock`` and ``executorch-stock``
+        wanted: None takes the first that is installed; ``onnx-stock`` and ``executorch-stock``
             keep to the stock rendering, ``onnx-native`` and ``executorch-native`` to the other.
 
     Raises:
         UsageError, DfedgeError: as `open_runner`.
     """
-    runtime = runtime or choose_runtime(bundle)
-    formats, native = bundle.manifest.formats, native_of(runtime)
-    if runtime.endswith(STOCK):
-        runtime = runtime.removesuffix(STOCK)
+    name = wanted or choose_runtime(bundle)
+    formats, native = bundle.manifest.formats, native_of(name)
+    if name.endswith(STOCK):
+        name = name.removesuffix(STOCK)
     elif native in formats:
         try:
             return _opened(bundle, native, threads)
         except DfedgeError as error:
-            if runtime not in formats:
+            if name not in formats:
                 raise
-            note = f"{runtime}: stock rendering, because the native one cannot be used: {error}"
-            return _opened(bundle, runtime, threads, note)
-    return _opened(bundle, runtime, threads)
+            note = f"{name}: stock rendering, because the native one cannot be used: {error}"
+            return _opened(bundle, name, threads, note)
+    return _opened(bundle, name, threads)
 
 
-def _opened(bundle: Bundle, runtime: str, threads: int, *notes: str) -> Opened:
-    runner = CheckedRunner(open_runner(bundle, runtime, threads), bundle, runtime)
-    return Opened(runner, runtime, notes)
+def _opened(bundle: Bundle, name: str, threads: int, *notes: str) -> Opened:
+    runner = CheckedRunner(open_runner(bundle, name, threads), bundle, name)
+    return Opened(runner, name, notes)
 
 
 def choose_runtime(bundle: Bundle) -> str:
@@ -179,8 +138,8 @@ def choose_runtime(bundle: Bundle) -> str:
         DfedgeError: none.
     """
     formats = bundle.manifest.formats
-    for name in RUNTIMES:
-        if name in formats and name not in COMPILED and installed(name):
+    for name, one in runtimes().items():
+        if name in formats and one.packages != NO_PACKAGE and installed(name):
             return name
     if installed(NATIVE):
         return NATIVE

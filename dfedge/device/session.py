@@ -28,8 +28,9 @@ from dfedge.device.known import guarded_rates
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import RATES, set_rates
 from dfedge.device.rebase import rebased
-from dfedge.device.runners import SIDE_BY_SIDE, Runner, open_best
+from dfedge.device.runners import Runner, open_best
 from dfedge.errors import DfedgeError, ResourceError
+from dfedge.runtimes import runtime as record_of
 from dfedge.state import digest, size_bytes
 
 __all__ = ["Lesson", "Prediction", "Session"]
@@ -40,7 +41,7 @@ class Session:
 
     Any number of threads may call one session.  What changes it (learning, judging, a class that is
     added) runs alone; what reads it sees the state before or after such a call, never between.  In
-    the runtimes of `dfedge.device.runners.SIDE_BY_SIDE` predictions run beside each other, in the
+    the runtimes of `dfedge.runtimes.Runtime.side_by_side` predictions run beside each other, in the
     others one after the other.  Threads have their turns in the order in which they called.  A
     forked child has a session of its own, at the state of that moment; of parent and child the
     first that saves is the one that can.
@@ -73,7 +74,7 @@ class Session:
         self.door = Door(on_bad_sample)
         self.notes: tuple[str, ...] = ()
         self.broken = False
-        self.lock = SharedLock(side_by_side=runtime in SIDE_BY_SIDE)
+        self.lock = SharedLock(side_by_side=record_of(runtime).side_by_side)
         initial = bundle.initial_state()
         self.state_bytes = size_bytes(initial)
         self.care = care or Care()

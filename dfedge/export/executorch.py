@@ -26,8 +26,9 @@ from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock.tiled import Tiled
 from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
+from dfedge.runtimes import runtime
 
-PROGRAM = "program.pte"
+PROGRAM = runtime("executorch").one_file
 
 
 def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:

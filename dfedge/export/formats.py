@@ -1,4 +1,4 @@
-"""The table of formats, and what every exporter is given and gives back."""
+"""What every exporter is given and gives back (`dfedge.runtimes` lists them)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,16 +16,7 @@ from dfedge.lower.state import State
 from dfedge.manifest import MemoryPlan
 from dfedge.native.image import Identity
 from dfedge.plan import Plan
-
-FORMATS = {
-    "onnx": "dfedge.export.onnx:write",
-    "onnx-native": "dfedge.export.onnx_native:write",
-    "executorch": "dfedge.export.executorch:write",
-    "executorch-native": "dfedge.export.executorch_native:write",
-    "litert": "dfedge.export.litert:write",
-    "c": "dfedge.export.c:write",
-}
-"""Name -> module:function; reading the table imports no exporter."""
+from dfedge.runtimes import formats, runtime
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, steps done, steps in all)."""
@@ -75,8 +66,8 @@ def load_writer(name: str) -> Writer:
     Raises:
         UsageError: no such format.
     """
-    if name not in FORMATS:
-        raise unknown_name("format", name, list(FORMATS))
-    module, function = FORMATS[name].split(":")
+    if name not in formats():
+        raise unknown_name("format", name, list(formats()))
+    module, function = runtime(name).writer.split(":")
     writer: Writer = getattr(import_module(module), function)
     return writer

@@ -12,7 +12,7 @@ class ExportOptions:
     """What to export.
 
     Attributes:
-        formats: names from `dfedge.export.formats.FORMATS`.
+        formats: names of `dfedge.runtimes.stock_formats`.
         target: a target's name or path.
         budget: bytes of arena and state together, as ``256KB``; None: what the target leaves.
         batch: the larger batch size; every bundle also has batch 1.

@@ -20,7 +20,7 @@ from dfedge.data.streams.stream import drawn
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
-from dfedge.device.runners import NATIVE, installed
+from dfedge.device.runners import installed
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Saving
 from dfedge.errors import DfedgeError, UsageError
@@ -31,6 +31,7 @@ from dfedge.export.planned import state_bytes
 from dfedge.export.program import Method
 from dfedge.export.write import export
 from dfedge.lower.blank import blank, blank_constants
+from dfedge.runtimes import NATIVE
 from dfedge.target import budget_of, check_runtimes, load_target
 
 LEARN = ("head", "last:1", "last:2", "last:3", "all")

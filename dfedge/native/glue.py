@@ -14,6 +14,7 @@ from pathlib import Path
 from dfedge.errors import DfedgeError
 from dfedge.native import build
 from dfedge.native.library import STATUS, load
+from dfedge.runtimes import runtime
 
 SOURCES = Path(__file__).parent / "ops"
 CXX_COMPILERS = ("c++", "g++", "clang++")
@@ -29,11 +30,12 @@ def cxx_compiler() -> str | None:
     return next((path for name in CXX_COMPILERS if (path := shutil.which(name))), None)
 
 
-def lacking_compiler(rendering: str) -> str | None:
-    """What is missing here to compile the operations of a native rendering; None: nothing."""
-    if build.compiler() is None:
+def lacking_compiler(name: str) -> str | None:
+    """What is missing here to compile what a runtime needs; None: nothing."""
+    needed = runtime(name).compilers
+    if "c" in needed and build.compiler() is None:
         return build.REMEDY
-    if rendering == "executorch-native" and cxx_compiler() is None:
+    if "c++" in needed and cxx_compiler() is None:
         return CXX_REMEDY
     return None
 

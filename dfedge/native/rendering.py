@@ -4,7 +4,9 @@ The native rendering of FORMAT is a format of its own in a bundle, ``FORMAT-nati
 programs, memory plan and verification; the programs of both hold the same bits.
 """
 
-RENDERED = ("onnx", "executorch")
+from dfedge.runtimes import OWN
+
+RENDERED = tuple(one.stock for one in OWN.values() if one.stock)
 """Formats that have both."""
 STOCK, NATIVE = "-stock", "-native"
 

@@ -14,7 +14,8 @@ import msgspec
 
 from dfedge.bundle import Bundle
 from dfedge.device.replay import golden_call
-from dfedge.device.runners import open_runner, place_of
+from dfedge.device.runners import open_runner
+from dfedge.runtimes import runtime as record_of
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ def peak_resident_bytes() -> int:
 def measure(folder: Path, runtime: str, method: str, calls: int) -> Measured:
     """Call the method on golden inputs."""
     bundle = Bundle.open(folder)
-    import_module(place_of(runtime)[0])
+    import_module(record_of(runtime).runner.split(":")[0])
     before = peak_resident_bytes()
     runner = open_runner(bundle, runtime)
     call = golden_call(bundle, runner, method, 0)

@@ -40,7 +40,6 @@ from dfedge.data.sources import load
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import NATIVE
 from dfedge.device.session import Session
 from dfedge.export import planned
 from dfedge.export.fit import sized
@@ -51,6 +50,7 @@ from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.run import Run
 from dfedge.lower.blank import blank
 from dfedge.plan import Plan
+from dfedge.runtimes import NATIVE
 
 RESULTS, OUT = Path(__file__).parent / "results/adopt.json", Path("out/adopt")
 SAMPLES, PASSES, BATCH, TEST = 1000, 5, 16, 1000

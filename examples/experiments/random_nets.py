@@ -17,7 +17,7 @@ import torch
 import typer
 
 from dfedge.allocator import keep_freed_memory
-from dfedge.device.runners import RUNTIMES
+from dfedge.runtimes import formats
 from dfedge.verify.random_nets import attempt
 
 RESULTS = Path(__file__).parent / "results" / "random_nets.json"
@@ -38,7 +38,7 @@ def main(
     for name, seed, at_limit in nets[first::step]:
         if name in rows:
             continue
-        trial = attempt(seed, at_limit, tuple(RUNTIMES))
+        trial = attempt(seed, at_limit, tuple(formats()))
         rows[name] = msgspec.to_builtins(trial)
         results.write_text(json.dumps(rows, indent=0) + "\n")
         print(name, trial.outcome, trial.net, trial.detail[:200], flush=True)

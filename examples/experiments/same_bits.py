@@ -18,10 +18,10 @@ import typer
 
 import dfedge
 from dfedge.allocator import keep_freed_memory
-from dfedge.device.runners import RUNTIMES
 from dfedge.export.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, calibrate_run, train
+from dfedge.runtimes import formats
 from dfedge.verify import verify
 
 RESULTS = Path(__file__).parent / "results" / "same_bits.json"
@@ -70,7 +70,7 @@ def main(data_dir: Annotated[Path | None, typer.Option()] = None, steps: int = 1
         if rows.get(name, {}).get("steps") == steps:
             continue
         start = time.time()
-        options = ExportOptions(tuple(RUNTIMES), batch=BATCH, rule=rule)
+        options = ExportOptions(tuple(formats()), batch=BATCH, rule=rule)
         bundle = export(run_of(data, form, data_dir), options, RUNS / name.replace(" ", "-"))
         found = msgspec.to_builtins(verify(bundle, steps))
         rows[name] = found | {"batch": BATCH, "seconds": round(time.time() - start)}

@@ -26,13 +26,14 @@ from dated import dated
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.device.runners import NATIVE, RUNTIMES, installed
+from dfedge.device.runners import installed
 from dfedge.faults.archives import mutate_archives
 from dfedge.faults.manifests import mutate_manifests
 from dfedge.faults.net_files import mutate_nets
 from dfedge.faults.onnx_files import mutate_onnx
 from dfedge.faults.runner import compile_runner, work_on
 from dfedge.faults.trial import Trials
+from dfedge.runtimes import NATIVE, formats
 
 RESULTS = Path(__file__).parent / "results" / "strangers.json"
 MOST_SECONDS = 5.0
@@ -52,7 +53,7 @@ def main(
 
     def manifests(folder: Path) -> Trials:
         shutil.copytree(home / bundle, folder / "bundle")
-        runtimes = [name for name in (*RUNTIMES, NATIVE) if installed(name)]
+        runtimes = [name for name in (*formats(), NATIVE) if installed(name)]
         return mutate_manifests(folder / "bundle", folder / "state", runtimes, trials, seed)
 
     def nets(folder: Path) -> Trials:

@@ -17,16 +17,17 @@ from dated import dated
 
 from dfedge.bundle import Bundle
 from dfedge.device.care import NO_CARE, Care
-from dfedge.device.runners import NATIVE, RUNTIMES, installed
+from dfedge.device.runners import installed
 from dfedge.faults.threads import compare
 from dfedge.native.rendering import exactly
+from dfedge.runtimes import NATIVE, formats
 
 RESULTS = Path(__file__).parent / "results" / "threads.json"
 
 
 def main(bundle: Path, calls: int = 10_000, results: Path = RESULTS) -> None:
     opened, report, faults = Bundle.open(bundle), {**dated(), "calls": calls}, 0
-    for runtime in map(exactly, filter(installed, (*RUNTIMES, NATIVE))):
+    for runtime in map(exactly, filter(installed, (*formats(), NATIVE))):
         for kind, care in (("care", Care()), ("no care", NO_CARE)):
             start = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:

@@ -19,8 +19,9 @@ from dfedge.footprint import Footprint
 from dfedge.lower.state import layer_of
 from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
+from dfedge.runtimes import runtime
 
-PROGRAM = "program.tflite"
+PROGRAM = runtime("litert").one_file
 
 
 def write(source: Source, folder: Path, progress: Progress) -> Written:

@@ -1,0 +1,167 @@
+"""Runtimes as records: who opens a bundle's programs, who writes them, and what that needs.
+
+A line of `OWN` is all that names a runtime: what it is called in commands and their help, what may
+stand in a bundle's manifest, what ``dfedge doctor`` and a target ask for, is read from here.  An
+installed package adds one by an entry point of the group `GROUP`:
+
+    [project.entry-points."dfedge.runtimes"]
+    reference = "my_package:RUNTIME"
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+
+from dfedge.errors import DfedgeError, unknown_name
+
+GROUP = "dfedge.runtimes"
+NO_PACKAGE: tuple[tuple[str, ...], ...] = ((),)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One way to run a bundle.
+
+    Attributes:
+        runner: ``module:class`` of what opens it (`dfedge.device.runners.Runner`); called with the
+            bundle and a number of threads.
+        writer: ``module:function`` that writes programs of the format of this name
+            (`dfedge.export.formats.Writer`); empty: any bundle is run, for its plan is interpreted.
+        one_file: the name of the file that all methods are in; empty: each has its own.
+        stock: of a native rendering: the runtime whose stock rendering stands beside it.
+        packages: Python packages that must be there, in each of the ways to have it.
+        compilers: that must be there: ``c``, ``c++``.
+        remedy: what brings the packages.
+        side_by_side: threads may infer and look at features at one time, while none learns.
+    """
+
+    runner: str
+    writer: str = ""
+    one_file: str = ""
+    stock: str = ""
+    packages: tuple[tuple[str, ...], ...] = NO_PACKAGE
+    compilers: tuple[str, ...] = ()
+    remedy: str = ""
+    side_by_side: bool = False
+
+
+OWN = {
+    "onnx": Runtime(
+        runner="dfedge.device.onnx:OnnxRunner",
+        writer="dfedge.export.onnx:write",
+        packages=(("onnxruntime",),),
+        remedy="pip install 'dfedge[onnx]'",
+        side_by_side=True,
+    ),
+    "onnx-native": Runtime(
+        runner="dfedge.device.onnx_native:OnnxNativeRunner",
+        writer="dfedge.export.onnx_native:write",
+        stock="onnx",
+        packages=(("onnxruntime",),),
+        compilers=("c",),
+        remedy="pip install 'dfedge[onnx]'",
+        side_by_side=True,
+    ),
+    "executorch": Runtime(
+        runner="dfedge.device.executorch:ExecuTorchRunner",
+        writer="dfedge.export.executorch:write",
+        one_file="program.pte",
+        packages=(("executorch", "torch"),),
+        remedy="pip install 'dfedge[executorch]'",
+    ),
+    "executorch-native": Runtime(
+        runner="dfedge.device.executorch_native:ExecuTorchNativeRunner",
+        writer="dfedge.export.executorch_native:write",
+        one_file="program.pte",
+        stock="executorch",
+        packages=(("executorch",),),
+        compilers=("c", "c++"),
+        remedy="pip install --no-deps 'executorch>=1.5' (its C++ core; torch is not needed)",
+    ),
+    "litert": Runtime(
+        runner="dfedge.device.litert:LiteRtRunner",
+        writer="dfedge.export.litert:write",
+        one_file="program.tflite",
+        packages=(("ai_edge_litert",), ("tflite_runtime",)),
+        remedy="pip install 'dfedge[litert]'",
+    ),
+    "c": Runtime(
+        runner="dfedge.device.native:ExportedRunner",
+        writer="dfedge.export.c:write",
+        one_file="net.c",
+        compilers=("c",),
+        side_by_side=True,
+    ),
+    "native": Runtime(
+        runner="dfedge.device.native:NativeRunner", compilers=("c",), side_by_side=True
+    ),
+}
+"""Those that come with dfedge, in the order in which a session looks for one."""
+
+STOCK = tuple(name for name, one in OWN.items() if one.writer and not one.stock)
+"""Of these the formats that ``--format`` takes."""
+NATIVE = "native"
+"""The runtime that is taken where no package is: it interprets the plan of any bundle."""
+
+
+@cache
+def runtimes() -> dict[str, Runtime]:
+    """All that are known here, by name.
+
+    Raises:
+        DfedgeError: an entry point that cannot be loaded, is no record, or takes a name that is
+            there.
+    """
+    found = dict(OWN)
+    for point in entry_points(group=GROUP):
+        try:
+            record = point.load()
+        except Exception as error:  # another's code: whatever it raises
+            raise _refused(point.name, f"{type(error).__name__}: {error}") from error
+        if not isinstance(record, Runtime):
+            raise _refused(point.name, f"{point.value} is no dfedge.runtimes.Runtime")
+        if point.name in found:
+            raise _refused(point.name, "there is a runtime of this name")
+        found[point.name] = record
+    return found
+
+
+def _refused(name: str, why: str) -> DfedgeError:
+    return DfedgeError(
+        f"runtime '{name}', which an installed package adds: {why}; repair that package or "
+        "uninstall it"
+    )
+
+
+def runtime(name: str) -> Runtime:
+    """The record of a name.
+
+    Raises:
+        UsageError: no such runtime.
+    """
+    found = runtimes()
+    if name not in found:
+        raise unknown_name("runtime", name, list(found))
+    return found[name]
+
+
+def formats() -> tuple[str, ...]:
+    """Runtimes whose programs are written at export."""
+    return tuple(name for name, one in runtimes().items() if one.writer)
+
+
+def stock_formats() -> tuple[str, ...]:
+    """As `formats`, without the native renderings: what ``--format`` takes."""
+    return tuple(name for name, one in runtimes().items() if one.writer and not one.stock)
+
+
+def added() -> tuple[str, ...]:
+    """Names that installed packages add; nothing of theirs is loaded."""
+    return tuple(point.name for point in entry_points(group=GROUP))
+
+
+def listed(names: Iterable[str]) -> str:
+    """``a, b or c``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

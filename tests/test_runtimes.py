@@ -1,0 +1,93 @@
+"""A runtime is one record: dfedge's own, and one that an installed package adds."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfedge.bundle import Bundle
+from dfedge.runtimes import GROUP, OWN, STOCK, formats, listed
+
+OUTSIDE = '''"""A package that dfedge does not know: the step in PyTorch, as a runtime."""
+
+from dfedge.runtimes import Runtime
+from dfedge.verify.reference import TorchRunner
+
+REFERENCE = Runtime(runner="outside:Reference", packages=(("torch",),), remedy="pip install torch")
+
+
+class Reference(TorchRunner):
+    def __init__(self, bundle, threads=1):
+        super().__init__(bundle)
+'''
+
+
+def install(folder: Path, code: str, value: str, name: str = "reference") -> dict[str, str]:
+    """A package with one entry point; the environment in which it is installed."""
+    (folder / "outside.py").write_text(code)
+    info = folder / "outside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {value}\n")
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "300"}
+
+
+def dfedge(env: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dfedge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=env)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_a_record_names_is_there(name: str) -> None:
+    record = OWN[name]
+    for place in filter(None, (record.runner, record.writer)):
+        module, thing = place.split(":")
+        assert callable(getattr(importlib.import_module(module), thing))
+    assert record.stock in ("", *STOCK)
+    assert record.remedy or record.compilers
+    assert set(record.compilers) <= {"c", "c++"}
+
+
+def test_names_are_listed_as_people_write_them() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b or c"
+    assert set(STOCK) < set(formats()) < set(OWN)
+
+
+def test_a_package_adds_a_runtime_in_one_file_and_one_line(bundle: Bundle, tmp_path: Path) -> None:
+    env = install(tmp_path, OUTSIDE, "outside:REFERENCE")
+    assert "native or reference" in dfedge(env, "verify", "--help").stdout.replace("\n", " ")
+    done = dfedge(env, "verify", bundle.folder, "--json")
+    found = json.loads(done.stdout)
+    assert found["identical"], done.stderr
+    assert found["runtimes"]["reference"] == found["runtimes"]["native"]
+    assert "reference" in dfedge(env, "doctor", bundle.folder).stdout
+    state = tmp_path / "state"
+    args = ["--data", "digits", "--samples", 64, "--state", state]
+    done = dfedge(env, "finetune", bundle.folder, *args, "--runtime", "reference", "--json")
+    assert json.loads(done.stdout)["runtime"] == "reference", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "why"),
+    [
+        ("outside:MISSING", "reference", "AttributeError"),
+        ("outside:Reference", "reference", "is no dfedge.runtimes.Runtime"),
+        ("outside:REFERENCE", "onnx", "there is a runtime of this name"),
+    ],
+)
+def test_a_package_that_adds_none_is_named_and_nothing_else_breaks(
+    value: str, name: str, why: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    env = install(tmp_path, OUTSIDE, value, name)
+    assert dfedge(env, "--version").returncode == 0
+    done = dfedge(env, "verify", bundle.folder)
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert f"runtime '{name}', which an installed package adds" in said and why in said
+    assert "Traceback" not in done.stderr
