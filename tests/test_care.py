@@ -314,7 +314,7 @@ def test_of_what_was_known_less_may_be_lost_where_nothing_new_is_gained(
         assert exam.passed(None) is without
     exam.known_first, exam.known_good = judged + allowed, judged
     assert exam.passed(same)  # lost before, for what was new then
-    exam.replayed_first = exam.count(exam.replayed) + len(exam.replayed[1]) // 100
+    exam.replayed_first = exam.count(exam.replayed) + len(exam.replayed[1]) // 25
     assert exam.passed(gained)
     exam.replayed_first += 1
     assert not exam.passed(gained)

@@ -96,13 +96,13 @@ class Exam:
         found = self.count(new.samples) if new is not None else 0
         if new is not None and found < new.good - len(new.samples[1]) // rule.NEW_LOST:
             return False
-        least = self.known_first - may_be_lost(self.known)
+        least = self.known_first - may_be_lost(self.known, rule.KNOWN_LOST)
         if new is None or found <= new.good:
             least = max(least, min(self.known_first, self.known_good))
         known = self.count(self.known)
         if known < least:
             return False
-        least = self.replayed_first - may_be_lost(self.replayed)
+        least = self.replayed_first - may_be_lost(self.replayed, rule.REPLAYED_LOST)
         if self.replayed_first and self.count(self.replayed) < least:
             return False
         self.known_good, self.held_back_good = known, found
@@ -136,9 +136,9 @@ class Exam:
         return known, replayed
 
 
-def may_be_lost(known: Known) -> int:
-    """Of samples that were known."""
-    return max(len(known[1]) // rule.KNOWN_LOST, 1)
+def may_be_lost(samples: Known, of: int) -> int:
+    """One in so many."""
+    return max(len(samples[1]) // of, 1)
 
 
 def usual_error(right: int, count: int) -> int:

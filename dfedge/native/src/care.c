@@ -10,6 +10,7 @@ enum {
     DOUBLINGS = 2,
     HALVINGS = 3,
     KNOWN_LOST = 100,
+    REPLAYED_LOST = 25,
     NEW_LOST = 32,
     WATCHED = 64,
     WATCHED_LOST = 4,
@@ -79,8 +80,8 @@ static void remember(dfe_care *care, const int8_t *x, int32_t y) {
     care->recent_y[care->recent++] = y;
 }
 
-static int32_t may_be_lost(const dfe_samples *known) {
-    return dfe_max(known->count / KNOWN_LOST, 1);
+static int32_t may_be_lost(const dfe_samples *known, int32_t of) {
+    return dfe_max(known->count / of, 1);
 }
 
 /* Whether the state may become the good one.  good: of the recent, those that this recognises; where
@@ -88,12 +89,12 @@ static int32_t may_be_lost(const dfe_samples *known) {
 static int passes(dfe_care *care, const dfe_samples *recent, int32_t good) {
     int32_t found = count(care, care->state, recent);
     if (found < good - recent->count / NEW_LOST) return 0;
-    int32_t least = care->known_first - may_be_lost(&care->judge);
+    int32_t least = care->known_first - may_be_lost(&care->judge, KNOWN_LOST);
     if (found <= good) least = dfe_max(least, dfe_min(care->known_first, care->known));
     int32_t known = count(care, care->state, &care->judge);
     if (known < least) return 0;
     if (care->replayed_first && count(care, care->state, &care->replay) <
-                                  care->replayed_first - may_be_lost(&care->replay))
+                                  care->replayed_first - may_be_lost(&care->replay, REPLAYED_LOST))
         return 0;
     care->known = known;
     return 1;
