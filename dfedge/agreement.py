@@ -24,7 +24,7 @@ from dfedge.manifest import (
 )
 from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.plan import MAX_UPDATE_SHIFT
-from dfedge.runtimes import formats, runtime
+from dfedge.runtimes import OWN, formats, runtime
 from dfedge.sound import plan_flaws, state_layout
 from dfedge.state import SHIFTS, digest
 from dfedge.trust import signature
@@ -115,7 +115,7 @@ def _method_flaws(manifest: Manifest) -> Iterator[Flaw]:
 
 def _format_flaws(name: str, one: FormatRecord, manifest: Manifest) -> Iterator[str]:
     names = {method.name for method in manifest.methods}
-    if name not in formats():
+    if name not in OWN and name not in formats():
         yield f"unknown; known: {', '.join(formats())}"
         return
     if not names <= one.files.keys() or not names <= one.memory.keys():

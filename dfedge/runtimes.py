@@ -140,6 +140,8 @@ def runtime(name: str) -> Runtime:
     Raises:
         UsageError: no such runtime.
     """
+    if name in OWN:  # without a look at what is installed, which takes its time
+        return OWN[name]
     found = runtimes()
     if name not in found:
         raise unknown_name("runtime", name, list(found))
@@ -154,11 +156,6 @@ def formats() -> tuple[str, ...]:
 def stock_formats() -> tuple[str, ...]:
     """As `formats`, without the native renderings: what ``--format`` takes."""
     return tuple(name for name, one in runtimes().items() if one.writer and not one.stock)
-
-
-def added() -> tuple[str, ...]:
-    """Names that installed packages add; nothing of theirs is loaded."""
-    return tuple(point.name for point in entry_points(group=GROUP))
 
 
 def listed(names: Iterable[str]) -> str:

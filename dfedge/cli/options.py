@@ -7,7 +7,7 @@ import typer
 
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
-from dfedge.runtimes import NATIVE, OWN, STOCK, added, listed
+from dfedge.runtimes import NATIVE, OWN, STOCK, listed
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
@@ -26,8 +26,8 @@ DataDir = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help=f"{listed((*STOCK, NATIVE, *added()))}; default: the first that is installed. Of "
-        f"{' and '.join(RENDERED)} the native rendering runs where it can; "
+        help=f"{listed((*STOCK, NATIVE))}, or one that a package adds; default: the first that is "
+        f"installed. Of {' and '.join(RENDERED)} the native rendering runs where it can; "
         f"{exactly(RENDERED[0])} keeps to the other."
     ),
 ]
@@ -35,7 +35,8 @@ Runtimes = Annotated[
     list[str] | None,
     typer.Option(
         "--runtime",
-        help=f"{listed((*OWN, *added()))}; repeat it for several; default: all here.",
+        help=f"{listed(OWN)}, or one that a package adds; repeat it for several; "
+        "default: all here.",
     ),
 ]
 State = Annotated[

@@ -10,7 +10,7 @@ from dfedge.device.runners import installed, remedy, runnable
 from dfedge.errors import DfedgeError
 from dfedge.native.build import REMEDY, compiler
 from dfedge.native.glue import CXX_REMEDY, cxx_compiler
-from dfedge.runtimes import OWN
+from dfedge.runtimes import OWN, runtimes
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,13 @@ def examine() -> list[Part]:
         Part("C compiler", native, REMEDY, compiler()),
         Part("C++ compiler", "export and run executorch-native", CXX_REMEDY, cxx_compiler()),
     ]
-    return [Part(name, *about, _version(name)) for name, about in PARTS.items()] + compilers
+    others = [
+        Part(name, f"run bundles: --runtime {name}, which a package adds", one.remedy,
+             "installed" if installed(name) else None)
+        for name, one in runtimes().items() if name not in OWN
+    ]  # fmt: skip
+    own = [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+    return own + compilers + others
 
 
 def _version(package: str) -> str | None:

@@ -15,7 +15,7 @@ from dfedge.errors import DfedgeError
 from dfedge.native.build import REMEDY
 from dfedge.native.glue import lacking_compiler
 from dfedge.native.rendering import STOCK, native_of
-from dfedge.runtimes import NATIVE, NO_PACKAGE, runtime, runtimes
+from dfedge.runtimes import NATIVE, NO_PACKAGE, OWN, runtime, runtimes
 from dfedge.state import State
 
 _OPENING = threading.RLock()
@@ -138,7 +138,8 @@ def choose_runtime(bundle: Bundle) -> str:
         DfedgeError: none.
     """
     formats = bundle.manifest.formats
-    for name, one in runtimes().items():
+    known = OWN if formats.keys() <= OWN.keys() else runtimes()
+    for name, one in known.items():
         if name in formats and one.packages != NO_PACKAGE and installed(name):
             return name
     if installed(NATIVE):
