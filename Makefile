@@ -16,7 +16,8 @@ fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # The large counts, hours in all; what is done is not done again, and each writes its results.
-LONG := strangers mutations kills power_loss run_store random_nets harm threads
+LONG := strangers mutations kills power_loss run_store random_nets threads \
+	harm harm_streams harm_optimisers harm_writers
 EXPERIMENTS := examples/experiments
 
 long: export OMP_NUM_THREADS ?= 1
@@ -26,6 +27,10 @@ long: $(LONG:%=out/long/%.done)
 out/long/harm.done: $(STAMP) .data
 	$(BIN)/python $(EXPERIMENTS)/harm.py --cells 0:92
 	mkdir -p $(@D) && touch $@
+
+out/long/harm_%.done: out/long/harm.done
+	$(BIN)/python $(EXPERIMENTS)/harm_$*.py
+	touch $@
 
 out/long/random_nets.done: $(STAMP)
 	$(BIN)/python $(EXPERIMENTS)/random_nets.py

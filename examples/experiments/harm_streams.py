@@ -1,9 +1,7 @@
 """Streams that never end and streams that should not be believed, learned with the defaults.
 
     OMP_NUM_THREADS=1 python examples/experiments/harm.py --cells 0:92        # trains the nets
-    OMP_NUM_THREADS=1 python examples/experiments/harm_streams.py bad
-    OMP_NUM_THREADS=1 python examples/experiments/harm_streams.py long
-    python examples/experiments/harm_streams.py report
+    OMP_NUM_THREADS=1 python examples/experiments/harm_streams.py             # or: bad, long, report
 
 **bad**: one net of `harm.py` of every group of data learns 2,500 presentations of wrong labels, of
 drawn ones, of noise, of a camera that is blank or saturated, and of one class only, by `finetune`
@@ -225,7 +223,7 @@ def report() -> None:
 
 
 def main(
-    part: Annotated[str, typer.Argument(help="bad, long or report.")],
+    part: Annotated[str, typer.Argument(help="bad, long, report, or all.")] = "all",
     data_dir: Path = Path(".data"),
     seeds: str = "0,1,2",
 ) -> None:
@@ -233,9 +231,9 @@ def main(
     keep_freed_memory()
     every = cells()
     for seed in map(int, seeds.split(",")):
-        for cell in chosen() if part == "bad" else ():
+        for cell in chosen() if part in ("bad", "all") else ():
             bad(cell, seed, data_dir)
-        for number in LONG if part == "long" else ():
+        for number in LONG if part in ("long", "all") else ():
             for spoilt in (False, True):
                 long(every[number], seed, spoilt, data_dir)
     report()
