@@ -1,7 +1,7 @@
 """Streams that never end and streams that should not be believed, learned with the defaults.
 
     OMP_NUM_THREADS=1 python examples/experiments/harm.py --cells 0:92        # trains the nets
-    OMP_NUM_THREADS=1 python examples/experiments/harm_streams.py             # or: bad, long, report
+    OMP_NUM_THREADS=1 python examples/experiments/harm_streams.py         # or: bad, long, report
 
 **bad**: one net of `harm.py` of every group of data learns 2,500 presentations of wrong labels, of
 drawn ones, of noise, of a camera that is blank or saturated, and of one class only, by `finetune`
