@@ -230,7 +230,7 @@ def test_by_default_what_was_known_is_kept_whatever_comes(
     for _ in run.moments():
         pass
     before, after = (row[0] for row in run.progress.matrix)
-    assert after >= before - 0.03
+    assert after >= before - 0.05  # of 360 test images; without care it is 0.3 and more
 
 
 def test_strategy_with_a_guard_of_its_own_takes_no_other(bundle: Bundle, tmp_path: Path) -> None:
