@@ -24,7 +24,7 @@ from dfedge.manifest import (
 )
 from dfedge.names import MOST_LETTERS, class_flaw
 from dfedge.plan import MAX_UPDATE_SHIFT
-from dfedge.runtimes import OWN, formats, runtime
+from dfedge.runtimes import find, formats
 from dfedge.sound import plan_flaws, state_layout
 from dfedge.state import SHIFTS, digest
 from dfedge.trust import signature
@@ -115,13 +115,14 @@ def _method_flaws(manifest: Manifest) -> Iterator[Flaw]:
 
 def _format_flaws(name: str, one: FormatRecord, manifest: Manifest) -> Iterator[str]:
     names = {method.name for method in manifest.methods}
-    if name not in OWN and name not in formats():
+    runtime = find(name)
+    if runtime is None or not runtime.writer:
         yield f"unknown; known: {', '.join(formats())}"
         return
     if not names <= one.files.keys() or not names <= one.memory.keys():
         yield "a method has no file or no memory plan"
     for method, file in one.files.items():
-        if file != f"{name}/{runtime(name).one_file or f'{method}.onnx'}":
+        if file != f"{name}/{runtime.one_file or f'{method}.onnx'}":
             yield f"{method} is not in {file[:MOST_LETTERS]}"
         if file not in manifest.files:
             yield f"{file[:MOST_LETTERS]} is not one of the bundle's files"

@@ -99,7 +99,12 @@ OWN = {
 }
 """Those that come with dfedge, in the order in which a session looks for one."""
 
-STOCK = tuple(name for name, one in OWN.items() if one.writer and not one.stock)
+
+def _stock(known: dict[str, Runtime]) -> tuple[str, ...]:
+    return tuple(name for name, one in known.items() if one.writer and not one.stock)
+
+
+STOCK = _stock(OWN)
 """Of these the formats that ``--format`` takes."""
 NATIVE = "native"
 """The runtime that is taken where no package is: it interprets the plan of any bundle."""
@@ -134,18 +139,23 @@ def _refused(name: str, why: str) -> DfedgeError:
     )
 
 
+def find(name: str) -> Runtime | None:
+    """The record of a name; None: there is no such runtime."""
+    if name in OWN:  # without a look at what is installed, which takes its time
+        return OWN[name]
+    return runtimes().get(name)
+
+
 def runtime(name: str) -> Runtime:
-    """The record of a name.
+    """As `find`.
 
     Raises:
         UsageError: no such runtime.
     """
-    if name in OWN:  # without a look at what is installed, which takes its time
-        return OWN[name]
-    found = runtimes()
-    if name not in found:
-        raise unknown_name("runtime", name, list(found))
-    return found[name]
+    found = find(name)
+    if found is None:
+        raise unknown_name("runtime", name, list(runtimes()))
+    return found
 
 
 def formats() -> tuple[str, ...]:
@@ -155,7 +165,7 @@ def formats() -> tuple[str, ...]:
 
 def stock_formats() -> tuple[str, ...]:
     """As `formats`, without the native renderings: what ``--format`` takes."""
-    return tuple(name for name, one in runtimes().items() if one.writer and not one.stock)
+    return _stock(runtimes())
 
 
 def listed(names: Iterable[str]) -> str:

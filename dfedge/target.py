@@ -13,7 +13,7 @@ from msgspec import Meta
 from dfedge import configs
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.rendering import format_of
-from dfedge.runtimes import stock_formats
+from dfedge.runtimes import find, stock_formats
 
 KIB = 1024
 UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
@@ -60,7 +60,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.arena_alignment & (self.arena_alignment - 1):
             raise ValueError(f"arena_alignment {self.arena_alignment} is no power of two")
         for name in self.runtimes:
-            if name not in stock_formats():
+            runtime = find(name)
+            if runtime is None or not runtime.writer or runtime.stock:
                 known = ", ".join(stock_formats())
                 raise ValueError(f"unknown runtime '{name}'; known: {known}")
 

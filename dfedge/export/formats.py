@@ -16,7 +16,7 @@ from dfedge.lower.state import State
 from dfedge.manifest import MemoryPlan
 from dfedge.native.image import Identity
 from dfedge.plan import Plan
-from dfedge.runtimes import formats, runtime
+from dfedge.runtimes import find, formats
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, steps done, steps in all)."""
@@ -66,8 +66,9 @@ def load_writer(name: str) -> Writer:
     Raises:
         UsageError: no such format.
     """
-    if name not in formats():
+    runtime = find(name)
+    if runtime is None or not runtime.writer:
         raise unknown_name("format", name, list(formats()))
-    module, function = runtime(name).writer.split(":")
+    module, function = runtime.writer.split(":")
     writer: Writer = getattr(import_module(module), function)
     return writer

@@ -3,8 +3,6 @@
 
    u = acc / 2^shift is the wanted move, in units of a weight.  `lab_side` is a second state, one
    value for each weight. */
-#include <stdlib.h>
-
 enum { DITHER, FEEDBACK_8, FEEDBACK_4, MOMENTUM, SIGN, SIGN_MOMENTUM, CHANNELS };
 enum { LAB_FROZEN = 48 };
 

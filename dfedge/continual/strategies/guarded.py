@@ -31,8 +31,7 @@ class Guarded(Strategy):
                 "--guard is for the other strategies: guarded has a guard of its own; leave it "
                 "out, or give --strategy none"
             )
-        self.left = 0
-        self._taken_back = 0
+        self.left = self._taken_back = self._seen = 0
         self._keeper: Keeper | None = None
 
     def judges(self, count: int) -> bool:
@@ -41,41 +40,29 @@ class Guarded(Strategy):
 
     def begin(self, left: int) -> None:
         """The guard is told how much is to come."""
-        self.left, self._keeper = left, None
+        self.left, self._taken_back, self._keeper = left, self.rollbacks, None
 
     def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> Scores:
         """Half of the samples with as many replayed ones, then the other half."""
-        halves = (slice(0, -(-len(q) // 2)), slice(-(-len(q) // 2), len(q)))
-        return np.concatenate([self._step(q[half], rows[half]) for half in halves])
+        halves = np.array_split(np.arange(len(q)), 2)
+        return np.concatenate([self._step(q[half], rows[half]) for half in halves if len(half)])
 
     def _step(self, q: Inputs, rows: Rows) -> Scores:
-        if not len(q):
-            return np.zeros((0, self.session.bundle.manifest.plan.classes), np.int32)
-        keeper = self._watched()
+        self._tell()
         self.left = max(self.left - len(q), 0)
-        scores = self.session.learn_with_care(q, rows).scores
-        self._count(keeper)
-        return scores
+        return self.session.learn_with_care(q, rows).scores
 
-    def _watched(self) -> Keeper:
-        """The session's keeper, told of what is left: it is another once a class was added."""
+    def _tell(self) -> None:
+        """Tell the session's keeper what is left: it is another once a class was added."""
         keeper = self.session.keeper
         if keeper is not self._keeper:
+            self._taken_back = self.rollbacks
             self._keeper, self._seen = keeper, keeper.partly + keeper.wholly
             keeper.watch(None, self.left * (2 if self.session.care.replays else 1))
-        return keeper
-
-    def _count(self, keeper: Keeper) -> None:
-        """What the keeper took back since it was asked last."""
-        now = keeper.partly + keeper.wholly
-        self._taken_back, self._seen = self._taken_back + now - self._seen, now
 
     def end(self) -> None:
         """The state is judged."""
-        keeper = self.session.keeper
-        keeper.judge()
-        if keeper is self._keeper:
-            self._count(keeper)
+        self.session.keeper.judge()
 
     @property
     def settled(self) -> bool:
@@ -85,7 +72,8 @@ class Guarded(Strategy):
     @property
     def rollbacks(self) -> int:
         """A part of what was learned, or all of it."""
-        return self._taken_back
+        keeper = self._keeper
+        return self._taken_back + (keeper.partly + keeper.wholly - self._seen if keeper else 0)
 
     @property
     def guard_bytes(self) -> int:
@@ -95,7 +83,7 @@ class Guarded(Strategy):
     def arrays(self) -> Arrays:
         """Samples of classes that were added, and what was taken back."""
         q, rows = self.session.remembered
-        return {"q": q, "rows": rows, "rollbacks": np.array(self._taken_back, np.int64)}
+        return {"q": q, "rows": rows, "rollbacks": np.array(self.rollbacks, np.int64)}
 
     def restore(self, arrays: Arrays) -> None:
         """As `arrays`."""
