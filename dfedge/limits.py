@@ -7,6 +7,7 @@ from msgspec import Meta
 Int32 = Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 """What the C interpreter's table can hold."""
 Natural = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
+Activation = Annotated[int, Meta(ge=0, le=127)]
 Shift = Annotated[int, Meta(ge=0, le=24)]
 """Of an accumulator; the updates' shifts are state."""
 Side = Annotated[int, Meta(ge=1, le=1 << 14)]

@@ -11,9 +11,9 @@ installed package adds one by an entry point of the group `GROUP`:
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import unknown_name
+from dfedge.plugins import with_added
 
 GROUP = "dfedge.runtimes"
 NO_PACKAGE: tuple[tuple[str, ...], ...] = ((),)
@@ -118,25 +118,7 @@ def runtimes() -> dict[str, Runtime]:
         DfedgeError: an entry point that cannot be loaded, is no record, or takes a name that is
             there.
     """
-    found = dict(OWN)
-    for point in entry_points(group=GROUP):
-        try:
-            record = point.load()
-        except Exception as error:  # another's code: whatever it raises
-            raise _refused(point.name, f"{type(error).__name__}: {error}") from error
-        if not isinstance(record, Runtime):
-            raise _refused(point.name, f"{point.value} is no dfedge.runtimes.Runtime")
-        if point.name in found:
-            raise _refused(point.name, "there is a runtime of this name")
-        found[point.name] = record
-    return found
-
-
-def _refused(name: str, why: str) -> DfedgeError:
-    return DfedgeError(
-        f"runtime '{name}', which an installed package adds: {why}; repair that package or "
-        "uninstall it"
-    )
+    return with_added(OWN, GROUP, Runtime)
 
 
 def find(name: str) -> Runtime | None:

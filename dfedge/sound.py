@@ -1,6 +1,6 @@
 """Whether a plan's own statements agree: every map fits the one before it, and what a state holds.
 
-The C interpreter checks the same of its table (``check.c``, ``trunk_check.c``); the other runtimes
+The C interpreter checks the same of its table (``check.c``); the other runtimes
 take their programs as they are, so that a plan which tells another shape would be believed.
 """
 
@@ -9,13 +9,12 @@ from itertools import pairwise
 from math import prod
 
 from dfedge.plan import FEEDBACK, Conv, Layer, Plan, Shape
-from dfedge.trunk import AnyStep, Concat, Convolve, Gate, Largest, Mean, Mix, Surround, Swish, Trunk
+from dfedge.trunk import MOST_VALUES, text
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Name of a tensor -> its type and shape, in order."""
 
 MOST_TAPS = 1024
-MOST_VALUES = 1 << 30
 
 
 def plan_flaws(plan: Plan) -> Iterator[str]:
@@ -29,7 +28,7 @@ def plan_flaws(plan: Plan) -> Iterator[str]:
     if plane and (plan.rule != "df" or plan.cut or plan.trunk or not plan.negatives):
         yield f"form: {plan.form} goes with rule df, all layers and negatives, and without a trunk"
     if plan.trunk is not None:
-        yield from (f"trunk: {flaw}" for flaw in trunk_flaws(plan.trunk))
+        yield from (f"trunk: {flaw}" for flaw in plan.trunk.flaws())
     given = plan.trunk.output_shape if plan.trunk else plan.seen_shape
     if plane:
         given = (*given[:2], given[2] + 2)
@@ -49,22 +48,22 @@ def _layer_flaws(layer: Layer, given: Shape, plane: bool) -> Iterator[str]:
         yield from (f"convs[{j}]: {flaw}" for flaw in _conv_flaws(conv))
     chain = layer.convs[: layer.chain]
     if _takes(chain[0]) != given:
-        yield f"it takes {_text(_takes(chain[0]))} and is given {_text(given)}"
+        yield f"it takes {text(_takes(chain[0]))} and is given {text(given)}"
     for j, (before, after) in enumerate(pairwise(chain)):
         if _takes(after) != _makes(before):
-            yield f"convs[{j + 1}] takes {_text(_takes(after))}, given {_text(_makes(before))}"
+            yield f"convs[{j + 1}] takes {text(_takes(after))}, given {text(_makes(before))}"
     made, skip = _makes(layer.ends), layer.skip
     if layer.join is not None:
         passed = given if skip is None else _makes(skip)
         plain = skip is None or (_takes(skip) == given and skip.taps == 1 and not skip.depthwise)
         if passed != made or not plain or layer.ends.depthwise:
-            yield f"its branches are {_text(made)} and {_text(passed)}"
+            yield f"its branches are {text(made)} and {text(passed)}"
     if layer.pool and min(made[:2]) < 2:
-        yield f"it halves {_text(made)}"
+        yield f"it halves {text(made)}"
     if layer.mean and (layer.pool or plane):
         yield "it hands on its mean and something else as well"
     if layer.cells > min(made[:2]):
-        yield f"it has {layer.cells} cells a side, of {_text(made)}"
+        yield f"it has {layer.cells} cells a side, of {text(made)}"
     if layer.features > 40_000:
         yield f"an anchor has {layer.features:,} features"
 
@@ -86,56 +85,6 @@ def _takes(conv: Conv) -> Shape:
 
 def _makes(conv: Conv) -> Shape:
     return conv.out_height, conv.out_width, conv.channels
-
-
-def _text(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
-
-
-def trunk_flaws(trunk: Trunk) -> Iterator[str]:
-    """What does not fit in a trunk; a later one is right only without those before."""
-    if not trunk.sound:
-        yield "a step reads what is not there yet"
-        return
-    shapes = [trunk.input_shape]
-    for i, step in enumerate(trunk.steps):
-        given = [shapes[read] for read in step.reads]
-        if max(prod(step.shape), *map(prod, given)) > MOST_VALUES:
-            yield f"steps[{i}]: its map is too large"
-        elif not _step_fits(step, given):
-            yield f"steps[{i}]: it makes {_text(step.shape)} of {' and '.join(map(_text, given))}"
-        shapes.append(step.shape)
-
-
-def _step_fits(step: AnyStep, given: list[Shape]) -> bool:
-    height, width, channels = given[0]
-    made, two = step.shape, len(given) == 2
-    if isinstance(step, Concat):
-        return made[2] == sum(one[2] for one in given) and {one[:2] for one in given} == {made[:2]}
-    if isinstance(step, Gate):
-        return two and made == given[0] and given[1] in (made, (1, 1, channels))
-    if isinstance(step, Mix):
-        return len(step.factors) == len(given) <= 2 and set(given) == {made}
-    if len(given) != 1:
-        return False
-    if isinstance(step, Swish):
-        return made == given[0]
-    if isinstance(step, Surround):
-        top, bottom, left, right = step.pads
-        return made == (height + top + bottom, width + left + right, channels)
-    return _windows_fit(step, given[0])
-
-
-def _windows_fit(step: Convolve | Mean | Largest, given: Shape) -> bool:
-    top, bottom, left, right = (0, 0, 0, 0) if isinstance(step, Mean) else step.pads
-    sides = (
-        (given[0] + top + bottom - step.kernel[0]) // step.stride + 1,
-        (given[1] + left + right - step.kernel[1]) // step.stride + 1,
-    )
-    most = MOST_TAPS if isinstance(step, Convolve) else 1 << 22
-    if min(sides) < 1 or step.shape[:2] != sides or prod(step.kernel) > most:
-        return False
-    return (isinstance(step, Convolve) and not step.depthwise) or step.shape[2] == given[2]
 
 
 def state_layout(plan: Plan) -> Layout:

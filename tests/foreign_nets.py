@@ -243,8 +243,8 @@ def reflecting() -> nn.Module:
     return _ends_in(nn.ReflectionPad2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
 
 
-def with_silu() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+def with_softmax() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Softmax(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(4, 10))  # fmt: skip
 
 

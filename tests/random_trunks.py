@@ -11,21 +11,21 @@ from torch import Tensor
 from dfedge.int8.trunk import Constants, evaluate
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
-from dfedge.native.trunk import KINDS
-from dfedge.plan import RULES
-from dfedge.trunk import (
-    AnyStep,
+from dfedge.operations import (
+    OPERATIONS,
+    Add,
+    AnyOperation,
+    AveragePool,
     Concat,
-    Convolve,
-    Gate,
-    Largest,
-    Mean,
-    Mix,
+    Convolution,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Pad,
     Shape,
-    Surround,
-    Swish,
-    Trunk,
 )
+from dfedge.plan import RULES
+from dfedge.trunk import Trunk
 from dfedge.verify.random_nets import Drawn, filled
 
 WIDEST, LARGEST_SIDE = 130, 16
@@ -36,7 +36,7 @@ class Drawing:
 
     def __init__(self, r: random.Random, image: Shape) -> None:
         self.r, self.shapes = r, [image]
-        self.steps: list[AnyStep] = []
+        self.operations: list[AnyOperation] = []
         self.constants: dict[str, Tensor] = {}
 
     def add(self, kind: type) -> None:
@@ -45,7 +45,7 @@ class Drawing:
         read = last if self.r.random() < 0.7 else self.r.randint(0, last)
         step = getattr(self, f"_{kind.__name__.lower()}")(read)
         if step is not None:
-            self.steps.append(step)
+            self.operations.append(step)
             self.shapes.append(step.shape)
 
     def _alike(self, shape: Shape) -> int:
@@ -63,7 +63,7 @@ class Drawing:
         columns = (width + pads[2] + pads[3] - kernel[1]) // stride + 1
         return kernel, stride, pads, rows, columns
 
-    def _convolve(self, read: int) -> AnyStep:
+    def _convolution(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
         kernel, stride, pads, rows, columns = self._windows(shape, True)
         depthwise = r.random() < 0.4
@@ -72,7 +72,7 @@ class Drawing:
         fan_in = taps * (1 if depthwise else shape[2])
         middle = round(math.log2(math.sqrt(fan_in) * 60))
         shifts = torch.tensor([min(max(middle + r.randint(-3, 3), 0), 22) for _ in range(out)])
-        shift, number = int(shifts.max()), len(self.steps)
+        shift, number = int(shifts.max()), len(self.operations)
         g = torch.Generator().manual_seed(r.randrange(1 << 31))
         each = 1 if depthwise else out
         weight = torch.randint(-127, 128, (taps, shape[2], each), generator=g)
@@ -87,41 +87,43 @@ class Drawing:
             f"{number}.limit": (2 ** (7 + shifts)).to(torch.int32),
         }
         name = f"conv{number}"
-        return Convolve(name, (read,), (rows, columns, out), kernel, stride, pads, depthwise, shift)
+        return Convolution(
+            name, (read,), (rows, columns, out), kernel, stride, pads, depthwise, shift
+        )
 
-    def _surround(self, read: int) -> AnyStep | None:
+    def _pad(self, read: int) -> AnyOperation | None:
         r, (height, width, channels) = self.r, self.shapes[read]
         pads = tuple(r.randint(0, 2) for _ in range(4))
         shape = (height + pads[0] + pads[1], width + pads[2] + pads[3], channels)
         if max(shape[:2]) > LARGEST_SIDE:
             return None
-        return Surround("surround", (read,), shape, pads, r.randint(0, 127))
+        return Pad("pad", (read,), shape, pads, r.randint(0, 127))
 
-    def _mix(self, read: int) -> AnyStep:
+    def _add(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
-        reads = (read,) if r.random() < 0.4 else (read, self._alike(shape))
         shift = r.randint(0, 20)
-        factors = tuple(round(r.uniform(-1.5, 1.5) * 2**shift) for _ in reads)
-        return Mix("mix", reads, shape, factors, self._offset(shift), shift)
+        factor, other = (round(r.uniform(-1.5, 1.5) * 2**shift) for _ in range(2))
+        reads = (read, self._alike(shape))
+        return Add("add", reads, shape, (factor, other), self._offset(shift), shift)
 
     def _offset(self, shift: int) -> int:
         return (self.r.randint(-100, 160) << shift) + ((1 << shift) >> 1)
 
-    def _gate(self, read: int) -> AnyStep:
+    def _multiply(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
         vectors = [i for i, one in enumerate(self.shapes) if one == (1, 1, shape[2])]
         by = r.choice(vectors) if vectors and r.random() < 0.7 else self._alike(shape)
         shift, zeros = r.randint(6, 20), (r.randint(0, 127), r.randint(0, 127))
         factor = round(2 ** (shift - r.uniform(5, 7)))
-        return Gate("gate", (read, by), shape, zeros, factor, self._offset(shift), shift)
+        return Multiply("multiply", (read, by), shape, zeros, factor, self._offset(shift), shift)
 
-    def _swish(self, read: int) -> AnyStep:
-        r, shift, bend = self.r, self.r.randint(8, 20), self.r.randint(4, 20)
-        slope, factor = round(2**bend * r.uniform(1, 8)), round(2 ** (shift - r.uniform(7, 8)))
-        return Swish("swish", (read,), self.shapes[read], r.randint(0, 127), slope,
-                     (1 << bend) * 128, bend, factor, self._offset(shift), shift)  # fmt: skip
+    def _lookup(self, read: int) -> AnyOperation:
+        g = torch.Generator().manual_seed(self.r.randrange(1 << 31))
+        table = torch.randint(0, 128, (128,), generator=g, dtype=torch.int8)
+        self.constants[f"{len(self.operations)}.table"] = table
+        return Lookup("lookup", (read,), self.shapes[read])
 
-    def _mean(self, read: int) -> AnyStep:
+    def _averagepool(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
         kernel, stride, _, rows, columns = self._windows(shape, False)
         if r.random() < 0.4:
@@ -129,13 +131,15 @@ class Drawing:
         shift = r.randint(0, 16)
         factor = round(r.uniform(-2, 2) * 2**shift / (kernel[0] * kernel[1]))
         made = (rows, columns, shape[2])
-        return Mean("mean", (read,), made, kernel, stride, factor, self._offset(shift), shift)
+        return AveragePool(
+            "mean", (read,), made, kernel, stride, factor, self._offset(shift), shift
+        )
 
-    def _largest(self, read: int) -> AnyStep:
+    def _maxpool(self, read: int) -> AnyOperation:
         kernel, stride, pads, rows, columns = self._windows(self.shapes[read], True)
-        return Largest("max", (read,), (rows, columns, self.shapes[read][2]), kernel, stride, pads)
+        return MaxPool("max", (read,), (rows, columns, self.shapes[read][2]), kernel, stride, pads)
 
-    def _concat(self, read: int) -> AnyStep | None:
+    def _concat(self, read: int) -> AnyOperation | None:
         size = self.shapes[read][:2]
         beside = [i for i, one in enumerate(self.shapes) if one[:2] == size]
         reads = (read, *self.r.choices(beside, k=self.r.randint(1, 3)))
@@ -144,7 +148,7 @@ class Drawing:
 
 
 def draw_trunk(
-    seed: int, steps: int = 12, kinds: Sequence[type] = KINDS
+    seed: int, steps: int = 12, kinds: Sequence[type] = OPERATIONS
 ) -> tuple[Trunk, dict[str, Tensor]]:
     """A trunk of at most so many steps whose last value is small enough for a layer, and varies."""
     r = random.Random(seed)
@@ -153,9 +157,9 @@ def draw_trunk(
         drawing = Drawing(r, image)
         for _ in range(r.randint(1, steps)):
             drawing.add(r.choice(kinds))
-        if not drawing.steps or max(drawing.shapes[-1][:2]) > LARGEST_SIDE:
+        if not drawing.operations or max(drawing.shapes[-1][:2]) > LARGEST_SIDE:
             continue
-        trunk = Trunk(image, tuple(drawing.steps))
+        trunk = Trunk(image, tuple(drawing.operations))
         g = torch.Generator().manual_seed(seed % (1 << 31))
         x = torch.randint(0, 128, (3, *image), generator=g, dtype=torch.int8)
         if len(evaluate(trunk, drawing.constants, x).unique()) > 2:

@@ -36,7 +36,7 @@ def graph_of(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Graph:
 @pytest.mark.parametrize(
     "name",
     ["mobilenet_v2_035", "mobilenet_v3_small", "resnet18", "mnasnet0_5", "regnet_x_400mf",
-     "googlenet"],
+     "googlenet", "efficientnet_b0", "regnet_y_400mf"],
 )  # fmt: skip
 def test_the_folded_graph_computes_what_the_net_does(name: str, monkeypatch) -> None:
     net, x = torchvision_nets.net(name), torch.rand(4, 3, SIDE, SIDE)
@@ -50,8 +50,6 @@ def test_the_folded_graph_computes_what_the_net_does(name: str, monkeypatch) -> 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("efficientnet_b0", r"'silu.*module 'features.0.2', .*efficientnet.py:\d+.*nn.Hardswish"),
-        ("regnet_y_400mf", "'sigmoid.*se.scale_activation'.*nn.Hardsigmoid"),
         ("shufflenet_v2_x0_5", r"module 'stage2.0', .*shufflenetv2.py:\d+.*1 x 1 convolution"),
         ("squeezenet1_1", r"ends in '(mean|conv)' \(classifier.[13], .*average before it"),
     ],

@@ -24,9 +24,9 @@ from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table
-from dfedge.native.trunk import KINDS
+from dfedge.operations import OPERATIONS, Add, Convolution, Lookup
 from dfedge.plan import Conv, Layer, Plan
-from dfedge.trunk import Convolve, Mix, Trunk
+from dfedge.trunk import Trunk
 from dfedge.verify.random_nets import Drawn, filled
 
 pytestmark = pytest.mark.skipif(
@@ -70,7 +70,7 @@ def same_latents(trunk: Trunk, constants: Constants, seed: int) -> None:
             assert np.array_equal(found, wanted), (number, trunk)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OPERATIONS)
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=25, deadline=None)
 def test_a_step_equals_its_definition_at_every_level(kind: type, seed: int) -> None:
@@ -117,14 +117,14 @@ def test_nets_above_a_trunk_learn_the_same_bytes_as_pytorch(seed: int) -> None:
 def test_no_two_values_that_are_alive_share_a_byte(seed: int) -> None:
     """But where a step that works value by value writes over what it is the last to read."""
     trunk, _ = draw_trunk(seed, 20)
-    found, count = place(trunk), len(trunk.steps)
+    found, count = place(trunk), len(trunk.operations)
     sizes = [
         math.prod(step.shape) if not rows else rows * math.prod(step.shape[1:])
-        for step, rows in zip(trunk.steps, found.rows, strict=True)
+        for step, rows in zip(trunk.operations, found.rows, strict=True)
     ]
     together = [i for i in range(count) if not found.rows[i]]  # the last step of i's chain
     ends = [min(end for end in together if end >= i) for i in range(count)]
-    last = {read: ends[i] for i, step in enumerate(trunk.steps) for read in step.reads}
+    last = {read: ends[i] for i, step in enumerate(trunk.operations) for read in step.reads}
     for i in range(count - 1):
         here = range(found.offsets[i], found.offsets[i] + sizes[i])
         assert here.start >= 0 and here.stop <= found.bytes
@@ -132,7 +132,7 @@ def test_no_two_values_that_are_alive_share_a_byte(seed: int) -> None:
         for j in range(i + 1, min(dies, count - 2) + 1):
             there = range(found.offsets[j], found.offsets[j] + sizes[j])
             apart = here.stop <= there.start or there.stop <= here.start
-            over = here == there and dies == j and i + 1 in trunk.steps[j].reads
+            over = here == there and dies == j and i + 1 in trunk.operations[j].reads
             assert apart or over, (i, j)
 
 
@@ -140,7 +140,7 @@ def chain(side: int, *channels: int) -> tuple[Trunk, dict[str, torch.Tensor]]:
     """1 x 1 convolutions, one after the other."""
     steps, constants = [], {}
     for i, (seen, out) in enumerate(pairwise(channels)):
-        steps.append(Convolve(str(i), (i,), (side, side, out), (1, 1), 1, (0,) * 4, False, 7))
+        steps.append(Convolution(str(i), (i,), (side, side, out), (1, 1), 1, (0,) * 4, False, 7))
         constants[f"{i}.weight"] = torch.ones((1, seen, out), dtype=torch.int8)
         for name, value in (("bias", 0), ("lift", 1), ("limit", 1 << 14)):
             constants[f"{i}.{name}"] = torch.full((out,), value, dtype=torch.int32)
@@ -177,13 +177,26 @@ def test_constants_are_no_part_of_the_state() -> None:
         ("depthwise", 1),
     ],
 )  # fmt: skip
-def test_a_damaged_step_is_refused(name: str, value: int) -> None:
+def test_a_damaged_operation_is_refused(name: str, value: int) -> None:
     trunk, constants = chain(4, 3, 8, 8)
     drawn = under(trunk)
     program = program_of(drawn, constants)
-    steps = [dict(fields) for fields in program.table.frozen.steps]
-    steps[0][name] = value
-    frozen = dataclasses.replace(program.table.frozen, steps=steps)
+    operations = [dict(fields) for fields in program.table.frozen.operations]
+    operations[0][name] = value
+    frozen = dataclasses.replace(program.table.frozen, operations=operations)
+    with pytest.raises(DfedgeError, match="cannot hold"):
+        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+
+
+@pytest.mark.parametrize("kind", [-1, len(OPERATIONS), 1 << 30])
+def test_an_unknown_kind_is_refused_before_it_is_asked(kind: int) -> None:
+    """The second of two whose first is made row by row: its kind's table is not read."""
+    trunk, constants = chain(4, 3, 8, 8)
+    drawn = under(trunk)
+    program = program_of(drawn, constants)
+    operations = [dict(fields) for fields in program.table.frozen.operations]
+    operations[0]["rows"], operations[1]["kind"] = 1, kind
+    frozen = dataclasses.replace(program.table.frozen, operations=operations)
     with pytest.raises(DfedgeError, match="cannot hold"):
         Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
 
@@ -196,12 +209,15 @@ def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:
         low = torch.full_like(constants[name], value)
         with pytest.raises(DfedgeError, match="cannot hold"):
             program_of(drawn, constants | {name: low})
-    for factors, offset in (((1 << 24, 1 << 20), 0), ((1 << 20,), 2_100_000_000)):
-        reads = (2,) * len(factors)
-        wide = Mix("mix", reads, trunk.output_shape, factors, offset, 20)
-        longer = replace(trunk, steps=(*trunk.steps, wide))
+    for factors, offset in (((1 << 24, 1 << 20), 0), ((1 << 20, 0), 2_100_000_000)):
+        wide = Add("add", (2, 2), trunk.output_shape, factors, offset, 20)
+        longer = replace(trunk, operations=(*trunk.operations, wide))
         with pytest.raises(DfedgeError, match="cannot hold"):
             program_of(under(longer), constants)
+    table = torch.full((128,), -1, dtype=torch.int8)
+    longer = replace(trunk, operations=(*trunk.operations, Lookup("f", (2,), trunk.output_shape)))
+    with pytest.raises(DfedgeError, match="cannot hold"):
+        program_of(under(longer), constants | {"2.table": table})
 
 
 def test_constants_of_another_trunk_are_refused() -> None:

@@ -2,12 +2,10 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from outside import dfedge, install
 
 from dfedge.bundle import Bundle
 from dfedge.runtimes import GROUP, OWN, STOCK, formats, listed
@@ -24,22 +22,6 @@ class Reference(TorchRunner):
     def __init__(self, bundle, threads=1):
         super().__init__(bundle)
 '''
-
-
-def install(folder: Path, code: str, value: str, name: str = "reference") -> dict[str, str]:
-    """A package with one entry point; the environment in which it is installed."""
-    (folder / "outside.py").write_text(code)
-    info = folder / "outside-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {value}\n")
-    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "300"}
-
-
-def dfedge(env: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dfedge", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -60,7 +42,7 @@ def test_names_are_listed_as_people_write_them() -> None:
 
 
 def test_a_package_adds_a_runtime_in_one_file_and_one_line(bundle: Bundle, tmp_path: Path) -> None:
-    env = install(tmp_path, OUTSIDE, "outside:REFERENCE")
+    env = install(tmp_path, OUTSIDE, GROUP, "outside:REFERENCE")
     assert "reference" in dfedge(env, "doctor").stdout
     done = dfedge(env, "verify", bundle.folder, "--json")
     found = json.loads(done.stdout)
@@ -84,7 +66,7 @@ def test_a_package_adds_a_runtime_in_one_file_and_one_line(bundle: Bundle, tmp_p
 def test_a_package_that_adds_none_is_named_and_nothing_else_breaks(
     value: str, name: str, why: str, bundle: Bundle, tmp_path: Path
 ) -> None:
-    env = install(tmp_path, OUTSIDE, value, name)
+    env = install(tmp_path, OUTSIDE, GROUP, value, name)
     assert dfedge(env, "--version").returncode == 0
     done = dfedge(env, "verify", bundle.folder)
     assert done.returncode == 1

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.adopt.functions import absorbed, join_functions
 from dfedge.adopt.graph import EVERYTHING, Graph, Node, dense
 
 
 def fold(graph: Graph) -> Graph:
     """The same function in fewer operations; a normalisation that stands alone becomes a conv."""
-    nodes = _kept(graph.nodes)
+    nodes = graph.nodes
+    join_functions(nodes)
+    nodes = _kept(nodes)
     into: dict[int, int] = {}
     for i, node in enumerate(nodes):
         node.reads = tuple(into.get(read, read) for read in node.reads)
@@ -21,12 +24,12 @@ def fold(graph: Graph) -> Graph:
             _padded(nodes, node)
         if node.op == "add" and all(_readers(nodes, into, read) == 1 for read in node.reads):
             _summed(nodes, node)
-        if node.op not in ("affine", "clip"):
+        if node.op not in ("affine", "clip", "function"):
             continue
         (read,) = node.reads
         before = nodes[read]
         alone = _readers(nodes, into, read) == 1
-        if alone and before.bounds == EVERYTHING and _joined(before, node):
+        if alone and (absorbed(before, node) or _joined(before, node)):
             into[i] = read
         elif node.op == "affine":
             _as_conv(node)
@@ -42,6 +45,8 @@ def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:
 
 def _joined(before: Node, node: Node) -> bool:
     """Put an affine or a clip into the operation before it, where that can hold it."""
+    if before.bounds != EVERYTHING or node.op == "function":
+        return False
     if before.op == "conv" and node.op == "affine":
         before.weight = before.weight * node.weight[:, None, None, None]
         before.bias = before.bias * node.weight + node.bias

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Shape = tuple[int, int, int]
 """[C, H, W]; a vector is [C, 1, 1]."""
-Op = Literal["input", "conv", "affine", "clip", "swish", "add", "mul", "mean", "max", "concat"]
+Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat"]
 EVERYTHING = (-math.inf, math.inf)
 
 
@@ -27,6 +27,7 @@ class Node:
         weight, bias: conv: [O, C/groups, kh, kw] and [O]; affine: [C] each.
         kernel, stride, pads: conv, mean and max; pads above, below, left, right.
         slope, lift: clip: ``slope x + lift`` before the bounds.
+        function: of one value, whatever the shape; float to float.
         bounds: what the result is kept within, after everything else.
         where: the line of the user's source.
     """
@@ -43,6 +44,7 @@ class Node:
     groups: int = 1
     slope: float = 1.0
     lift: float = 0.0
+    function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
     where: str = ""
 
@@ -58,8 +60,8 @@ class Node:
                 y = x * self.weight[:, None, None] + self.bias[:, None, None]
             case "clip":
                 y = self.slope * x + self.lift
-            case "swish":
-                y = F.hardswish(x)
+            case "function":
+                y = self.function(x)
             case "add":
                 y = x + given[1]
             case "mul":

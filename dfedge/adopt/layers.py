@@ -27,7 +27,8 @@ from dfedge.learn.samples import Samples
 from dfedge.learn.spec import Block, Loss, NetSpec
 from dfedge.learn.trainer import accuracy
 from dfedge.learn.units import ConvNorm
-from dfedge.trunk import Shape, Trunk
+from dfedge.operations import Shape
+from dfedge.trunk import Trunk
 
 Stage = tuple[Tensor, Tensor]
 """Weight [O, C, kh, kw] and bias [O]."""

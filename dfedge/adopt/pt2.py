@@ -21,6 +21,7 @@ from torch.export.pt2_archive import PT2ArchiveWriter
 from torch.export.pt2_archive._package import load_pt2
 
 from dfedge.adopt import pt2_schema as schema
+from dfedge.adopt.activations import find
 from dfedge.adopt.refusal import Site, line_of, refusal
 from dfedge.errors import DfedgeError, foreign
 from dfedge.quiet import quiet
@@ -141,11 +142,15 @@ def _node(node: schema.Node) -> schema.Node:
 
 
 def _plain(target: str) -> bool:
-    found = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.(\w+)", target)
-    if found is None or (found[1].startswith("_") and found[1] not in PRIVATE):
+    found = re.fullmatch(r"torch\.ops\.(\w+)\.(\w+)\.(\w+)", target)
+    if found is None:
         return False
-    name, overload = found.groups()
-    operation = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    library, name, overload = found.groups()
+    if library != "aten" and find(f"{library}.{name}") is None:
+        return False
+    if name.startswith("_") and name not in PRIVATE:
+        return False
+    operation = getattr(getattr(getattr(torch.ops, library), name, None), overload, None)
     if not isinstance(operation, OpOverload):
         return False
     taken = operation._schema.arguments

@@ -1,4 +1,4 @@
-"""The operations below the learning layers, as integer steps: calibrated on samples, one by one.
+"""The operations below the learning layers, as integer ones: calibrated on samples, one by one.
 
 Every result has one scale and one zero, ``q = v scale + zero``, chosen so that rounding and
 saturation lose least.  A convolution's weights absorb what is no power of two of the ratio of two
@@ -9,6 +9,7 @@ then takes up the mean error that is left.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -21,19 +22,20 @@ from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.int8.trunk import apply
 from dfedge.learn.explain import snr
 from dfedge.learn.recipe import Recipe
-from dfedge.trunk import (
-    AnyStep,
+from dfedge.operations import (
+    Add,
+    AnyOperation,
+    AveragePool,
     Concat,
-    Convolve,
-    Gate,
-    Largest,
-    Mean,
-    Mix,
+    Convolution,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Pad,
     Shape,
-    Surround,
-    Swish,
-    Trunk,
 )
+from dfedge.operations.lookup import LEVELS
+from dfedge.trunk import Trunk
 
 MOST_SHIFT = 22
 """So that 128 times 2^shift is within 2^29."""
@@ -56,7 +58,8 @@ class Loss:
     """What an operation lost on the samples.
 
     Attributes:
-        snr: signal to noise in dB, of everything up to here.
+        snr: signal to noise in dB, of everything up to here; of a result that only a function
+            reads, that function's.
     """
 
     name: str
@@ -64,21 +67,38 @@ class Loss:
     snr: float
 
 
-def choose(values: Tensor, observer: str, percentile: float) -> Range:
-    """The range of a result: whole, up to a percentile, or that of least squared error."""
+def choose(
+    values: Tensor,
+    observer: str,
+    percentile: float,
+    through: Callable[[Tensor], Tensor] | None = None,
+) -> Range:
+    """The range of a result: whole, up to a percentile, or that of least squared error.
+
+    Args:
+        through: the one function that reads it, whose result the error is then of: what saturates
+            anyway needs no range of its own.
+    """
     flat = values.flatten()
     seen = flat[_spread(len(flat))]
     low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 0.0)
     if observer == "percentile":
         part = percentile / 100
         low, high = min(float(seen.quantile(1 - part)), 0.0), max(float(seen.quantile(part)), 0.0)
-    tried = SHRINKS if observer == "mse" else (1.0,)
-    ranges = [_range(low * shrink, high * shrink) for shrink in tried]
+    shrinks = SHRINKS if observer == "mse" else (1.0,)
+    pairs = product(shrinks, shrinks) if through else zip(shrinks, shrinks, strict=True)
+    ranges = [_range(low * below, high * above) for below, above in pairs]
+    end = through or _same
+    wanted = end(seen)
 
     def loss(of: Range) -> float:
-        return float((_real(_integer(seen, of), of) - seen).square().sum())
+        return float((end(_real(_integer(seen, of), of)) - wanted).square().sum())
 
     return min(ranges, key=loss)
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
 
 
 def _spread(count: int) -> Tensor:
@@ -106,7 +126,8 @@ def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int
     factors = tuple(round(ratio * 2**shift) for ratio in ratios)
     if max(abs(factor) for factor in factors) > largest:
         raise DfedgeError(
-            f"two scales of the net differ by a factor of {top:g}; the integer steps hold {largest}"
+            f"two scales of the net differ by a factor of {top:g}; the integer operations hold "
+            f"{largest}"
         )
     return factors, shift
 
@@ -121,7 +142,7 @@ class Quantiser:
 
     def __init__(self, graph: Graph, recipe: Recipe) -> None:
         self.graph, self.recipe = graph, recipe
-        self.steps: list[AnyStep] = []
+        self.operations: list[AnyOperation] = []
         self.constants: dict[str, Tensor] = {}
         self.ranges: dict[int, Range] = {0: Range(2.0**INPUT_EXPONENT, 0)}
         self.made: dict[int, int] = {0: 0}
@@ -146,31 +167,45 @@ class Quantiser:
         _, height, width = self.graph.nodes[0].shape
         last = self.ranges[until]
         shape = (height, width, self.graph.nodes[0].shape[0])
-        return Trunk(shape, tuple(self.steps), last.zero, last.scale)
+        return Trunk(shape, tuple(self.operations), last.zero, last.scale)
 
     def _release(self, i: int) -> None:
         later = {read for node in self.graph.nodes[i + 1 :] for read in node.reads}
         kept = {self.made[number] for number in later if number in self.made}
-        kept.add(len(self.steps))
+        kept.add(len(self.operations))
         self.values = {place: v for place, v in self.values.items() if place in kept}
 
-    def _append(self, step: AnyStep) -> Tensor:
-        number = len(self.steps)
-        self.steps.append(step)
-        given = [self.values[read] for read in step.reads]
-        self.values[number + 1] = apply(step, number, self.constants, given)
+    def _append(self, record: AnyOperation) -> Tensor:
+        number = len(self.operations)
+        self.operations.append(record)
+        given = [self.values[read] for read in record.reads]
+        self.values[number + 1] = apply(record, number, self.constants, given)
         return self.values[number + 1]
 
     def _translate(self, i: int, real: Tensor) -> None:
         node = self.graph.nodes[i]
+        if not bool(torch.isfinite(real).all()):
+            raise DfedgeError(
+                f"operation '{node.name}' gives values that are not finite for these samples; "
+                "give the mean and deviation that the net was trained with, or bound what goes in"
+            )
         if node.op == "max":
             self.ranges[i] = self.ranges[node.reads[0]]
         else:
-            self.ranges[i] = choose(real, self.recipe.activations, self.recipe.percentile)
+            through = self._only_function(i)
+            recipe = self.recipe
+            self.ranges[i] = choose(real, recipe.activations, recipe.percentile, through)
         q = getattr(self, f"_{node.op}")(i, node, real)
-        self.made[i] = len(self.steps)
+        self.made[i] = len(self.operations)
         found = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i])
-        self.losses.append(Loss(node.name, node.op, snr(real, found)))
+        end = self._only_function(i) or _same
+        self.losses.append(Loss(node.name, node.op, snr(end(real), end(found))))
+
+    def _only_function(self, i: int) -> Callable[[Tensor], Tensor] | None:
+        """Of a result that a function alone reads."""
+        readers = self.graph.readers(i)
+        node = self.graph.nodes[readers[0]] if len(readers) == 1 else None
+        return (lambda v: node.run([v])) if node is not None and node.op == "function" else None
 
     def _shape(self, node: Node) -> Shape:
         channels, height, width = node.shape
@@ -186,8 +221,8 @@ class Quantiser:
             _, height, width = self.graph.nodes[read].shape
             channels = self.graph.nodes[read].shape[0]
             wide = (height + pads[0] + pads[1], width + pads[2] + pads[3], channels)
-            self._append(Surround(node.name, (place,), wide, pads, given.zero))
-            place, pads = len(self.steps), (0, 0, 0, 0)
+            self._append(Pad(node.name, (place,), wide, pads, given.zero))
+            place, pads = len(self.operations), (0, 0, 0, 0)
         depthwise = node.groups == node.shape[0] == self.graph.nodes[read].shape[0] > 1
         weight = node.weight if depthwise else dense(node.weight, node.groups)
         target = weight.double() * (own.scale / given.scale)
@@ -200,28 +235,28 @@ class Quantiser:
         peak = float((w.abs().sum((1, 2, 3)) * ACTIVATION_MAX + b.abs()).max())
         if peak >= 1 << 31:
             raise DfedgeError(
-                f"operation '{node.name}' may sum up to {peak:.2g}, the integer steps hold 2^31; "
-                "fewer channels or a smaller kernel fit"
+                f"operation '{node.name}' may sum up to {peak:.2g}, the integer operations "
+                "hold 2^31; fewer channels or a smaller kernel fit"
             )
-        step = Convolve(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
+        record = Convolution(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
                         depthwise, shift)  # fmt: skip
         taps = w.permute(2, 3, 0, 1) if depthwise else w.permute(2, 3, 1, 0)
-        number = len(self.steps)
+        number = len(self.operations)
         self.constants |= {
             f"{number}.weight": taps.reshape(-1, *taps.shape[2:]).to(torch.int8).contiguous(),
             f"{number}.bias": _bias(b),
             f"{number}.lift": torch.exp2(shift - shifts).to(torch.int32),
             f"{number}.limit": torch.exp2(7 + shifts).to(torch.int32),
         }
-        q = self._append(step)
+        q = self._append(record)
         # What rounding moved the mean of a channel by, where it is not at a bound.
         error = _real(q.permute(0, 3, 1, 2).double(), own) - real.double()
         inside = (q > 0).permute(0, 3, 1, 2) & (q < ACTIVATION_MAX).permute(0, 3, 1, 2)
         mean = (error * inside).sum((0, 2, 3)) / inside.sum((0, 2, 3)).clamp(min=1)
         corrected = b - mean * own.scale * torch.exp2(shifts)
         self.constants[f"{number}.bias"] = _bias(corrected)
-        self.steps.pop()
-        better = self._append(step)
+        self.operations.pop()
+        better = self._append(record)
         after = _real(better.permute(0, 3, 1, 2).double(), own) - real.double()
         if float(after.square().sum()) < float(error.square().sum()):
             return better
@@ -229,21 +264,30 @@ class Quantiser:
         self.values[number + 1] = q
         return q
 
-    def _mixed(self, i: int, node: Node, slopes: tuple[float, ...], lift: float) -> Tensor:
-        own = self.ranges[i]
-        given = [self.ranges[read] for read in node.reads]
-        ratios = tuple(s * own.scale / g.scale for s, g in zip(slopes, given, strict=True))
-        factors, shift = fixed(ratios, 1 << 20)
-        offset = _start(own.zero + lift * own.scale, shift)
-        offset -= sum(f * g.zero for f, g in zip(factors, given, strict=True))
-        places = tuple(self.made[read] for read in node.reads)
-        return self._append(Mix(node.name, places, self._shape(node), factors, offset, shift))
+    def _table(self, node: Node, read: int, of: Callable[[Tensor], Tensor], own: Range) -> Tensor:
+        """A function of one value, from the scale of what it reads to a scale of its own."""
+        given, shape = self.ranges[read], self._shape(self.graph.nodes[read])
+        every = _real(torch.arange(LEVELS, dtype=torch.float64), given)
+        number = len(self.operations)
+        made = of(every).nan_to_num(0.0, 1e9, -1e9)  # where no sample comes
+        self.constants[f"{number}.table"] = _integer(made, own).to(torch.int8)
+        return self._append(Lookup(node.name, (self.made[read],), shape))
+
+    def _function(self, i: int, node: Node, real: Tensor) -> Tensor:
+        return self._table(node, node.reads[0], lambda v: node.run([v]), self.ranges[i])
 
     def _clip(self, i: int, node: Node, real: Tensor) -> Tensor:
-        return self._mixed(i, node, (node.slope,), node.lift)
+        return self._function(i, node, real)
 
     def _add(self, i: int, node: Node, real: Tensor) -> Tensor:
-        return self._mixed(i, node, (1.0, 1.0), 0.0)
+        own = self.ranges[i]
+        given = [self.ranges[read] for read in node.reads]
+        (factor, other), shift = fixed(tuple(own.scale / g.scale for g in given), 1 << 20)
+        offset = _start(own.zero, shift) - factor * given[0].zero - other * given[1].zero
+        places = tuple(self.made[read] for read in node.reads)
+        return self._append(
+            Add(node.name, places, self._shape(node), (factor, other), offset, shift)
+        )
 
     def _mul(self, i: int, node: Node, real: Tensor) -> Tensor:
         own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
@@ -252,28 +296,19 @@ class Quantiser:
         places = tuple(self.made[read] for read in node.reads)
         zeros = (a.zero, g.zero)
         return self._append(
-            Gate(node.name, places, self._shape(node), zeros, factor, offset, shift)
+            Multiply(node.name, places, self._shape(node), zeros, factor, offset, shift)
         )
-
-    def _swish(self, i: int, node: Node, real: Tensor) -> Tensor:
-        own, given = self.ranges[i], self.ranges[node.reads[0]]
-        (slope,), bend = fixed((255 / (6 * given.scale),), 1 << 20)
-        (factor,), shift = fixed((own.scale / (255 * given.scale),), 1 << 13)
-        offset = _start(own.zero, shift)
-        return self._append(Swish(node.name, (self.made[node.reads[0]],), self._shape(node),
-                               given.zero, slope, (1 << bend) * 128, bend, factor, offset,
-                               shift))  # fmt: skip
 
     def _mean(self, i: int, node: Node, real: Tensor) -> Tensor:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
         offset = _start(own.zero, shift) - factor * given.zero * count
-        return self._append(Mean(node.name, (self.made[node.reads[0]],), self._shape(node),
+        return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
 
     def _max(self, i: int, node: Node, real: Tensor) -> Tensor:
-        return self._append(Largest(node.name, (self.made[node.reads[0]],), self._shape(node),
+        return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),
                                  node.kernel, node.stride, node.pads))  # fmt: skip
 
     def _concat(self, i: int, node: Node, real: Tensor) -> Tensor:
@@ -283,11 +318,8 @@ class Quantiser:
             if given == own:
                 places.append(self.made[read])
                 continue
-            (factor,), shift = fixed((own.scale / given.scale,), 1 << 20)
-            offset = _start(own.zero, shift) - factor * given.zero
-            shape = self._shape(self.graph.nodes[read])
-            self._append(Mix(node.name, (self.made[read],), shape, (factor,), offset, shift))
-            places.append(len(self.steps))
+            self._table(node, read, lambda v: v, own)
+            places.append(len(self.operations))
         return self._append(Concat(node.name, tuple(places), self._shape(node)))
 
 

@@ -1,8 +1,8 @@
 """An exported torch graph -> `Graph`: every operation that edge classifiers are built from, or a
 refusal.
 
-Accepted: convolution (any group), linear, batch norm, ReLU, ReLU6, hard swish, hard sigmoid, add,
-multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
+Accepted: convolution (any group), linear, batch norm, any activation that works number by number,
+add, multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
 identity, and arithmetic with constants.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node as Fx
 
+from dfedge.adopt.activations import find
 from dfedge.adopt.graph import Graph
 from dfedge.adopt.refusal import Site, line_of
 from dfedge.adopt.translation import Pads, Translation
@@ -90,10 +91,7 @@ class _Reader(Translation[Fx]):
         elif target.startswith(NOTHING):
             self.same(inputs[0])
         else:
-            made = READERS.get(fx.target)
-            if made is None:
-                raise self.refusal()
-            made(self, fx)
+            READERS.get(fx.target, _Reader.pointwise)(self, fx)
 
     def optional(self, given: Any) -> Tensor | None:
         """An operand that is a constant, where there is one."""
@@ -139,10 +137,33 @@ class _Reader(Translation[Fx]):
         self.norm(given, self.optional(gamma), self.optional(beta), self.weights(mean),
                   self.weights(variance), eps)  # fmt: skip
 
-    def hard_swish(self, fx: Fx) -> None:
-        """Hard swish."""
-        given: Any = fx.args[0]
-        self.swish(given)
+    def pointwise(self, fx: Fx) -> None:
+        """What works number by number, of one value: torch itself says what it computes."""
+        called: Any = fx.target
+        known = find(self.site.what.removesuffix(".default"))
+        tags = getattr(called, "tags", ())
+        given, *others = sorted(fx.all_input_nodes, key=self.constants.__contains__) or [fx]
+        alone = given in self.values and all(
+            one in self.constants and self.constants[one].numel() == 1 for one in others
+        )
+        drawn = torch.Tag.nondeterministic_seeded in tags
+        if not alone or drawn or (known is None and torch.Tag.pointwise not in tags):
+            raise self.refusal()
+        called = known.function if known else called
+        constants = {one: self.constants[one] for one in others}
+
+        def function(x: Tensor) -> Tensor:
+            operands = {**constants, given: x.clone()}
+            args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), operands.__getitem__)
+            made: Tensor = called(*args, **kwargs)
+            return made.to(x.dtype)
+
+        self.function(given, function)
+
+    def prelu(self, fx: Fx) -> None:
+        """A slope below zero, or one a channel."""
+        args: Any = fx.args
+        self.leaky(args[0], self.weights(args[1]))
 
     def arithmetic(self, fx: Fx) -> None:
         """Add, subtract, multiply, divide: two maps, or a map and a constant."""
@@ -239,7 +260,8 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.hardsigmoid.default: _line(1 / 6, 0.5, 0, 1),
     aten.hardtanh.default: _tanh,
     aten.clamp.default: _tanh,
-    aten.hardswish.default: _Reader.hard_swish,
+    aten.clamp_min.default: _tanh,
+    aten.prelu.default: _Reader.prelu,
     aten.add.Tensor: _Reader.arithmetic,
     aten.sub.Tensor: _Reader.arithmetic,
     aten.mul.Tensor: _Reader.arithmetic,

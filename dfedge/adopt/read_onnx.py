@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import onnx
 from torch import Tensor
 
+from dfedge.adopt.activations import Activation, find
 from dfedge.adopt.graph import Graph, Op
 from dfedge.adopt.onnx_graph import FLOATS, OnnxGraph
 from dfedge.adopt.translation import Arithmetic
@@ -49,10 +51,20 @@ class _Reader(OnnxGraph):
         elif node.op_type == "Constant" or (inputs and not self.values.keys() & set(inputs)):
             self.hold(self.key, self.evaluate([]))
         else:
-            made = READERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-            if made is None:
+            made = READERS.get(self.site.what)
+            activation = None if made else find(self.site.what)
+            if activation is not None:
+                self._activate(activation)
+            elif made is None:
                 raise self.refusal()
-            made(self)
+            else:
+                made(self)
+
+    def _activate(self, activation: Activation) -> None:
+        if len(self.node.input) != 1:
+            raise self.refusal(f"{self.site.what} of several values", "one value")
+        given = {name: self.attribute(name, value) for name, value in activation.attributes.items()}
+        self.function(self.operand(0), partial(activation.function, **given))
 
     def convolution(self) -> None:
         """Conv."""
@@ -102,9 +114,16 @@ class _Reader(OnnxGraph):
         slope, lift = self.attribute("alpha", 0.2), self.attribute("beta", 0.5)
         self.clip(self.operand(0), slope, lift, 0, 1)
 
-    def hard_swish(self) -> None:
-        """HardSwish."""
-        self.swish(self.operand(0))
+    def prelu(self) -> None:
+        """PRelu with a slope, or one a channel."""
+        self.leaky(self.operand(0), self.weights(self.operand(1)))
+
+    def power(self) -> None:
+        """Pow with a number."""
+        exponent = self.weights(self.operand(1))
+        if exponent.numel() != 1:
+            raise self.refusal("Pow with an exponent for each value", "one number")
+        self.function(self.operand(0), lambda x: x ** float(exponent))
 
     def mean(self) -> None:
         """GlobalAveragePool, or ReduceMean over height and width."""
@@ -186,7 +205,8 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Relu": _Reader.relu,
     "Clip": _Reader.bounded,
     "HardSigmoid": _Reader.hard_sigmoid,
-    "HardSwish": _Reader.hard_swish,
+    "PRelu": _Reader.prelu,
+    "Pow": _Reader.power,
     "Add": _arithmetic("add"),
     "Sub": _arithmetic("sub"),
     "Mul": _arithmetic("mul"),
@@ -205,4 +225,4 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Dropout": _Reader.nothing,
     "Cast": _Reader.nothing,
 }
-"""ONNX operator -> its translation."""
+"""ONNX operator -> its translation; functions of one value are in `dfedge.adopt.activations`."""

@@ -6,12 +6,6 @@ from dataclasses import dataclass
 from dfedge.errors import DfedgeError
 
 REMEDIES = {
-    "silu": "replace SiLU by nn.Hardswish and train on",
-    "sigmoid": "replace Sigmoid by nn.Hardsigmoid, or SiLU by nn.Hardswish, and train on",
-    "gelu": "replace GELU by nn.Hardswish and train on",
-    "erf": "replace GELU by nn.Hardswish and train on",
-    "leakyrelu": "replace LeakyReLU by nn.ReLU and train on",
-    "prelu": "replace PReLU by nn.ReLU and train on",
     "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
     "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
     "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
@@ -33,7 +27,7 @@ REMEDIES = {
 }
 """Part of an operation's name, in small letters without underscores -> what would replace it."""
 ALLOWED = (
-    "allowed: convolution, linear, batch norm, ReLU, ReLU6, hard swish, hard sigmoid, add, "
+    "allowed: convolution, linear, batch norm, activations that work number by number, add, "
     "multiply, concat, average and max pool, mean over the image, flatten, dropout"
 )
 

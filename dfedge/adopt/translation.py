@@ -4,8 +4,8 @@ A reader knows one framework's graph; it says of each operation which values and
 """
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -241,21 +241,52 @@ class Translation(Generic[K]):
         self._add("clip", [given], self.shape(given), self.value(given).dims, slope=slope,
                   lift=lift, bounds=(low, high))  # fmt: skip
 
-    def swish(self, given: K) -> None:
-        """Hard swish."""
-        self._add("swish", [given], self.shape(given), self.value(given).dims)
+    def function(self, given: K, function: Callable[[Tensor], Tensor]) -> None:
+        """A function of one value, the same for every value."""
+        self._add("function", [given], self.shape(given), self.value(given).dims,
+                  function=function)  # fmt: skip
+
+    def leaky(self, given: K, slope: Tensor) -> None:
+        """``max(0, x) + slope min(0, x)``, one slope or one a channel."""
+        if slope.numel() == 1:
+            number = float(slope)
+            self.function(given, lambda x: x.clamp(min=0) + number * x.clamp(max=0))
+            return
+        channels = self.shape(given)[0]
+        if slope.numel() != channels or slope.shape[:1] not in ((1,), (channels,)):
+            what = f"{self.site.what} with slopes {list(slope.shape)}"
+            raise self.refusal(what, "one number, or one a channel")
+        made = self.key
+        self.clip(given, 1, 0, 0, math.inf)
+        above = self.values[made]
+        self.clip(given, 1, 0, -math.inf, 0)
+        self._affine(made, slope.flatten(), torch.zeros(channels))
+        below = self.values[made]
+        node = Node("add", self.site.name, (above.number, below.number), self.shape(given),
+                    where=self.site.line)  # fmt: skip
+        self.nodes.append(node)
+        self.values[made] = replace(above, number=len(self.nodes) - 1)
 
     def combine(self, op: Arithmetic, a: K, b: K) -> None:
-        """Two values: a sum, or a product whose smaller side may have one number a channel."""
-        if op not in ("add", "mul"):
-            raise self.refusal(f"{op} of two maps", "add or multiply")
-        if op == "mul" and math.prod(self.shape(a)) < math.prod(self.shape(b)):
+        """Two values: equal shapes, or in a product one side with one number a channel.
+
+        A difference is a sum with the negative, a quotient a product with the reciprocal.
+        """
+        if op in ("sub", "div"):
+            if op == "sub":
+                ones = torch.ones(self.shape(b)[0])
+                self._affine(b, -ones, 0 * ones)
+            else:
+                self.function(b, torch.reciprocal)
+            b = self.key
+        product = op in ("mul", "div")
+        if product and math.prod(self.shape(a)) < math.prod(self.shape(b)):
             a, b = b, a
         one, other = self.value(a).dims, self.value(b).dims
-        gated = op == "mul" and len(one) == 3 and other == (one[0], 1, 1)
+        gated = product and len(one) == 3 and other == (one[0], 1, 1)
         if not gated and (one != other or self.shape(a) != self.shape(b)):
             raise self.refusal(f"{op} of {list(one)} and {list(other)}", "equal shapes")
-        self._add("add" if op == "add" else "mul", [a, b], self.shape(a), one)
+        self._add("mul" if product else "add", [a, b], self.shape(a), one)
 
     def with_constant(self, op: Arithmetic, given: K, constant: Tensor, swapped: bool) -> None:
         """A value and a constant; ``swapped``: the constant stands on the left."""

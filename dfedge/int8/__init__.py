@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.manifest.SEMANTICS_VERSION` (6) names it.
+This package is the definition; `dfedge.manifest.SEMANTICS_VERSION` (7) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -66,10 +66,11 @@ State
     the shifts (the learning rates, read by every step), the dither's phase, the error,
     the usual error and the pace.
 
-Trunk, of an adopted net (`dfedge.trunk`): frozen steps before the first layer
-    A value q in 0..127 stands for ``(q - zero) / scale``, both of its own.  A step ends in
-    ``clamp((total + half) >> s, 0, 127)``: in a convolution s is a channel's own, in a sum of two
-    values, a product, a mean or a hard swish integer factors over 2^s bring scales together.
+Trunk, of an adopted net (`dfedge.trunk`): frozen operations before the first layer
+    A value q in 0..127 stands for ``(q - zero) / scale``, both of its own.  What an operation
+    computes stands in its own file of `dfedge.operations`.  Any function of one value is a table
+    of 128 entries; in a convolution the shift is a channel's own; in a sum, a product or a mean
+    integer factors over 2^s bring scales together.
 
 Modules: `ops` (definitions), `stock` (the same in operators of any runtime), `rounding`, `scales`,
 `bounds` (what sizes this arithmetic holds), `trunk` (an adopted net's frozen part).

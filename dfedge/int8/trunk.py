@@ -3,22 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dfedge.int8.ops import trunk as ops
-from dfedge.trunk import (
-    AnyStep,
-    Concat,
-    Convolve,
-    Gate,
-    Largest,
-    Mean,
-    Mix,
-    Surround,
-    Swish,
-    Trunk,
-)
+from dfedge.int8.ops.trunk import operation, text_of
+from dfedge.operations import AnyOperation
+from dfedge.trunk import Trunk
 
 Constants = Mapping[str, Tensor]
 AT_ONCE = 100
@@ -27,43 +16,20 @@ AT_ONCE = 100
 
 def evaluate(trunk: Trunk, constants: Constants, x: Tensor) -> Tensor:
     """Images int8 [B, H, W, C] -> what the first layer receives, int8 [B, H', W', C']."""
-    last = {read: i for i, step in enumerate(trunk.steps) for read in step.reads}
+    last = {read: i for i, step in enumerate(trunk.operations) for read in step.reads}
     values = {0: x}
-    for i, step in enumerate(trunk.steps):
+    for i, step in enumerate(trunk.operations):
         values[i + 1] = apply(step, i, constants, [values[read] for read in step.reads])
         for read in step.reads:
             if last[read] == i:
                 values.pop(read, None)
-    return values[len(trunk.steps)]
+    return values[len(trunk.operations)]
 
 
-def apply(step: AnyStep, number: int, constants: Constants, given: list[Tensor]) -> Tensor:
-    """One step."""
-    x = given[0]
-    match step:
-        case Convolve():
-            parts = [constants[f"{number}.{name}"] for name in ("weight", "bias", "lift", "limit")]
-            return ops.conv_scaled(x, *parts, step.shift, step.geometry)
-        case Surround():
-            top, bottom, left, right = step.pads
-            return F.pad(x, (0, 0, left, right, top, bottom), value=step.fill)
-        case Mix():
-            if len(given) == 1:
-                return ops.scaled(x, step.factors[0], step.offset, step.shift)
-            return ops.mixed(*given, *step.factors, step.offset, step.shift)
-        case Gate():
-            return ops.gated(*given, *step.zeros, step.factor, step.offset, step.shift)
-        case Swish():
-            return ops.swish(x, step.zero, step.slope, step.half, step.bend, step.factor,
-                             step.offset, step.shift)  # fmt: skip
-        case Mean():
-            return ops.mean_scaled(
-                x, *step.kernel, step.stride, step.factor, step.offset, step.shift
-            )
-        case Largest():
-            return ops.max_window(x, [*step.kernel, step.stride, *step.pads, 0])
-        case Concat():
-            return torch.cat(given, 3)
+def apply(record: AnyOperation, number: int, constants: Constants, given: list[Tensor]) -> Tensor:
+    """One operation."""
+    names = record.constants([tuple(x.shape[1:]) for x in given])  # type: ignore[misc]
+    return operation(text_of(record), given, [constants[f"{number}.{name}"] for name in names])
 
 
 @torch.no_grad()

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from dfedge.trunk import AnyStep, Concat, Convolve, Gate, Largest, Mean, Mix, Surround, Swish, Trunk
+from dfedge.operations import Operation
+from dfedge.operations.windows import Windows
+from dfedge.trunk import Trunk
 
-IN_PLACE = (Mix, Gate, Swish)
-"""What works value by value may write where it reads."""
-WHOLE = (Surround, Concat)
-"""What is never made row by row."""
 MAX_CHAIN = 8
 """Steps that follow each other row by row, and the one that makes a whole map."""
 
@@ -57,28 +55,28 @@ def place(trunk: Trunk) -> Placement:
 
     Row by row is slower where maps are small; so only values above a size are, every size tried.
     """
-    sizes = sorted({prod(step.shape) for step in trunk.steps}, reverse=True)
+    sizes = sorted({prod(step.shape) for step in trunk.operations}, reverse=True)
     return min((place_above(trunk, size) for size in [*sizes, 0]), key=lambda one: one.bytes)
 
 
 def place_above(trunk: Trunk, size: int) -> Placement:
     """With values above a size made row by row, where they can be."""
-    steps = trunk.steps
+    steps = trunk.operations
     rows = [_rows(steps, i) if prod(step.shape) > size else 0 for i, step in enumerate(steps)]
     return _placed(steps, _short_chains(rows))
 
 
-def _rows(steps: Sequence[AnyStep], i: int) -> int:
+def _rows(steps: Sequence[Operation], i: int) -> int:
     """How many rows of a step's result are enough, 0 where it must be whole."""
-    if i + 1 == len(steps) or isinstance(steps[i], WHOLE) or isinstance(steps[i + 1], WHOLE):
+    if i + 1 == len(steps) or steps[i].whole or steps[i + 1].whole:
         return 0
     readers = Counter(read for step in steps for read in step.reads)
     after = steps[i + 1]
     if readers[i + 1] != 1 or i + 1 not in after.reads:
         return 0
     if after.reads[0] != i + 1 and steps[i].shape != after.shape:
-        return 0  # a gate's vector
-    rows = after.kernel[0] if isinstance(after, Convolve | Mean | Largest) else 1
+        return 0  # one number a channel
+    rows = after.kernel[0] if isinstance(after, Windows) else 1
     return rows if rows < steps[i].shape[0] else 0
 
 
@@ -90,7 +88,7 @@ def _short_chains(rows: list[int]) -> list[int]:
     return kept
 
 
-def _placed(steps: Sequence[AnyStep], rows: list[int]) -> Placement:
+def _placed(steps: Sequence[Operation], rows: list[int]) -> Placement:
     blocks = _blocks(steps, rows)
     distinct = list({id(block): block for block in blocks}.values())
     tried = [_first_fit(sorted(distinct, key=order)) for order in ORDERS]
@@ -98,7 +96,7 @@ def _placed(steps: Sequence[AnyStep], rows: list[int]) -> Placement:
     return Placement([*(offsets[id(block)] for block in blocks), 0], rows, size)
 
 
-def _blocks(steps: Sequence[AnyStep], rows: list[int]) -> list[Block]:
+def _blocks(steps: Sequence[Operation], rows: list[int]) -> list[Block]:
     """The block of what each step but the last makes; a chain's steps are at work together."""
     begins, ends = list(range(len(steps))), list(range(len(steps)))
     for i in range(1, len(steps)):
@@ -120,15 +118,10 @@ def _blocks(steps: Sequence[AnyStep], rows: list[int]) -> list[Block]:
     return blocks
 
 
-def _yields(steps: Sequence[AnyStep], read: int, i: int, last: dict[int, int]) -> bool:
+def _yields(steps: Sequence[Operation], read: int, i: int, last: dict[int, int]) -> bool:
     """Whether step i may write over a value that it reads."""
     step = steps[i]
-    return (
-        read > 0
-        and isinstance(step, IN_PLACE)
-        and last[read] == i
-        and steps[read - 1].shape == step.shape
-    )
+    return read > 0 and step.in_place and last[read] == i and steps[read - 1].shape == step.shape
 
 
 def _first_fit(blocks: list[Block]) -> tuple[dict[int, int], int]:

@@ -139,7 +139,7 @@ def _tables(table: Table) -> str:
     groups = {
         "dfe_layer layers": table.layers,
         "dfe_conv convs": table.convs,
-        "dfe_frozen steps": frozen.steps,
+        "dfe_operation operations": frozen.operations,
     }
     rows = ["static const struct {", "    dfe_program program;"]
     rows += [f"    {name}[{len(group)}];" for name, group in groups.items() if group]

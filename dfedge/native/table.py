@@ -13,7 +13,7 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import RULES, Conv, Layer, Plan
 
-ABI = 6
+ABI = 7
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
@@ -45,14 +45,14 @@ class Table:
     @property
     def words(self) -> NDArray[np.int32]:
         """As it lies in memory: int32 [words]; a trunk's constants at the end, as their bytes."""
-        rows = [self.program, *self.layers, *self.convs, *self.frozen.steps]
+        rows = [self.program, *self.layers, *self.convs, *self.frozen.operations]
         numbers = [value for row in rows for value in row.values()] + self.frozen.reads
         constants = block_of(self.frozen.constants, self.frozen.values)
         return np.concatenate([np.array(numbers, np.int32), constants.view(np.int32)])
 
     @property
     def structure_words(self) -> tuple[int, int, int, int]:
-        """Of one program, layer, convolution, step."""
+        """Of one program, layer, convolution, operation."""
         return len(self.program), len(self.layers[0]), len(self.convs[0]), len(FIELDS)
 
     @property
@@ -92,7 +92,7 @@ def make_table(
         "state_bytes": block_bytes(tensors),
         "layers": len(layers),
         "convs": len(convs),
-        "steps": len(frozen.steps),
+        "operations": len(frozen.operations),
         "reads": len(frozen.reads),
         "constant_bytes": block_bytes(frozen.constants),
         "workspace": frozen.workspace,

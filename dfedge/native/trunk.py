@@ -1,4 +1,4 @@
-"""A frozen trunk as the C interpreter reads it: rows of ``dfe_frozen``, and its constants."""
+"""A frozen trunk as the C interpreter reads it: rows of ``dfe_operation``, and its constants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,30 +9,18 @@ from numpy.typing import NDArray
 from dfedge.errors import DfedgeError
 from dfedge.native.layout import Fields, Tensor, lay_out
 from dfedge.native.places import place
-from dfedge.trunk import (
-    AnyStep,
-    Concat,
-    Convolve,
-    Gate,
-    Largest,
-    Mean,
-    Mix,
-    Surround,
-    Swish,
-    Trunk,
-)
+from dfedge.operations import OPERATIONS
+from dfedge.operations.windows import PADS
+from dfedge.trunk import Trunk
 
 Constants = Mapping[str, NDArray[Any]]
-KINDS = (Convolve, Surround, Mix, Gate, Swish, Mean, Largest, Concat)
-"""By the interpreter's number of the kind."""
-PADS = ("top", "bottom", "left", "right")
 FIELDS = (
     "kind", "first", "reads", "height", "width", "channels", "place", "rows",
     "kernel_height", "kernel_width", "stride", *PADS, "depthwise",
-    "zero", "other_zero", "factor", "other", "offset", "shift", "slope", "half", "bend",
-    "weight", "bias", "lift", "limit",
+    "zero", "other_zero", "factor", "other", "offset", "shift",
+    "weight", "bias", "lift", "limit", "table",
 )  # fmt: skip
-"""Of a step, in order."""
+"""Of an operation, in order; what its kind has no use for is zero."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +28,14 @@ class Frozen:
     """A trunk's part of a table.
 
     Attributes:
-        steps: fields of each.
-        reads: numbers of the values that they read, one step after the other.
+        operations: fields of each.
+        reads: numbers of the values that they read, one operation after the other.
         workspace: bytes that one image needs on its way.
         constants: where each lies, by name, in one block.
         values: of the constants.
     """
 
-    steps: list[Fields]
+    operations: list[Fields]
     reads: list[int]
     workspace: int
     constants: dict[str, Tensor]
@@ -70,52 +58,23 @@ def freeze(trunk: Trunk | None, constants: Constants) -> Frozen:
         raise DfedgeError(f"the trunk's {flaw} are missing or of another shape; adopt again")
     values = {name: constants[name] for name in trunk.constants()}
     placed, found = lay_out(values), place(trunk)
-    steps: list[Fields] = []
+    operations: list[Fields] = []
     reads: list[int] = []
-    for i, step in enumerate(trunk.steps):
-        height, width, channels = step.shape
-        parts = {name: f"{i}.{name}" for name in ("weight", "bias", "lift", "limit")}
+    for i, operation in enumerate(trunk.operations):
+        height, width, channels = operation.shape
         given: Fields = {
-            "kind": KINDS.index(type(step)), "first": len(reads), "reads": len(step.reads),
-            "height": height, "width": width, "channels": channels, "place": found.offsets[i],
-            "rows": found.rows[i],
-            **_numbers(step),
-            **{name: placed[at].offset for name, at in parts.items() if at in placed},
+            "kind": OPERATIONS.index(type(operation)),
+            "first": len(reads), "reads": len(operation.reads),
+            "height": height, "width": width, "channels": channels,
+            "place": found.offsets[i], "rows": found.rows[i],
+            **operation.fields(),
         }  # fmt: skip
-        steps.append({name: given.get(name, 0) for name in FIELDS})
-        reads += step.reads
-    return Frozen(steps, reads, found.bytes, placed, values)
-
-
-def _numbers(step: AnyStep) -> Fields:
-    """What a step's kind adds."""
-    match step:
-        case Convolve():
-            return {**_windows(step), "depthwise": int(step.depthwise), "shift": step.shift}
-        case Surround():
-            return {**dict(zip(PADS, step.pads, strict=True)), "zero": step.fill}
-        case Mix():
-            factor, other = (*step.factors, 0)[:2]
-            return {"factor": factor, "other": other, **_end(step)}
-        case Gate():
-            zero, other = step.zeros
-            return {"zero": zero, "other_zero": other, "factor": step.factor, **_end(step)}
-        case Swish():
-            bent = {"slope": step.slope, "half": step.half, "bend": step.bend}
-            return {"zero": step.zero, **bent, "factor": step.factor, **_end(step)}
-        case Mean():
-            return {**_windows(step), "factor": step.factor, **_end(step)}
-        case Largest():
-            return _windows(step)
-        case Concat():
-            return {}
-
-
-def _windows(step: Convolve | Mean | Largest) -> Fields:
-    pads = (0, 0, 0, 0) if isinstance(step, Mean) else step.pads
-    kernel = {"kernel_height": step.kernel[0], "kernel_width": step.kernel[1]}
-    return {**kernel, "stride": step.stride, **dict(zip(PADS, pads, strict=True))}
-
-
-def _end(step: Mix | Gate | Swish | Mean) -> Fields:
-    return {"offset": step.offset, "shift": step.shift}
+        given |= {
+            name.partition(".")[2]: tensor.offset
+            for name, tensor in placed.items()
+            if name.startswith(f"{i}.")
+        }
+        operations.append({name: given.pop(name, 0) for name in FIELDS})
+        assert not given, f"no field of dfe_operation: {', '.join(given)}"
+        reads += operation.reads
+    return Frozen(operations, reads, found.bytes, placed, values)

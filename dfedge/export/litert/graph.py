@@ -16,7 +16,8 @@ TYPES = {
 }
 
 _INT8 = (
-    "CAST", "CONCATENATION", "MAXIMUM", "MINIMUM", "PAD", "SLICE", "STRIDED_SLICE", "TRANSPOSE",
+    "CAST", "CONCATENATION", "GATHER", "MAXIMUM", "MINIMUM", "PAD", "SLICE", "STRIDED_SLICE",
+    "TRANSPOSE",
 )  # fmt: skip
 VERSIONS = {getattr(schema.BuiltinOperator, name): 2 for name in _INT8}
 """The operator's version that knows int8; of all others, 1."""

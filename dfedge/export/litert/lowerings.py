@@ -257,6 +257,13 @@ def reduction(op: int) -> Lowering:
     return lower
 
 
+def gather(n: Node) -> int:
+    """Of one row, by int32."""
+    return n.g.op(
+        Op.GATHER, [n.operand(0), n.operand(2)], n.shape, n.dtype, plain_options("Gather")
+    )
+
+
 def floor(n: Node) -> int:
     return n.g.op(Op.FLOOR, [n.operand(0)], n.shape, F32)
 
@@ -335,6 +342,7 @@ TABLE: dict[Any, Lowering] = {
     aten.permute.default: permute,
     aten.slice.Tensor: take,
     aten.select.int: select,
+    aten.index_select.default: gather,
     aten.cat.default: cat,
     aten.constant_pad_nd.default: pad,
     aten.sum.dim_IntList: reduction(Op.SUM),

@@ -4,7 +4,8 @@ One decomposition serves all formats.  It leaves four primitives (`primitives`),
 differs from runtime to runtime and which an exporter therefore translates by name.  Everything else
 is addition, multiplication, comparison, clamping and moving of int32 and int8 values, which all
 runtimes do alike.  Written so that runtimes' known errors are not met: no negative number is
-shifted, divided or taken modulo; no argmax, gather or scatter; no arithmetic on int8 itself.
+shifted, divided or taken modulo; no argmax or scatter, no gather but from one row; no arithmetic on
+int8 itself.
 """
 
 from collections.abc import Callable
@@ -31,9 +32,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
             "draw_rivals", "select_rows", "energy", "coarse", "contrast_energy", "times",
             "normalise",
         ],
-        trunk: [
-            "conv_scaled", "scaled", "mixed", "gated", "swish", "mean_scaled", "max_window",
-        ],
+        trunk: ["operation"],
     }  # fmt: skip
     return {
         getattr(torch.ops.dfedge, name).default: getattr(room, name)

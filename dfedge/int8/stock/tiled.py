@@ -8,16 +8,18 @@ the other.  An update goes through its weights in blocks; a block is summed over
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
+from dfedge.operations import Convolution
 
 FLOORS = (1 << 20, 128 * 1024, 32 * 1024, 8 * 1024, 0)
 """Sizes of tiles, `Tiled.floor`: the smaller, the less memory and the more operators.  The largest
@@ -156,6 +158,23 @@ def _correlated(
     return totals
 
 
+class TiledOperations(trunk.Stock):
+    """Operations whose convolutions are made a tile at a time."""
+
+    def __init__(self, convolve: Callable[..., Tensor]) -> None:
+        self._convolve = convolve
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        geometry: Sequence[int],
+        end: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        return self._convolve(x, weight, geometry, matmul_i32, lambda total: end(total + bias))
+
+
 @dataclass(frozen=True)
 class Tiled:
     """The rendering.
@@ -229,16 +248,20 @@ class Tiled:
         finish = convolution.activation
         return self._convolve(x, w, geometry, matmul_i32, lambda total: finish(total + b, shift))
 
-    def conv_scaled(
-        self, x: Tensor, w: Tensor, b: Tensor, lift: Tensor, limit: Tensor, shift: int,
-        geometry: Sequence[int],
-    ) -> Tensor:  # fmt: skip
-        if geometry[7]:
-            whole = self.by_samples(trunk.conv_scaled, 1)
-            return whole(x, w, b, lift, limit, shift, geometry)
-        return self._convolve(
-            x, w, geometry, matmul_i32, lambda total: trunk.lifted(total + b, lift, limit, shift)
-        )
+    def operation(
+        self, record: str, given: Sequence[Tensor], constants: Sequence[Tensor]
+    ) -> Tensor:
+        found = record_of(record)
+        if isinstance(found, Convolution) and not found.depthwise:
+            tiled = TiledOperations(self._convolve)
+            return cast(Tensor, found.evaluate(tiled, list(given), list(constants)))
+        if not found.wide_values and not isinstance(found, Convolution):
+            return trunk.operation(record, given, constants)
+
+        def whole(*parts: Tensor) -> Tensor:
+            return trunk.operation(record, parts, constants)
+
+        return self.by_samples(whole, len(given))(*given)
 
     def conv_back(
         self, e: Tensor, w: Tensor, geometry: Sequence[int], height: int, width: int
@@ -342,7 +365,7 @@ class Tiled:
         """Operation -> tiled rendering, for those whose maps are large."""
         ops = torch.ops.dfedge
         own = (
-            self.conv_sum, self.conv_relu, self.conv_scaled, self.conv_back, self.spread,
+            self.conv_sum, self.conv_relu, self.operation, self.conv_back, self.spread,
             self.conv_update,
             self.bias_update, self.conv_update_pooled, self.bias_update_pooled,
         )  # fmt: skip
@@ -350,7 +373,6 @@ class Tiled:
         wide: dict[Callable[..., Tensor], int] = {
             convolution.add_relu: 2, convolution.narrow: 1, convolution.gate: 2,
             convolution.add_errors: 2, pooling.unpool: 2, pooling.pool_cells: 1,
-            trunk.scaled: 1, trunk.mixed: 2, trunk.gated: 2, trunk.swish: 1, trunk.mean_scaled: 1,
         }  # fmt: skip
         return found | {
             getattr(ops, one.__name__).default: self.by_samples(one, maps)

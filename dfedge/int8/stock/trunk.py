@@ -1,71 +1,71 @@
-"""As `dfedge.int8.ops.trunk`."""
+"""As `dfedge.int8.ops.trunk`: the operations' definitions over int32."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import ACTIVATION_MAX
-from dfedge.int8.stock.convolution import activation, conv_sum, taps
+from dfedge.int8.stock.convolution import conv_sum, taps
 from dfedge.int8.stock.primitives import I8, I32, constant, shift_right
 
 
-def lifted(total: Tensor, lift: Tensor, limit: Tensor, shift: int) -> Tensor:
-    """From accumulators to int8: each output channel by its own shift."""
-    return activation(torch.minimum(total.clamp(min=0), limit) * lift, shift)
+class Stock:
+    """As `dfedge.operations.Arithmetic`; wide values are int32."""
 
+    def wide(self, x: Tensor) -> Tensor:
+        return x.to(I32)
 
-def conv_scaled(
-    x: Tensor, w: Tensor, b: Tensor, lift: Tensor, limit: Tensor, shift: int,
-    geometry: Sequence[int],
-) -> Tensor:  # fmt: skip
-    return lifted(conv_sum(x, w, b, geometry), lift, limit, shift)
+    def clip(self, total: Tensor, most: Tensor) -> Tensor:
+        return torch.minimum(total.clamp(min=0), most)
 
+    def narrow(self, total: Tensor, shift: int) -> Tensor:
+        """What is negative ends at 0 in any case, and is never shifted."""
+        positive = total.clamp(min=0)
+        shifted = shift_right(positive, constant(shift)) if shift else positive
+        return shifted.clamp(max=ACTIVATION_MAX).to(I8)
 
-def _floored(total: Tensor, shift: int) -> Tensor:
-    """``clamp(total >> shift, 0, 127)``: what is negative ends at 0 in any case."""
-    positive = total.clamp(min=0)
-    shifted = shift_right(positive, constant(shift)) if shift else positive
-    return shifted.clamp(max=ACTIVATION_MAX).to(I8)
+    def take(self, table: Tensor, x: Tensor) -> Tensor:
+        return table.index_select(0, x.reshape(-1).to(I32)).reshape(x.shape)
 
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        geometry: Sequence[int],
+        end: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        return end(conv_sum(x, weight, bias, geometry))
 
-def scaled(a: Tensor, factor: int, offset: int, shift: int) -> Tensor:
-    return _floored(a.to(I32) * factor + offset, shift)
-
-
-def mixed(a: Tensor, c: Tensor, factor: int, other: int, offset: int, shift: int) -> Tensor:
-    return _floored(a.to(I32) * factor + c.to(I32) * other + offset, shift)
-
-
-def gated(
-    a: Tensor, g: Tensor, zero: int, gate_zero: int, factor: int, offset: int, shift: int
-) -> Tensor:
-    return _floored((a.to(I32) - zero) * ((g.to(I32) - gate_zero) * factor) + offset, shift)
-
-
-def swish(
-    a: Tensor, zero: int, slope: int, half: int, bend: int, factor: int, offset: int, shift: int
-) -> Tensor:
-    v = a.to(I32) - zero
-    bent = shift_right((v * slope + half).clamp(min=0), constant(bend)).clamp(max=255)
-    return _floored(v * bent * factor + offset, shift)
-
-
-def mean_scaled(
-    x: Tensor, height: int, width: int, stride: int, factor: int, offset: int, shift: int
-) -> Tensor:
-    if (height, width) == tuple(x.shape[1:3]):
-        total = x.to(I32).sum((1, 2), keepdim=True, dtype=I32)
-    else:
-        seen = taps(x, [height, width, stride, 0, 0, 0, 0])
-        total = seen[0].to(I32)
-        for tap in seen[1:]:
+    def window_sum(self, x: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
+        if kernel == tuple(x.shape[1:3]):
+            return x.to(I32).sum((1, 2), keepdim=True, dtype=I32)
+        first, *rest = taps(x, [*kernel, stride, 0, 0, 0, 0])
+        total = first.to(I32)
+        for tap in rest:
             total = total + tap.to(I32)
-    return _floored(total * factor + offset, shift)
+        return total
+
+    def window_max(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
+        first, *rest = taps(x, geometry)
+        for tap in rest:
+            first = torch.maximum(first, tap)
+        return first
+
+    def pad(self, x: Tensor, pads: tuple[int, int, int, int], fill: int) -> Tensor:
+        top, bottom, left, right = pads
+        return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
+
+    def concat(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, 3)
 
 
-def max_window(x: Tensor, geometry: Sequence[int]) -> Tensor:
-    first, *rest = taps(x, geometry)
-    for tap in rest:
-        first = torch.maximum(first, tap)
-    return first
+STOCK = Stock()
+
+
+def operation(record: str, given: Sequence[Tensor], constants: Sequence[Tensor]) -> Tensor:
+    made: Tensor = record_of(record).evaluate(STOCK, list(given), list(constants))
+    return made

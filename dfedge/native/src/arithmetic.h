@@ -2,15 +2,13 @@
 #ifndef DFE_ARITHMETIC_H
 #define DFE_ARITHMETIC_H
 
-#include <stdint.h>
+#include "layout.h"
 
 #define DFE_MAX 127
 #define DFE_BIAS_MAX (1 << 24)
 #define DFE_DEAD (-(1 << 30))
 #define DFE_GOLDEN 40503u
 #define DFE_DITHER_MASK 0xFFFFu
-#define DFE_MAX_SHIFT 24
-#define DFE_MAX_UPDATE_SHIFT 48 /* nothing of an int32 is left by it */
 
 /* Steps of the dither along a tensor's last three axes. */
 enum { DFE_LATTICE_0 = 53685, DFE_LATTICE_1 = 43977, DFE_LATTICE_2 = 36025 };

@@ -170,7 +170,7 @@ int dfe_check(const dfe_program *p) {
         if (!good_layer(p, layer, &largest)) return DFE_BAD_PROGRAM;
         total += largest;
         counted += layer->counted;
-        dfe_shape given = i ? dfe_handed(p, layer - 1) : dfe_value_shape(p, p->steps);
+        dfe_shape given = i ? dfe_handed(p, layer - 1) : dfe_value_shape(p, p->operations);
         int32_t planes = plane && i == 0 ? 2 : 0;
         if (!follows(dfe_convs(p, layer), given.height, given.width, given.channels + planes))
             return DFE_BAD_PROGRAM;
@@ -200,7 +200,7 @@ int64_t dfe_arena_bytes(const dfe_program *program, int call, int32_t batch) {
     int status = dfe_check(program);
     if (status != DFE_OK) return -status;
     if (!dfe_within(call, DFE_INFER, DFE_FEATURES)) return -DFE_BAD_CALL;
-    if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->steps) return -DFE_BAD_CALL;
+    if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->operations) return -DFE_BAD_CALL;
     if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return -DFE_BAD_CALL;
     if (!good_batch(program, call, batch)) return -DFE_BAD_BATCH;
     return dfe_plan_memory(program, call, batch).bytes;

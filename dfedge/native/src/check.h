@@ -4,8 +4,6 @@
 
 #include "memory.h"
 
-enum { DFE_MAX_KERNEL = 1024 };
-
 static inline int dfe_within(int32_t v, int32_t low, int32_t high) { return v >= low && v <= high; }
 
 /* Whether sizes are such that no index of a map wraps. */

@@ -4,8 +4,8 @@
  * Nothing is allocated: the caller gives one block of state and one arena.  All that a function
  * refuses it refuses before it writes.
  *
- * A program is one table: dfe_program, then its layers, their convolutions, the steps of a frozen
- * trunk, the values that they read, and the trunk's constants.  It is read where it lies, so it may
+ * A program is one table: dfe_program, then its layers, their convolutions, the operations of
+ * a frozen trunk, the values that they read, and the trunk's constants.  It is read where it lies, so it may
  * stay in flash.
  *
  * Nothing is shared but what is handed over: calls that only read a state (dfe_infer, dfe_features)
@@ -17,10 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DFE_ABI 6
+#include "layout.h"
 
 /* Of the numbers that a step gives: as dfedge/manifest.py has it. */
-#define DFE_SEMANTICS 6
+#define DFE_SEMANTICS 7
 
 enum dfe_status {
     DFE_OK,
@@ -38,53 +38,8 @@ enum dfe_status {
 
 #define DFE_ALIGN 4
 
-enum dfe_rule { DFE_DF, DFE_DF_O, DFE_DF_R, DFE_DF_R_CONCORDANT };
-enum dfe_form { DFE_ONE_PASS, DFE_LABEL_PLANE };
 enum dfe_call { DFE_INFER, DFE_TRAIN, DFE_TRAIN_FROM, DFE_FEATURES };
-enum dfe_kind {
-    DFE_CONVOLVE, DFE_SURROUND, DFE_MIX, DFE_GATE, DFE_SWISH, DFE_MEAN, DFE_LARGEST, DFE_CONCAT
-};
-
-/* See dfedge/plan.py; offsets are bytes into the state, -1 where a tensor does not exist. */
-typedef struct {
-    int32_t height, width, in_channels, channels;
-    int32_t kernel_height, kernel_width, stride;
-    int32_t top, bottom, left, right;
-    int32_t depthwise, shift, back;
-    int32_t weight, bias, feedback;
-} dfe_conv;
-
-typedef struct {
-    int32_t first, convs; /* its convolutions in the table */
-    int32_t joined; /* convolutions of a residual layer's inner branch; 0: no residual layer */
-    int32_t lift, skip_lift, back_lift, skip_back_lift;
-    int32_t pool, mean, cells, gain, score_shift, margin, pull, separation, counted;
-    int32_t norm_high, norm_low, norm_shift;
-    int32_t anchors;
-} dfe_layer;
-
-/* One step of a frozen trunk, see dfedge/trunk.py; what its kind has no use for is zero. */
-typedef struct {
-    int32_t kind, first, reads;      /* numbers of values, in the table's list */
-    int32_t height, width, channels; /* of what it makes */
-    int32_t place;                   /* of that in the workspace; the last one's is elsewhere */
-    int32_t rows; /* 0: a whole map; else as many rows at a time, for the next step alone */
-    int32_t kernel_height, kernel_width, stride;
-    int32_t top, bottom, left, right, depthwise;
-    int32_t zero, other_zero, factor, other, offset, shift;
-    int32_t slope, half, bend;
-    int32_t weight, bias, lift, limit; /* bytes into the constants */
-} dfe_frozen;
-
-typedef struct {
-    int32_t abi, state_bytes, layers, convs;
-    int32_t steps, reads, constant_bytes, workspace; /* of the trunk; workspace: bytes of an image */
-    int32_t height, width, channels;                 /* of the image */
-    int32_t classes, rule, form, negatives, cut;
-    int32_t live, weight_shift, bias_shift, anchor_shift, phase, error, usual_error, pace, planes;
-} dfe_program;
-
-/* Words of a program, a layer, a convolution and a step: what a maker of tables checks its own layout
+/* Words of a program, a layer, a convolution and an operation: what a maker of tables checks its own layout
  * with. */
 void dfe_layout(int32_t words[4]);
 

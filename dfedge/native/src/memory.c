@@ -16,12 +16,12 @@ const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer) {
     return all_convs(program) + layer->first;
 }
 
-const dfe_frozen *dfe_steps(const dfe_program *program) {
-    return (const dfe_frozen *)(all_convs(program) + program->convs);
+const dfe_operation *dfe_operations(const dfe_program *program) {
+    return (const dfe_operation *)(all_convs(program) + program->convs);
 }
 
 const int32_t *dfe_reads(const dfe_program *program) {
-    return (const int32_t *)(dfe_steps(program) + program->steps);
+    return (const int32_t *)(dfe_operations(program) + program->operations);
 }
 
 const int8_t *dfe_constants(const dfe_program *program) {
@@ -29,10 +29,10 @@ const int8_t *dfe_constants(const dfe_program *program) {
 }
 
 int64_t dfe_table_bytes(const dfe_program *p) {
-    if (p->layers < 0 || p->convs < 0 || p->steps < 0 || p->reads < 0 || p->constant_bytes < 0)
+    if (p->layers < 0 || p->convs < 0 || p->operations < 0 || p->reads < 0 || p->constant_bytes < 0)
         return -1;
     return (int64_t)sizeof(dfe_program) + p->layers * (int64_t)sizeof(dfe_layer) +
-           p->convs * (int64_t)sizeof(dfe_conv) + p->steps * (int64_t)sizeof(dfe_frozen) +
+           p->convs * (int64_t)sizeof(dfe_conv) + p->operations * (int64_t)sizeof(dfe_operation) +
            p->reads * (int64_t)sizeof(int32_t) + p->constant_bytes;
 }
 
@@ -104,7 +104,7 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
     m.waits = trains && program->rule != DFE_DF;
     int64_t samples = (int64_t)batch * m.copies, given = 0, error = 0, inner = 0;
     int64_t slot[DFE_SLOTS] = {0};
-    if (plane || (program->steps && call != DFE_TRAIN_FROM)) {
+    if (plane || (program->operations && call != DFE_TRAIN_FROM)) {
         const dfe_conv *first = dfe_convs(program, dfe_layers(program));
         given = samples * first->height * first->width * first->in_channels;
     }
@@ -144,7 +144,7 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
     /* one-pass: verdicts; label-plane: label, energy and total of each copy */
     m.scratch = m.verdicts + (trains || plane ? samples * (int64_t)sizeof(dfe_verdict) : 0);
     m.bytes = m.scratch + (trains && !plane ? batch * (int64_t)DFE_FEATURES_AT_ONCE : 0);
-    if (program->steps && call != DFE_TRAIN_FROM)
+    if (program->operations && call != DFE_TRAIN_FROM)
         m.bytes = larger(m.bytes, m.workspace + program->workspace);
     return m;
 }

@@ -37,7 +37,7 @@ typedef struct {
 
 const dfe_layer *dfe_layers(const dfe_program *program);
 const dfe_conv *dfe_convs(const dfe_program *program, const dfe_layer *layer);
-const dfe_frozen *dfe_steps(const dfe_program *program);
+const dfe_operation *dfe_operations(const dfe_program *program);
 const int32_t *dfe_reads(const dfe_program *program);
 const int8_t *dfe_constants(const dfe_program *program);
 /* Convolutions that follow one another; one more is that of the skipped input. */

@@ -4,7 +4,7 @@
 
 #include "dfedge.h"
 
-enum { DFE_ERROR_BITS = 16, DFE_MAX_PACE = 8 };
+enum { DFE_ERROR_BITS = 16 };
 
 /* By how much this step's shifts grow while the error exceeds the usual one by little: 2^-16. */
 int32_t dfe_slowing(int32_t excess, int32_t pace);

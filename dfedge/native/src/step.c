@@ -43,7 +43,7 @@ static void hand_on(const dfe_run *run, const dfe_layer *layer, const dfe_frame 
 
 /* What the first layer receives of images. */
 static const int8_t *behind_trunk(const dfe_run *run, const int8_t *x) {
-    if (!run->program->steps) return x;
+    if (!run->program->operations) return x;
     int8_t *low = (int8_t *)run->arena;
     dfe_trunk(run->program, run->memory.batch, x, low + run->memory.workspace, low);
     return low;
@@ -229,5 +229,5 @@ void dfe_layout(int32_t words[4]) {
     words[0] = sizeof(dfe_program) / sizeof(int32_t);
     words[1] = sizeof(dfe_layer) / sizeof(int32_t);
     words[2] = sizeof(dfe_conv) / sizeof(int32_t);
-    words[3] = sizeof(dfe_frozen) / sizeof(int32_t);
+    words[3] = sizeof(dfe_operation) / sizeof(int32_t);
 }

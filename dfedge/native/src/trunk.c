@@ -1,114 +1,76 @@
 #include "trunk.h"
 
-#include "arithmetic.h"
-#include "convolve.h"
-#include "frozen.h"
-#include "geometry.h"
+#include "operation.h"
+
+typedef struct {
+    void (*run)(const dfe_work *w);
+    int (*good)(const dfe_program *p, const dfe_operation *op, dfe_shape given, dfe_shape other);
+    int32_t least, most, flags;
+} kind;
+
+static const kind KINDS[] = {
+#define ROW(name, least, most, flags) {dfe_run_##name, dfe_good_##name, least, most, flags},
+    DFE_EVERY_KIND(ROW)
+#undef ROW
+};
+
+static int is(const dfe_operation *op, int32_t flag) { return KINDS[op->kind].flags & flag; }
 
 dfe_shape dfe_value_shape(const dfe_program *program, int32_t value) {
     dfe_shape image = {program->height, program->width, program->channels};
-    if (value == 0) return image;
-    const dfe_frozen *step = dfe_steps(program) + value - 1;
-    dfe_shape made = {step->height, step->width, step->channels};
-    return made;
+    return value ? dfe_made(dfe_operations(program) + value - 1) : image;
 }
 
-int32_t dfe_value_read(const dfe_program *program, const dfe_frozen *step, int32_t number) {
-    return dfe_reads(program)[step->first + number];
+int32_t dfe_value_read(const dfe_program *program, const dfe_operation *op, int32_t number) {
+    return dfe_reads(program)[op->first + number];
 }
 
-dfe_conv dfe_windows(const dfe_frozen *step, dfe_shape given) {
-    dfe_conv c = {given.height, given.width, given.channels, step->channels,
-                  step->kernel_height, step->kernel_width, step->stride,
-                  step->top, step->bottom, step->left, step->right,
-                  step->kind == DFE_CONVOLVE ? step->depthwise : 1, step->shift, 0, 0, 0, 0};
+dfe_conv dfe_windows(const dfe_operation *op, dfe_shape given) {
+    dfe_conv c = {given.height, given.width, given.channels, op->channels,
+                  op->kernel_height, op->kernel_width, op->stride,
+                  op->top, op->bottom, op->left, op->right,
+                  op->kind == DFE_CONVOLUTION ? op->depthwise : 1, op->shift, 0, 0, 0, 0};
     return c;
 }
 
-/* One image on its way. */
-typedef struct {
-    const dfe_program *program;
-    const int8_t *x;
-    int8_t *workspace, *latent;
-} image;
-
-static int8_t *made_at(const image *m, int32_t number) {
-    return number + 1 == m->program->steps ? m->latent
-                                           : m->workspace + dfe_steps(m->program)[number].place;
+static int8_t *made_at(const dfe_image *m, int32_t number) {
+    return number + 1 == m->program->operations
+               ? m->latent
+               : m->workspace + dfe_operations(m->program)[number].place;
 }
 
-static const int8_t *value(const image *m, int32_t number) {
-    return number ? made_at(m, number - 1) : m->x;
+const int8_t *dfe_value(const dfe_image *image, int32_t value) {
+    return value ? made_at(image, value - 1) : image->x;
 }
 
-static void convolve(const image *m, const dfe_frozen *step, dfe_shape given, const int8_t *x,
-                     int8_t *out) {
-    const int8_t *constants = dfe_constants(m->program);
-#define WORDS(offset) ((const int32_t *)(const void *)(constants + (offset)))
-    dfe_conv conv = dfe_windows(step, given);
-    dfe_scaling scaling = {WORDS(step->lift), WORDS(step->limit)};
-    dfe_conv_scaled(&conv, 1, x, constants + step->weight, WORDS(step->bias), scaling, out);
-#undef WORDS
-}
-
-static void concat(const image *m, const dfe_frozen *step, int8_t *out) {
-    ptrdiff_t positions = (ptrdiff_t)step->height * step->width;
-    for (int32_t i = 0; i < step->reads; i++) {
-        int32_t read = dfe_value_read(m->program, step, i);
-        int32_t channels = dfe_value_shape(m->program, read).channels;
-        dfe_beside(positions, value(m, read), channels, out, step->channels);
-        out += channels;
-    }
-}
-
-static int is_vector(dfe_shape s) { return s.height == 1 && s.width == 1; }
-
-/* A step, or one row of it: what it is given are the rows that it needs. */
-static void apply(const image *m, const dfe_frozen *step, dfe_shape given, const int8_t *x,
-                  const int8_t *other, int8_t *out) {
-    switch (step->kind) {
-        case DFE_CONVOLVE: convolve(m, step, given, x, out); break;
-        case DFE_SURROUND: dfe_surround(step, given, x, out); break;
-        case DFE_MIX: dfe_mix(step, dfe_values(given), x, other, out); break;
-        case DFE_GATE: {
-            dfe_shape by = dfe_value_shape(m->program, dfe_value_read(m->program, step, 1));
-            dfe_gate(step, x, other, is_vector(by), out);
-            break;
-        }
-        case DFE_SWISH: dfe_swish(step, dfe_values(given), x, out); break;
-        case DFE_MEAN: dfe_mean(step, given, x, out); break;
-        case DFE_LARGEST: dfe_largest(step, given, x, out); break;
-        case DFE_CONCAT: concat(m, step, out); break;
-    }
-}
-
-static void run(const image *m, int32_t number) {
-    const dfe_frozen *step = dfe_steps(m->program) + number;
-    int32_t first = dfe_value_read(m->program, step, 0);
-    const int8_t *other = step->reads > 1 ? value(m, dfe_value_read(m->program, step, 1)) : NULL;
-    apply(m, step, dfe_value_shape(m->program, first), value(m, first), other,
-          made_at(m, number));
+static void run(const dfe_image *m, int32_t number) {
+    const dfe_operation *op = dfe_operations(m->program) + number;
+    int32_t first = dfe_value_read(m->program, op, 0);
+    const int8_t *other = op->reads > 1 ? dfe_value(m, dfe_value_read(m->program, op, 1)) : NULL;
+    dfe_work w = {m, op, dfe_value_shape(m->program, first), dfe_value(m, first), other,
+                  made_at(m, number)};
+    KINDS[op->kind].run(&w);
 }
 
 /* Rows of each value of a chain that lie in its place: begin .. end. */
 typedef struct {
-    const image *m;
-    int32_t first; /* its first step */
+    const dfe_image *m;
+    int32_t first; /* its first operation */
     dfe_span rows[DFE_MAX_CHAIN];
 } chain;
 
-static dfe_span window_of(const dfe_frozen *step, int32_t y, int32_t height) {
-    int32_t start = y * step->stride - step->top;
-    dfe_span s = {dfe_clamp(start, 0, height), dfe_clamp(start + step->kernel_height, 0, height)};
+static dfe_span window_of(const dfe_operation *op, int32_t y, int32_t height) {
+    int32_t start = y * op->stride - op->top;
+    dfe_span s = {dfe_clamp(start, 0, height), dfe_clamp(start + op->kernel_height, 0, height)};
     return s;
 }
 
 static void make_row(chain *c, int32_t number, int32_t y, int8_t *out);
 
-/* Have rows [wanted) of what step `number` makes; earlier ones are not asked for again. */
+/* Have rows [wanted) of what operation `number` makes; earlier ones are not asked for again. */
 static const int8_t *have_rows(chain *c, int32_t number, dfe_span wanted) {
-    const dfe_frozen *step = dfe_steps(c->m->program) + number;
-    ptrdiff_t row = (ptrdiff_t)step->width * step->channels;
+    const dfe_operation *op = dfe_operations(c->m->program) + number;
+    ptrdiff_t row = (ptrdiff_t)op->width * op->channels;
     dfe_span *there = c->rows + number - c->first;
     int8_t *place = made_at(c->m, number);
     int32_t kept = dfe_max(0, there->end - wanted.begin);
@@ -125,17 +87,17 @@ static const int8_t *have_rows(chain *c, int32_t number, dfe_span wanted) {
 static const int8_t *rows_of(chain *c, int32_t number, int32_t read, dfe_span wanted) {
     dfe_shape s = dfe_value_shape(c->m->program, read);
     if (read == number && number > c->first) return have_rows(c, number - 1, wanted);
-    return value(c->m, read) + (ptrdiff_t)wanted.begin * s.width * s.channels;
+    return dfe_value(c->m, read) + (ptrdiff_t)wanted.begin * s.width * s.channels;
 }
 
 static void make_row(chain *c, int32_t number, int32_t y, int8_t *out) {
     const dfe_program *program = c->m->program;
-    dfe_frozen one = dfe_steps(program)[number];
+    dfe_operation one = dfe_operations(program)[number];
     int32_t first = dfe_value_read(program, &one, 0);
     int32_t second = one.reads > 1 ? dfe_value_read(program, &one, 1) : -1;
     dfe_shape given = dfe_value_shape(program, first);
     dfe_span wanted = {y, y + 1}, all = {0, 1};
-    if (dfe_window_rows(&one)) {
+    if (is(&one, DFE_WINDOWS)) {
         wanted = window_of(&one, y, given.height);
         int32_t start = y * one.stride - one.top, count = wanted.end - wanted.begin;
         one.top = count ? wanted.begin - start : one.kernel_height;
@@ -145,32 +107,93 @@ static void make_row(chain *c, int32_t number, int32_t y, int8_t *out) {
     given.height = wanted.end - wanted.begin;
     const int8_t *x = rows_of(c, number, first, wanted), *other = NULL;
     if (second >= 0) {
-        int vector = one.kind == DFE_GATE && is_vector(dfe_value_shape(program, second));
+        int vector = is(&one, DFE_BY_CHANNEL) && dfe_value_shape(program, second).height == 1;
         other = rows_of(c, number, second, vector ? all : wanted);
     }
-    apply(c->m, &one, given, x, other, out);
+    dfe_work w = {c->m, &one, given, x, other, out};
+    KINDS[one.kind].run(&w);
 }
 
-/* From step `first` to the next that makes a whole map, whose number is given back. */
-static int32_t run_chain(const image *m, int32_t first) {
-    const dfe_frozen *steps = dfe_steps(m->program);
+/* From operation `first` to the next that makes a whole map, whose number is given back. */
+static int32_t run_chain(const dfe_image *m, int32_t first) {
+    const dfe_operation *ops = dfe_operations(m->program);
     chain c = {m, first, {{0, 0}}};
     int32_t last = first;
-    while (steps[last].rows) last++;
-    ptrdiff_t row = (ptrdiff_t)steps[last].width * steps[last].channels;
+    while (ops[last].rows) last++;
+    ptrdiff_t row = (ptrdiff_t)ops[last].width * ops[last].channels;
     int8_t *out = made_at(m, last);
-    for (int32_t y = 0; y < steps[last].height; y++) make_row(&c, last, y, out + y * row);
+    for (int32_t y = 0; y < ops[last].height; y++) make_row(&c, last, y, out + y * row);
     return last;
 }
 
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
                int8_t *latent) {
     ptrdiff_t given = dfe_values(dfe_value_shape(program, 0));
-    ptrdiff_t made = dfe_values(dfe_value_shape(program, program->steps));
+    ptrdiff_t made = dfe_values(dfe_value_shape(program, program->operations));
     for (int32_t b = 0; b < batch; b++) {
-        image m = {program, x + b * given, workspace, latent + b * made};
-        for (int32_t i = 0; i < program->steps; i++)
-            if (dfe_steps(program)[i].rows) i = run_chain(&m, i);
+        dfe_image m = {program, x + b * given, workspace, latent + b * made};
+        for (int32_t i = 0; i < program->operations; i++)
+            if (dfe_operations(program)[i].rows) i = run_chain(&m, i);
             else run(&m, i);
     }
+}
+
+enum { MAX_READS = 1 << 14 };
+
+static int good_operation(const dfe_program *p, const dfe_operation *op) {
+    const kind *of = KINDS + op->kind;
+    dfe_shape given = dfe_value_shape(p, dfe_value_read(p, op, 0)), other = given;
+    if (op->reads > 1) other = dfe_value_shape(p, dfe_value_read(p, op, 1));
+    return dfe_within(op->reads, of->least, of->most) && of->good(p, op, given, other);
+}
+
+/* Rows of what it is given that an operation needs for one row. */
+static int32_t window_rows(const dfe_operation *op) {
+    return is(op, DFE_WINDOWS) ? op->kernel_height : 1;
+}
+
+/* What an operation makes row by row only the next one reads, which needs no more rows at a time; in
+ * a chain that is not too long.  What others read is whole. */
+static int good_rows(const dfe_program *p, int32_t number, int32_t *chain) {
+    const dfe_operation *ops = dfe_operations(p), *op = ops + number, *next = op + 1;
+    for (int32_t i = 0; i < op->reads; i++) {
+        int32_t read = dfe_value_read(p, op, i);
+        if (read == 0 || ops[read - 1].rows == 0) continue;
+        if (read != number || (i && !dfe_alike(dfe_value_shape(p, read), dfe_made(op)))) return 0;
+    }
+    *chain = op->rows ? *chain + 1 : 0;
+    if (op->rows == 0) return 1;
+    return number + 1 < p->operations && *chain < DFE_MAX_CHAIN && !is(op, DFE_WHOLE) &&
+           !is(next, DFE_WHOLE) && dfe_within(op->rows, window_rows(next), op->height);
+}
+
+static int known_kinds(const dfe_program *p) {
+    for (int32_t i = 0; i < p->operations; i++)
+        if (!dfe_within(dfe_operations(p)[i].kind, 0, DFE_KINDS - 1)) return 0;
+    return 1;
+}
+
+int dfe_good_trunk(const dfe_program *p) {
+    if (!dfe_within(p->operations, 0, DFE_MAX_OPERATIONS) ||
+        !dfe_within(p->reads, p->operations, MAX_READS) || p->constant_bytes < 0 ||
+        p->constant_bytes % 4 || p->workspace < 0 || !dfe_good_shape(dfe_value_shape(p, 0)) ||
+        (p->operations && p->form != DFE_ONE_PASS) || !known_kinds(p))
+        return 0;
+    int32_t next = 0, chain = 0;
+    for (int32_t i = 0; i < p->operations; i++) {
+        const dfe_operation *op = dfe_operations(p) + i;
+        dfe_shape made = dfe_made(op);
+        if (op->first != next || !dfe_within(op->reads, 1, p->reads - next) ||
+            !dfe_good_shape(made))
+            return 0;
+        next += op->reads;
+        for (int32_t j = 0; j < op->reads; j++)
+            if (!dfe_within(dfe_value_read(p, op, j), 0, i)) return 0;
+        if (!good_operation(p, op) || !good_rows(p, i, &chain)) return 0;
+        if (op->rows) made.height = op->rows;
+        if (i + 1 < p->operations &&
+            (op->place < 0 || op->place + (int64_t)dfe_values(made) > p->workspace))
+            return 0;
+    }
+    return next == p->reads;
 }

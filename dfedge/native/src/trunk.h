@@ -1,26 +1,26 @@
-/* A frozen trunk: one image at a time, from step to step, into the first layer's input. */
+/* A frozen trunk: one image at a time, from operation to operation, into the first layer's input. */
 #ifndef DFE_TRUNK_H
 #define DFE_TRUNK_H
 
+#include "geometry.h"
 #include "memory.h"
 
-/* Of a value: 0 is the image, i + 1 what step i makes. */
+/* One image on its way. */
+typedef struct {
+    const dfe_program *program;
+    const int8_t *x;
+    int8_t *workspace, *latent;
+} dfe_image;
+
+/* Of a value: 0 is the image, i + 1 what operation i makes. */
 dfe_shape dfe_value_shape(const dfe_program *program, int32_t value);
+const int8_t *dfe_value(const dfe_image *image, int32_t value);
 
-/* What a step reads, by its place in the list. */
-int32_t dfe_value_read(const dfe_program *program, const dfe_frozen *step, int32_t number);
+/* What an operation reads, by its place in the list. */
+int32_t dfe_value_read(const dfe_program *program, const dfe_operation *op, int32_t number);
 
-/* A step over windows of what it is given, as a convolution's sizes. */
-dfe_conv dfe_windows(const dfe_frozen *step, dfe_shape given);
-
-/* Rows of what it is given that a step needs for one row: 0 where it works value by value. */
-static inline int32_t dfe_window_rows(const dfe_frozen *step) {
-    int windows = step->kind == DFE_CONVOLVE || step->kind == DFE_MEAN || step->kind == DFE_LARGEST;
-    return windows ? step->kernel_height : 0;
-}
-
-/* Steps that follow each other row by row, the last of which makes a whole map. */
-enum { DFE_MAX_CHAIN = 8 };
+/* An operation over windows of what it is given, as a convolution's sizes. */
+dfe_conv dfe_windows(const dfe_operation *op, dfe_shape given);
 
 /* Images int8 [batch, H, W, C] -> what the first layer receives. */
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,

@@ -1,0 +1,72 @@
+"""The exact arithmetic: float64, which holds every sum of int32 without rounding.
+
+It favours the clearest exact arithmetic that PyTorch has.  How a runtime computes the same bits is
+the matter of `dfedge.int8.stock`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.int8.ops.convolution import groups_of, kernel_of, nchw, nhwc, padded
+from dfedge.int8.ops.values import ACTIVATION_MAX, WEIGHT_MAX
+
+EXACT_FLOAT = 1 << 24
+
+
+class Exact:
+    """As `dfedge.operations.Arithmetic`; wide values are float64."""
+
+    def wide(self, x: Tensor) -> Tensor:
+        """float64."""
+        return x.double()
+
+    def clip(self, total: Tensor, most: Tensor) -> Tensor:
+        """Within 0..most."""
+        return torch.minimum(total.clamp(min=0), most)
+
+    def narrow(self, total: Tensor, shift: int) -> Tensor:
+        """Clamped to 0..127: int8."""
+        return torch.floor(total * 2.0**-shift).clamp(0, ACTIVATION_MAX).to(torch.int8)
+
+    def take(self, table: Tensor, x: Tensor) -> Tensor:
+        """Of a table."""
+        return table[x.long()]
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        geometry: Sequence[int],
+        end: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """In float32 where that is exact."""
+        fan_in = weight.shape[0] * (1 if geometry[7] else weight.shape[1])
+        # Exact in float32 where no partial sum reaches 2^24: several times faster.
+        exact = fan_in * ACTIVATION_MAX * WEIGHT_MAX < EXACT_FLOAT
+        dtype = torch.float32 if exact else torch.float64
+        kernel, groups = kernel_of(weight, geometry).to(dtype), groups_of(weight, geometry)
+        total = F.conv2d(padded(x, geometry).to(dtype), kernel, None, geometry[2], groups=groups)
+        return end(nhwc(total, torch.float64) + bias.double())
+
+    def window_sum(self, x: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
+        """float64."""
+        total = F.avg_pool2d(nchw(x), kernel, stride, divisor_override=1)
+        return nhwc(total, torch.float64)
+
+    def window_max(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
+        """int8."""
+        kh, kw, stride = geometry[:3]
+        return nhwc(F.max_pool2d(padded(x, geometry), (kh, kw), stride), torch.int8)
+
+    def pad(self, x: Tensor, pads: tuple[int, int, int, int], fill: int) -> Tensor:
+        """int8."""
+        top, bottom, left, right = pads
+        return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
+
+    def concat(self, parts: list[Tensor]) -> Tensor:
+        """int8."""
+        return torch.cat(parts, 3)

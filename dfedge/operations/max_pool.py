@@ -1,0 +1,16 @@
+"""Maxima over windows."""
+
+from typing import Any
+
+from dfedge.operations.operation import Arithmetic
+from dfedge.operations.windows import Pads, Windows
+
+
+class MaxPool(Windows, frozen=True, tag="max_pool"):
+    """The largest of a window; what lies outside never is."""
+
+    pads: Pads
+
+    def evaluate(self, math: Arithmetic, given: list[Any], constants: list[Any]) -> Any:
+        """int8 [B, H', W', C]."""
+        return math.window_max(given[0], [*self.kernel, self.stride, *self.pads, 0])

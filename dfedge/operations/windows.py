@@ -1,0 +1,55 @@
+"""What convolutions and pools have in common."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+from dfedge.limits import Pad as Zeros
+from dfedge.limits import Side
+from dfedge.operations.operation import Fields, Operation, Shape
+
+Two = tuple[Side, Side]
+Pads = tuple[Zeros, Zeros, Zeros, Zeros]
+"""Above, below, left, right."""
+NO_PADS = (0, 0, 0, 0)
+MOST_POOLED = 1 << 22
+"""Positions of a window."""
+PADS = ("top", "bottom", "left", "right")
+
+
+class Windows(Operation, frozen=True):
+    """An operation over windows.
+
+    Attributes:
+        kernel: height and width.
+        stride: both ways.
+    """
+
+    kernel: Two
+    stride: Side
+
+    windows: ClassVar[bool] = True
+    most_taps: ClassVar[int] = MOST_POOLED
+
+    def around(self) -> tuple[int, int, int, int]:
+        """Rows and columns outside that windows see: above, below, left, right."""
+        return getattr(self, "pads", NO_PADS)
+
+    def sides(self, given: Shape) -> tuple[int, int]:
+        """Rows and columns of the result."""
+        top, bottom, left, right = self.around()
+        rows = (given[0] + top + bottom - self.kernel[0]) // self.stride + 1
+        return rows, (given[1] + left + right - self.kernel[1]) // self.stride + 1
+
+    def fits(self, given: Sequence[Shape]) -> bool:
+        """Channels stay."""
+        return self._sized(given[0]) and self.shape[2] == given[0][2]
+
+    def _sized(self, given: Shape) -> bool:
+        sides = self.sides(given)
+        return min(sides) >= 1 and self.shape[:2] == sides and prod(self.kernel) <= self.most_taps
+
+    def fields(self) -> Fields:
+        """Kernel, stride, pads."""
+        kernel = {"kernel_height": self.kernel[0], "kernel_width": self.kernel[1]}
+        return {**kernel, "stride": self.stride, **dict(zip(PADS, self.around(), strict=True))}
