@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "dfe_check": (POINTER,),
     "dfe_check_sized": (Buffer,),
     "dfe_run_sized": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
+    "dfe_run_known": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
     "dfe_check_state": (POINTER, POINTER),
     "dfe_arena_bytes": (POINTER, INT, INT),
     "dfe_infer": (POINTER, POINTER, INT, POINTER, POINTER, POINTER, SIZE),

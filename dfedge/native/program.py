@@ -39,6 +39,8 @@ class Program:
         self.library = library or load()
         check_layout(self.library, table)
         self._words = table.words
+        self._words.flags.writeable = False  # what is checked here stays as it is
+        self._needs: dict[tuple[int, int], int] = {}
         check(self.library.dfe_check_sized(_buffer(self._words)), lambda: "the native program")
         self.state = np.zeros(table.state_bytes, np.uint8)
         self._arenas: list[NDArray[np.uint8]] = []  # that no call has at the moment
@@ -83,8 +85,11 @@ class Program:
         Raises:
             DfedgeError: it cannot be run at this batch size.
         """
-        needs: int = self.library.dfe_arena_bytes(self._at(self._words), call, batch)
-        check(-min(needs, 0), lambda: f"a call of {batch} samples")
+        needs = self._needs.get((call, batch))
+        if needs is None:
+            found: int = self.library.dfe_arena_bytes(self._at(self._words), call, batch)
+            check(-min(found, 0), lambda: f"a call of {batch} samples")
+            needs = self._needs[call, batch] = found
         return needs
 
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
@@ -145,7 +150,7 @@ class Program:
         arena = self._take_arena(self.arena_bytes(call, len(x)))
         arrays = (self._words, self.state, x, y, first, second, arena)
         given = Buffers(*map(_buffer, arrays))
-        status = self.library.dfe_run_sized(call, len(x), ctypes.byref(given))
+        status = self.library.dfe_run_known(call, len(x), ctypes.byref(given))
         self._arenas.append(arena)
         check(status, lambda: f"{NAMES[call]} of {len(x)} samples")
 

@@ -251,6 +251,26 @@ TARGET static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t s
     }
 }
 
-const dfe_level dfe_avx2 = {"avx2", multiply, depthwise, activate, scale, correlate, dots};
+/* A shuffle looks up 16 entries, and gives 0 where its index is above 127: x - 16 t, raised by 112
+ * and held at 255, is that but for entries 16 t .. 16 t + 15. */
+TARGET void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out) {
+    const __m256i raise = _mm256_set1_epi8(112), next = _mm256_set1_epi8(16);
+    for (ptrdiff_t i = 0; i < n; i += HALF) {
+        int32_t count = n - i < HALF ? (int32_t)(n - i) : HALF;
+        __m256i at = some(x + i, count), found = _mm256_setzero_si256();
+        UNROLL
+        for (int t = 0; t < DFE_LEVELS; t += 16) {
+            __m256i part = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(table + t)));
+            found = _mm256_or_si256(found, _mm256_shuffle_epi8(part, _mm256_adds_epu8(at, raise)));
+            at = _mm256_sub_epi8(at, next);
+        }
+        int8_t last[HALF];
+        _mm256_storeu_si256((void *)(count < HALF ? last : out + i), found);
+        if (count < HALF) __builtin_memcpy(out + i, last, (size_t)count);
+    }
+}
+
+const dfe_level dfe_avx2 = {"avx2", multiply, depthwise, activate, scale, correlate, dots,
+                             dfe_lookup_avx2};
 
 #endif

@@ -196,14 +196,20 @@ static int good_batch(const dfe_program *p, int call, int32_t batch) {
     return 1;
 }
 
+int dfe_plan_call(const dfe_program *program, int call, int32_t batch, dfe_memory *memory) {
+    if (!dfe_within(call, DFE_INFER, DFE_FEATURES)) return DFE_BAD_CALL;
+    if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->operations) return DFE_BAD_CALL;
+    if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return DFE_BAD_CALL;
+    if (!good_batch(program, call, batch)) return DFE_BAD_BATCH;
+    *memory = dfe_plan_memory(program, call, batch);
+    return DFE_OK;
+}
+
 int64_t dfe_arena_bytes(const dfe_program *program, int call, int32_t batch) {
+    dfe_memory memory;
     int status = dfe_check(program);
-    if (status != DFE_OK) return -status;
-    if (!dfe_within(call, DFE_INFER, DFE_FEATURES)) return -DFE_BAD_CALL;
-    if (call == DFE_TRAIN_FROM && program->cut == 0 && !program->operations) return -DFE_BAD_CALL;
-    if (call == DFE_FEATURES && program->form == DFE_LABEL_PLANE) return -DFE_BAD_CALL;
-    if (!good_batch(program, call, batch)) return -DFE_BAD_BATCH;
-    return dfe_plan_memory(program, call, batch).bytes;
+    if (status == DFE_OK) status = dfe_plan_call(program, call, batch, &memory);
+    return status == DFE_OK ? memory.bytes : -status;
 }
 
 static int inside(const int8_t *v, int64_t n, int32_t low) {
@@ -262,12 +268,10 @@ int64_t dfe_input_values(const dfe_program *p, int call, int32_t batch) {
 int dfe_check_call(const dfe_program *program, const void *state, int call, int32_t batch,
                    const int8_t *x, const int32_t *y, const void *arena, size_t arena_bytes,
                    dfe_memory *memory) {
-    int64_t needs = dfe_arena_bytes(program, call, batch);
-    if (needs < 0) return (int)-needs;
+    int status = dfe_plan_call(program, call, batch, memory);
+    if (status != DFE_OK) return status;
     if ((uintptr_t)state % DFE_ALIGN || (uintptr_t)arena % DFE_ALIGN) return DFE_MISALIGNED;
-    if (arena_bytes < (uint64_t)needs) return DFE_SMALL_ARENA;
+    if (arena_bytes < (uint64_t)memory->bytes) return DFE_SMALL_ARENA;
     if (!inside(x, dfe_input_values(program, call, batch), 0)) return DFE_BAD_INPUT;
-    if (y && !inside32(y, batch, 0, program->classes - 1)) return DFE_BAD_LABEL;
-    *memory = dfe_plan_memory(program, call, batch);
-    return DFE_OK;
+    return y && !inside32(y, batch, 0, program->classes - 1) ? DFE_BAD_LABEL : DFE_OK;
 }

@@ -15,9 +15,18 @@ int dfe_good_geometry(const dfe_conv *c, int32_t most_taps);
 /* Values of the input of a call. */
 int64_t dfe_input_values(const dfe_program *program, int call, int32_t batch);
 
-/* Everything that a call is given, checked before anything is written; fills `memory`. */
+/* Lay out a call of a table that is good, or refuse it. */
+int dfe_plan_call(const dfe_program *program, int call, int32_t batch, dfe_memory *memory);
+
+/* Everything that a call of such a table is given, checked before anything is written; fills
+ * `memory`. */
 int dfe_check_call(const dfe_program *program, const void *state, int call, int32_t batch,
                    const int8_t *x, const int32_t *y, const void *arena, size_t arena_bytes,
                    dfe_memory *memory);
+
+/* Any call of a table that is good: what the calls of dfedge.h are after dfe_check. */
+int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
+                    const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+                    size_t arena_bytes);
 
 #endif

@@ -87,6 +87,9 @@ typedef struct {
 
 int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given);
 
+/* The same of a table that dfe_check_sized has found good and that nobody has changed since. */
+int dfe_run_known(int call, int64_t batch, const dfe_buffers *given);
+
 /* dfe_check of a table that may be too short. */
 int dfe_check_sized(dfe_buffer table);
 

@@ -44,12 +44,20 @@ typedef struct {
     /* acc[c] += sum over i of e[i] w[c * step + i] */
     void (*dots)(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, int32_t channels,
                  int32_t *acc);
+    /* out[i] = table[x[i]], table [DFE_LEVELS]; out may be x. */
+    void (*lookup)(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out);
 } dfe_level;
+
+/* One value after the other: what is left over. */
+static inline void dfe_lookup_plain(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out) {
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = table[x[i] & (DFE_LEVELS - 1)];
+}
 
 extern const dfe_level dfe_portable;
 #if defined(__x86_64__) && !defined(DFE_SMALL)
 #define DFE_X86 1
 extern const dfe_level dfe_avx2, dfe_avx512;
+void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out);
 #endif
 #if defined(__aarch64__) && !defined(DFE_SMALL)
 #define DFE_ARM64 1 /* every such processor has NEON */

@@ -164,6 +164,18 @@ static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, in
     }
 }
 
-const dfe_level dfe_neon = {"neon", multiply, depthwise, activate, scale, correlate, dots};
+/* A lookup of 64 entries, and one of the others that leaves alone what the first has found. */
+static void lookup(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out) {
+    int8x16x4_t low = vld1q_s8_x4(table), high = vld1q_s8_x4(table + 64);
+    ptrdiff_t i = 0;
+    for (; i + WIDE <= n; i += WIDE) {
+        uint8x16_t at = vreinterpretq_u8_s8(vld1q_s8(x + i));
+        int8x16_t found = vqtbl4q_s8(low, at);
+        vst1q_s8(out + i, vqtbx4q_s8(found, high, vsubq_u8(at, vdupq_n_u8(64))));
+    }
+    dfe_lookup_plain(x + i, n - i, table, out + i);
+}
+
+const dfe_level dfe_neon = {"neon", multiply, depthwise, activate, scale, correlate, dots, lookup};
 
 #endif

@@ -2,8 +2,7 @@
 
 void dfe_run_lookup(const dfe_work *w) {
     const int8_t *table = dfe_constants(w->image->program) + w->op->table;
-    ptrdiff_t n = dfe_values(w->given);
-    for (ptrdiff_t i = 0; i < n; i++) w->out[i] = table[w->x[i] & DFE_MAX];
+    dfe_level_now()->lookup(w->x, dfe_values(w->given), table, w->out);
 }
 
 int dfe_good_lookup(const dfe_program *p, const dfe_operation *op, dfe_shape given,

@@ -59,4 +59,4 @@ static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, in
 }
 
 const dfe_level dfe_portable = {"portable", multiply, depthwise, activate, scale, correlate,
-                                  dots};
+                                dots, dfe_lookup_plain};

@@ -35,31 +35,28 @@ static int results(const dfe_program *p, int call, int32_t batch, const dfe_buff
            (call == DFE_INFER || words(given->second, p->layers));
 }
 
-int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given) {
+int dfe_run_known(int call, int64_t batch, const dfe_buffers *given) {
     const dfe_program *p = given->program.at;
-    int status = dfe_check_sized(given->program);
-    if (status != DFE_OK) return status;
     if (call < DFE_INFER || call > DFE_FEATURES) return DFE_BAD_CALL; /* whose buffers are unknown */
     if (batch < 1 || batch > INT32_MAX) return DFE_BAD_BATCH;
     int32_t samples = (int32_t)batch;
-    int64_t needs = dfe_arena_bytes(p, call, samples);
-    if (needs < 0) return (int)-needs;
     int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
     if (!holds(given->state, p->state_bytes) ||
         !holds(given->x, dfe_input_values(p, call, samples)) ||
-        (trains && !words(given->y, samples)) || !results(p, call, samples, given))
-        return DFE_SMALL_TENSOR;
+        (trains && !words(given->y, samples)) || !results(p, call, samples, given)) {
+        dfe_memory memory; /* a call that is refused in any case is refused as that */
+        int status = dfe_plan_call(p, call, samples, &memory);
+        return status == DFE_OK ? DFE_SMALL_TENSOR : status;
+    }
     if ((trains && (uintptr_t)given->y.at % DFE_ALIGN) || (uintptr_t)given->first.at % DFE_ALIGN ||
         (trains && (uintptr_t)given->second.at % DFE_ALIGN))
         return DFE_MISALIGNED;
-    void *state = given->state.at, *arena = given->arena.at;
     size_t size = given->arena.bytes < 0 ? 0 : (size_t)given->arena.bytes;
-    if (call == DFE_INFER)
-        return dfe_infer(p, state, samples, given->x.at, given->first.at, arena, size);
-    if (call == DFE_FEATURES)
-        return dfe_features(p, state, samples, given->x.at, given->first.at, given->second.at,
-                            arena, size);
-    return (call == DFE_TRAIN ? dfe_step : dfe_step_from)(
-        p, state, samples, given->x.at, given->y.at, given->first.at, given->second.at, arena,
-        size);
+    return dfe_run_checked(call, p, given->state.at, samples, given->x.at, given->y.at,
+                           given->first.at, given->second.at, given->arena.at, size);
+}
+
+int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given) {
+    int status = dfe_check_sized(given->program);
+    return status == DFE_OK ? dfe_run_known(call, batch, given) : status;
 }

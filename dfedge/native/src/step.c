@@ -146,83 +146,101 @@ static void clear(int32_t *scores, ptrdiff_t n) {
 }
 
 /* Training from images or from latents: only the frozen layers make the difference. */
-static int train(const dfe_program *program, void *state, int call, int32_t batch, const int8_t *x,
-                 const int32_t *y, int32_t *scores, int32_t *active, void *arena,
-                 size_t arena_bytes) {
-    dfe_memory memory;
-    int status = dfe_check_call(program, state, call, batch, x, y, arena, arena_bytes, &memory);
-    if (status != DFE_OK) return status;
-    dfe_run run = begun(program, state, arena, &memory);
+static void train(dfe_run *run, int call, const int8_t *x, const int32_t *y, int32_t *scores,
+                  int32_t *active) {
+    const dfe_program *program = run->program;
+    int32_t batch = run->memory.batch;
     if (program->form == DFE_LABEL_PLANE) {
-        dfe_plane_learn(&run, x, y, scores, active);
+        dfe_plane_learn(run, x, y, scores, active);
     } else {
         clear(scores, (ptrdiff_t)batch * program->classes);
-        if (call == DFE_TRAIN) x = behind_trunk(&run, x);
+        if (call == DFE_TRAIN) x = behind_trunk(run, x);
         for (int32_t i = 0; i < program->cut; i++) {
             active[i] = 0;
-            if (call == DFE_TRAIN) x = pass(&run, i, x, scores);
+            if (call == DFE_TRAIN) x = pass(run, i, x, scores);
         }
-        learn(&run, x, y, scores, active);
+        learn(run, x, y, scores, active);
     }
-    mask(&run, scores);
-    int32_t *error = dfe_words(&run, program->error);
+    mask(run, scores);
+    int32_t *error = dfe_words(run, program->error);
     *error = dfe_error_after(*error, batch, program->classes, scores, y);
-    *dfe_words(&run, program->phase) = (int32_t)((run.phase + DFE_GOLDEN) & DFE_DITHER_MASK);
+    *dfe_words(run, program->phase) = (int32_t)((run->phase + DFE_GOLDEN) & DFE_DITHER_MASK);
+}
+
+static void infer(const dfe_run *run, const int8_t *x, int32_t *scores) {
+    const dfe_program *program = run->program;
+    clear(scores, (ptrdiff_t)run->memory.batch * program->classes);
+    if (program->form == DFE_LABEL_PLANE) {
+        dfe_plane_infer(run, x, scores);
+    } else {
+        x = behind_trunk(run, x);
+        for (int32_t i = 0; i < program->layers; i++) x = pass(run, i, x, scores);
+    }
+    mask(run, scores);
+}
+
+static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *latent) {
+    const dfe_program *program = run->program;
+    int32_t batch = run->memory.batch;
+    x = behind_trunk(run, x);
+    for (int32_t i = 0; i < program->layers; i++) {
+        const dfe_layer *layer = dfe_layers(program) + i;
+        const dfe_conv *c = dfe_convs(program, layer);
+        dfe_frame frame = dfe_frame_of(program, &run->memory, run->arena, i);
+        if (i == program->cut)
+            __builtin_memcpy(latent, x, (size_t)batch * c->height * c->width * c->in_channels);
+        dfe_forward(run, layer, batch, x, &frame);
+        for (int32_t b = 0; b < batch; b++, seen += dfe_feature_count(program, layer))
+            see(run, layer, frame.h, b, seen);
+        hand_on(run, layer, &frame);
+        x = frame.handed;
+    }
+}
+
+int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
+                    const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+                    size_t arena_bytes) {
+    dfe_memory memory;
+    int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
+    int status = dfe_check_call(program, state, call, batch, x, trains ? y : NULL, arena,
+                                arena_bytes, &memory);
+    if (status != DFE_OK) return status;
+    dfe_run run = begun(program, state, arena, &memory);
+    if (trains) train(&run, call, x, y, first, second);
+    else if (call == DFE_INFER) infer(&run, x, first);
+    else features(&run, x, first, second);
     return DFE_OK;
+}
+
+static int checked(int call, const dfe_program *program, void *state, int32_t batch,
+                   const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+                   size_t arena_bytes) {
+    int status = dfe_check(program);
+    if (status != DFE_OK) return status;
+    return dfe_run_checked(call, program, state, batch, x, y, first, second, arena, arena_bytes);
 }
 
 int dfe_step(const dfe_program *program, void *state, int32_t batch, const int8_t *x,
              const int32_t *y, int32_t *scores, int32_t *active, void *arena, size_t arena_bytes) {
-    return train(program, state, DFE_TRAIN, batch, x, y, scores, active, arena, arena_bytes);
+    return checked(DFE_TRAIN, program, state, batch, x, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const int8_t *z,
                   const int32_t *y, int32_t *scores, int32_t *active, void *arena,
                   size_t arena_bytes) {
-    return train(program, state, DFE_TRAIN_FROM, batch, z, y, scores, active, arena, arena_bytes);
+    return checked(DFE_TRAIN_FROM, program, state, batch, z, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_infer(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
               int32_t *scores, void *arena, size_t arena_bytes) {
-    dfe_memory memory;
-    int status = dfe_check_call(program, state, DFE_INFER, batch, x, NULL, arena, arena_bytes,
-                                &memory);
-    if (status != DFE_OK) return status;
-    dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
-    clear(scores, (ptrdiff_t)batch * program->classes);
-    if (program->form == DFE_LABEL_PLANE) {
-        dfe_plane_infer(&run, x, scores);
-    } else {
-        x = behind_trunk(&run, x);
-        for (int32_t i = 0; i < program->layers; i++) x = pass(&run, i, x, scores);
-    }
-    mask(&run, scores);
-    return DFE_OK;
+    void *read = (void *)(uintptr_t)state; /* and not written */
+    return checked(DFE_INFER, program, read, batch, x, NULL, scores, NULL, arena, arena_bytes);
 }
 
 int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
                  int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes) {
-    dfe_memory memory;
-    int status = dfe_check_call(program, state, DFE_FEATURES, batch, x, NULL, arena, arena_bytes,
-                                &memory);
-    if (status != DFE_OK) return status;
-    dfe_run run = begun(program, (void *)(uintptr_t)state, arena, &memory); /* only read */
-    x = behind_trunk(&run, x);
-    for (int32_t i = 0; i < program->layers; i++) {
-        const dfe_layer *layer = dfe_layers(program) + i;
-        const dfe_conv *c = dfe_convs(program, layer);
-        dfe_frame frame = dfe_frame_of(program, &memory, arena, i);
-        if (i == program->cut) {
-            ptrdiff_t n = (ptrdiff_t)batch * c->height * c->width * c->in_channels;
-            for (ptrdiff_t j = 0; j < n; j++) latent[j] = x[j];
-        }
-        dfe_forward(&run, layer, batch, x, &frame);
-        for (int32_t b = 0; b < batch; b++, seen += dfe_feature_count(program, layer))
-            see(&run, layer, frame.h, b, seen);
-        hand_on(&run, layer, &frame);
-        x = frame.handed;
-    }
-    return DFE_OK;
+    void *read = (void *)(uintptr_t)state; /* and not written */
+    return checked(DFE_FEATURES, program, read, batch, x, NULL, seen, latent, arena, arena_bytes);
 }
 
 void dfe_layout(int32_t words[4]) {
