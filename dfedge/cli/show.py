@@ -1,0 +1,61 @@
+"""``dfedge show``."""
+
+from typing import Annotated
+
+import typer
+
+from dfedge.cli.console import print_json, say, table
+from dfedge.cli.options import BundleArg, Json, MinVersion
+
+
+def run(
+    bundle: BundleArg,
+    training: Annotated[
+        bool, typer.Option("--training/--inference", help="Also what a training step adds.")
+    ] = True,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Print a bundle's program: every operation, its shapes, bytes, place in memory and C kernel.
+
+    One sample goes through the rows from the top; rows marked + are what a training step adds to
+    them. Bytes are of one sample; constants lie in flash, and the state is what learning changes.
+
+    [bold]Example:[/] dfedge show out/bundle
+    """
+    import msgspec
+
+    from dfedge.bundle import Bundle
+    from dfedge.listing import listing
+
+    opened = Bundle.open(bundle, None, min_version)
+    plan = opened.manifest.plan
+    rows = [row for row in listing(plan) if training or not row.training]
+    if json:
+        print_json({
+            "input": list(plan.input_shape), "classes": len(opened.manifest.classes),
+            "rule": plan.rule, "form": plan.form, "operations": msgspec.to_builtins(rows),
+        })  # fmt: skip
+        return
+    table(
+        f"{bundle}: rule {plan.rule}, {plan.form}, image {_text(plan.input_shape)}",
+        ["operation", "of", "reads", "makes", "", "place", "bytes", "constants", "state", "kernel"],
+        [
+            [
+                f"{'+' if row.training else row.number} {row.operation}", row.where,
+                ", ".join(row.reads), row.name, _text(row.makes), row.place, f"{row.bytes:,}",
+                f"{row.constant_bytes:,}" if row.constant_bytes else "",
+                f"{row.state_bytes:,}{'' if row.learns else ' fixed'}" if row.state_bytes else "",
+                row.kernel,
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+    constants = sum(row.constant_bytes for row in rows)
+    state = sum(row.state_bytes for row in rows)
+    say(f"constants: {constants:,} B in flash; weights and anchors: {state:,} B of the state",
+        next_command=f"dfedge profile {bundle}")  # fmt: skip
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,67 @@
+"""A program as a list: what `dfedge show` prints is the program that runs."""
+
+import json
+from math import prod
+from pathlib import Path
+
+import pytest
+from random_trunks import draw_adopted
+
+from dfedge.bundle import Bundle
+from dfedge.listing import INT_BYTES, Row, listing
+from dfedge.native import build
+from dfedge.plan import Plan
+from dfedge.sound import state_layout
+from dfedge.verify.random_nets import draw
+
+
+def learned_bytes(plan: Plan) -> int:
+    layout = state_layout(plan)
+    return sum(
+        INT_BYTES[kind] * prod(shape)
+        for name, (kind, shape) in layout.items()
+        if name.startswith("layer")
+    )
+
+
+def sound(plan: Plan, rows: list[Row]) -> None:
+    """Every value is made before it is read, and every byte is somewhere once."""
+    made = {"image", "label"}
+    carried = {row.name for row in rows if row.name.endswith(".carried")}
+    for number, row in enumerate(rows):
+        assert row.number == number
+        assert set(row.reads) <= made | carried, row  # an error comes down from a later row
+        made.add(row.name)
+    assert sum(row.state_bytes for row in rows) == learned_bytes(plan)
+    trunk = plan.trunk.constants() if plan.trunk else {}
+    wanted = sum(INT_BYTES[kind] * prod(shape) for kind, shape in trunk.values())
+    assert sum(row.constant_bytes for row in rows) == wanted
+    sources = "".join(path.read_text() for path in build.SOURCES.glob("*.[ch]"))
+    for row in rows:
+        assert not row.kernel or row.kernel.removeprefix("dfe_run_") in sources
+        assert row.kernel.startswith("dfe_run_") or not row.kernel or f"{row.kernel}(" in sources
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_net_is_listed_whole(seed: int) -> None:
+    for drawn in (draw(seed), draw_adopted(seed)[0]):
+        plan = drawn.plan
+        sound(plan, listing(plan))
+        learning = {row.where for row in listing(plan) if row.training}
+        assert learning == {f"layer{i}" for i in range(plan.cut, len(plan.layers))}
+
+
+def test_a_bundle_is_shown_for_people_and_for_machines(bundle: Bundle, dfedge) -> None:
+    found = json.loads(dfedge("show", bundle.folder, "--json").out)
+    assert found["input"] == [8, 8, 1]
+    assert len(found["operations"]) == len(listing(bundle.manifest.plan))
+    said = dfedge("show", bundle.folder).out
+    assert "weights and anchors" in said
+    fewer = json.loads(dfedge("show", bundle.folder, "--inference", "--json").out)
+    assert not any(row["training"] for row in fewer["operations"])
+
+
+def test_what_is_no_bundle_is_said(dfedge, tmp_path: Path) -> None:
+    result = dfedge("show", tmp_path)
+    assert result.code == 1
+    assert str(tmp_path) in result.err.replace("\n", "")
