@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dfedge.errors import DfedgeError
+from dfedge.integrity import signature
 from dfedge.manifest import (
     AGAIN,
     GOLDEN,
@@ -27,7 +28,6 @@ from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.runtimes import find, formats
 from dfedge.sound import plan_flaws, state_layout
 from dfedge.state import SHIFTS, digest
-from dfedge.trust import signature
 
 Arrays = Mapping[str, NDArray[Any]]
 Flaw = tuple[str, str]

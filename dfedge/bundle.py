@@ -8,7 +8,7 @@
     memory.json            what each method needs of memory, position by position
     onnx/METHOD.onnx       one functional program a method
     executorch/program.pte all methods over one shared state
-    manifest.sig           perhaps: who made it (`dfedge.trust.signature`)
+    manifest.sig           perhaps: who made it (`dfedge.integrity.signature`)
 
 The SHA-256 of manifest.json names the bundle: it covers every byte of it.  The manifest carries a
 digest of its own as well: SHA-256 of its bytes, taken while the digest's 64 letters are zeros.  All
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from dfedge import agreement, footprint, state
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.footprint import Footprints
+from dfedge.integrity import rollback, signature
+from dfedge.integrity.folder import check_folder
 from dfedge.manifest import (
     AGAIN,
     GOLDEN,
@@ -42,8 +44,6 @@ from dfedge.manifest import (
     parse_manifest,
 )
 from dfedge.regular import fault, open_file, read_bytes
-from dfedge.trust import rollback, signature
-from dfedge.trust.folder import check_folder
 
 LEARNING = ("train", "train_from")
 """Kinds of methods that take labels and rewrite the state."""

@@ -1,7 +1,7 @@
 """What a method needs of memory, position by position of its schedule, small enough to be shipped.
 
 A bundle's memory.json holds one `Footprint` for each method of each format; the host makes them
-(`dfedge.export.liveness`), any side reads them.
+(`dfedge.exporters.liveness`), any side reads them.
 """
 
 from pathlib import Path

@@ -104,7 +104,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Learning(msgspec.Struct, frozen=True):
-    """What learning did when it was tried at export (`dfedge.export.learning`).
+    """What learning did when it was tried at export (`dfedge.exporters.learning`).
 
     Attributes:
         tried: whether it was.

@@ -27,7 +27,8 @@ class Runtime:
         runner: ``module:class`` of what opens it (`dfedge.device.runners.Runner`); called with the
             bundle and a number of threads.
         writer: ``module:function`` that writes programs of the format of this name
-            (`dfedge.export.formats.Writer`); empty: any bundle is run, for its plan is interpreted.
+            (`dfedge.exporters.formats.Writer`); empty: any bundle is run, for its plan is
+            interpreted.
         one_file: the name of the file that all methods are in; empty: each has its own.
         stock: of a native rendering: the runtime whose stock rendering stands beside it.
         packages: Python packages that must be there, in each of the ways to have it.
@@ -49,14 +50,14 @@ class Runtime:
 OWN = {
     "onnx": Runtime(
         runner="dfedge.device.onnx:OnnxRunner",
-        writer="dfedge.export.onnx:write",
+        writer="dfedge.exporters.onnx:write",
         packages=(("onnxruntime",),),
         remedy="pip install 'dfedge[onnx]'",
         side_by_side=True,
     ),
     "onnx-native": Runtime(
         runner="dfedge.device.onnx_native:OnnxNativeRunner",
-        writer="dfedge.export.onnx_native:write",
+        writer="dfedge.exporters.onnx_native:write",
         stock="onnx",
         packages=(("onnxruntime",),),
         compilers=("c",),
@@ -65,14 +66,14 @@ OWN = {
     ),
     "executorch": Runtime(
         runner="dfedge.device.executorch:ExecuTorchRunner",
-        writer="dfedge.export.executorch:write",
+        writer="dfedge.exporters.executorch:write",
         one_file="program.pte",
         packages=(("executorch", "torch"),),
         remedy="pip install 'dfedge[executorch]'",
     ),
     "executorch-native": Runtime(
         runner="dfedge.device.executorch_native:ExecuTorchNativeRunner",
-        writer="dfedge.export.executorch_native:write",
+        writer="dfedge.exporters.executorch_native:write",
         one_file="program.pte",
         stock="executorch",
         packages=(("executorch",),),
@@ -81,14 +82,14 @@ OWN = {
     ),
     "litert": Runtime(
         runner="dfedge.device.litert:LiteRtRunner",
-        writer="dfedge.export.litert:write",
+        writer="dfedge.exporters.litert:write",
         one_file="program.tflite",
         packages=(("ai_edge_litert",), ("tflite_runtime",)),
         remedy="pip install 'dfedge[litert]'",
     ),
     "c": Runtime(
         runner="dfedge.device.native:ExportedRunner",
-        writer="dfedge.export.c:write",
+        writer="dfedge.exporters.c:write",
         one_file="net.c",
         compilers=("c",),
         side_by_side=True,

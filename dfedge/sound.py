@@ -88,7 +88,7 @@ def _makes(conv: Conv) -> Shape:
 
 
 def state_layout(plan: Plan) -> Layout:
-    """The tensors of a plan's state, in state order: `dfedge.lower.state` says what they are."""
+    """The tensors of a plan's state, in state order: `dfedge.compile.state` says what they are."""
     found: Layout = {}
     convs = 0
     for i, layer in enumerate(plan.layers):

@@ -1,9 +1,9 @@
 """A frozen trunk: the integer operations that stand before the layers that learn.  Pure data.
 
-It comes of a foreign net (`dfedge.adopt`).  Every value is int8 [B, H, W, C] in 0..127 and stands
-for ``(q - zero) / scale``; operation i makes value i + 1, value 0 is the image.  The constants, by
-number of the operation (``3.weight``), are part of the program: they lie in flash, not in the
-state.  `dfedge.int8.trunk` evaluates it.
+It comes of a foreign net (`dfedge.adoption`).  Every value is int8 [B, H, W, C] in 0..127 and
+stands for ``(q - zero) / scale``; operation i makes value i + 1, value 0 is the image.  The
+constants, by number of the operation (``3.weight``), are part of the program: they lie in flash,
+not in the state.  `dfedge.int8.trunk` evaluates it.
 """
 
 from collections.abc import Iterator

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule
 from dfedge.data.sources import load
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 
 OUT = Path("out/adopt-mobilenet")
 NET = sys.argv[1] if len(sys.argv) > 1 else "mobilenet_v2"

@@ -16,7 +16,7 @@ from dfedge.continual.settings import Settings
 from dfedge.continual.strategies import care_of
 from dfedge.data.streams import Source
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from dfedge.continual.new_class import learn_class
 from dfedge.data.sources import load
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 LEFT_OUT = 7

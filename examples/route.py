@@ -11,7 +11,7 @@ from pathlib import Path
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 

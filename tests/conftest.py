@@ -15,8 +15,8 @@ from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.cli.app import main
 from dfedge.errors import DfedgeError
-from dfedge.export import learning
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters import learning
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train

@@ -17,12 +17,12 @@ from onnx import helper, numpy_helper
 from outside import dfedge, install
 from torch import Tensor, nn
 
-from dfedge.adopt.activations import GROUP, OWN
-from dfedge.adopt.fold import fold
-from dfedge.adopt.graph import Graph
-from dfedge.adopt.quantise import Quantiser
-from dfedge.adopt.read import read
-from dfedge.adopt.read_onnx import read_onnx
+from dfedge.adoption.activations import GROUP, OWN
+from dfedge.adoption.fold import fold
+from dfedge.adoption.graph import Graph
+from dfedge.adoption.quantise import Quantiser
+from dfedge.adoption.read import read
+from dfedge.adoption.read_onnx import read_onnx
 from dfedge.errors import DfedgeError
 from dfedge.learn.recipe import Recipe
 
@@ -198,7 +198,7 @@ OUTSIDE = '''"""A package that dfedge does not know: a function, for torch and f
 import torch
 from torch import Tensor, nn
 
-from dfedge.adopt.activations import Activation
+from dfedge.adoption.activations import Activation
 
 
 @torch.library.custom_op("outside::soften", mutates_args=())

@@ -12,13 +12,13 @@ import torch
 from conftest import once
 from msgspec.structs import replace
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
-from dfedge.adopt.fold import fold
-from dfedge.adopt.graph import dense
-from dfedge.adopt.load import load_model
-from dfedge.adopt.quantise import choose
-from dfedge.adopt.read import read
-from dfedge.adopt.taps import with_taps
+from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.adoption.fold import fold
+from dfedge.adoption.graph import dense
+from dfedge.adoption.load import load_model
+from dfedge.adoption.quantise import choose
+from dfedge.adoption.read import read
+from dfedge.adoption.taps import with_taps
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load
 from dfedge.device.care import NO_CARE
@@ -26,10 +26,10 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.export.budget import check_possible, needs_bytes
-from dfedge.export.fit import sized
-from dfedge.export.program import Method
-from dfedge.export.write import ExportOptions, export, lowered
+from dfedge.exporters.budget import check_possible, needs_bytes
+from dfedge.exporters.fit import sized
+from dfedge.exporters.program import Method
+from dfedge.exporters.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from test_adopt import adopted_run, weights  # noqa: F401  fixtures
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
-from dfedge.adopt.fold import fold
-from dfedge.adopt.load import load_graph
-from dfedge.adopt.onnx_graph import load_onnx
-from dfedge.adopt.read_onnx import read_onnx
+from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.adoption.fold import fold
+from dfedge.adoption.load import load_graph
+from dfedge.adoption.onnx_graph import load_onnx
+from dfedge.adoption.read_onnx import read_onnx
 from dfedge.errors import DfedgeError
 from dfedge.learn.run import Run
 from dfedge.quiet import quiet

@@ -11,14 +11,14 @@ import torchvision_nets
 from torch import nn
 from torchvision_nets import SIDE
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
-from dfedge.adopt.blocks import tail_of
-from dfedge.adopt.fold import fold
-from dfedge.adopt.graph import Graph
-from dfedge.adopt.load import load_graph
+from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.adoption.blocks import tail_of
+from dfedge.adoption.fold import fold
+from dfedge.adoption.graph import Graph
+from dfedge.adoption.load import load_graph
 from dfedge.errors import DfedgeError
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
 from dfedge.verify import verify
 
 pytestmark = pytest.mark.skipif(

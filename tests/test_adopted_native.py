@@ -22,11 +22,11 @@ from test_on_device import (
     values_of,
 )
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
 from dfedge.data.image import to_input
 from dfedge.device.runners import open_runner
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner, write_idx
 from dfedge.learn.run import Run
 from dfedge.native import build

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from dfedge.bundle import Bundle
+from dfedge.compile.step import features
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.anchors import set_anchors
 from dfedge.device.session import Session
-from dfedge.lower.step import features
 from dfedge.native.rendering import exactly
 from dfedge.runtimes import formats
 

@@ -21,7 +21,7 @@ from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.rates import set_rates, slowed
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Record, Saving
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.state import SHIFTS

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from dfedge.bundle import Bundle, file_record
+from dfedge.compile import step
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.export.golden import to_arrays
-from dfedge.export.write import ExportOptions, export, lowered
+from dfedge.exporters.golden import to_arrays
+from dfedge.exporters.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net
-from dfedge.lower import step
 from dfedge.manifest import MANIFEST, seal
 from dfedge.runtimes import formats
 from dfedge.state import digest

@@ -108,7 +108,7 @@ def test_augmentation_moves_within_its_reach_and_depends_on_the_generator_alone(
 
 
 def test_float_run_must_be_calibrated_before_export(tmp_path: Path) -> None:
-    from dfedge.export.write import ExportOptions, export
+    from dfedge.exporters.write import ExportOptions, export
 
     run = train(TrainOptions(settings={"epochs": 1}), tmp_path / "run")
     with pytest.raises(DfedgeError, match="was never calibrated; run: dfedge calibrate"):

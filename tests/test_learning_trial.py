@@ -9,10 +9,10 @@ import torch
 
 from dfedge.bundle import Bundle
 from dfedge.data.change import changed, is_picture
-from dfedge.export import learning
-from dfedge.export.learning import Candidate, Found, trial
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export, lowered
+from dfedge.exporters import learning
+from dfedge.exporters.learning import Candidate, Found, trial
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export, lowered
 from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.plan import MAX_UPDATE_SHIFT

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfedge.compile import step
 from dfedge.errors import UsageError
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import lowered
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import lowered
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import TrainOptions, load_data, quantised_net, train
-from dfedge.lower import step
 
 NET = """
 anchors = 2

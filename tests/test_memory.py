@@ -16,17 +16,17 @@ from msgspec.structs import replace
 from dfedge import configs
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
 from dfedge.bundle import Bundle
+from dfedge.compile.blank import blank
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.export import executorch, planned
-from dfedge.export.budget import narrower, needs_bytes
-from dfedge.export.fit import fit, sized
-from dfedge.export.formats import Source
-from dfedge.export.options import ExportOptions
-from dfedge.export.program import Method
-from dfedge.export.write import export
+from dfedge.exporters import executorch, planned
+from dfedge.exporters.budget import narrower, needs_bytes
+from dfedge.exporters.fit import fit, sized
+from dfedge.exporters.formats import Source
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.program import Method
+from dfedge.exporters.write import export
 from dfedge.int8.bounds import broken_bounds
 from dfedge.learn.run import Run
-from dfedge.lower.blank import blank
 from dfedge.profile import rivals
 from dfedge.profile.untrained import plan_of
 from dfedge.target import budget_of, load_target, parse_bytes
@@ -201,7 +201,7 @@ def test_df_o_and_df_r_store_one_boundary_at_any_depth(rule: str) -> None:
 def test_an_activation_kept_for_learning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same measure on a step that keeps what back-propagation would keep."""
     plan = plan_of("plain-16", "3x16x16", 10, 4, "df")
-    from dfedge.lower import step
+    from dfedge.compile import step
 
     real = step.sweep
 

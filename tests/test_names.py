@@ -16,7 +16,7 @@ from dfedge.data.streams import Source, Stream, parse_stream
 from dfedge.data.streams.stream import Experience
 from dfedge.device.classes import add_class
 from dfedge.device.session import Session
-from dfedge.trust.folder import check_folder, check_name
+from dfedge.integrity.folder import check_folder, check_name
 
 RULE = ImageRule(8, 8, 1)
 

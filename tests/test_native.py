@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfedge.bundle import Bundle
+from dfedge.compile import step
+from dfedge.compile.pace import error_after, paced
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.int8 import ops
-from dfedge.lower import step
-from dfedge.lower.pace import error_after, paced
 from dfedge.native import build
 from dfedge.native.library import levels, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program

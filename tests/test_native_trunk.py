@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from random_trunks import draw_adopted, draw_trunk
 from test_native import CI, each_level, same_state
 
+from dfedge.compile import step
 from dfedge.errors import DfedgeError
 from dfedge.int8.trunk import Constants, evaluate, latents
-from dfedge.lower import step
 from dfedge.native import build
 from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above

@@ -21,7 +21,7 @@ from dfedge.device.store import Job, Remembered, Store
 from dfedge.device.store.remembered import MOST
 from dfedge.device.store.transfer import bring_in, take_out
 from dfedge.errors import DfedgeError
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import refused
 
 from dfedge import configs, state
-from dfedge.adopt.load import load_graph
+from dfedge.adoption.load import load_graph
 from dfedge.atomic import new_folder
 from dfedge.bundle import Bundle
 from dfedge.continual import checkpoint
@@ -26,14 +26,14 @@ from dfedge.data.wav import read_wav
 from dfedge.device.session import Session
 from dfedge.device.store import Store, transfer
 from dfedge.disk import DISK
+from dfedge.integrity import signature
+from dfedge.integrity.folder import check_folder
 from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.manifest import MANIFEST
 from dfedge.reproduce.table import load_results
 from dfedge.reproduce.tables import fill_readme
 from dfedge.target import Target, load_target
-from dfedge.trust import signature
-from dfedge.trust.folder import check_folder
 
 RULE = ImageRule(8, 8, 1)
 DEEP = 1100

@@ -23,7 +23,7 @@ from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.calls import opened
 from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run

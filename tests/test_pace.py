@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfedge.lower.pace import error_after, paced
+from dfedge.compile.pace import error_after, paced
 from dfedge.state import SHIFTS
 
 ONE = 1 << 16

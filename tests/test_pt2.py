@@ -11,7 +11,7 @@ import torch
 from hostile_pt2 import HOSTILE, MODEL, edited, members, ordinary, packed
 from torch import nn
 
-from dfedge.adopt.load import load_graph, load_model
+from dfedge.adoption.load import load_graph, load_model
 from dfedge.errors import LONGEST_MESSAGE, DfedgeError
 
 

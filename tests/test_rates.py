@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from dfedge.compile import rates
+from dfedge.compile.rates import anchor_shift, measured_shifts
 from dfedge.data.dataset import Split
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import lowered
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import lowered
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
-from dfedge.lower import rates
-from dfedge.lower.rates import anchor_shift, measured_shifts
 
 NET = """
 anchors = 1

@@ -19,13 +19,13 @@ from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
 from dfedge.device.store import SLOTS, Job, Record, Store, Stored, belonging, exchange
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.manifests import rehashed
+from dfedge.integrity import signature
 from dfedge.learn.lineage import lineage
 from dfedge.learn.run import Run
 from dfedge.learn.train import calibrate_run
 from dfedge.manifest import MANIFEST, SEMANTICS_VERSION
-from dfedge.trust import signature
 
 RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")
 

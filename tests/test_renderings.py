@@ -17,10 +17,10 @@ from dfedge.bundle import Bundle
 from dfedge.device.runners import open_best, open_runner, remedy
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.export import calls
-from dfedge.export.formats import Source, load_writer
-from dfedge.export.program import Method, methods
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters import calls
+from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.program import Method, methods
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec

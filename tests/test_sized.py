@@ -15,8 +15,8 @@ from dfedge.bundle import Bundle
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.export.executorch_native import _lower
-from dfedge.export.native_op import NAMESPACE, SHAPES
+from dfedge.exporters.executorch_native import _lower
+from dfedge.exporters.native_op import NAMESPACE, SHAPES
 from dfedge.manifest import MANIFEST, seal
 from dfedge.native import build, glue
 from dfedge.native.library import STATUS, Buffer

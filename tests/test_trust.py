@@ -22,9 +22,9 @@ from dfedge.data.image import ImageRule
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.faults.readers import READERS, judge
+from dfedge.integrity import signature
+from dfedge.integrity.folder import check_name
 from dfedge.manifest import MANIFEST, VERSION, FileRecord, seal
-from dfedge.trust import signature
-from dfedge.trust.folder import check_name
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from dfedge.export.order import write_back_early
+from dfedge.exporters.order import write_back_early
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.quiet import quiet
 

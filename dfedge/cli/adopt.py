@@ -56,7 +56,7 @@ def run(
     """
     from dataclasses import asdict
 
-    from dfedge.adopt.adopt import AdoptOptions, adopt
+    from dfedge.adoption.adopt import AdoptOptions, adopt
     from dfedge.allocator import keep_freed_memory
     from dfedge.learn.explain import explain as losses_of
     from dfedge.learn.loss_chart import losses_figure

@@ -65,7 +65,7 @@ def run(
     import msgspec
 
     from dfedge.allocator import keep_freed_memory
-    from dfedge.export.write import ExportOptions, export
+    from dfedge.exporters.write import ExportOptions, export
     from dfedge.learn.run import Run
 
     keep_freed_memory()

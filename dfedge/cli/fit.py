@@ -11,7 +11,7 @@ from dfedge.errors import UsageError
 from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
-    from dfedge.export.trial import Choice, Question
+    from dfedge.exporters.trial import Choice, Question
 
 
 def run(
@@ -67,9 +67,9 @@ def run(
         return
     if data is None:
         raise UsageError("--adopt needs --data: what the net was trained on")
-    from dfedge.adopt.adopt import AdoptOptions
+    from dfedge.adoption.adopt import AdoptOptions
     from dfedge.cli.adopt import numbers
-    from dfedge.export.trial import LEARN, Question
+    from dfedge.exporters.trial import LEARN, Question
 
     model = AdoptOptions(what, data, data_dir, mean=numbers("--mean", mean),
                          std=numbers("--std", std))  # fmt: skip
@@ -83,8 +83,8 @@ def _sizes(
 ) -> None:  # fmt: skip
     import msgspec
 
-    from dfedge.export.fit import fit
-    from dfedge.export.options import ExportOptions
+    from dfedge.exporters.fit import fit
+    from dfedge.exporters.options import ExportOptions
     from dfedge.learn.run import Run
 
     options = ExportOptions(formats, target, 1, rule, train_layers, 0, budget)
@@ -119,7 +119,7 @@ def _choices(question: "Question", json: bool) -> None:
     import msgspec
 
     from dfedge.allocator import keep_freed_memory
-    from dfedge.export.trial import best, choices
+    from dfedge.exporters.trial import best, choices
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, progress() as watch:

@@ -24,7 +24,7 @@ def run(
     [bold]Example:[/] dfedge sign out/bundle --key maker.pem --new-key
     """
     from dfedge.bundle import Bundle
-    from dfedge.trust import signature
+    from dfedge.integrity import signature
 
     opened = Bundle.open_own(bundle)
     public = signature.make_keys(key) if new_key else key.with_suffix(".pub")

@@ -19,7 +19,7 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import Step, steps
 from dfedge.device.session import Session
 from dfedge.device.store import Job
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import TrainOptions, quantised_net, train

@@ -29,7 +29,7 @@ What is replayed is watched between two judgements, at no cost, as every step sa
 its samples before it learned them: where 1 in 4 fewer of the last 64 are recognised than of all by
 the bundle's own first state, the rates are too high for this net, and the period is over.
 
-The usual error, below which the pace rests (`dfedge.lower.pace`), follows what the net can: after
+The usual error, below which the pace rests (`dfedge.compile.pace`), follows what the net can: after
 each judgement it is what the state misjudges of what was known, plus one standard error, but never
 more than the bundle's.  So a net that was trained too little learns on as it gets better.
 

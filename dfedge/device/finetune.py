@@ -1,6 +1,6 @@
 """Fine-tuning on the device: a stream of labelled images, learned inside the exported program.
 
-The rates follow the error inside the program (`dfedge.lower.pace`), so that no schedule is needed
+The rates follow the error inside the program (`dfedge.compile.pace`), so that no schedule is needed
 and the length of the stream need not be known.
 """
 

@@ -55,8 +55,8 @@ def _pair(known: dict[str, NDArray[np.generic]], name: str) -> Known:
 
 
 def _golden(bundle: Bundle) -> Known:
-    """Every other golden batch carries labels moved by one class (`dfedge.export.golden`); they are
-    moved back.
+    """Every other golden batch carries labels moved by one class (`dfedge.exporters.golden`); they
+    are moved back.
     """
     golden, live = bundle.golden(), len(bundle.manifest.classes)
     x, y = golden["x"], golden["y"].astype(np.int64)

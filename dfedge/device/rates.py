@@ -1,5 +1,5 @@
 """The rates of learning on the device: shifts in the state, and the pace at which they follow the
-error (`dfedge.lower.pace`).  One more in a shift is half the rate.
+error (`dfedge.compile.pace`).  One more in a shift is half the rate.
 """
 
 from typing import TYPE_CHECKING

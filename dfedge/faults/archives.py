@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dfedge.adopt.pt2 import CONFIGS, MODEL
+from dfedge.adoption.pt2 import CONFIGS, MODEL
 from dfedge.faults.first_step import CLASSES, SHAPE, take_changed
 from dfedge.faults.structure import changed
 from dfedge.faults.trial import Trials

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.device.session import Session
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
 from dfedge.faults.trial import Trials, memory
 
 SHAPE, CLASSES, SAMPLES = (8, 8, 1), 3, 48

@@ -23,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import bundle, configs, manifest, state, target
-from dfedge.adopt import pt2
+from dfedge.adoption import pt2
 from dfedge.data import cifar, files, idx, image, logmel, svhn
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
 from dfedge.faults import archives, example
+from dfedge.integrity import signature
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
 from dfedge.learn.spec import NETS, load_spec
-from dfedge.trust import signature
 
 MOST_SECONDS = 1.0
 

@@ -58,11 +58,11 @@ Rounding of updates
 
 Pace
     The weights' and anchors' shifts grow by up to `pace` while hardly more samples are misjudged
-    than is usual (`dfedge.lower.pace`): rates follow that excess, from a sixteenth of the full ones
-    to all.
+    than is usual (`dfedge.compile.pace`): rates follow that excess, from a sixteenth of the full
+    ones to all.
 
 State
-    `dfedge.lower.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
+    `dfedge.compile.state`: weights, biases, anchors or planes, feedback, the mask of live classes,
     the shifts (the learning rates, read by every step), the dither's phase, the error,
     the usual error and the pace.
 

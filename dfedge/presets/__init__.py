@@ -11,8 +11,8 @@ import msgspec
 from dfedge import configs
 from dfedge.bundle import Bundle
 from dfedge.continual.settings import Settings
-from dfedge.export.formats import Progress
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.formats import Progress
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 PRESETS = Path(__file__).parent

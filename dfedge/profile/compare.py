@@ -1,9 +1,9 @@
 """The host's part of a profile: the native plan and the rivals."""
 
-from dfedge.export import planned
-from dfedge.export.program import Method
+from dfedge.compile.blank import blank
+from dfedge.exporters import planned
+from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
-from dfedge.lower.blank import blank
 from dfedge.native.build import compiler
 from dfedge.plan import Plan
 from dfedge.profile import rivals

@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, planned
-from dfedge.export.executorch_plan import planned_footprint
+from dfedge.exporters.executorch_plan import planned_footprint
 from dfedge.plan import Plan
 from dfedge.profile.rival import Rival
 from dfedge.quiet import quiet

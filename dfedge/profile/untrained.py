@@ -6,8 +6,8 @@ from typing import get_args
 from msgspec.structs import replace
 
 from dfedge.errors import UsageError, unknown_name
-from dfedge.export import planned
-from dfedge.export.program import Method
+from dfedge.exporters import planned
+from dfedge.exporters.program import Method
 from dfedge.int8.bounds import check_sizes
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec

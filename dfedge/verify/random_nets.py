@@ -16,17 +16,17 @@ import torch
 from msgspec.structs import replace
 
 from dfedge.bundle import Bundle
+from dfedge.compile.state import State, conv_name
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError
-from dfedge.export.assemble import Origin, assemble
-from dfedge.export.formats import Progress, Source
-from dfedge.export.golden import replay
-from dfedge.export.program import methods
+from dfedge.exporters.assemble import Origin, assemble
+from dfedge.exporters.formats import Progress, Source
+from dfedge.exporters.golden import replay
+from dfedge.exporters.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
-from dfedge.lower.state import State, conv_name
 from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, RULES, Conv, Layer, Plan
 from dfedge.target import budget_of, load_target
 
@@ -228,7 +228,7 @@ def export_drawn(
     """A bundle of a drawn net, at its batch size, with golden batches of noise.
 
     Raises:
-        DfedgeError: see `dfedge.export.assemble.assemble`.
+        DfedgeError: see `dfedge.exporters.assemble.assemble`.
     """
     plan, rng = drawn.plan, np.random.default_rng(0)
     x = rng.integers(0, 128, (STEPS, drawn.batch, *plan.input_shape), dtype=np.int8)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dfedge.bundle import Bundle
+from dfedge.compile import step
 from dfedge.int8.trunk import latents
-from dfedge.lower import step
 from dfedge.state import State
 
 

@@ -30,8 +30,9 @@ from filelock import FileLock
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
+from dfedge.compile.blank import blank
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
@@ -41,14 +42,13 @@ from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.replay import check_golden
 from dfedge.device.session import Session
-from dfedge.export import planned
-from dfedge.export.fit import sized
-from dfedge.export.options import ExportOptions
-from dfedge.export.program import Method
-from dfedge.export.write import export
+from dfedge.exporters import planned
+from dfedge.exporters.fit import sized
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.program import Method
+from dfedge.exporters.write import export
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.run import Run
-from dfedge.lower.blank import blank
 from dfedge.plan import Plan
 from dfedge.runtimes import NATIVE
 

@@ -98,17 +98,17 @@ def train(name: str, minutes: float) -> None:
 
 def measure(name: str) -> None:
     """Adopt with ``--learn head``, export, and let the C interpreter judge all test images."""
-    from dfedge.adopt.adopt import AdoptOptions, adopt
+    from dfedge.adoption.adopt import AdoptOptions, adopt
+    from dfedge.compile.blank import blank
     from dfedge.data.sources import load
     from dfedge.device.evaluate import evaluate
     from dfedge.device.session import Session
-    from dfedge.export import planned
-    from dfedge.export.fit import sized
-    from dfedge.export.options import ExportOptions
-    from dfedge.export.program import Method
-    from dfedge.export.write import export
+    from dfedge.exporters import planned
+    from dfedge.exporters.fit import sized
+    from dfedge.exporters.options import ExportOptions
+    from dfedge.exporters.program import Method
+    from dfedge.exporters.write import export
     from dfedge.int8.stock.tiled import FLOORS
-    from dfedge.lower.blank import blank
 
     run, folder = OUT / f"{name}-torchvision", OUT / f"{name}-torchvision-bundle"
     shutil.rmtree(run, ignore_errors=True)

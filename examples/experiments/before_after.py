@@ -57,8 +57,8 @@ def bundle_of(name: str, batch: int, folder: Path) -> Any:
     import numpy as np
 
     from dfedge.bundle import Bundle
-    from dfedge.export.options import ExportOptions
-    from dfedge.export.write import export
+    from dfedge.exporters.options import ExportOptions
+    from dfedge.exporters.write import export
     from dfedge.learn.run import Run
     from dfedge.learn.train import TrainOptions, train
 
@@ -73,7 +73,7 @@ def bundle_of(name: str, batch: int, folder: Path) -> Any:
         x = numbers.integers(0, 256, (80, side, side, 3), np.uint8)
         np.savez(noise, x=x, y=np.arange(80) % 10)
     if name in ADOPTED and not run.exists():
-        from dfedge.adopt.adopt import AdoptOptions, adopt
+        from dfedge.adoption.adopt import AdoptOptions, adopt
 
         adopt(AdoptOptions(f"before_after:{name}", str(noise), learn="head"), run)
     elif not run.exists():

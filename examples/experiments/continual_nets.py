@@ -24,7 +24,7 @@ from dfedge.data.sources import load
 from dfedge.data.streams import Source, Stream
 from dfedge.device.evaluate import evaluate
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, calibrate_run, train
 
 T = TypeVar("T")

@@ -35,8 +35,8 @@ from dfedge.data.files import load_path
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
 from dfedge.learn.train import TrainOptions, calibrate_run, load_data, train
 
 RESULTS = Path(__file__).parent / "results" / "harm_cases_two.json"

@@ -31,15 +31,15 @@ from dated import commit
 from harm_data import parts
 from numpy.typing import NDArray
 
+from dfedge.compile.rates import _inputs, _rms, _told, _unit, anchor_shift
+from dfedge.compile.step import train as step
+from dfedge.compile.units import errors
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
-from dfedge.export.write import lowered
+from dfedge.exporters.write import lowered
 from dfedge.int8 import ops
 from dfedge.learn.train import TrainOptions, train
-from dfedge.lower.rates import _inputs, _rms, _told, _unit, anchor_shift
-from dfedge.lower.step import train as step
-from dfedge.lower.units import errors
 from dfedge.native.program import Program
 from dfedge.native.table import make_table
 from dfedge.plan import Plan

@@ -17,13 +17,13 @@ from harm_cells import Cell
 from harm_data import KINDS, Parts
 from torch import Tensor, nn
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
 from dfedge.learn.run import Run
 from dfedge.learn.spec import Block
 from dfedge.learn.train import TrainOptions, train

@@ -28,7 +28,7 @@ from harm_nets import Convolutions
 from PIL import Image
 from torch import Tensor, nn
 
-from dfedge.adopt.adopt import AdoptOptions, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.allocator import keep_freed_memory
 from dfedge.data.dataset import Images, Split
 from dfedge.data.image import to_input
@@ -36,8 +36,8 @@ from dfedge.data.sources import load
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
-from dfedge.export.options import ExportOptions
-from dfedge.export.write import export
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
 from dfedge.learn.spec import Block
 
 RESULTS, OUT = Path(__file__).parent / "results" / "harm_writers.json", Path("out/harm/writers")

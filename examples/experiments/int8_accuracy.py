@@ -17,7 +17,7 @@ from dfedge.allocator import keep_freed_memory
 from dfedge.data.sources import load_split
 from dfedge.device.evaluate import evaluate
 from dfedge.device.session import Session
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, calibrate_run, train
 
 RESULTS = Path(__file__).parent / "results" / "int8_accuracy.json"

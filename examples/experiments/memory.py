@@ -21,10 +21,10 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
-from dfedge.export import executorch, planned
-from dfedge.export.formats import Source
-from dfedge.export.program import Method
-from dfedge.lower.blank import blank
+from dfedge.compile.blank import blank
+from dfedge.exporters import executorch, planned
+from dfedge.exporters.formats import Source
+from dfedge.exporters.program import Method
 from dfedge.plan import Plan
 from dfedge.profile.compare import rivals_of
 from dfedge.profile.untrained import plan_of

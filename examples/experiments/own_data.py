@@ -25,7 +25,7 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
 from dfedge.device.store import Job
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
 RESULTS = Path(__file__).parent / "results" / "own_data.json"

@@ -3,8 +3,8 @@
     python examples/experiments/rounding.py
 
 Digits turned by 90 degrees, up to 10,000 steps of 16 (437 images over and over), three nets, at a
-constant rate and at rates that follow the error (`dfedge.lower.pace`).  Only the rounding of the
-weights' updates differs; each variant stands in for `dfedge.lower.units.update` of the one step.
+constant rate and at rates that follow the error (`dfedge.compile.pace`).  Only the rounding of the
+weights' updates differs; each variant stands in for `dfedge.compile.units.update` of the one step.
 Writes results/rounding.json (about forty minutes on one core).
 """
 
@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfedge.compile.state import State, conv_name
+from dfedge.compile.step import infer
+from dfedge.compile.step import train as step
+from dfedge.compile.units import Trace, errors
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import load_split
-from dfedge.export.write import lowered
+from dfedge.exporters.write import lowered
 from dfedge.int8 import ops
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
-from dfedge.lower.state import State, conv_name
-from dfedge.lower.step import infer
-from dfedge.lower.step import train as step
-from dfedge.lower.units import Trace, errors
 from dfedge.plan import Plan
 
 RESULTS = Path(__file__).parent / "results" / "rounding.json"
@@ -76,7 +76,7 @@ class Weights8:
     def __call__(
         self, plan: Plan, state: State, new: State, i: int, trace: Trace, e: Tensor
     ) -> None:
-        """See `dfedge.lower.units.update`; biases are kept."""
+        """See `dfedge.compile.units.update`; biases are kept."""
         at = errors(state, i, plan.layers[i], trace, e, False)
         for j, conv in enumerate(plan.layers[i].convs):
             name = f"{conv_name(i, j)}.weight"

@@ -18,7 +18,7 @@ import typer
 
 import dfedge
 from dfedge.allocator import keep_freed_memory
-from dfedge.export.write import ExportOptions, export
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, calibrate_run, train
 from dfedge.runtimes import formats

@@ -1,4 +1,4 @@
-/* The interpreter as ExecuTorch operations: dfedge/export/native_op.py declares them.
+/* The interpreter as ExecuTorch operations: dfedge/exporters/native_op.py declares them.
  *
  * Boxed by hand, because all that a call needs is where its tensors lie.  Registered by a call, not
  * while the library is loaded: so a second library with the same names is refused and not fatal.

@@ -1,6 +1,6 @@
 /* The integer step of Distance-Forward learning in freestanding C99.
  *
- * dfedge/int8/__init__.py is the definition of every number here, dfedge/lower/step.py of the order.
+ * dfedge/int8/__init__.py is the definition of every number here, dfedge/compile/step.py of the order.
  * Nothing is allocated: the caller gives one block of state and one arena.  All that a function
  * refuses it refuses before it writes.
  *

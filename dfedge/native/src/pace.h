@@ -1,4 +1,4 @@
-/* Rates that follow the error: dfedge/lower/pace.py. */
+/* Rates that follow the error: dfedge/compile/pace.py. */
 #ifndef DFE_PACE_H
 #define DFE_PACE_H
 

@@ -1,4 +1,4 @@
-/* The label-plane form, in the order of dfedge/lower/plane.py. */
+/* The label-plane form, in the order of dfedge/compile/plane.py. */
 #ifndef DFE_PLANE_H
 #define DFE_PLANE_H
 

@@ -1,4 +1,4 @@
-/* The one-pass step, in the order of dfedge/lower/step.py, and the entry points. */
+/* The one-pass step, in the order of dfedge/compile/step.py, and the entry points. */
 #include "anchors.h"
 #include "arithmetic.h"
 #include "check.h"

@@ -1,0 +1,96 @@
+"""Functions of one value that an ONNX file or a ``.pt2`` names, each one record.
+
+Of torch's own, an operation that torch marks as one that works number by number is known without a
+record.  Here are the two that it does not mark, ONNX's, and those of other domains and libraries;
+an installed package adds one by an entry point:
+
+    [project.entry-points."dfedge.activations"]
+    "mylib.Soften" = "mylib.dfedge:SOFTEN"
+
+A function that is written out, of several operations that work number by number, needs no record
+(`dfedge.adoption.functions`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.plugins import with_added
+
+GROUP = "dfedge.activations"
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One function; its name in the table is ONNX's operator, or torch's operation.
+
+    Attributes:
+        function: (x, **attributes) -> y, float of any shape, number by number.
+        attributes: that the operator has, with what they are where the file says nothing.
+    """
+
+    function: Callable[..., Tensor]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def _gelu(x: Tensor, approximate: bytes) -> Tensor:
+    return F.gelu(x, approximate=approximate.decode())
+
+
+def _selu(x: Tensor, alpha: float, gamma: float) -> Tensor:
+    return gamma * (x.clamp(min=0) + alpha * (x.clamp(max=0).exp() - 1))
+
+
+def _shrink(x: Tensor, bias: float, lambd: float) -> Tensor:
+    return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, 0.0))
+
+
+def _swish(x: Tensor, alpha: float) -> Tensor:
+    return x * torch.sigmoid(alpha * x)
+
+
+OWN: dict[str, Activation] = {
+    "Abs": Activation(torch.abs),
+    "Celu": Activation(F.celu, {"alpha": 1.0}),
+    "Elu": Activation(F.elu, {"alpha": 1.0}),
+    "Erf": Activation(torch.erf),
+    "Exp": Activation(torch.exp),
+    "Gelu": Activation(_gelu, {"approximate": b"none"}),
+    "HardSwish": Activation(F.hardswish),
+    "LeakyRelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), {"alpha": 0.01}),
+    "Mish": Activation(F.mish),
+    "Neg": Activation(torch.neg),
+    "Selu": Activation(_selu, {"alpha": 1.67326319, "gamma": 1.05070102}),
+    "Shrink": Activation(_shrink, {"bias": 0.0, "lambd": 0.5}),
+    "Sigmoid": Activation(torch.sigmoid),
+    "Softplus": Activation(lambda x: F.softplus(x, threshold=80.0)),
+    "Softsign": Activation(F.softsign),
+    "Sqrt": Activation(torch.sqrt),
+    "Swish": Activation(_swish, {"alpha": 1.0}),
+    "log_sigmoid": Activation(F.logsigmoid),
+    "hardswish": Activation(F.hardswish),
+    "Tanh": Activation(torch.tanh),
+    "ThresholdedRelu": Activation(lambda x, alpha: x * (x > alpha), {"alpha": 1.0}),
+    "com.microsoft.Gelu": Activation(F.gelu),
+    "com.microsoft.QuickGelu": Activation(_swish, {"alpha": 1.702}),
+}
+
+
+@cache
+def activations() -> dict[str, Activation]:
+    """All that are known here.
+
+    Raises:
+        DfedgeError: as `dfedge.plugins.with_added`.
+    """
+    return with_added(OWN, GROUP, Activation)
+
+
+def find(name: str) -> Activation | None:
+    """The record of a name; None: no such function is known."""
+    return OWN.get(name) or activations().get(name)

@@ -1,0 +1,129 @@
+"""Normalisation, activations and constants folded into the operations before them, padding into
+the convolutions after it, and parallel convolutions into one.
+"""
+
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfedge.adoption.functions import absorbed, join_functions
+from dfedge.adoption.graph import EVERYTHING, Graph, Node, dense
+
+
+def fold(graph: Graph) -> Graph:
+    """The same function in fewer operations; a normalisation that stands alone becomes a conv."""
+    nodes = graph.nodes
+    join_functions(nodes)
+    nodes = _kept(nodes)
+    into: dict[int, int] = {}
+    for i, node in enumerate(nodes):
+        node.reads = tuple(into.get(read, read) for read in node.reads)
+        if node.op == "conv":
+            _padded(nodes, node)
+        if node.op == "add" and all(_readers(nodes, into, read) == 1 for read in node.reads):
+            _summed(nodes, node)
+        if node.op not in ("affine", "clip", "function"):
+            continue
+        (read,) = node.reads
+        before = nodes[read]
+        alone = _readers(nodes, into, read) == 1
+        if alone and (absorbed(before, node) or _joined(before, node)):
+            into[i] = read
+        elif node.op == "affine":
+            _as_conv(node)
+    last = into.get(len(nodes) - 1, len(nodes) - 1)
+    return Graph(_kept(nodes[: last + 1]))
+
+
+def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:
+    """How many operations read a result, itself or folded into it."""
+    others = [node for i, node in enumerate(nodes) if i not in into]
+    return sum(into.get(read, read) == number for node in others for read in node.reads)
+
+
+def _joined(before: Node, node: Node) -> bool:
+    """Put an affine or a clip into the operation before it, where that can hold it."""
+    if before.bounds != EVERYTHING or node.op == "function":
+        return False
+    if before.op == "conv" and node.op == "affine":
+        before.weight = before.weight * node.weight[:, None, None, None]
+        before.bias = before.bias * node.weight + node.bias
+        return True
+    if before.op == "conv":
+        before.weight = before.weight * node.slope
+        before.bias = before.bias * node.slope + node.lift
+        before.bounds = node.bounds
+        return True
+    if node.op == "clip" and (node.slope, node.lift) == (1, 0) and before.op in ("add", "mul"):
+        before.bounds = node.bounds
+        return True
+    return False
+
+
+def _padded(nodes: list[Node], node: Node) -> None:
+    """Let a convolution pad what it sees itself, where only zeros were put around that."""
+    before = nodes[node.reads[0]]
+    hands_on = before.op == "conv" and before.groups == before.shape[0] and before.stride == 1
+    if not hands_on or before.kernel != (1, 1) or before.bounds != EVERYTHING:
+        return
+    if bool((before.weight == 1).all()) and not bool(before.bias.any()):
+        top, bottom, left, right = before.pads
+        above, below, west, east = node.pads
+        node.pads = (above + top, below + bottom, west + left, east + right)
+        node.reads = before.reads
+
+
+def _summed(nodes: list[Node], node: Node) -> None:
+    """Make a sum of two convolutions of one map a convolution (RepVGG's and MobileOne's branches).
+
+    Both must be read by the sum alone.  Nothing is done where that would take more weights.
+    """
+    both = [nodes[read] for read in node.reads]
+    a, b = both
+    alike = (a.op, a.reads, a.stride, a.bounds) == (b.op, b.reads, b.stride, b.bounds)
+    if not alike or a.op != "conv" or a.bounds != EVERYTHING:
+        return
+    groups = gcd(a.groups, b.groups)
+    top, bottom, left, right = (max(p.pads[i] for p in both) for i in range(4))
+    kh, kw = (max(p.kernel[i] - p.pads[2 * i] for p in both) + (top, left)[i] for i in (0, 1))
+    _, height, width = nodes[a.reads[0]].shape
+    rows = (height + top + bottom - kh) // a.stride + 1
+    columns = (width + left + right - kw) // a.stride + 1
+    weights = node.shape[0] * (nodes[a.reads[0]].shape[0] // groups) * kh * kw
+    if (rows, columns) != node.shape[1:] or weights > a.weight.numel() + b.weight.numel():
+        return
+
+    def wide(conv: Node) -> Tensor:
+        """Its weight over the groups and the kernel of both."""
+        parts = conv.weight.chunk(groups)
+        whole = torch.cat([dense(part, conv.groups // groups) for part in parts])
+        above, before = top - conv.pads[0], left - conv.pads[2]
+        after, below = kw - before - conv.kernel[1], kh - above - conv.kernel[0]
+        return F.pad(whole, (before, after, above, below))
+
+    node.op, node.reads, node.groups, node.stride = "conv", a.reads, groups, a.stride
+    node.kernel, node.pads = (kh, kw), (top, bottom, left, right)
+    node.weight, node.bias = wide(a) + wide(b), a.bias + b.bias
+
+
+def _as_conv(node: Node) -> None:
+    """A number for each channel, as a depthwise 1 x 1 convolution."""
+    channels = node.shape[0]
+    node.op, node.groups = "conv", channels
+    node.weight = node.weight.reshape(channels, 1, 1, 1).clone()
+    node.bias = node.bias.clone()
+
+
+def _kept(nodes: list[Node]) -> list[Node]:
+    """Without what nobody reads, numbers closed up."""
+    wanted = {0, len(nodes) - 1}
+    for i in reversed(range(len(nodes))):
+        if i in wanted:
+            wanted |= set(nodes[i].reads)
+    order = sorted(wanted)
+    place = {old: new for new, old in enumerate(order)}
+    for i in order:
+        nodes[i].reads = tuple(place[read] for read in nodes[i].reads)
+    return [nodes[i] for i in order]

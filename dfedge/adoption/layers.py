@@ -1,0 +1,211 @@
+"""The operations that learn, as a `dfedge.learn.net.Net` that starts from their trained weights.
+
+A layer's input x (what the trunk gives, over 128) stands for ``v = x / size - base`` in the foreign
+net's numbers, so weights are divided by its size and biases take the base off.  The last layer is
+the net's own linear one: its scores, raised by a constant so that most are above zero, are what
+its anchors see.  With anchors of one length along the axes, ``2 p.A_k - |A_k|^2`` orders the
+classes as the net did.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from dfedge.adoption.blocks import Found, Tail
+from dfedge.adoption.graph import Graph, Node
+from dfedge.errors import UsageError
+from dfedge.int8.scales import score_shifts
+from dfedge.learn.calibrate import calibrate
+from dfedge.learn.forms.onepass import pixels
+from dfedge.learn.lean import pool_cells
+from dfedge.learn.net import Net
+from dfedge.learn.recipe import Recipe
+from dfedge.learn.samples import Samples
+from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.learn.trainer import accuracy
+from dfedge.learn.units import ConvNorm
+from dfedge.operations import Shape
+from dfedge.trunk import Trunk
+
+Stage = tuple[Tensor, Tensor]
+"""Weight [O, C, kh, kw] and bias [O]."""
+MARGIN = 0.625
+"""Of two anchors' separation: twice what nets trained by their anchors have."""
+RARE = 0.005
+"""The fraction of samples for which a raised value may still be below zero."""
+SILENT = 0.1
+"""The same of all classes' scores: a class whose score is below zero cannot be taught by its
+sample, for no error passes a closed ReLU; where only the best score was above it, a shift was
+learned four points worse."""
+SCORES = 4
+"""Times that two classes lie apart in the scores what they do in the features, in squares."""
+FLATTERED = 0.01
+"""The fraction of held-out samples that scores and features together may misjudge beyond the scores
+alone, and count together all the same.  Together they learn a shift (one to two points) and a new
+class better and keep more of what was known; and the foreign net was trained on these very samples,
+which flatters its scores: on unseen images both are equal."""
+
+
+@dataclass
+class Learned:
+    """The layers that learn.
+
+    Attributes:
+        names: of the operations that they come from.
+    """
+
+    net: Net
+    names: list[str]
+
+
+def make_net(
+    graph: Graph,
+    tail: Tail,
+    units: list[Found],
+    trunk: Trunk | None,
+    image: Shape,
+    classes: int,
+    seen: Tensor,
+) -> Learned:
+    """Lay out the layers and give them their weights; anchors are still zero.
+
+    Args:
+        seen: float [N, C, H, W], samples as the foreign net sees them.
+
+    Raises:
+        UsageError: a first block that pads what may be below zero.
+    """
+    size = trunk.scale / 128 if trunk else 1.0
+    base = trunk.zero / trunk.scale if trunk else 0.0
+    if units and units[0].padded and base:
+        name = graph.nodes[units[0].end].name
+        raise UsageError(
+            f"--learn: block '{name}' pads its input, which may be below zero; learn one block "
+            "more or less"
+        )
+    real = _results(graph, {*(unit.end for unit in units), tail.scores}, seen)
+    blocks: list[Block] = []
+    stages: list[list[Stage]] = []
+    for i, unit in enumerate(units):
+        above = units[i + 1] if i + 1 < len(units) else None
+        block = unit.block
+        if above is None and tail.averaged:
+            block = replace(block, mean=True)
+        lift = 0.0
+        if graph.nodes[unit.end].bounds[0] < 0:
+            lift = max(-float(real[unit.end].flatten()[::7][:1_000_000].quantile(RARE)), 0.0)
+            if above is not None and above.padded:
+                raise UsageError(
+                    f"--learn: block '{graph.nodes[above.end].name}' pads its input, which may be "
+                    "below zero; learn fewer blocks"
+                )
+        kept = block.kind == "inverted" or (block.kind == "residual" and len(unit.stages) == 2)
+        after = size if kept else 1.0
+        stages.append(_stages([graph.nodes[n] for n in unit.stages], block.kind, size, base, after,
+                              lift))  # fmt: skip
+        blocks.append(block)
+        size, base = after, lift
+    if not units:
+        channels = graph.nodes[tail.features].shape[0]
+        blocks.append(Block(channels, "gain"))
+        stages.append([(torch.ones(channels, 1, 1, 1), torch.zeros(channels))])
+    scores = real[tail.scores].flatten()
+    low = float(scores.quantile(SILENT))
+    lift = 0.05 * (float(scores.max()) - low) - low
+    last = graph.nodes[tail.scores]
+    blocks.append(Block(classes, "linear"))
+    stages.append([_through(last, size, base, 1.0, lift)])
+    net = Net(
+        NetSpec(blocks, anchors=1, loss=Loss(margin=MARGIN)),
+        trunk.output_shape if trunk else image,
+        classes,
+    )
+    for unit_of_net, given in zip(net.units, stages, strict=True):
+        for j, stage in enumerate(given):
+            _set(unit_of_net.conv(j), stage)
+    names = [graph.nodes[unit.end].name for unit in units] or [graph.nodes[tail.features].name]
+    return Learned(net.eval(), [*names, last.name])
+
+
+def _results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
+    return {i: value for i, value in graph.run(x) if i in wanted}
+
+
+def _through(node: Node, size: float, base: float, after: float, lift: float = 0.0) -> Stage:
+    bias = node.bias - base * node.weight.sum((1, 2, 3)) + lift
+    return node.weight * (after / size), bias * after
+
+
+def _stages(
+    nodes: list[Node], kind: str, size: float, base: float, after: float, lift: float
+) -> list[Stage]:
+    if kind in ("conv", "linear"):
+        return [_through(nodes[0], size, base, after, lift)]
+    first = _through(nodes[0], size, base, 1.0)
+    if kind == "inverted":  # what is added brings its base along
+        wide = _through(nodes[1], 1.0, 0.0, 1.0)
+        return [first, wide, _through(nodes[2], 1.0, 0.0, after, lift - base)]
+    if kind == "separable":
+        return [first, _through(nodes[1], 1.0, 0.0, after, lift)]
+    skip = [_through(node, size, 0.0, after) for node in nodes[2:]]
+    return [first, _through(nodes[1], 1.0, 0.0, after), *skip]
+
+
+@torch.no_grad()
+def _set(conv: ConvNorm, stage: Stage) -> None:
+    """A convolution whose normalisation does nothing but add the bias."""
+    weight, bias = stage
+    conv.weight.copy_(weight)
+    norm = conv.norm
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.weight.fill_(1)
+    norm.bias.copy_(bias)
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+
+
+@torch.no_grad()
+def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) -> None:
+    """Set anchors, scales, and which layers count.
+
+    Every layer's anchors are its class means; the last layer's may also lie along the axes.  The
+    scores count alone, or with the features that they are made of (`FLATTERED`).
+    """
+    net = learned.net
+    form, last = net.one_pass, len(net.units) - 1
+    member = torch.nn.functional.one_hot(own.y, net.classes).T.float()
+    mean = member / member.sum(1, keepdim=True).clamp(min=1)
+    for i, h in enumerate(net.activations(pixels(own.x))):
+        form.anchors[i].copy_(mean @ pool_cells(h, form.cells[i]))
+    net.scales = calibrate(net, own.x[: recipe.samples], recipe)
+    _balance(net)
+    net.scales = calibrate(net, own.x[: recipe.samples], recipe)
+    means = form.anchors[last].clone()
+    tried = []
+    axes = means.diagonal().mean() * torch.eye(net.classes)
+    for anchors in (axes, means):
+        form.anchors[last].copy_(anchors)
+        for counted, bonus in (((last - 1, last), FLATTERED), ((last,), 0.0)):
+            net.counted = counted
+            tried.append((accuracy(net, held_out) + bonus, counted, anchors))
+    _, net.counted, anchors = max(tried, key=lambda one: one[0])
+    form.anchors[last].copy_(anchors)
+
+
+@torch.no_grad()
+def _balance(net: Net) -> None:
+    """Let the scores weigh `SCORES` times as much in a sum as the features."""
+    form, scales, last = net.one_pass, net.scales, len(net.units) - 1
+    assert scales is not None
+    shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
+    apart = [
+        math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift
+        for a, s, shift in zip(form.anchors, scales, shifts, strict=True)
+    ]
+    factor = math.sqrt(SCORES * 2 ** (apart[last - 1] - apart[last]))
+    net.units[last].last.weight.mul_(factor)
+    net.units[last].last.norm.bias.mul_(factor)
+    form.anchors[last].mul_(factor)

@@ -1,0 +1,309 @@
+"""An exported torch graph -> `Graph`: every operation that edge classifiers are built from, or a
+refusal.
+
+Accepted: convolution (any group), linear, batch norm, any activation that works number by number,
+add, multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
+identity, and arithmetic with constants.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node as Fx
+
+from dfedge.adoption.activations import find
+from dfedge.adoption.graph import Graph
+from dfedge.adoption.refusal import Site, line_of
+from dfedge.adoption.translation import Pads, Translation
+from dfedge.errors import DfedgeError
+
+aten = torch.ops.aten
+
+NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.dtype")
+"""Operations that change no number in evaluation."""
+
+
+def read(program: ExportedProgram, classes: int) -> Graph:
+    """Translate.
+
+    Raises:
+        DfedgeError: an operation that is not known (with its line and what would replace it), a
+            dynamic shape, weights that are not finite, more than one output, or another number of
+            scores than ``classes``.
+    """
+    return _Reader(program).read(classes)
+
+
+class _Reader(Translation[Fx]):
+    """One translation."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__()
+        self.program = program
+
+    def read(self, classes: int) -> Graph:
+        """See `read`."""
+        signature = self.program.graph_signature
+        held = {**self.program.state_dict, **self.program.constants}
+        names = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        for fx in self.program.graph.nodes:
+            self.begin(fx, _site(fx))
+            if fx.op == "placeholder" and fx.name in names:
+                self.keep(fx, names[fx.name], held[names[fx.name]].detach())
+            elif fx.op == "placeholder":
+                value = fx.meta.get("val")
+                self.input(fx, value.shape if isinstance(value, Tensor) else ())
+            elif fx.op == "call_function":
+                self._call(fx)
+            elif fx.op == "output":
+                results: Any = fx.args[0]
+                given = list(results) if isinstance(results, list | tuple) else [results]
+                return self.graph(given, classes)
+            else:
+                raise self.refusal()
+        raise DfedgeError("the net returns nothing; allowed: one score per class")
+
+    def _call(self, fx: Fx) -> None:
+        called: Any = fx.target
+        target = self.site.what
+        inputs = fx.all_input_nodes
+        if target.startswith("_assert") or target.startswith("sym_"):
+            return
+        if inputs and all(given in self.constants for given in inputs):
+            made = fx.meta.get("val")
+            if isinstance(made, Tensor):
+                self.check_size(made.numel())
+            args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), self.constants.__getitem__)
+            self.constants[fx] = called(*args, **kwargs)
+        elif fx.target is operator.getitem:
+            if fx.args[1] != 0:
+                raise self.refusal("a second result", "operations with one result")
+            self.same(inputs[0])
+        elif target.startswith(NOTHING):
+            self.same(inputs[0])
+        else:
+            READERS.get(fx.target, _Reader.pointwise)(self, fx)
+
+    def optional(self, given: Any) -> Tensor | None:
+        """An operand that is a constant, where there is one."""
+        return None if given is None else self.weights(given)
+
+    def convolution(self, fx: Fx) -> None:
+        """conv2d and convolution."""
+        args: Any = fx.args
+        given, w, b, *rest = [*args, *[None] * (7 - len(args))][:7]
+        if fx.target is aten.convolution.default:
+            stride, padding, dilation, transposed, output_padding, groups = args[3:9]
+            if transposed or any(output_padding):
+                raise self.refusal("conv_transpose2d")
+        else:
+            stride, padding, dilation, groups = (
+                r if r is not None else d for r, d in zip(rest, (1, 0, 1, 1), strict=True)
+            )
+        weight = self.weights(w)
+        self.conv(given, weight, self.optional(b), _pair(stride), _padding(padding, weight),
+                  _pair(dilation), groups)  # fmt: skip
+
+    def fully_connected(self, fx: Fx) -> None:
+        """linear, and addmm with a transposed weight."""
+        args: Any = fx.args
+        if fx.target is aten.addmm.default:
+            self.linear(args[1], self.weights(args[2]).T, self.weights(args[0]))
+        else:
+            bias = args[2] if len(args) > 2 else None
+            self.linear(args[0], self.weights(args[1]), self.optional(bias))
+
+    def flatten(self, fx: Fx) -> None:
+        """flatten, view, reshape, squeeze and unsqueeze."""
+        given: Any = fx.args[0]
+        self.reshape(given, tuple(fx.meta["val"].shape[1:]))
+
+    def batch_norm(self, fx: Fx) -> None:
+        """batch_norm in evaluation."""
+        args: Any = fx.args
+        given, gamma, beta, mean, variance = args[:5]
+        eps = args[7] if fx.target is aten.batch_norm.default else args[6]
+        if mean not in self.constants or variance not in self.constants:
+            raise self.refusal("batch norm without running statistics", "net.eval() with them")
+        self.norm(given, self.optional(gamma), self.optional(beta), self.weights(mean),
+                  self.weights(variance), eps)  # fmt: skip
+
+    def pointwise(self, fx: Fx) -> None:
+        """What works number by number, of one value: torch itself says what it computes."""
+        called: Any = fx.target
+        known = find(self.site.what.removesuffix(".default"))
+        tags = getattr(called, "tags", ())
+        given, *others = sorted(fx.all_input_nodes, key=self.constants.__contains__) or [fx]
+        alone = given in self.values and all(
+            one in self.constants and self.constants[one].numel() == 1 for one in others
+        )
+        drawn = torch.Tag.nondeterministic_seeded in tags
+        if not alone or drawn or (known is None and torch.Tag.pointwise not in tags):
+            raise self.refusal()
+        called = known.function if known else called
+        constants = {one: self.constants[one] for one in others}
+
+        def function(x: Tensor) -> Tensor:
+            operands = {**constants, given: x.clone()}
+            args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), operands.__getitem__)
+            made: Tensor = called(*args, **kwargs)
+            return made.to(x.dtype)
+
+        self.function(given, function)
+
+    def prelu(self, fx: Fx) -> None:
+        """A slope below zero, or one a channel."""
+        args: Any = fx.args
+        self.leaky(args[0], self.weights(args[1]))
+
+    def arithmetic(self, fx: Fx) -> None:
+        """Add, subtract, multiply, divide: two maps, or a map and a constant."""
+        op: Any = str(fx.target).split(".")[1]
+        args: Any = fx.args
+        a, b = args[:2]
+        if fx.kwargs.get("alpha", 1) != 1:
+            raise self.refusal(f"{op} with alpha", "multiply before it")
+        if a in self.values and b in self.values:
+            self.combine(op, a, b)
+            return
+        given, other = (a, b) if a in self.values else (b, a)
+        if isinstance(other, Fx):
+            value = self.constants[other]
+        else:
+            value = torch.tensor(other if isinstance(other, complex) else float(other))
+        self.with_constant(op, given, value, given is b)
+
+    def pooling(self, fx: Fx) -> None:
+        """Average and max pools."""
+        given: Any = fx.args[0]
+        largest = "max" in str(fx.target)
+        defaults: list[Any] = (
+            [None, None, None, 0, 1, False] if largest else [None, None, None, 0, False, True, None]
+        )
+        args: list[Any] = [*fx.args, *defaults[len(fx.args) :]]
+        kernel, stride, (top, left) = _pair(args[1]), _pair(args[2] or args[1]), _pair(args[3])
+        dilation, ceil = (_pair(args[4]), args[5]) if largest else ((1, 1), args[4])
+        if not largest and args[6] is not None:
+            raise self.refusal("average pool with divisor_override", "plain average pool")
+        self.pool("max" if largest else "mean", given, kernel, stride, (top, top, left, left),
+                  dilation, ceil, not largest and args[5])  # fmt: skip
+
+    def adaptive_pooling(self, fx: Fx) -> None:
+        """adaptive_avg_pool2d and adaptive_max_pool2d."""
+        args: Any = fx.args
+        given, (height, width) = args[0], _pair(args[1])
+        self.adaptive("max" if "max" in str(fx.target) else "mean", given, (height, width))
+
+    def mean(self, fx: Fx) -> None:
+        """Mean over height and width."""
+        args: Any = fx.args
+        rank = 1 + len(self.value(args[0]).dims)
+        axes = sorted(axis % rank for axis in args[1])
+        if axes != [2, 3]:
+            raise self.refusal(f"mean over axes {axes}", "mean over height and width")
+        self.whole(args[0], fx.meta["val"].dim() == 4)
+
+    def padding(self, fx: Fx) -> None:
+        """pad and constant_pad_nd with zeros, on the last two axes."""
+        args: Any = fx.args
+        given, sides, *rest = args
+        words = [one for one in rest if isinstance(one, str) and one != "constant"]
+        values = [one for one in (*rest, fx.kwargs.get("value")) if isinstance(one, int | float)]
+        if words or any(values) or len(sides) not in (2, 4):
+            raise self.refusal(f"{self.site.what} other than zeros", "zeros around the image")
+        left, right, top, bottom = [*sides, 0, 0][:4]
+        self.pad(given, (top, bottom, left, right))
+
+    def cat(self, fx: Fx) -> None:
+        """Channels side by side."""
+        parts: Any = fx.args[0]
+        axis: Any = fx.args[1] if len(fx.args) > 1 else 0
+        self.concat(parts, axis)
+
+
+def _line(slope: float, lift: float, low: float, high: float) -> Callable[[_Reader, Fx], None]:
+    def read_line(reader: _Reader, fx: Fx) -> None:
+        given: Any = fx.args[0]
+        reader.clip(given, slope, lift, low, high)
+
+    return read_line
+
+
+def _tanh(reader: _Reader, fx: Fx) -> None:
+    """hardtanh and clamp with numbers."""
+    args: Any = [*fx.args, *((None, -1.0, 1.0) if "tanh" in str(fx.target) else (None,) * 3)[
+        len(fx.args) :]]  # fmt: skip
+    low, high = args[1:3]
+    reader.clip(args[0], 1, 0, -math.inf if low is None else float(low),
+                math.inf if high is None else float(high))  # fmt: skip
+
+
+READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
+    aten.conv2d.default: _Reader.convolution,
+    aten.conv2d.padding: _Reader.convolution,
+    aten.convolution.default: _Reader.convolution,
+    aten.linear.default: _Reader.fully_connected,
+    aten.addmm.default: _Reader.fully_connected,
+    aten.batch_norm.default: _Reader.batch_norm,
+    aten._native_batch_norm_legit_no_training.default: _Reader.batch_norm,
+    aten.relu.default: _line(1, 0, 0, math.inf),
+    aten.relu6.default: _line(1, 0, 0, 6),
+    aten.hardsigmoid.default: _line(1 / 6, 0.5, 0, 1),
+    aten.hardtanh.default: _tanh,
+    aten.clamp.default: _tanh,
+    aten.clamp_min.default: _tanh,
+    aten.prelu.default: _Reader.prelu,
+    aten.add.Tensor: _Reader.arithmetic,
+    aten.sub.Tensor: _Reader.arithmetic,
+    aten.mul.Tensor: _Reader.arithmetic,
+    aten.div.Tensor: _Reader.arithmetic,
+    aten.avg_pool2d.default: _Reader.pooling,
+    aten.max_pool2d.default: _Reader.pooling,
+    aten.max_pool2d_with_indices.default: _Reader.pooling,
+    aten.adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
+    aten._adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
+    aten.adaptive_max_pool2d.default: _Reader.adaptive_pooling,
+    aten.pad.default: _Reader.padding,
+    aten.constant_pad_nd.default: _Reader.padding,
+    aten.mean.dim: _Reader.mean,
+    aten.cat.default: _Reader.cat,
+    aten.flatten.using_ints: _Reader.flatten,
+    aten.view.default: _Reader.flatten,
+    aten.reshape.default: _Reader.flatten,
+    aten._unsafe_view.default: _Reader.flatten,
+    aten.squeeze.dims: _Reader.flatten,
+    aten.squeeze.dim: _Reader.flatten,
+    aten.unsqueeze.default: _Reader.flatten,
+}
+"""ATen operation -> its translation."""
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    pair = [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
+    return int(pair[0]), int(pair[1])
+
+
+def _padding(value: Any, weight: Tensor) -> Pads:
+    if value == "valid":
+        return 0, 0, 0, 0
+    if value == "same":
+        rows, columns = weight.shape[2] - 1, weight.shape[3] - 1
+        return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
+    top, left = _pair(value)
+    return top, top, left, left
+
+
+def _site(fx: Fx) -> Site:
+    stack = fx.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    line = line_of(fx.meta.get("stack_trace") or "")
+    return Site(str(fx.target).removeprefix("aten."), fx.name, paths[-1] if paths else "", line)

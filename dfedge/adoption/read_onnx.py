@@ -1,0 +1,228 @@
+"""An ONNX graph -> `Graph`: the operations of `dfedge.adoption.read`, or a refusal."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import onnx
+from torch import Tensor
+
+from dfedge.adoption.activations import Activation, find
+from dfedge.adoption.graph import Graph, Op
+from dfedge.adoption.onnx_graph import FLOATS, OnnxGraph
+from dfedge.adoption.translation import Arithmetic
+
+CONTROL = ("If", "Loop", "Scan")
+
+
+def read_onnx(model: onnx.ModelProto, classes: int) -> Graph:
+    """Translate.
+
+    Raises:
+        DfedgeError: an operation that is not known (with what would replace it), a shape that is
+            dynamic beyond the batch, weights that are not finite, more than one input or output,
+            or another number of scores than ``classes``.
+    """
+    return _Reader(model).read(classes)
+
+
+class _Reader(OnnxGraph):
+    """One translation."""
+
+    def read(self, classes: int) -> Graph:
+        """See `read_onnx`."""
+        self.take_inputs()
+        for node in self.model.node:
+            self.turn_to(node)
+            self._translate()
+        return self.graph([value.name for value in self.model.output], classes)
+
+    def _translate(self) -> None:
+        node = self.node
+        inputs = [name for name in node.input if name]
+        known = self.values.keys() | self.constants
+        if node.op_type in CONTROL:
+            raise self.refusal(f"{node.op_type} (control flow)")
+        for name in inputs:
+            if name not in known:
+                raise self.refusal(f"{self.site.what} of '{name}'", "dense tensors, first results")
+        if node.op_type == "Shape" and inputs[0] in self.values:
+            self.hold(self.key, self.evaluate(inputs[:1]))
+        elif node.op_type == "Constant" or (inputs and not self.values.keys() & set(inputs)):
+            self.hold(self.key, self.evaluate([]))
+        else:
+            made = READERS.get(self.site.what)
+            activation = None if made else find(self.site.what)
+            if activation is not None:
+                self._activate(activation)
+            elif made is None:
+                raise self.refusal()
+            else:
+                made(self)
+
+    def _activate(self, activation: Activation) -> None:
+        if len(self.node.input) != 1:
+            raise self.refusal(f"{self.site.what} of several values", "one value")
+        given = {name: self.attribute(name, value) for name, value in activation.attributes.items()}
+        self.function(self.operand(0), partial(activation.function, **given))
+
+    def convolution(self) -> None:
+        """Conv."""
+        weight = self.weights(self.operand(1))
+        if weight.dim() != 4:
+            raise self.refusal("convolution other than 2-d")
+        window = self.window((weight.shape[2], weight.shape[3]))
+        self.conv(self.operand(0), weight, self.optional(2), *window, self.attribute("group", 1))
+
+    def gemm(self) -> None:
+        """Gemm with a constant on the right."""
+        weight, bias = self.weights(self.operand(1)), self.optional(2)
+        weight = weight if self.attribute("transB", 0) else weight.T
+        if self.attribute("transA", 0):
+            raise self.refusal("Gemm with transA", "transA = 0")
+        if bias is not None:
+            if bias.numel() not in (1, len(weight)) or bias.shape[:-1].numel() != 1:
+                raise self.refusal(f"Gemm with C {list(bias.shape)}", "one number a score")
+            bias = bias.flatten().expand(len(weight)) * self.attribute("beta", 1.0)
+        self.linear(self.operand(0), weight * self.attribute("alpha", 1.0), bias)
+
+    def matmul(self) -> None:
+        """MatMul with a constant on the right."""
+        self.linear(self.operand(0), self.weights(self.operand(1)).T, None)
+
+    def batch_norm(self) -> None:
+        """BatchNormalization in evaluation."""
+        if self.attribute("training_mode", 0):
+            raise self.refusal("BatchNormalization in training", "net.eval() before the export")
+        gamma, beta, mean, variance = (self.weights(self.operand(i)) for i in range(1, 5))
+        epsilon = self.attribute("epsilon", 1e-5)
+        self.norm(self.operand(0), gamma, beta, mean, variance, epsilon)
+
+    def relu(self) -> None:
+        """Relu."""
+        self.clip(self.operand(0), 1, 0, 0, math.inf)
+
+    def bounded(self) -> None:
+        """Clip, with bounds as attributes or inputs."""
+        bounds = self.setting("min", 1, -math.inf), self.setting("max", 2, math.inf)
+        if any(isinstance(bound, Tensor) and bound.numel() != 1 for bound in bounds):
+            raise self.refusal("Clip with a bound for each value", "one number")
+        self.clip(self.operand(0), 1, 0, float(bounds[0]), float(bounds[1]))
+
+    def hard_sigmoid(self) -> None:
+        """HardSigmoid."""
+        slope, lift = self.attribute("alpha", 0.2), self.attribute("beta", 0.5)
+        self.clip(self.operand(0), slope, lift, 0, 1)
+
+    def prelu(self) -> None:
+        """PRelu with a slope, or one a channel."""
+        self.leaky(self.operand(0), self.weights(self.operand(1)))
+
+    def power(self) -> None:
+        """Pow with a number."""
+        exponent = self.weights(self.operand(1))
+        if exponent.numel() != 1:
+            raise self.refusal("Pow with an exponent for each value", "one number")
+        self.function(self.operand(0), lambda x: x ** float(exponent))
+
+    def mean(self) -> None:
+        """GlobalAveragePool, or ReduceMean over height and width."""
+        given, keep = self.operand(0), True
+        if self.node.op_type == "ReduceMean":
+            rank = 1 + len(self.value(given).dims)
+            axes = sorted(int(axis) % rank for axis in self.setting("axes", 1, range(rank)))
+            if axes != [2, 3]:
+                raise self.refusal(f"mean over axes {axes}", "mean over height and width")
+            keep = bool(self.attribute("keepdims", 1))
+        self.whole(given, keep)
+
+    def padding(self) -> None:
+        """Pad with zeros, over height and width."""
+        value = self.setting("value", 2, 0.0)
+        ends = [int(end) for end in self.setting("pads", 1, ())]
+        axes = [int(axis) for axis in self.setting("axes", 3, range(len(ends) // 2))]
+        by_axis = {axis % 4: ends[i :: len(axes)] for i, axis in enumerate(axes)}
+        others = [end for axis, pair in by_axis.items() for end in pair if axis < 2]
+        if self.attribute("mode", b"constant") != b"constant" or float(value) or any(others):
+            raise self.refusal("Pad other than zeros around the image", "Pad with 0, mode constant")
+        (top, bottom), (left, right) = (by_axis.get(axis, [0, 0]) for axis in (2, 3))
+        self.pad(self.operand(0), (top, bottom, left, right))
+
+    def cat(self) -> None:
+        """Concat."""
+        self.concat(list(self.node.input), self.attribute("axis"))
+
+    def flatten(self) -> None:
+        """Flatten, Reshape, Squeeze and Unsqueeze: onnx says what shape comes of it."""
+        if self.operand(1):
+            self.weights(self.operand(1))
+        out = self.evaluate([self.operand(0)]).shape
+        if out[:1] != (self.batch,):
+            raise self.refusal(f"{self.site.what} across samples, to {list(out)}",
+                               "only flatten is known")  # fmt: skip
+        self.reshape(self.operand(0), out[1:])
+
+    def nothing(self) -> None:
+        """Identity, Dropout in evaluation, Cast between kinds of float."""
+        if self.operand(2) and bool(self.weights(self.operand(2))):
+            raise self.refusal("Dropout in training", "net.eval() before the export")
+        if self.attribute("to", FLOATS[0]) not in FLOATS:
+            name = onnx.TensorProto.DataType.Name(self.attribute("to"))
+            raise self.refusal(f"Cast to {name}", "float")
+        self.same(self.operand(0))
+
+
+def _arithmetic(op: Arithmetic) -> Callable[[_Reader], None]:
+    def read(reader: _Reader) -> None:
+        a, b = reader.operand(0), reader.operand(1)
+        if a in reader.values and b in reader.values:
+            reader.combine(op, a, b)
+            return
+        given, other = (a, b) if a in reader.values else (b, a)
+        reader.with_constant(op, given, reader.weights(other), given is b)
+
+    return read
+
+
+def _pool(op: Op) -> Callable[[_Reader], None]:
+    def read(reader: _Reader) -> None:
+        kernel = tuple(reader.attribute("kernel_shape"))
+        if len(kernel) != 2:
+            raise reader.refusal("a pool other than 2-d")
+        stride, pads, dilation = reader.window(kernel)
+        ceil = bool(reader.attribute("ceil_mode", 0))
+        zeros = bool(reader.attribute("count_include_pad", 0))
+        reader.pool(op, reader.operand(0), kernel, stride, pads, dilation, ceil, zeros)
+
+    return read
+
+
+READERS: dict[str, Callable[[_Reader], None]] = {
+    "Conv": _Reader.convolution,
+    "Gemm": _Reader.gemm,
+    "MatMul": _Reader.matmul,
+    "BatchNormalization": _Reader.batch_norm,
+    "Relu": _Reader.relu,
+    "Clip": _Reader.bounded,
+    "HardSigmoid": _Reader.hard_sigmoid,
+    "PRelu": _Reader.prelu,
+    "Pow": _Reader.power,
+    "Add": _arithmetic("add"),
+    "Sub": _arithmetic("sub"),
+    "Mul": _arithmetic("mul"),
+    "Div": _arithmetic("div"),
+    "AveragePool": _pool("mean"),
+    "MaxPool": _pool("max"),
+    "GlobalAveragePool": _Reader.mean,
+    "ReduceMean": _Reader.mean,
+    "Pad": _Reader.padding,
+    "Concat": _Reader.cat,
+    "Flatten": _Reader.flatten,
+    "Reshape": _Reader.flatten,
+    "Squeeze": _Reader.flatten,
+    "Unsqueeze": _Reader.flatten,
+    "Identity": _Reader.nothing,
+    "Dropout": _Reader.nothing,
+    "Cast": _Reader.nothing,
+}
+"""ONNX operator -> its translation; functions of one value are in `dfedge.adoption.activations`."""

@@ -1,0 +1,178 @@
+"""Will it fit?  What a refusal says, and what would fit: computed by `dfedge.exporters.planned`."""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec.structs import replace
+
+from dfedge.compile.blank import blank, blank_constants
+from dfedge.errors import DfedgeError
+from dfedge.exporters import planned
+from dfedge.exporters.program import Method
+from dfedge.footprint import Footprint
+from dfedge.int8.bounds import broken_bounds
+from dfedge.int8.stock.tiled import FLOORS
+from dfedge.manifest import MemoryPlan
+from dfedge.native.rendering import RENDERED
+from dfedge.plan import Layer, Plan
+from dfedge.target import Budget
+
+TIGHTEST = FLOORS[-2]
+"""The smallest tiles by which advice is computed: smaller ones save next to nothing more."""
+TILES = 64
+"""Advice cuts tiles no smaller than such a part of the budget: that would save nothing."""
+AMPLE = 1 << 28
+"""A budget that no tile is cut for."""
+WIDTHS = ((3, 4), (1, 2), (1, 4), (1, 8))
+"""Fractions of its channels at which a net is tried."""
+
+
+def check_plans(
+    budget: Budget,
+    format: str,
+    plan: Plan,
+    memory: Mapping[Method, MemoryPlan],
+    footprints: Mapping[str, Footprint],
+) -> None:
+    """Refuse a program whose arena and state exceed the budget.
+
+    Raises:
+        DfedgeError: with the worst method, what it needs, what is allowed, its largest tensors with
+            their layers, and what would fit.
+    """
+    worst = max(memory, key=lambda method: memory[method].arena_bytes)
+    need = memory[worst]
+    needs = need.arena_bytes + need.state_bytes
+    if needs <= budget.ram_bytes:
+        return
+    largest = ", ".join(
+        f"{live.name} of {_layer(live.layer)} {live.bytes:,} B"
+        for live in footprints[worst.name].largest[:3]
+    )
+    raise DfedgeError(
+        f"{format} method {worst.name} needs {needs:,} B of RAM (arena {need.arena_bytes:,} B, "
+        f"state {need.state_bytes:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
+        f"Largest at its fullest: {largest}. " + _advice(budget, format, plan, worst.batch)
+    )
+
+
+def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
+    """Refuse at once what no rendering of the step can fit: the smallest plan of inference.
+
+    Raises:
+        DfedgeError: with what even inference needs.
+    """
+    state = planned.state_bytes(blank(plan))
+    constants = planned.state_bytes(blank_constants(plan))
+    if constants + state > budget.flash_bytes:
+        raise DfedgeError(
+            f"the frozen trunk's constants ({constants:,} B) and the first state ({state:,} B) "
+            f"exceed the {budget.flash_bytes:,} B of flash that {budget.words} allows; adopt a "
+            "smaller net, or choose a larger --target"
+        )
+    arena = planned.native_arena(plan, Method("infer", 1))
+    if arena + state > budget.ram_bytes:
+        raise DfedgeError(
+            f"even inference at batch 1 needs {arena + state:,} B of RAM in any rendering (arena "
+            f"{arena:,} B, state {state:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
+            + _advice(budget, "c", plan, 1)
+        )
+
+
+def needs_bytes(plan: Plan, method: Method, format: str, budget: Budget) -> int:
+    """Arena and state that the computed plan gives for a method, in tiles small for the budget."""
+    wanted = max(budget.ram_bytes // TILES, TIGHTEST)
+    tile_bytes = max(floor for floor in FLOORS if floor <= wanted)
+    return planned.arena(plan, method, format, tile_bytes) + planned.state_bytes(blank(plan))
+
+
+def tile_bytes_for(budget: Budget, format: str, plan: Plan, batch: int) -> int:
+    """The largest tiles with which training fits, a quarter left to the planner; else the smallest.
+
+    A format's own planner needs more than what is alive at most: so far up to 22 %.
+    """
+    if format not in planned.TILED or budget.ram_bytes >= AMPLE:
+        return FLOORS[0]
+    for tile_bytes in FLOORS:
+        found = planned.stock(plan, Method("train", batch), format, tile_bytes)
+        state = planned.state_bytes(blank(plan))
+        if found.lower_bound_bytes * 5 // 4 + state <= budget.ram_bytes:
+            return tile_bytes
+    return FLOORS[-1]
+
+
+def _advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
+    fits = list(_fitting(budget, format, plan, batch))
+    if not fits:
+        return "Nothing tried fits: no smaller batch, no frozen layers, no eighth of the channels."
+    return "By the computed plan these fit: " + "; ".join(fits) + "."
+
+
+def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[str]:
+    fused = needs_bytes(plan, Method("train", batch), "c", budget)
+    if format != "c" and fused <= budget.ram_bytes:
+        yield f"--format c at --batch {batch} ({fused:,} B)"
+    if format in RENDERED and fused <= budget.ram_bytes:
+        yield f"--rendering native ({fused:,} B)"
+    found = deepest(budget, format, plan, batch)
+    if found:
+        yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"
+    if batch > 1:
+        smaller = largest_batch(budget, format, plan, batch - 1)
+        if smaller:
+            yield f"--batch {smaller[0]} ({smaller[1]:,} B)"
+        else:
+            found = deepest(budget, format, plan, 1)
+            if found:
+                yield f"--train-layers last:{found[0]} at --batch 1 ({found[1]:,} B)"
+    for part, whole in WIDTHS:
+        for size in sorted({batch, 1}, reverse=True):
+            needs = needs_bytes(narrower(plan, part, whole), Method("train", size), format, budget)
+            if needs <= budget.ram_bytes:
+                yield f"a net of {part}/{whole} of the channels at --batch {size} ({needs:,} B)"
+                return
+
+
+def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
+    """The largest power-of-two batch up to a limit that trains within the budget, and its bytes."""
+    found, batch = None, 1
+    while batch <= limit and not broken_bounds(plan, batch):
+        needs = needs_bytes(plan, Method("train", batch), format, budget)
+        if needs > budget.ram_bytes:
+            break
+        found, batch = (batch, needs), batch * 2
+    return found
+
+
+def deepest(budget: Budget, format: str, plan: Plan, batch: int) -> tuple[int, int] | None:
+    """The most layers (``last:N``, fewer than all) that train within the budget, and the bytes."""
+    for count in range(len(plan.layers) - 1, 0, -1):
+        frozen = replace(plan, cut=len(plan.layers) - count)
+        needs = needs_bytes(frozen, Method("train", batch), format, budget)
+        if needs <= budget.ram_bytes:
+            return count, needs
+    return None
+
+
+def narrower(plan: Plan, part: int, whole: int) -> Plan:
+    """The same net with a fraction of the channels of every layer."""
+    layers, given = [], plan.layers[0].convs[0].in_channels
+    for layer in plan.layers:
+        narrow = _narrower(layer, given, part, whole)
+        layers.append(narrow)
+        given = narrow.hands_on[2]
+    return replace(plan, layers=tuple(layers))
+
+
+def _narrower(layer: Layer, given: int, part: int, whole: int) -> Layer:
+    outer, convs = given, []
+    for j, conv in enumerate(layer.convs):
+        if j == layer.chain:
+            given = outer
+        channels = given if conv.depthwise else max(conv.channels * part // whole, 1)
+        convs.append(replace(conv, in_channels=given, channels=channels))
+        given = channels
+    return replace(layer, convs=tuple(convs))
+
+
+def _layer(layer: int | None) -> str:
+    return "no layer" if layer is None else "the input" if layer < 0 else f"layer{layer}"

@@ -1,0 +1,74 @@
+"""What every exporter is given and gives back (`dfedge.runtimes` lists them)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dfedge.compile.state import State
+from dfedge.errors import unknown_name
+from dfedge.exporters.program import Method
+from dfedge.footprint import Footprint
+from dfedge.int8.stock.tiled import FLOORS
+from dfedge.manifest import MemoryPlan
+from dfedge.native.image import Identity
+from dfedge.plan import Plan
+from dfedge.runtimes import find, formats
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is going on, steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the plan of the step, its first state, and the methods wanted.
+
+    Attributes:
+        alignment: of tensors in an arena that is planned at export, in bytes.
+        tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where tiles are cut.
+        target: name or path of the device.
+        constants: of the plan's trunk.
+        known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
+        identity: of the bundle, for what learns without its manifest.
+    """
+
+    plan: Plan
+    state: State
+    methods: tuple[Method, ...]
+    alignment: int = 16
+    tile_bytes: int = FLOORS[0]
+    target: str = "host"
+    constants: State = field(default_factory=dict)
+    known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an exporter wrote: method -> file name in its folder, its memory plan, its footprint."""
+
+    files: dict[str, str]
+    memory: dict[str, MemoryPlan]
+    memory_source: str
+    versions: dict[str, str]
+    footprints: dict[str, Footprint]
+
+
+Writer = Callable[[Source, Path, Progress], Written]
+
+
+def load_writer(name: str) -> Writer:
+    """The exporter of a format.
+
+    Raises:
+        UsageError: no such format.
+    """
+    runtime = find(name)
+    if runtime is None or not runtime.writer:
+        raise unknown_name("format", name, list(formats()))
+    module, function = runtime.writer.split(":")
+    writer: Writer = getattr(import_module(module), function)
+    return writer

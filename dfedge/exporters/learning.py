@@ -1,0 +1,341 @@
+"""The trial of learning: before a bundle is written, the very step that it holds has learned.
+
+The program learns `PRESENTED` of the run's kept training samples, and as many of a mild change of
+them (`dfedge.data.change`), at several rates; samples that were held out judge it.  A rate passes
+where the net's own kind of data loses no more than `OWN_LOST`, at no look more than `LOOK_LOST`,
+and the changed data do not end more than `OWN_LOST` below where they began, or where what was lost
+is a single sample.  Of those that pass the fastest is taken that is within one standard error of
+the best on changed data.  Where none passes, the lowest layers are frozen one by one, then all
+weights; where even anchors do harm, nothing learns and the export says so.
+
+Before that one question is asked: does the net, at the measured rate and without a rest, get
+better on its own kind of data?  One that was trained too little does, and no error is usual for it
+(`dfedge.compile.pace`); one that was trained to the end would only move about.
+
+Replay and guard, which a device has beside the rate, have no part in it.  Under a guard learning
+begins at the measured rates (`dfedge.device.care`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from dfedge.compile import step
+from dfedge.compile.pace import ERROR_BITS
+from dfedge.compile.state import State
+from dfedge.data.change import changed
+from dfedge.data.dataset import Labels
+from dfedge.data.image import to_input
+from dfedge.exporters.formats import Progress
+from dfedge.int8.bounds import fan_in
+from dfedge.int8.trunk import Constants, latents
+from dfedge.learn.kept import Kept
+from dfedge.manifest import Learning, Look, Part
+from dfedge.native.build import compiler
+from dfedge.native.program import Program
+from dfedge.native.table import make_table
+from dfedge.plan import MAX_UPDATE_SHIFT, Plan
+
+PRESENTED = 512
+LOOKS = (64, 256, 512)
+"""Presentations after which the held-out samples are looked at."""
+LEAST_BATCH, MOST_BATCH = 16, 64
+"""Of the bundle's batch: smaller ones take too long, larger ones leave too few steps."""
+GAINED = 2
+"""Standard errors that a net trained too little gains at least."""
+RATES = (0, 1, 2, 3, 5)
+"""Added to all shifts: how many times the measured rate is halved."""
+CAREFUL = (1, 3)
+"""The same, where lower layers are frozen too."""
+ANCHORS = (0, 2, 4)
+"""The same, where anchors alone learn."""
+OWN_LOST, LOOK_LOST = 0.01, 0.03
+MOST_PRODUCTS = 1.2e12
+"""Of all that a trial multiplies, about 20 s of one core; larger nets try fewer rates."""
+MIN_HELD_OUT = 16
+"""Samples below which nothing can be judged."""
+
+Inputs = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs of the first layer, int8 [N, H, W, C], and labels."""
+
+    x: Inputs
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to learn: halvings of the rate, the first layer that learns, whether weights do."""
+
+    slower: int
+    cut: int
+    weights: bool = True
+
+    def state(self, state: State) -> State:
+        """The first state that learns in this way."""
+        moved = state["weight_shift"] + self.slower
+        frozen = torch.full_like(moved, MAX_UPDATE_SHIFT)
+        own = {"weight_shift": moved if self.weights else frozen}
+        if "anchor_shift" in state:
+            own["anchor_shift"] = state["anchor_shift"] + self.slower
+        return state | {n: s.clamp(max=MAX_UPDATE_SHIFT).to(torch.int32) for n, s in own.items()}
+
+
+class Learner:
+    """A plan without its trunk, in the native interpreter where it can be built, else in torch."""
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan, self.state = replace(plan, trunk=None), state
+        self.program = None
+        if compiler() is not None:
+            arrays = {name: value.numpy() for name, value in state.items()}
+            self.program = Program(self.plan, make_table(self.plan, arrays, {}))
+            self.program.write(arrays)
+
+    def learn(self, x: Inputs, y: Labels) -> None:
+        """One step."""
+        if self.program is not None:
+            self.program.train(x, y.astype(np.int32))
+            return
+        labels = torch.from_numpy(y.astype(np.int32))
+        self.state = step.train(self.plan, self.state, torch.from_numpy(x), labels)[0]
+
+    def accuracy(self, samples: Samples) -> float:
+        """Fraction recognised."""
+        right = 0
+        for start in range(0, len(samples.y), 128):
+            x, y = samples.x[start : start + 128], samples.y[start : start + 128]
+            if self.program is not None:
+                scores = self.program.infer(x)
+            else:
+                scores = step.infer(self.plan, self.state, torch.from_numpy(x)).numpy()
+            right += int((scores.argmax(1) == y).sum())
+        return right / max(len(samples.y), 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a candidate did: looks on own data and on changed data, from before the first step."""
+
+    candidate: Candidate
+    own: list[float]
+    changed: list[float]
+    held_out: int = 1 << 16
+
+    @property
+    def passes(self) -> bool:
+        """Whether it did no harm; see the module."""
+        one = 1.001 / self.held_out
+        ended, looked = max(OWN_LOST, one), max(LOOK_LOST, one)
+        own, changed = self.own, self.changed
+        return (
+            own[-1] >= own[0] - ended
+            and min(own) >= own[0] - looked
+            and changed[-1] >= changed[0] - ended
+        )
+
+    @property
+    def error(self) -> float:
+        """Standard error of its last look at changed data."""
+        return standard_error(self.changed[-1], self.held_out)
+
+    @property
+    def gained(self) -> float:
+        """On changed data, at the last two looks: one alone would be noise."""
+        return sum(self.changed[-2:]) / 2 - self.changed[0]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Samples to learn, samples to judge by, and the fraction of these recognised before."""
+
+    samples: Samples
+    exam: Samples
+    before: float
+
+
+class Trial:
+    """What is learned and what judges, as the first layer receives it.
+
+    Attributes:
+        batch: of a step.
+        plan, first: the state with the usual error that the held-out samples show.
+        begun: the error from which a trial goes on: a device's begins at zero, so that its pace
+            begins slowly, and a trial is too short for that.
+        undertrained: the usual error is none: the net was trained too little.
+        own, changed: lessons.
+        change: in words.
+    """
+
+    def __init__(
+        self, plan: Plan, state: State, kept: Kept, constants: Constants, batch: int
+    ) -> None:
+        self.batch = min(max(batch, LEAST_BATCH), MOST_BATCH)
+        like, untaught = kept.trained.x, Learner(plan, state)
+        self.change = changed(like[:1], like)[1]
+
+        def lesson(*parts: NDArray[np.uint8]) -> Lesson:
+            learned, exam = (
+                Samples(seen(plan, constants, x), split.y)
+                for x, split in zip(parts, (kept.trained, kept.held_out), strict=True)
+            )
+            return Lesson(learned, exam, untaught.accuracy(exam))
+
+        self.own = lesson(kept.trained.x, kept.held_out.x)
+        self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
+        self.plan = plan
+        wrong = _fraction(1 - self.own.before)
+        self.first, self.begun = state | {"usual_error": wrong}, {"error": wrong}
+        self.undertrained = self._undertrained()
+        if self.undertrained:
+            self.first = self.first | {"usual_error": _fraction(0)}
+
+    def _undertrained(self) -> bool:
+        """Whether the net gets better on its own data at every look, where its pace never rests."""
+        restless = self.first | {"usual_error": _fraction(0)}
+        own = self._looks(Candidate(0, self.plan.cut), self.own, restless)
+        error = standard_error(own[-1], len(self.own.exam.y))
+        return min(own) >= own[0] and own[-1] > own[0] + GAINED * error
+
+    def found(self, candidate: Candidate) -> Found:
+        """Learn both kinds of data at a candidate's rates."""
+        own, changed = (
+            self._looks(candidate, lesson, self.first) for lesson in (self.own, self.changed)
+        )
+        return Found(candidate, own, changed, len(self.own.exam.y))
+
+    def _looks(self, candidate: Candidate, lesson: Lesson, first: State) -> list[float]:
+        learner = Learner(
+            replace(self.plan, cut=candidate.cut), candidate.state(first | self.begun)
+        )
+        looks, left, samples = [lesson.before], list(LOOKS), lesson.samples
+        for start in range(0, PRESENTED, self.batch):
+            at = np.arange(start, start + self.batch) % len(samples.y)
+            learner.learn(samples.x[at], samples.y[at])
+            if left and start + self.batch >= left[0]:
+                left.pop(0)
+                looks.append(learner.accuracy(lesson.exam))
+        return looks
+
+
+def standard_error(fraction: float, count: int) -> float:
+    """Of a fraction that was recognised, of so many samples."""
+    return float(np.sqrt(fraction * (1 - fraction) / count))
+
+
+def _fraction(value: float) -> torch.Tensor:
+    """As the state holds errors."""
+    return torch.tensor(round(value * (1 << ERROR_BITS)), dtype=torch.int32)
+
+
+def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
+    """Images [N, H, W, C] as the first layer receives them."""
+    parts = [
+        latents(plan.trunk, constants, torch.from_numpy(to_input(x[i : i + 64]))).numpy()
+        for i in range(0, len(x), 64)
+    ]
+    return np.concatenate(parts)
+
+
+def rounds(plan: Plan) -> Iterator[list[Candidate]]:
+    """Candidates, to be tried until a round has one that passes."""
+    yield [Candidate(slower, plan.cut) for slower in RATES[: affordable(plan)]]
+    for cut in range(plan.cut + 1, len(plan.layers)):
+        yield [Candidate(slower, cut) for slower in CAREFUL]
+    if plan.form == "one-pass":
+        yield [Candidate(slower, plan.cut, weights=False) for slower in ANCHORS]
+
+
+def affordable(plan: Plan) -> int:
+    """How many rates a net of this size tries."""
+    products = sum(
+        fan_in(conv) * conv.channels * conv.out_height * conv.out_width
+        for layer in plan.layers
+        for conv in layer.convs
+    )
+    looked_at = 2 * (3 * PRESENTED + (1 + len(LOOKS)) * 256)
+    tried = MOST_PRODUCTS // max(products * looked_at, 1) - 1  # one goes to `_undertrained`
+    return int(np.clip(tried, 1, len(RATES)))
+
+
+def trial(
+    plan: Plan,
+    state: State,
+    kept: Kept,
+    constants: Constants,
+    batch: int,
+    watch: Progress = lambda *_: None,
+) -> tuple[Plan, State, Learning]:
+    """Try, choose, and lay down what was found.
+
+    Args:
+        batch: of the bundle.
+
+    Returns:
+        The plan and the first state with what was chosen, and the record for the manifest.
+    """
+    lesson = Trial(plan, state, kept, constants, batch)
+    plan, state = lesson.plan, lesson.first
+    tried: list[Found] = []
+    for group in rounds(plan):
+        for candidate in group:
+            watch("try learning", len(tried), len(tried) + len(group))
+            tried.append(lesson.found(candidate))
+        passed = [one for one in tried[-len(group) :] if one.passes]
+        if passed:
+            best = max(passed, key=lambda one: one.gained)
+            chosen = next(one for one in passed if one.gained >= best.gained - best.error)
+            watch("try learning", len(tried), len(tried))
+            return (
+                replace(plan, cut=chosen.candidate.cut),
+                chosen.candidate.state(state),
+                _record(plan, lesson, chosen, tried),
+            )
+    return plan, nothing(state), _record(plan, lesson, None, tried)
+
+
+def nothing(state: State) -> State:
+    """The state with every rate at zero."""
+    return state | {
+        name: torch.full_like(state[name], MAX_UPDATE_SHIFT)
+        for name in ("weight_shift", "anchor_shift")
+        if name in state
+    }
+
+
+def untried(plan: Plan, state: State) -> tuple[State, Learning]:
+    """Where there is nothing to try learning with: anchors alone learn."""
+    if plan.form == "one-pass":
+        frozen = torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)
+        return state | {"weight_shift": frozen}, Learning(learns="anchors", frozen=plan.cut)
+    return state, Learning(learns="all", frozen=plan.cut)
+
+
+def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found]) -> Learning:
+    shown = chosen or tried[-1]
+    curve = [Look(*row) for row in zip((0, *LOOKS), shown.own, shown.changed, strict=True)]
+    return Learning(
+        tried=True,
+        learns=_learns(plan, chosen),
+        frozen=chosen.candidate.cut if chosen else len(plan.layers),
+        slower=chosen.candidate.slower if chosen else 0,
+        undertrained=lesson.undertrained,
+        change=lesson.change,
+        held_out=len(lesson.own.exam.y),
+        curve=curve,
+    )
+
+
+def _learns(plan: Plan, chosen: Found | None) -> Part:
+    if chosen is None:
+        return "nothing"
+    if not chosen.candidate.weights:
+        return "anchors"
+    return "upper" if chosen.candidate.cut > plan.cut else "all"

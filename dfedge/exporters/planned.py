@@ -1,0 +1,211 @@
+"""What a step will need, computed before anything is exported.
+
+`native` is the schedule of the fused integer kernels: the operations of the step as they are
+written, every map int8, new weights written in place, errors of cells never spread, a carried error
+or a residual sum narrowed as it is made.  What the C interpreter itself asks for is
+`native_arena`; the schedule tells what of it belongs to which layer.
+
+`stock` is the liveness of the stock rendering.  Under df no layer needs anything of another but
+what it is handed, so each layer is traced on its own (under df-o and df-r with the one above), and
+the net needs what its largest one needs; equal layers are traced once.  The format's own plan
+cannot be smaller.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+from torch.export import ExportedProgram
+
+from dfedge.compile.blank import blank, blank_constants
+from dfedge.compile.state import State, changed_names, layer_of
+from dfedge.exporters import executorch
+from dfedge.exporters.casts import cast_fast
+from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.golden import to_arrays
+from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
+from dfedge.exporters.order import pool_errors
+from dfedge.exporters.program import FunctionalProgram, Method, handed
+from dfedge.footprint import Footprint
+from dfedge.int8 import stock as rendering
+from dfedge.int8.stock.tiled import FLOORS
+from dfedge.native.build import compiler
+from dfedge.native.program import CALLS, Program
+from dfedge.native.rendering import by_interpreter
+from dfedge.native.table import make_table
+from dfedge.plan import Layer, Plan
+from dfedge.quiet import quiet
+
+aten, ops = torch.ops.aten, torch.ops.dfedge
+
+FUSED = {ops.conv_back.default, ops.conv_sum.default}
+"""Whose int32 result a fused kernel would narrow row by row: a byte a value."""
+VIEWS = {aten.view.default, aten.select.int, aten._unsafe_view.default, aten.alias.default}
+
+
+def state_bytes(state: State) -> int:
+    """Of all tensors that live between calls."""
+    return sum(value.numel() * value.element_size() for value in state.values())
+
+
+@lru_cache(maxsize=512)
+def native(plan: Plan, method: Method) -> Footprint:
+    """The computed footprint of the rendering over fused kernels."""
+    return _footprint(plan, method, pool_errors, FUSED)
+
+
+def interpreted(source: Source, arenas: Mapping[str, int]) -> dict[str, Footprint]:
+    """The footprints of methods that the C interpreter runs in arenas of these bytes.
+
+    It reuses bytes that the schedule keeps apart.
+    """
+    found = {}
+    for method in source.methods:
+        schedule = native(source.plan, method)
+        bound = min(schedule.lower_bound_bytes, arenas[method.name])
+        found[method.name] = replace(schedule, lower_bound_bytes=bound)
+    return found
+
+
+def native_arena(plan: Plan, method: Method) -> int:
+    """What the C interpreter asks for; without a compiler here, what is alive at most.
+
+    Raises:
+        DfedgeError: sizes that the interpreter does not hold.
+    """
+    if compiler() is None:
+        return native(plan, method).lower_bound_bytes
+    table = make_table(plan, to_arrays(blank(plan)), to_arrays(blank_constants(plan)))
+    return Program(plan, table).arena_bytes(CALLS[method.kind], method.batch)
+
+
+def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
+    """The computed arena of a method in a format; for what the interpreter runs, what it asks for.
+
+    Raises:
+        UsageError: no such format.
+    """
+    if by_interpreter(format):
+        return native_arena(plan, method)
+    return stock(plan, method, format, tile_bytes).lower_bound_bytes
+
+
+def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) -> Footprint:
+    """The computed footprint of the stock rendering: that of its largest unit.
+
+    Args:
+        tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`, where the format cuts tiles.
+
+    Raises:
+        UsageError: no such format.
+    """
+    load_writer(format)
+    kind = method.kind if plan.form == "one-pass" else f"{method.kind} whole"
+    units = [plan] if kind.endswith("whole") else _units(plan, method)
+    found = [
+        _unit(unit, Method(_kind(unit, method), method.batch), format, tile_bytes) for unit in units
+    ]
+    return max(found, key=lambda footprint: footprint.lower_bound_bytes)
+
+
+def _kind(unit: Plan, method: Method) -> str:
+    if not method.learns or unit.cut == len(unit.layers):
+        return "infer"
+    return "train"
+
+
+def _units(plan: Plan, method: Method) -> list[Plan]:
+    """What can be traced on its own, one of each kind."""
+    layers = [_plain(layer) for layer in plan.layers]
+    whole, plan = plan, replace(plan, trunk=None)
+    cut = plan.cut if method.learns else len(layers)
+    units = [replace(plan, layers=(layer,), cut=1) for layer in layers[:cut]]
+    if method.kind == "train_from":
+        units = []
+    reach = 1 if plan.rule == "df" else 2
+    for i in range(cut, len(layers)):
+        units.append(replace(plan, layers=tuple(layers[max(i + 1 - reach, cut) : i + 1]), cut=0))
+    if whole.trunk is not None and method.kind != "train_from":
+        units.append(replace(whole, layers=(layers[0],), cut=1))
+    return list(dict.fromkeys(units))
+
+
+def _plain(layer: Layer) -> Layer:
+    """The layer without its numbers: what is left decides the sizes."""
+    convs = tuple(replace(conv, shift=7, back=7) for conv in layer.convs)
+    join = layer.join and replace(layer.join, lift=(1, 1), back_lift=(1, 1))
+    return replace(layer, convs=convs, join=join, score_shift=1, margin=1, pull=3, separation=1,
+                   counted=True)  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def _unit(plan: Plan, method: Method, format: str, tile_bytes: int) -> Footprint:
+    render = partial(_in_tiles, tile_bytes) if format in TILED else _plainly
+    return _footprint(replace(plan, cut=0), method, render, set())
+
+
+def _plainly(program: ExportedProgram) -> ExportedProgram:
+    return program.run_decompositions(rendering.decompositions())
+
+
+def _in_tiles(tile_bytes: int, program: ExportedProgram) -> ExportedProgram:
+    program = pool_errors(program).run_decompositions(executorch.decompositions(tile_bytes))
+    return cast_fast(program.run_decompositions(executorch.PRIMITIVES))
+
+
+TILED = ("executorch",)
+"""Formats whose exporter cuts tiles."""
+
+
+def _exported(plan: Plan, state: State, method: Method) -> ExportedProgram:
+    module = FunctionalProgram(plan, list(state), method, blank_constants(plan))
+    inputs = (*state.values(), *method.example(plan))
+    return torch.export.export(module, inputs, strict=False)
+
+
+def _footprint(
+    plan: Plan,
+    method: Method,
+    render: Callable[[ExportedProgram], ExportedProgram],
+    fused: set[Any],
+) -> Footprint:
+    state = blank(plan)
+    with quiet():
+        program = render(_exported(plan, state, method))
+    names = [node.name for node in program.graph.nodes if node.op == "placeholder"]
+    known = dict(
+        zip(names[-len(state) - len(method.example(plan)) :], [*state, "x", "y"], strict=False)
+    )
+    constants = set(names) - set(known)
+    output = program.graph.output_node().args[0]
+    changed = changed_names(list(state), plan.cut) if method.learns else []
+    written = {node.name: tensor for node, tensor in zip(output, changed, strict=False)}
+    sizes: dict[str, int] = {}
+    nodes, renamed = [], {}
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor):
+            width = 1 if node.target in fused else value.element_size()
+            sizes[node.name] = value.numel() * width
+        if node.op != "call_function" or value is None:
+            continue
+        read = [given.name for given in node.all_input_nodes]
+        nodes.append((read, [node.name]))
+        if node.target in VIEWS and read:
+            renamed[node.name] = read[0]
+    layers = {name: layer_of(tensor) for name, tensor in known.items()}
+    flow = Flow(
+        nodes=nodes,
+        renamed=renamed,
+        inputs=[name for name, tensor in known.items() if tensor in ("x", "y")],
+        outputs=[node.name for node in output[len(changed) :]],
+        free={name for name, tensor in known.items() if tensor not in ("x", "y")} | constants
+        | (set(written) if fused else set()),
+        layers={n: layer for n, layer in layers.items() if layer is not None}
+        | {name: INPUT for name, tensor in known.items() if tensor == "x"},
+        learned={name for name, tensor in written.items() if layer_of(tensor) is not None},
+        handed=handed(plan, method.batch),
+    )  # fmt: skip
+    return footprint(flow, blocks(flow, lambda name: sizes.get(name, 0)))

@@ -1,0 +1,181 @@
+"""From a calibrated run to a bundle."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+
+from dfedge.bundle import Bundle
+from dfedge.compile.fold import lower
+from dfedge.compile.rates import LEAST_BATCH
+from dfedge.compile.state import State
+from dfedge.data.dataset import Split
+from dfedge.data.image import to_input
+from dfedge.data.order import shuffled
+from dfedge.data.sources import load
+from dfedge.errors import UsageError
+from dfedge.exporters.assemble import Origin, assemble, check_place
+from dfedge.exporters.budget import check_possible, tile_bytes_for
+from dfedge.exporters.formats import Progress, Source, load_writer
+from dfedge.exporters.golden import make_golden
+from dfedge.exporters.known import known_arrays
+from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
+from dfedge.exporters.options import ExportOptions, check_version, device_rule, first_learning
+from dfedge.exporters.program import methods
+from dfedge.exporters.renderings import check_rendering, renderings
+from dfedge.int8.bounds import check_sizes
+from dfedge.int8.trunk import Constants, latents
+from dfedge.learn.kept import Kept, choose, held_out_count
+from dfedge.learn.kept import read as read_kept
+from dfedge.learn.lineage import lineage
+from dfedge.learn.net import Net
+from dfedge.learn.run import Run, RunPlan
+from dfedge.learn.samples import to_samples
+from dfedge.learn.train import load_data, quantised_net, tested
+from dfedge.learn.trainer import accuracy
+from dfedge.manifest import Exponents, Learning
+from dfedge.plan import Plan, Rule
+from dfedge.target import budget_of, check_runtimes, load_target
+
+__all__ = ["ExportOptions", "export", "lowered"]
+
+
+def export(
+    run: Run,
+    options: ExportOptions,
+    out: Path,
+    watch: Progress = lambda *_: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Bundle:
+    """Write a bundle; ``out`` appears whole, after every format gave the golden integers.
+
+    Args:
+        tell: called with what was left out, and why.
+
+    Raises:
+        UsageError: an unknown format, rendering or target, or a version that is no whole number or
+            lower than that of the bundle in ``out``.
+        DfedgeError: a run not calibrated, a program that does not fit the target or whose integers
+            differ, an ``out`` that holds something else.
+    """
+    for name in options.formats:
+        load_writer(name)
+    check_rendering(options.rendering, options.formats)
+    target = load_target(options.target)
+    check_runtimes(target, options.target, list(options.formats))
+    budget = budget_of(target, options.target, options.budget)
+    check_version(options.version)
+    check_place(out, options.version)
+    rule = device_rule(options.rule, run)
+    net = quantised_net(run)
+    data = load_data(run.plan)
+    train = data.split("train")[1]
+    constants = run.constants()
+    plan, state = _lower(net, train, rule, options, run.plan, constants)
+    measured = state
+    kept = _kept(run, options)
+    learning = Learning()
+    if options.trial:
+        plan, state, learning = _tried(run, plan, state, kept, constants, options.batch, watch)
+    check_sizes(plan, options.batch)
+    check_possible(budget, plan, options.batch)
+    formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
+    for note in notes:
+        tell(note)
+    origin = Origin(
+        net=run.plan.net_name,
+        rule=run.plan.rule,
+        data=run.plan.data,
+        classes=run.plan.classes,
+        image=run.plan.image,
+        exponents=[
+            Exponents([c.weight for c in own.convs], [c.activation for c in own.convs])
+            for own in net.scales or ()
+        ],
+        test_accuracy=accuracy(
+            net, to_samples(tested(run.plan, data), "cpu", plan.trunk, constants)
+        ),
+        recipe=run.calibration().recipe_name,
+        learning=learning,
+        known=known_arrays(kept, measured) if kept is not None else {},
+        lineage=lineage(run),
+        version=options.version,
+    )
+    golden = make_golden(plan, state, train, options.batch, constants)
+    alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
+    tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
+    source = Source(
+        plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants
+    )
+    return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
+
+
+def _kept(run: Run, options: ExportOptions) -> Kept | None:
+    """Samples to try learning on, and to bring along; None where there are none."""
+    plan = run.plan
+    if options.data is None:
+        kept = read_kept(run.folder)
+    else:
+        folder = Path(plan.data_dir) if plan.data_dir else None
+        data = load(options.data, folder, plan.image, plan.classes).cut(plan.seed)
+        whole = data.split("train")[1]
+        order = shuffled(len(whole), plan.seed, 0, len(whole))
+        held_out = held_out_count(len(whole), 0)
+        kept = choose(whole.take(order[held_out:]), whole.take(order[:held_out]), plan.seed)
+    if kept is not None:
+        kept.check(len(plan.classes), plan.image.shape, run.folder)
+    return kept
+
+
+def _tried(
+    run: Run,
+    plan: Plan,
+    state: State,
+    kept: Kept | None,
+    constants: Constants,
+    batch: int,
+    watch: Progress,
+) -> tuple[Plan, State, Learning]:
+    """What the trial of learning chose, or anchors alone where there was nothing to try it with."""
+    if not run.plan.settings.epochs:  # random weights know nothing that could be harmed
+        return plan, state, Learning(learns="all", frozen=plan.cut)
+    if kept is None or len(kept.held_out) < MIN_HELD_OUT:
+        state, learning = untried(plan, state)
+        return plan, state, learning
+    return trial(plan, state, kept, constants, batch, watch)
+
+
+def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:
+    """A calibrated run's plan and first state, its update shifts measured on training samples.
+
+    Raises:
+        DfedgeError: not trained, never calibrated, or the data are gone.
+    """
+    options = options or ExportOptions()
+    train = load_data(run.plan).split("train")[1]
+    rule = device_rule(options.rule, run)
+    return _lower(quantised_net(run), train, rule, options, run.plan, run.constants())
+
+
+def _lower(
+    net: Net,
+    train: Split,
+    rule: Rule,
+    options: ExportOptions,
+    own: RunPlan,
+    constants: Constants,
+) -> tuple[Plan, State]:
+    wanted = 2 * max(options.batch, LEAST_BATCH)
+    few = train.take(shuffled(len(train), 0, 0, min(wanted, len(train) // 2 * 2)))
+    labels = torch.from_numpy(few.y.astype(np.int32))
+    cut = first_learning(options.train_layers, len(net.units))
+    if cut and net.plane:
+        raise UsageError("--train-layers: the label-plane form trains all layers")
+    if options.spare_classes < 0:
+        raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
+    x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
+    trained = bool(own.settings.epochs)
+    plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained, options.batch)
+    return replace(plan, trunk=own.trunk), state
