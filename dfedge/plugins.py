@@ -21,7 +21,7 @@ def with_added(own: Mapping[str, T], group: str, kind: type[T]) -> dict[str, T]:
             there.
     """
     found = dict(own)
-    thing = group.partition(".")[2].removesuffix("s")
+    thing = group.partition(".")[2].removesuffix("s").replace("_", " ")
     for point in entry_points(group=group):
 
         def refused(why: str, name: str = point.name) -> DfedgeError:

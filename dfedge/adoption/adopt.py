@@ -19,7 +19,7 @@ from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.image import ImageRule, to_input
 from dfedge.data.order import shuffled
-from dfedge.data.sources import SETS, load
+from dfedge.data.sources import load, named
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.learn import kept
 from dfedge.learn.forms.onepass import pixels
@@ -127,7 +127,7 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     anchored(learned, own, held_out, recipe)
     net = learned.net
     plan = RunPlan(
-        data=options.data if options.data in SETS else str(Path(options.data).resolve()),
+        data=named(options.data),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=data.classes,
         image=ImageRule(*data.shape),

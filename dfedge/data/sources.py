@@ -1,6 +1,7 @@
 """The table of named data sets, and the one way in: a name or a path."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -10,40 +11,74 @@ from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.plugins import with_added
 from dfedge.regular import is_file, is_folder
 
-SETS = {
-    "digits": "dfedge.data.digits:load",
-    "mnist": "dfedge.data.idx:mnist",
-    "fashion-mnist": "dfedge.data.idx:fashion_mnist",
-    "cifar10": "dfedge.data.cifar:cifar10",
-    "cifar100": "dfedge.data.cifar:cifar100",
-    "svhn": "dfedge.data.svhn:svhn",
-    "imagenette-32": "dfedge.data.imagenette:imagenette_32",
-    "imagenette-64": "dfedge.data.imagenette:imagenette_64",
-    "fsdd": "dfedge.data.fsdd:load",
-    "fsdd-without-george": "dfedge.data.fsdd:load:george",
-    "fsdd-without-jackson": "dfedge.data.fsdd:load:jackson",
-    "fsdd-without-lucas": "dfedge.data.fsdd:load:lucas",
-    "fsdd-without-nicolas": "dfedge.data.fsdd:load:nicolas",
-    "fsdd-without-theo": "dfedge.data.fsdd:load:theo",
-    "fsdd-without-yweweler": "dfedge.data.fsdd:load:yweweler",
-}
-"""Name -> module:function, perhaps with an argument, called with the data folder and that; reading
-the table imports nothing."""
+GROUP = "dfedge.data_sets"
+DEFAULT_NET = "mnist"
+"""The net that `train` takes for data by path."""
 
-DEFAULT_NETS = {
-    "digits": "digits",
-    "mnist": "mnist",
-    "fashion-mnist": "fashion",
-    "cifar10": "cifar",
-    "cifar100": "cifar",
-    "svhn": "cifar",
-    "imagenette-32": "cifar",
-    "imagenette-64": "cifar",
-    **dict.fromkeys([name for name in SETS if name.startswith("fsdd")], "speech"),
+
+@dataclass(frozen=True)
+class Source:
+    """One named data set.
+
+    Attributes:
+        load: ``module:function``, called with the data folder (None: not named) and the arguments;
+            gives a `dfedge.data.dataset.Dataset`.
+        net: the net that `train` takes where none is named.
+        arguments: words that the function takes besides.
+    """
+
+    load: str
+    net: str = DEFAULT_NET
+    arguments: tuple[str, ...] = ()
+
+
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+OWN: dict[str, Source] = {
+    "digits": Source("dfedge.data.digits:load", "digits"),
+    "mnist": Source("dfedge.data.idx:mnist", "mnist"),
+    "fashion-mnist": Source("dfedge.data.idx:fashion_mnist", "fashion"),
+    "cifar10": Source("dfedge.data.cifar:cifar10", "cifar"),
+    "cifar100": Source("dfedge.data.cifar:cifar100", "cifar"),
+    "svhn": Source("dfedge.data.svhn:svhn", "cifar"),
+    "imagenette-32": Source("dfedge.data.imagenette:imagenette_32", "cifar"),
+    "imagenette-64": Source("dfedge.data.imagenette:imagenette_64", "cifar"),
+    "fsdd": Source("dfedge.data.fsdd:load", "speech"),
+    **{
+        f"fsdd-without-{name}": Source("dfedge.data.fsdd:load", "speech", (name,))
+        for name in SPEAKERS
+    },
 }
-"""The net that `train` takes where none is named; data by path takes `mnist`."""
+"""Those that come with dfedge; reading the table imports nothing.  An installed package adds one by
+an entry point of the group `GROUP`."""
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """All that are known here, by name.
+
+    Raises:
+        DfedgeError: as `dfedge.plugins.with_added`.
+    """
+    return with_added(OWN, GROUP, Source)
+
+
+def find(name: str) -> Source | None:
+    """The record of a name; None: it is none of a data set."""
+    return OWN.get(name) or sources().get(name)
+
+
+def default_net(data: str) -> str:
+    """The name of the net that `train` takes for a data set, or for a path."""
+    found = find(data)
+    return found.net if found else DEFAULT_NET
+
+
+def named(data: str) -> str:
+    """As a run keeps it: the name of a data set, or the whole path."""
+    return data if find(data) else str(Path(data).resolve())
 
 
 def load(
@@ -59,13 +94,14 @@ def load(
         UsageError: neither a known name nor an existing path.
         DfedgeError: files that are missing or damaged, labels that the model does not know.
     """
-    if data not in SETS:
+    source = find(data)
+    if source is None:
         path = Path(data)
         if not (is_file(path) or is_folder(path)) and path.suffix != ".npz" and "/" not in data:
-            raise unknown_name("data set", data, list(SETS), "or give a file .npz or a folder")
+            raise unknown_name("data set", data, list(sources()), "or give a file .npz or a folder")
         return load_path(path, rule, classes, door)
-    module, function, *arguments = SETS[data].split(":")
-    dataset: Dataset = getattr(import_module(module), function)(data_dir, *arguments)
+    module, _, function = source.load.partition(":")
+    dataset: Dataset = getattr(import_module(module), function)(data_dir, *source.arguments)
     if classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.image import ImageRule
 from dfedge.data.order import shuffled
-from dfedge.data.sources import DEFAULT_NETS, load
+from dfedge.data.sources import default_net, load, named
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.learn import kept, parallel
 from dfedge.learn.calibrate import calibrate
@@ -64,7 +64,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     form = next((known for known in FORMS if known == options.form), None)
     if form is None:
         raise unknown_name("form", options.form, list(FORMS))
-    name = options.net or DEFAULT_NETS.get(options.data, "mnist")
+    name = options.net or default_net(options.data)
     spec = load_spec(name, options.depth)
     part = "plane" if form == "label-plane" else "loss"
     own = _override(getattr(spec, part), options.loss or {}, "loss")
@@ -73,7 +73,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     dataset = load(options.data, options.data_dir).cut(options.seed)
     settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
-        data=options.data if options.data in DEFAULT_NETS else str(Path(options.data).resolve()),
+        data=named(options.data),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=dataset.classes,
         image=ImageRule(*dataset.shape),

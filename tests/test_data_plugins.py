@@ -1,0 +1,64 @@
+"""A data set that an installed package adds: a name like any other."""
+
+import json
+from pathlib import Path
+
+import pytest
+from outside import dfedge, install
+
+from dfedge.data.sources import GROUP, OWN, default_net, find
+
+OUTSIDE = '''"""A package that dfedge does not know: digits upside down."""
+
+from dfedge.data.dataset import Dataset, Split
+from dfedge.data.digits import load
+from dfedge.data.sources import Source
+
+SET = Source("outside:turned", "digits", ("twice",))
+
+
+def turned(folder, how):
+    assert how == "twice"
+    found = load(folder)
+    splits = {n: Split(s.x[:, ::-1, ::-1].copy(), s.y) for n, s in found.splits.items()}
+    return Dataset("turned-digits", found.classes, splits)
+'''
+
+
+def test_what_has_no_name_takes_the_default_net() -> None:
+    assert find("digits") is OWN["digits"]
+    assert default_net("cifar100") == "cifar"
+    assert default_net("somewhere/photos") == "mnist"
+
+
+def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> None:
+    env = install(tmp_path, OUTSIDE, GROUP, "outside:SET", "turned-digits")
+    run, out = tmp_path / "run", tmp_path / "bundle"
+    done = dfedge(env, "train", "--data", "turned-digits", "--qat", "--epochs", 1, "--out", run)
+    assert done.returncode == 0, done.stderr
+    done = dfedge(env, "export", run, "--out", out, "--format", "c", "--no-trial")
+    assert done.returncode == 0, done.stderr
+    found = dfedge(env, "evaluate", out, "--data", "turned-digits", "--json")
+    turned = json.loads(found.stdout)["accuracy"]
+    upright = json.loads(dfedge(env, "evaluate", out, "--data", "digits", "--json").stdout)
+    assert turned > upright["accuracy"]
+    done = dfedge(env, "finetune", out, "--data", "turned-digits", "--samples", 64)
+    assert done.returncode == 0, done.stderr
+    assert "turned-digits" in dfedge(env, "evaluate", out, "--data", "nothing").stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "why"),
+    [
+        ("outside:MISSING", "mine", "data set 'mine', which an installed package adds"),
+        ("outside:turned", "mine", "is no dfedge.data.sources.Source"),
+        ("outside:SET", "mnist", "there is a data set of this name"),
+    ],
+)
+def test_a_record_that_is_none_is_said_by_name(
+    value: str, name: str, why: str, tmp_path: Path
+) -> None:
+    env = install(tmp_path, OUTSIDE, GROUP, value, name)
+    done = dfedge(env, "train", "--data", "unheard-of", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert why in done.stderr.replace("\n", " ")
