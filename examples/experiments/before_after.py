@@ -9,6 +9,8 @@ times; the ratio is the median of the rounds'.  Arenas and states are what the m
 Writes results/before_after/COMMIT.json, named after the earlier one.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -52,16 +54,23 @@ class Side:
         return json.loads(line)
 
 
+def room(*names: str) -> Any:
+    """A module of dfedge by its name now, or by what an earlier commit called it."""
+    for name in names:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(f"dfedge.{name}")
+    raise ModuleNotFoundError(names[0])
+
+
 def bundle_of(name: str, batch: int, folder: Path) -> Any:
     """The net's bundle with programs for `RUNTIMES`, made once."""
     import numpy as np
 
     from dfedge.bundle import Bundle
-    from dfedge.exporters.options import ExportOptions
-    from dfedge.exporters.write import export
     from dfedge.learn.run import Run
     from dfedge.learn.train import TrainOptions, train
 
+    exporter = room("exporters.write", "export.write")
     out = folder / f"{name}-{batch}"
     if out.exists():
         return Bundle.open(out)
@@ -73,18 +82,17 @@ def bundle_of(name: str, batch: int, folder: Path) -> Any:
         x = numbers.integers(0, 256, (80, side, side, 3), np.uint8)
         np.savez(noise, x=x, y=np.arange(80) % 10)
     if name in ADOPTED and not run.exists():
-        from dfedge.adoption.adopt import AdoptOptions, adopt
-
-        adopt(AdoptOptions(f"before_after:{name}", str(noise), learn="head"), run)
+        rooms = room("adoption.adopt", "adopt.adopt")
+        rooms.adopt(rooms.AdoptOptions(f"before_after:{name}", str(noise), learn="head"), run)
     elif not run.exists():
         data, net = TRAINED[name]
         given = {"net": str(folder / f"{net}.toml")} if net else {"settings": {"epochs": 1}}
         (folder / "plain.toml").write_text(PLAIN)
         train(TrainOptions(str(noise) if data == "noise" else data, qat=True, **given), run)
     options: dict[str, Any] = {"batch": batch}
-    if "trial" in ExportOptions.__dataclass_fields__:
+    if "trial" in exporter.ExportOptions.__dataclass_fields__:
         options["trial"] = False
-    export(Run.open(run), ExportOptions(("c", "onnx"), **options), out)
+    exporter.export(Run.open(run), exporter.ExportOptions(("c", "onnx"), **options), out)
     return Bundle.open(out)
 
 
