@@ -1,11 +1,17 @@
 """``dfedge show``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, say, table
+from dfedge.cli.console import out, print_json, say, table
 from dfedge.cli.options import BundleArg, Json, MinVersion
+
+if TYPE_CHECKING:
+    from dfedge.listing import Row
+
+WIDE = 160
+"""Columns of a terminal that holds every column of the list."""
 
 
 def run(
@@ -37,24 +43,29 @@ def run(
             "rule": plan.rule, "form": plan.form, "operations": msgspec.to_builtins(rows),
         })  # fmt: skip
         return
+    wide = out.width >= WIDE
+    columns = ["operation", "of", "reads", "makes", "", "bytes", "constants", "state"]
     table(
         f"{bundle}: rule {plan.rule}, {plan.form}, image {_text(plan.input_shape)}",
-        ["operation", "of", "reads", "makes", "", "place", "bytes", "constants", "state", "kernel"],
-        [
-            [
-                f"{'+' if row.training else row.number} {row.operation}", row.where,
-                ", ".join(row.reads), row.name, _text(row.makes), row.place, f"{row.bytes:,}",
-                f"{row.constant_bytes:,}" if row.constant_bytes else "",
-                f"{row.state_bytes:,}{'' if row.learns else ' fixed'}" if row.state_bytes else "",
-                row.kernel,
-            ]
-            for row in rows
-        ],
-    )  # fmt: skip
+        columns + (["place", "kernel"] if wide else []),
+        [_cells(row) + ([row.place, row.kernel] if wide else []) for row in rows],
+    )
+    if not wide:
+        say(f"place in memory and C kernel: in a terminal of {WIDE} columns (COLUMNS={WIDE}), or "
+            "with --json")  # fmt: skip
     constants = sum(row.constant_bytes for row in rows)
     state = sum(row.state_bytes for row in rows)
     say(f"constants: {constants:,} B in flash; weights and anchors: {state:,} B of the state",
         next_command=f"dfedge profile {bundle}")  # fmt: skip
+
+
+def _cells(row: "Row") -> list[str]:
+    state = f"{row.state_bytes:,}{'' if row.learns else ' fixed'}" if row.state_bytes else ""
+    return [
+        f"{'+' if row.training else row.number} {row.operation}", row.where,
+        ", ".join(row.reads), row.name, _text(row.makes), f"{row.bytes:,}",
+        f"{row.constant_bytes:,}" if row.constant_bytes else "", state,
+    ]  # fmt: skip
 
 
 def _text(shape: tuple[int, ...]) -> str:
