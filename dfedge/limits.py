@@ -14,6 +14,8 @@ Side = Annotated[int, Meta(ge=1, le=1 << 14)]
 """Rows or columns of a map, or of a kernel; or a stride."""
 Channels = Annotated[int, Meta(ge=1, le=40_000)]
 """Or classes: an axis of a tensor."""
+MOST_TAPS = 1024
+"""Of a convolution's kernel: a program's graph has a node for each."""
 Pad = Annotated[int, Meta(ge=0, le=1024)]
 MAX_COUNT = 1 << 53
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]

@@ -73,7 +73,7 @@ def _trunk(trunk: Trunk) -> Iterator[Row]:
     names = ["image", *(f"v{i + 1}" for i in range(len(trunk.operations)))]
     for i, operation in enumerate(trunk.operations):
         brought = [kind for name, kind in constants.items() if name.startswith(f"{i}.")]
-        kind = str(type(operation).__struct_config__.tag)
+        kind = operation.kind()
         yield Row(
             i, kind, operation.name, [names[read] for read in operation.reads], names[i + 1],
             operation.shape, *_place(placed, i, operation, len(trunk.operations)),

@@ -10,10 +10,9 @@ installed package adds one by an entry point of the group `GROUP`:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 from dfedge.errors import unknown_name
-from dfedge.plugins import with_added
+from dfedge.plugins import Records
 
 GROUP = "dfedge.runtimes"
 NO_PACKAGE: tuple[tuple[str, ...], ...] = ((),)
@@ -111,22 +110,8 @@ NATIVE = "native"
 """The runtime that is taken where no package is: it interprets the plan of any bundle."""
 
 
-@cache
-def runtimes() -> dict[str, Runtime]:
-    """All that are known here, by name.
-
-    Raises:
-        DfedgeError: an entry point that cannot be loaded, is no record, or takes a name that is
-            there.
-    """
-    return with_added(OWN, GROUP, Runtime)
-
-
-def find(name: str) -> Runtime | None:
-    """The record of a name; None: there is no such runtime."""
-    if name in OWN:  # without a look at what is installed, which takes its time
-        return OWN[name]
-    return runtimes().get(name)
+RUNTIMES = Records(OWN, GROUP, Runtime)
+runtimes, find = RUNTIMES.all, RUNTIMES.find
 
 
 def runtime(name: str) -> Runtime:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
 
+from dfedge.limits import MOST_TAPS
 from dfedge.plan import FEEDBACK, Conv, Layer, Plan, Shape
 from dfedge.trunk import MOST_VALUES, text
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Name of a tensor -> its type and shape, in order."""
-
-MOST_TAPS = 1024
 
 
 def plan_flaws(plan: Plan) -> Iterator[str]:

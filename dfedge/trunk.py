@@ -89,6 +89,6 @@ class Trunk(msgspec.Struct, frozen=True):
         return f"constants {', '.join(sorted(wrong)[:3])}" if wrong else None
 
 
-def text(shape: Shape) -> str:
+def text(shape: tuple[int, ...]) -> str:
     """As a person would say it."""
     return " x ".join(map(str, shape))

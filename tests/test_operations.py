@@ -61,10 +61,10 @@ def test_an_operation_is_the_same_in_stock_operators_whole_and_in_tiles(
 def test_a_record_comes_back_from_json_and_has_a_place_in_c(kind: type) -> None:
     record = draw(kind, 1)[0]
     said = json.loads(text_of(record))
-    assert said["operation"] == layout_header.tag(kind)
+    assert said["operation"] == kind.kind()
     assert msgspec.json.decode(text_of(record), type=AnyOperation) == record
     assert record.fields().keys() <= set(FIELDS)
-    assert (build.SOURCES / f"op_{layout_header.tag(kind)}.c").exists()
+    assert (build.SOURCES / f"op_{kind.kind()}.c").exists()
 
 
 @pytest.mark.parametrize("kind", OPERATIONS)

@@ -13,14 +13,13 @@ A function that is written out, of several operations that work number by number
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfedge.plugins import with_added
+from dfedge.plugins import Records
 
 GROUP = "dfedge.activations"
 
@@ -80,17 +79,4 @@ OWN: dict[str, Activation] = {
     "com.microsoft.QuickGelu": Activation(_swish, {"alpha": 1.702}),
 }
 
-
-@cache
-def activations() -> dict[str, Activation]:
-    """All that are known here.
-
-    Raises:
-        DfedgeError: as `dfedge.plugins.with_added`.
-    """
-    return with_added(OWN, GROUP, Activation)
-
-
-def find(name: str) -> Activation | None:
-    """The record of a name; None: no such function is known."""
-    return OWN.get(name) or activations().get(name)
+find = Records(OWN, GROUP, Activation).find

@@ -55,7 +55,7 @@ def _shared(nodes: list[Node], a: int, c: int) -> tuple[int, Function, Function]
 
 def _ways(nodes: list[Node], number: int) -> Iterator[tuple[int, Function]]:
     """A value, and those before it that it is a function of."""
-    function: Function = _same
+    function: Function = same
     for _ in range(MOST_DEEP):
         yield number, function
         own = _own(nodes[number])
@@ -79,7 +79,8 @@ def _own(node: Node) -> Function | None:
     return _bounded(node) if node.op == "function" else None
 
 
-def _same(x: Tensor) -> Tensor:
+def same(x: Tensor) -> Tensor:
+    """The function that does nothing."""
     return x
 
 
@@ -89,7 +90,7 @@ def _line(slope: float, lift: float) -> Function:
 
 def _bounds(node: Node) -> Function:
     low, high = node.bounds
-    return _same if node.bounds == EVERYTHING else lambda x: x.clamp(low, high)
+    return same if node.bounds == EVERYTHING else lambda x: x.clamp(low, high)
 
 
 def _bounded(node: Node) -> Function:

@@ -14,6 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from dfedge.adoption.functions import same
 from dfedge.adoption.graph import Graph, Node, dense
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
@@ -88,17 +89,13 @@ def choose(
     shrinks = SHRINKS if observer == "mse" else (1.0,)
     pairs = product(shrinks, shrinks) if through else zip(shrinks, shrinks, strict=True)
     ranges = [_range(low * below, high * above) for below, above in pairs]
-    end = through or _same
+    end = through or same
     wanted = end(seen)
 
     def loss(of: Range) -> float:
         return float((end(_real(_integer(seen, of), of)) - wanted).square().sum())
 
     return min(ranges, key=loss)
-
-
-def _same(values: Tensor) -> Tensor:
-    return values
 
 
 def _spread(count: int) -> Tensor:
@@ -189,16 +186,15 @@ class Quantiser:
                 f"operation '{node.name}' gives values that are not finite for these samples; "
                 "give the mean and deviation that the net was trained with, or bound what goes in"
             )
+        through, recipe = self._only_function(i), self.recipe
         if node.op == "max":
             self.ranges[i] = self.ranges[node.reads[0]]
         else:
-            through = self._only_function(i)
-            recipe = self.recipe
             self.ranges[i] = choose(real, recipe.activations, recipe.percentile, through)
         q = getattr(self, f"_{node.op}")(i, node, real)
         self.made[i] = len(self.operations)
         found = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i])
-        end = self._only_function(i) or _same
+        end = through or same
         self.losses.append(Loss(node.name, node.op, snr(end(real), end(found))))
 
     def _only_function(self, i: int) -> Callable[[Tensor], Tensor] | None:
@@ -318,7 +314,7 @@ class Quantiser:
             if given == own:
                 places.append(self.made[read])
                 continue
-            self._table(node, read, lambda v: v, own)
+            self._table(node, read, same, own)
             places.append(len(self.operations))
         return self._append(Concat(node.name, tuple(places), self._shape(node)))
 

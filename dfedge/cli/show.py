@@ -6,6 +6,7 @@ import typer
 
 from dfedge.cli.console import out, print_json, say, table
 from dfedge.cli.options import BundleArg, Json, MinVersion
+from dfedge.trunk import text
 
 if TYPE_CHECKING:
     from dfedge.listing import Row
@@ -46,7 +47,7 @@ def run(
     wide = out.width >= WIDE
     columns = ["operation", "of", "reads", "makes", "", "bytes", "constants", "state"]
     table(
-        f"{bundle}: rule {plan.rule}, {plan.form}, image {_text(plan.input_shape)}",
+        f"{bundle}: rule {plan.rule}, {plan.form}, image {text(plan.input_shape)}",
         columns + (["place", "kernel"] if wide else []),
         [_cells(row) + ([row.place, row.kernel] if wide else []) for row in rows],
     )
@@ -63,10 +64,6 @@ def _cells(row: "Row") -> list[str]:
     state = f"{row.state_bytes:,}{'' if row.learns else ' fixed'}" if row.state_bytes else ""
     return [
         f"{'+' if row.training else row.number} {row.operation}", row.where,
-        ", ".join(row.reads), row.name, _text(row.makes), f"{row.bytes:,}",
+        ", ".join(row.reads), row.name, text(row.makes), f"{row.bytes:,}",
         f"{row.constant_bytes:,}" if row.constant_bytes else "", state,
     ]  # fmt: skip
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -1,7 +1,6 @@
 """The table of named data sets, and the one way in: a name or a path."""
 
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from dfedge.data.files import load_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.errors import DfedgeError, unknown_name
-from dfedge.plugins import with_added
+from dfedge.plugins import Records
 from dfedge.regular import is_file, is_folder
 
 GROUP = "dfedge.data_sets"
@@ -55,19 +54,12 @@ OWN: dict[str, Source] = {
 an entry point of the group `GROUP`."""
 
 
-@cache
-def sources() -> dict[str, Source]:
-    """All that are known here, by name.
-
-    Raises:
-        DfedgeError: as `dfedge.plugins.with_added`.
-    """
-    return with_added(OWN, GROUP, Source)
+SOURCES = Records(OWN, GROUP, Source)
 
 
 def find(name: str) -> Source | None:
-    """The record of a name; None: it is none of a data set."""
-    return OWN.get(name) or sources().get(name)
+    """The record of a name; None: it is none of a data set, as a path never is."""
+    return None if "/" in name or name.endswith(".npz") else SOURCES.find(name)
 
 
 def default_net(data: str) -> str:
@@ -98,7 +90,9 @@ def load(
     if source is None:
         path = Path(data)
         if not (is_file(path) or is_folder(path)) and path.suffix != ".npz" and "/" not in data:
-            raise unknown_name("data set", data, list(sources()), "or give a file .npz or a folder")
+            raise unknown_name(
+                "data set", data, list(SOURCES.all()), "or give a file .npz or a folder"
+            )
         return load_path(path, rule, classes, door)
     module, _, function = source.load.partition(":")
     dataset: Dataset = getattr(import_module(module), function)(data_dir, *source.arguments)

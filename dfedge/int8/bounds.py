@@ -14,6 +14,7 @@ from dfedge.int8.ops.values import (
     MARGIN_UNIT,
     WEIGHT_MAX,
 )
+from dfedge.limits import MOST_TAPS
 from dfedge.plan import MAX_DITHERED_SHIFT, Conv, Layer, Plan
 
 INT32 = 1 << 31
@@ -28,8 +29,6 @@ MAX_GAIN = 7
 """Beyond it the smallest activation alone would fill the range."""
 MAX_AXIS = 40_000
 """Length of a weight's axis over which the dither's int32 ramp does not wrap."""
-MAX_KERNEL = 1024
-"""Taps of a kernel: a program's graph has a node for each."""
 
 Check = tuple[str, int, int]
 """What is bounded, its size, the limit."""
@@ -54,7 +53,7 @@ def _conv(conv: Conv, batch: int) -> Iterator[Check]:
     limit = (INT32 - (1 << MAX_DITHERED_SHIFT)) // PEAK
     yield f"positions summed at batch {batch}", positions, limit
     yield "longest axis of a tensor", max(conv.channels, conv.in_channels), MAX_AXIS
-    yield "taps of a kernel", conv.taps, MAX_KERNEL
+    yield "taps of a kernel", conv.taps, MOST_TAPS
 
 
 def _join(layer: Layer) -> Iterator[Check]:

@@ -10,22 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.arithmetic import TensorArithmetic
 from dfedge.int8.ops.convolution import groups_of, kernel_of, nchw, nhwc, padded
 from dfedge.int8.ops.values import ACTIVATION_MAX, WEIGHT_MAX
 
 EXACT_FLOAT = 1 << 24
 
 
-class Exact:
+class Exact(TensorArithmetic):
     """As `dfedge.operations.Arithmetic`; wide values are float64."""
 
     def wide(self, x: Tensor) -> Tensor:
         """float64."""
         return x.double()
-
-    def clip(self, total: Tensor, most: Tensor) -> Tensor:
-        """Within 0..most."""
-        return torch.minimum(total.clamp(min=0), most)
 
     def narrow(self, total: Tensor, shift: int) -> Tensor:
         """Clamped to 0..127: int8."""
@@ -61,12 +58,3 @@ class Exact:
         """int8."""
         kh, kw, stride = geometry[:3]
         return nhwc(F.max_pool2d(padded(x, geometry), (kh, kw), stride), torch.int8)
-
-    def pad(self, x: Tensor, pads: tuple[int, int, int, int], fill: int) -> Tensor:
-        """int8."""
-        top, bottom, left, right = pads
-        return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
-
-    def concat(self, parts: list[Tensor]) -> Tensor:
-        """int8."""
-        return torch.cat(parts, 3)

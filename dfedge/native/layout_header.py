@@ -44,7 +44,7 @@ NOTES = {
     "for is zero.",
     "dfe_program": "operations to workspace: of the trunk; workspace: bytes of an image.  height, "
     "width, channels: of the image.",
-}  # fmt: skip
+}
 
 
 def header() -> str:
@@ -68,7 +68,7 @@ def header() -> str:
         "",
         *_enumeration("rule", RULES),
         *_enumeration("form", FORMS),
-        *_enumeration("kind", map(tag, OPERATIONS), "KINDS"),
+        *_enumeration("kind", (kind.kind() for kind in OPERATIONS), "KINDS"),
         "",
         "/* Of every kind of operation: its name, how many values go in, at least and at most, and",
         " * what it is. */",
@@ -79,11 +79,6 @@ def header() -> str:
     for name, fields in structures.items():
         lines += ["", *_comment(NOTES[name]), *_structure(name, fields)]
     return "\n".join([*lines, "", "#endif"]) + "\n"
-
-
-def tag(kind: type[Operation]) -> str:
-    """A kind's name, as in a manifest."""
-    return str(kind.__struct_config__.tag)
 
 
 def _word(name: str) -> str:
@@ -99,7 +94,7 @@ def _enumeration(name: str, values: Iterable[str], count: str = "") -> Iterator[
 def _kind(kind: type[Operation]) -> str:
     flags = {"WINDOWS": kind.windows, "WHOLE": kind.whole, "BY_CHANNEL": kind.by_channel}
     said = " | ".join(f"DFE_{name}" for name, is_so in flags.items() if is_so) or "0"
-    return f"    X({tag(kind)}, {kind.counts[0]}, {kind.counts[1]}, {said})"
+    return f"    X({kind.kind()}, {kind.counts[0]}, {kind.counts[1]}, {said})"
 
 
 def _comment(text: str) -> Iterator[str]:

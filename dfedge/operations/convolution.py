@@ -3,23 +3,22 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from dfedge.limits import Shift
+from dfedge.limits import MOST_TAPS, Shift
 from dfedge.operations.operation import Arithmetic, Fields, Shape
-from dfedge.operations.windows import Pads, Windows
+from dfedge.operations.windows import PaddedWindows
 
 
-class Convolution(Windows, frozen=True, tag="convolution"):
+class Convolution(PaddedWindows, frozen=True, tag="convolution"):
     """``(clip(conv(x, weight) + bias, limit) lift + 2^(shift-1)) >> shift``, kept in 0..127.
 
     Constants: weight; bias int32 [O]; lift int32 [O], powers of two up to 2^shift; limit int32 [O],
     ``2^(7 + shift) / lift``, what saturates in any case.
     """
 
-    pads: Pads
     depthwise: bool
     shift: Shift
 
-    most_taps: ClassVar[int] = 1024
+    most_taps: ClassVar[int] = MOST_TAPS
 
     @property
     def geometry(self) -> list[int]:

@@ -3,13 +3,11 @@
 from typing import Any
 
 from dfedge.operations.operation import Arithmetic
-from dfedge.operations.windows import Pads, Windows
+from dfedge.operations.windows import PaddedWindows
 
 
-class MaxPool(Windows, frozen=True, tag="max_pool"):
+class MaxPool(PaddedWindows, frozen=True, tag="max_pool"):
     """The largest of a window; what lies outside never is."""
-
-    pads: Pads
 
     def evaluate(self, math: Arithmetic, given: list[Any], constants: list[Any]) -> Any:
         """int8 [B, H', W', C]."""

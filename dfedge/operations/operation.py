@@ -90,6 +90,11 @@ class Operation(msgspec.Struct, frozen=True, tag_field="operation"):
     by_channel: ClassVar[bool] = False
     wide_values: ClassVar[bool] = False
 
+    @classmethod
+    def kind(cls) -> str:
+        """The kind's name, as in a manifest."""
+        return str(cls.__struct_config__.tag)
+
     def fits(self, given: Sequence[Shape]) -> bool:
         """Whether the result's shape is that of these values, as many as `counts` admits."""
         raise NotImplementedError

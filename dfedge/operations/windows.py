@@ -33,7 +33,7 @@ class Windows(Operation, frozen=True):
 
     def around(self) -> tuple[int, int, int, int]:
         """Rows and columns outside that windows see: above, below, left, right."""
-        return getattr(self, "pads", NO_PADS)
+        return NO_PADS
 
     def sides(self, given: Shape) -> tuple[int, int]:
         """Rows and columns of the result."""
@@ -53,3 +53,13 @@ class Windows(Operation, frozen=True):
         """Kernel, stride, pads."""
         kernel = {"kernel_height": self.kernel[0], "kernel_width": self.kernel[1]}
         return {**kernel, "stride": self.stride, **dict(zip(PADS, self.around(), strict=True))}
+
+
+class PaddedWindows(Windows, frozen=True):
+    """The same with rows and columns outside."""
+
+    pads: Pads
+
+    def around(self) -> tuple[int, int, int, int]:
+        """As in the record."""
+        return self.pads

@@ -3,23 +3,20 @@
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.arithmetic import TensorArithmetic
 from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import ACTIVATION_MAX
 from dfedge.int8.stock.convolution import conv_sum, taps
 from dfedge.int8.stock.primitives import I8, I32, constant, shift_right
 
 
-class Stock:
+class Stock(TensorArithmetic):
     """As `dfedge.operations.Arithmetic`; wide values are int32."""
 
     def wide(self, x: Tensor) -> Tensor:
         return x.to(I32)
-
-    def clip(self, total: Tensor, most: Tensor) -> Tensor:
-        return torch.minimum(total.clamp(min=0), most)
 
     def narrow(self, total: Tensor, shift: int) -> Tensor:
         """What is negative ends at 0 in any case, and is never shifted."""
@@ -54,13 +51,6 @@ class Stock:
         for tap in rest:
             first = torch.maximum(first, tap)
         return first
-
-    def pad(self, x: Tensor, pads: tuple[int, int, int, int], fill: int) -> Tensor:
-        top, bottom, left, right = pads
-        return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
-
-    def concat(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, 3)
 
 
 STOCK = Stock()

@@ -1,0 +1,22 @@
+"""What the arithmetics over torch's tensors have in common (`dfedge.operations.Arithmetic`)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class TensorArithmetic:
+    """What is the same whatever wide values are."""
+
+    def clip(self, total: Tensor, most: Tensor) -> Tensor:
+        """Within 0..most."""
+        return torch.minimum(total.clamp(min=0), most)
+
+    def pad(self, x: Tensor, pads: tuple[int, int, int, int], fill: int) -> Tensor:
+        """int8."""
+        top, bottom, left, right = pads
+        return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
+
+    def concat(self, parts: list[Tensor]) -> Tensor:
+        """int8."""
+        return torch.cat(parts, 3)
