@@ -168,8 +168,8 @@ class Bundle:
 
         ``replay.x`` int8 [R, H, W, C] and ``replay.y`` int32 [R], of its training data, as many of
         each class as there are; ``judge.x`` and ``judge.y``, of its own kind of data, that it was
-        never trained on.  ``weight_shift`` int32 [C] and, of a form with anchors, ``anchor_shift``
-        int32 [L]: the rates as they were measured, which the trial of learning had no part in.
+        never trained on.  ``weight_shift`` int8 [C] and, of a form with anchors, ``anchor_shift``
+        int8 [L]: the rates as they were measured, which the trial of learning had no part in.
         """
         return self._arrays(KNOWN) if KNOWN in self.manifest.files else {}
 

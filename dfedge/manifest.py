@@ -23,7 +23,7 @@ OLDEST_VERSION = 2
 """Of bundles that are still read; 2 had no digest of its manifest, 3 no lineage and no version of
 the bundle."""
 
-SEMANTICS_VERSION = 7
+SEMANTICS_VERSION = 8
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"

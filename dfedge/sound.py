@@ -89,7 +89,6 @@ def _makes(conv: Conv) -> Shape:
 def state_layout(plan: Plan) -> Layout:
     """The tensors of a plan's state, in state order: `dfedge.compile.state` says what they are."""
     found: Layout = {}
-    convs = 0
     for i, layer in enumerate(plan.layers):
         for j, conv in enumerate(layer.convs):
             name = f"layer{i}.conv{j}"
@@ -98,14 +97,13 @@ def state_layout(plan: Plan) -> Layout:
             found[f"{name}.bias"] = ("int32", (conv.channels,))
             if plan.rule in FEEDBACK:
                 found[f"{name}.feedback"] = ("int8", weight)
-            convs += 1
         if plan.form == "one-pass":
             found[f"layer{i}.anchors"] = ("int8", (plan.classes, layer.features))
     if plan.form == "label-plane":
         height, width, _ = plan.seen_shape
         found["planes"] = ("int8", (plan.classes, height * width * 2))
     found["live"] = ("int8", (plan.classes,))
-    found |= dict.fromkeys(("weight_shift", "bias_shift"), ("int32", (convs,)))
+    found["weight_shift"] = ("int8", (plan.outputs,))
     if plan.form == "one-pass":
-        found["anchor_shift"] = ("int32", (len(plan.layers),))
+        found["anchor_shift"] = ("int8", (len(plan.layers),))
     return found | dict.fromkeys(("phase", "error", "usual_error", "pace"), ("int32", ()))

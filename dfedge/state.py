@@ -19,8 +19,8 @@ State = Mapping[str, NDArray[Any]]
 TYPES = {"I8": "int8", "U8": "uint8", "I32": "int32"}
 """As safetensors calls them -> as NumPy does."""
 SHIFTS = ("weight_shift", "anchor_shift")
-"""Tensors of the update shifts, int32: one more is half the rate.  A plane form has no anchors'."""
-MOVED = (".weight", ".bias", ".anchors")
+"""Tensors of the update shifts, int8: one more is half the rate.  A plane form has no anchors'."""
+MOVED = (".weight", ".anchors")
 """How the names of tensors end that learning moves; all others steer it."""
 
 

@@ -350,7 +350,7 @@ def test_every_eighth_new_sample_judges_where_the_old_may_go(bundle: Bundle) -> 
 def blank(program: Program) -> dict[str, NDArray[Any]]:
     """A state that tells nothing apart."""
     return {
-        name: np.zeros_like(value) if name.endswith((".weight", ".bias", ".anchors")) else value
+        name: np.zeros_like(value) if name.endswith((".weight", ".anchors")) else value
         for name, value in program.read().items()
     }
 

@@ -322,7 +322,7 @@ def test_figures_are_those_of_a_matrix_worked_out_by_hand() -> None:
 def test_shifts_are_the_bundles_again_after_a_run(bundle: Bundle, tmp_path: Path) -> None:
     run = learned(bundle, tmp_path, wanted(offset=1, pace=0))
     state, initial = run.session.runner.get_state(), bundle.initial_state()
-    for name in ("weight_shift", "anchor_shift", "bias_shift", "pace"):
+    for name in ("weight_shift", "anchor_shift", "pace"):
         assert np.array_equal(state[name], initial[name])
 
 

@@ -27,7 +27,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.train import calibrate_run
 from dfedge.manifest import MANIFEST, SEMANTICS_VERSION
 
-RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")
+RATES = ("weight_shift", "anchor_shift", "usual_error", "pace")
 
 
 @pytest.fixture(scope="session")
@@ -261,7 +261,7 @@ def test_state_moves_to_an_update_of_its_program(old: Bundle, update: Bundle, df
 def test_what_is_carried_is_told_in_words(old: Bundle, update: Bundle, tmp_path: Path, dfedge):
     said = dfedge("state", "rebase", old.folder, "--onto", update.folder, "--out", tmp_path / "s")
     assert "carried: weight, bias, anchors, live, phase, error; of the new bundle: " in said.out
-    assert "weight_shift, bias_shift, anchor_shift, usual_error, pace" in said.out
+    assert "weight_shift, anchor_shift, usual_error, pace" in said.out
     assert f"wrote {tmp_path / 's'} (320 presentations)" in said.out
     assert not beside(update).exists()
 

@@ -512,7 +512,7 @@ def test_state_is_carried_over_to_an_update_of_its_program(
     assert carried_steps == steps
     first = program.read(program.state)
     before, after = (program.read(np.frombuffer(raw, np.uint8)) for raw in (learned, carried))
-    rates = {"weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace"}
+    rates = {"weight_shift", "anchor_shift", "usual_error", "pace"}
     for name, value in after.items():
         wanted = before[name] if name not in rates else first[name] + (name == "weight_shift")
         assert np.array_equal(value, wanted), name

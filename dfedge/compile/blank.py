@@ -26,12 +26,10 @@ def blank(plan: Plan) -> State:
     if plan.form == "label-plane":
         height, width, _ = plan.input_shape
         zeros("planes", plan.classes, height * width * 2)
-    convs = sum(len(layer.convs) for layer in plan.layers)
     state["live"] = torch.ones(plan.classes, dtype=torch.int8)
-    zeros("weight_shift", convs, dtype=torch.int32)
-    zeros("bias_shift", convs, dtype=torch.int32)
+    zeros("weight_shift", plan.outputs)
     if plan.form == "one-pass":
-        zeros("anchor_shift", len(plan.layers), dtype=torch.int32)
+        zeros("anchor_shift", len(plan.layers))
     for name in ("phase", "error", "usual_error", "pace"):
         zeros(name, dtype=torch.int32)
     return state

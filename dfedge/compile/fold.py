@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dfedge.compile.backs import mean_separation, with_backs
 from dfedge.compile.pace import PACE
-from dfedge.compile.rates import BIAS_SHIFT, anchor_shift, measured_shifts
+from dfedge.compile.rates import anchor_shift, measured_shifts
 from dfedge.compile.state import State, conv_name
 from dfedge.int8.ops import ACTIVATION_MAX, WEIGHT_MAX
 from dfedge.int8.scales import LayerScales, energy_shifts, norm_numerator, score_shifts
@@ -67,19 +67,17 @@ def lower(
     plan = with_backs(plan, state, net.scales, feedback, net.classes)
     live = torch.ones(plan.classes, dtype=torch.int8)
     live[net.classes :] = 0
-    convs = sum(len(layer.convs) for layer in plan.layers)
     state["live"] = live
-    state["weight_shift"] = torch.zeros(convs, dtype=torch.int32)
-    state["bias_shift"] = torch.full((convs,), BIAS_SHIFT, dtype=torch.int32)
+    state["weight_shift"] = torch.zeros(plan.outputs, dtype=torch.int8)
     if form == "one-pass":
         state["anchor_shift"] = torch.full(
-            (len(plan.layers),), anchor_shift(batch, net.classes), dtype=torch.int32
+            (len(plan.layers),), anchor_shift(batch, net.classes), dtype=torch.int8
         )
     state["phase"] = torch.zeros((), dtype=torch.int32)
     state["error"] = torch.zeros((), dtype=torch.int32)
     state["usual_error"] = torch.zeros((), dtype=torch.int32)
     state["pace"] = torch.tensor(PACE, dtype=torch.int32)
-    state["weight_shift"] = torch.tensor(measured_shifts(plan, state, x, y), dtype=torch.int32)
+    state["weight_shift"] = measured_shifts(plan, state, x, y)
     return plan, state
 
 

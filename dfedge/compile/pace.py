@@ -41,7 +41,7 @@ def paced(state: State) -> State:
     limits = torch.tensor([1 << (ERROR_BITS - FULL - j) for j in range(MAX_PACE)], dtype=i32)
     below = (limits > state["error"] - state["usual_error"]).to(i32).sum(dtype=i32)
     slowing = torch.minimum(below, state["pace"])
-    grown = {name: state[name] + slowing for name in SHIFTS if name in state}
+    grown = {name: state[name].to(i32) + slowing for name in SHIFTS if name in state}
     return state | {name: shift.clamp(max=MAX_UPDATE_SHIFT) for name, shift in grown.items()}
 
 

@@ -90,15 +90,14 @@ def carry(state: State, number: int, layer: Layer, at: list[Tensor], concordant:
 
 
 def update(plan: Plan, state: State, new: State, i: int, trace: Trace, e: Tensor) -> None:
-    """Update every convolution of a layer from the error at its output."""
+    """Update the weights of a layer from the error at its output."""
     layer, phase = plan.layers[i], state["phase"]
     at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
     for j, conv in enumerate(layer.convs):
-        name, n = conv_name(i, j), plan.number(i, j)
-        w, b = state[f"{name}.weight"], state[f"{name}.bias"]
-        seen, error, shift = trace.inputs[j], at[j], state["weight_shift"][n]
-        new[f"{name}.weight"] = ops.conv_update(seen, error, w, shift, phase, conv.geometry)
-        new[f"{name}.bias"] = ops.bias_update(error, b, state["bias_shift"][n], phase)
+        name = f"{conv_name(i, j)}.weight"
+        shift = state["weight_shift"][plan.shifts_of(i, j)]
+        seen, error, w = trace.inputs[j], at[j], state[name]
+        new[name] = ops.conv_update(seen, error, w, shift, phase, conv.geometry)
 
 
 Move = Callable[[Plan, State, State, int, Trace, Tensor], None]

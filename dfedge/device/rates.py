@@ -15,7 +15,7 @@ from dfedge.state import SHIFTS, State
 if TYPE_CHECKING:
     from dfedge.device.session import Session
 
-RATES = ("weight_shift", "bias_shift", "anchor_shift", "usual_error", "pace")
+RATES = ("weight_shift", "anchor_shift", "usual_error", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
 
 
@@ -25,9 +25,9 @@ def slowed(state: State, more: int) -> State:
     What is frozen stays so, and nothing becomes so: the same rates come back with ``-more``.
     """
 
-    def moved(shift: NDArray[np.generic]) -> NDArray[np.int32]:
+    def moved(shift: NDArray[np.generic]) -> NDArray[np.int8]:
         limited = (shift.astype(np.int32) + more).clip(0, MAX_UPDATE_SHIFT - 1)
-        return np.where(shift == MAX_UPDATE_SHIFT, MAX_UPDATE_SHIFT, limited).astype(np.int32)
+        return np.where(shift == MAX_UPDATE_SHIFT, MAX_UPDATE_SHIFT, limited).astype(np.int8)
 
     return {**state, **{name: moved(state[name]) for name in SHIFTS if name in state}}
 

@@ -39,6 +39,7 @@ from dfedge.native.build import compiler
 from dfedge.native.program import Program
 from dfedge.native.table import make_table
 from dfedge.plan import MAX_UPDATE_SHIFT, Plan
+from dfedge.state import SHIFTS
 
 PRESENTED = 512
 LOOKS = (64, 256, 512)
@@ -80,12 +81,11 @@ class Candidate:
 
     def state(self, state: State) -> State:
         """The first state that learns in this way."""
-        moved = state["weight_shift"] + self.slower
-        frozen = torch.full_like(moved, MAX_UPDATE_SHIFT)
-        own = {"weight_shift": moved if self.weights else frozen}
-        if "anchor_shift" in state:
-            own["anchor_shift"] = state["anchor_shift"] + self.slower
-        return state | {n: s.clamp(max=MAX_UPDATE_SHIFT).to(torch.int32) for n, s in own.items()}
+        slowed = {name: state[name] + self.slower for name in SHIFTS if name in state}
+        own = {name: shift.clamp(max=MAX_UPDATE_SHIFT) for name, shift in slowed.items()}
+        if not self.weights:
+            own["weight_shift"] = torch.full_like(own["weight_shift"], MAX_UPDATE_SHIFT)
+        return state | own
 
 
 class Learner:
@@ -304,9 +304,7 @@ def trial(
 def nothing(state: State) -> State:
     """The state with every rate at zero."""
     return state | {
-        name: torch.full_like(state[name], MAX_UPDATE_SHIFT)
-        for name in ("weight_shift", "anchor_shift")
-        if name in state
+        name: torch.full_like(state[name], MAX_UPDATE_SHIFT) for name in SHIFTS if name in state
     }
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pairs
+from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pair
 
 ops = torch.ops.dfedge
 
@@ -15,17 +15,13 @@ def pool_errors(program: ExportedProgram) -> ExportedProgram:
     """Hand pooled errors to the updates that would read them spread over a whole map."""
     graph = program.graph_module.graph
     for node in list(graph.nodes):
-        if node.target is ops.conv_update.default:
-            x, error, *rest = node.args
-            target, given = ops.conv_update_pooled.default, [x]
-        elif node.target is ops.bias_update.default:
-            error, *rest = node.args
-            target, given = ops.bias_update_pooled.default, []
-        else:
+        if node.target is not ops.conv_update.default:
             continue
+        x, error, *rest = node.args
         if error.target is ops.spread.default:
             with graph.inserting_before(node):
-                fused = graph.call_function(target, (*given, *error.args, *rest))
+                target = ops.conv_update_pooled.default
+                fused = graph.call_function(target, (x, *error.args, *rest))
             fused.meta = dict(node.meta)
             node.replace_all_uses_with(fused)
             graph.erase_node(node)

@@ -1,6 +1,6 @@
 """One integer semantics, the same bits everywhere.
 
-This package is the definition; `dfedge.manifest.SEMANTICS_VERSION` (7) names it.
+This package is the definition; `dfedge.manifest.SEMANTICS_VERSION` (8) names it.
 
 Numbers
     Pixels, activations h, pooled features p and anchors A are int8 in 0..127; weights int8 in
@@ -43,8 +43,7 @@ How far an error reaches
     ReLU was; through a maximum to all positions that held it.
 
 Learning, every layer with its old weights
-    w <- clamp(w - R(corr(x, e), weight_shift))
-    b <- clamp(b - R(sum e, bias_shift))
+    w <- clamp(w - R(corr(x, e), weight_shift)), of each output channel its own; biases stay
     A_k <- clamp(A_k + R(sum c_k (p - A_k), anchor_shift)),  c = level at y, at k* -level where
     D < separation, else 0; anchors are clamped to 0..127
 

@@ -91,7 +91,7 @@ def _source(known: Mapping[str, NDArray[Any]]) -> str:
             lines += ["};", ""]
     shifts = [name for name in SHIFTS if name in known]
     for name in shifts:
-        lines += [f"static const int32_t {name}[] = {{", *numbers(known[name]), "};", ""]
+        lines += [f"static const int8_t {name}[] = {{", *numbers(known[name]), "};", ""]
     rates = "".join(f"\n        .{name} = {name}," for name in shifts)
     return "\n".join([*lines, CARE.substitute(rates=rates)])
 

@@ -13,14 +13,14 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import RULES, Conv, Layer, Plan
 
-ABI = 7
+ABI = 8
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
 FORMS = ("one-pass", "label-plane")
 
 STEERING = (
-    "live", "weight_shift", "bias_shift", "anchor_shift", "phase", "error", "usual_error",
+    "live", "weight_shift", "anchor_shift", "phase", "error", "usual_error",
     "pace", "planes",
 )  # fmt: skip
 """Tensors of the whole net."""
@@ -80,18 +80,21 @@ def make_table(
 
     layers: list[Fields] = []
     convs: list[Fields] = []
+    outputs = 0
     for i, layer in enumerate(plan.layers):
         layers.append(_layer(layer, len(convs), at(f"layer{i}.anchors")))
         for j, conv in enumerate(layer.convs):
             name = f"layer{i}.conv{j}"
             offsets = {part: at(f"{name}.{part}") for part in ("weight", "bias", "feedback")}
-            convs.append(_conv(conv) | offsets)
+            convs.append(_conv(conv) | offsets | {"first": outputs})
+            outputs += conv.channels
     height, width, channels = plan.input_shape
     program = {
         "abi": ABI,
         "state_bytes": block_bytes(tensors),
         "layers": len(layers),
         "convs": len(convs),
+        "outputs": outputs,
         "operations": len(frozen.operations),
         "reads": len(frozen.reads),
         "constant_bytes": block_bytes(frozen.constants),

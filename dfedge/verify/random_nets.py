@@ -27,7 +27,7 @@ from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Block, Loss, NetSpec
-from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, RULES, Conv, Layer, Plan
+from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, RULES, Conv, Layer, Plan
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
@@ -150,12 +150,10 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
         state["planes"] = rand(0, 127, plan.classes, height * width * 2)
     live = (rand(0, 9, plan.classes) > 1).to(torch.int8)
     live[:2] = 1
-    count = sum(len(layer.convs) for layer in plan.layers)
     state["live"] = live
-    state["weight_shift"] = rand(4, 18, count, dtype=torch.int32)
-    state["bias_shift"] = rand(2, MAX_UPDATE_SHIFT, count, dtype=torch.int32)
+    state["weight_shift"] = rand(4, 18, plan.outputs)
     if plan.form == "one-pass":
-        state["anchor_shift"] = rand(1, 8, len(layers), dtype=torch.int32)
+        state["anchor_shift"] = rand(1, 8, len(layers))
     state["phase"] = torch.tensor(r.randrange(1 << 16), dtype=torch.int32)
     state["error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)
     state["usual_error"] = torch.tensor(r.randrange(1 << 14), dtype=torch.int32)

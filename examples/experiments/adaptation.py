@@ -22,6 +22,7 @@ from dfedge.device.session import Session
 from dfedge.device.store import Job
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
+from dfedge.plan import MAX_UPDATE_SHIFT
 
 HERE, OUT = Path(__file__).parent, Path("out/adaptation")
 SHIFT = "rotate:90"
@@ -33,7 +34,8 @@ def add(**changes: int) -> Callable[[Rates], None]:
 
     def change(rates: Rates) -> None:
         for name, amount in changes.items():
-            rates[f"{name}_shift"] = (rates[f"{name}_shift"] + np.int32(amount)).clip(0, 48)
+            moved = rates[f"{name}_shift"].astype(np.int32) + amount
+            rates[f"{name}_shift"] = moved.clip(0, MAX_UPDATE_SHIFT).astype(np.int8)
 
     return change
 
@@ -58,9 +60,7 @@ VARIANTS: dict[str, Callable[[Rates], None]] = {
     "anchors' rate halved": add(anchor=1),
     "all rates doubled": add(weight=-1, anchor=-1),
     "all rates halved": add(weight=1, anchor=1),
-    "weights kept, anchors learn": add(weight=48),
-    "biases move (shift 8)": add(bias=-40),
-    "biases move (shift 4)": add(bias=-44),
+    "weights kept, anchors learn": add(weight=MAX_UPDATE_SHIFT),
 }
 
 

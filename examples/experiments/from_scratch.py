@@ -51,7 +51,7 @@ def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int)
     session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
     set_anchors(session, stream.take(np.arange(FIRST)))
     for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
-        session.rates[name] = session.rates[name] + np.int32(add)
+        session.rates[name] = session.rates[name] + np.int8(add)
     finetune(session, stream, Job("mnist", "train", "", 0, 16, samples))
     return session
 

@@ -109,25 +109,24 @@ def yardsticks(
 
 
 def anchors_alone(session: Session, chosen: NDArray[Any]) -> None:
-    """No weight and no bias moves; anchors at the rates of the bundle, where it lets them move."""
+    """No weight moves; anchors at the rates of the bundle, where it lets them move."""
     rates = session.rates
     rates["anchor_shift"] = np.where(chosen < FROZEN, chosen, rates["anchor_shift"])
-    for name in ("weight_shift", "bias_shift"):
-        rates[name] = np.full_like(rates[name], FROZEN)
+    rates["weight_shift"] = np.full_like(rates["weight_shift"], FROZEN)
 
 
 def slower(session: Session, offset: int) -> None:
     """Weights and anchors at the 2^offset-th part of the session's rates."""
     for name in SHIFTS:
         moved = (session.rates[name] + offset).clip(0, FROZEN)
-        session.rates[name] = moved.astype(np.int32)
+        session.rates[name] = moved.astype(np.int8)
 
 
 def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
     """What may move, of the layers that the cell lets learn: read off the shifts."""
     plan = bundle.manifest.plan
     moving = [
-        state["weight_shift"][plan.number(i, j)] < FROZEN
+        bool((state["weight_shift"][plan.shifts_of(i, j)] < FROZEN).any())
         for i, layer in enumerate(plan.layers)
         if i >= plan.cut
         for j in range(len(layer.convs))

@@ -20,7 +20,6 @@ from dfedge.regular import read_bytes
 
 RANGES = {
     "weight_shift": (0, MAX_UPDATE_SHIFT),
-    "bias_shift": (0, MAX_UPDATE_SHIFT),
     "anchor_shift": (0, MAX_UPDATE_SHIFT),
     "live": (0, 1),
     "phase": (0, (1 << 16) - 1),
@@ -147,7 +146,7 @@ def compare(now: state.State, before: state.State) -> list[Movement]:
     return [
         _movement(name, np.asarray(now[name]), np.asarray(before[name]))
         for name in sorted(before)
-        if name.rsplit(".", 1)[-1] in ("weight", "bias", "anchors") or name == "planes"
+        if name.rsplit(".", 1)[-1] in ("weight", "anchors") or name == "planes"
     ]
 
 

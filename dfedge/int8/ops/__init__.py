@@ -30,7 +30,7 @@ from dfedge.int8.ops.energy import (
 )
 from dfedge.int8.ops.goodness import anchor_scores, anchor_update, contrast
 from dfedge.int8.ops.pooling import max_pool, pool_cells, spread, unpool
-from dfedge.int8.ops.update import bias_update, conv_update, correlation, scaled_round
+from dfedge.int8.ops.update import conv_update, correlation, scaled_round
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
     BIAS_MAX,
@@ -49,7 +49,6 @@ __all__ = [
     "add_relu",
     "anchor_scores",
     "anchor_update",
-    "bias_update",
     "coarse",
     "contrast",
     "contrast_energy",

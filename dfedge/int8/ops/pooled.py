@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from dfedge.int8.ops.pooling import spread
-from dfedge.int8.ops.update import bias_update, conv_update
+from dfedge.int8.ops.update import conv_update
 
 
 @custom_op("dfedge::conv_update_pooled", mutates_args=())
@@ -40,16 +40,3 @@ def _(
     geometry: Sequence[int],
 ) -> Tensor:
     return torch.empty_like(w)
-
-
-@custom_op("dfedge::bias_update_pooled", mutates_args=())
-def bias_update_pooled(
-    error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor
-) -> Tensor:
-    """``bias_update(spread(error, h, cells), b, shift, phase)``."""
-    return bias_update(spread(error, h, cells), b, shift, phase)
-
-
-@bias_update_pooled.register_fake
-def _(error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
-    return torch.empty_like(b)

@@ -26,7 +26,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
             "narrow", "gate", "add_errors", "signed_as",
         ],
         pooling: ["max_pool", "unpool", "pool_cells", "spread"],
-        update: ["conv_update", "bias_update"],
+        update: ["conv_update"],
         goodness: ["anchor_scores", "contrast", "anchor_update"],
         energy: [
             "draw_rivals", "select_rows", "energy", "coarse", "contrast_energy", "times",

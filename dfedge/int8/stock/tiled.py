@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.int8.ops.trunk import record_of
-from dfedge.int8.ops.values import BIAS_MAX, WEIGHT_MAX
+from dfedge.int8.ops.update import by_output
+from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
@@ -338,36 +339,15 @@ class Tiled:
             part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
             total = part if total is None else total + part
         assert total is not None
-        moved = update.scaled_round(total, shift, phase)
+        moved = update.scaled_round(total, by_output(shift, geometry), phase)
         return (w.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)
-
-    def bias_update(self, e: Tensor, b: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
-        return self._moved_bias(lambda tile: tile.of(e), tuple(e.shape), b, shift, phase)
-
-    def bias_update_pooled(
-        self, error: Tensor, h: Tensor, cells: int, b: Tensor, shift: Tensor, phase: Tensor
-    ) -> Tensor:
-        return self._moved_bias(error_of(error, h, cells), tuple(h.shape), b, shift, phase)
-
-    def _moved_bias(
-        self, error: ErrorOf, shape: tuple[int, ...], b: Tensor, shift: Tensor, phase: Tensor
-    ) -> Tensor:
-        batch, height, width, out = shape
-        total = None
-        row = width * out
-        for tile in tiles(batch, height, WIDE_BYTES * row, self._allowed(batch * height * row)):
-            part = error(tile).to(I32).sum((0, 1, 2), dtype=I32)
-            total = part if total is None else total + part
-        assert total is not None
-        return (b - update.scaled_round(total, shift, phase)).clamp(-BIAS_MAX, BIAS_MAX)
 
     def decompositions(self) -> dict[Any, Callable[..., Any]]:
         """Operation -> tiled rendering, for those whose maps are large."""
         ops = torch.ops.dfedge
         own = (
             self.conv_sum, self.conv_relu, self.operation, self.conv_back, self.spread,
-            self.conv_update,
-            self.bias_update, self.conv_update_pooled, self.bias_update_pooled,
+            self.conv_update, self.conv_update_pooled,
         )  # fmt: skip
         found = {getattr(ops, one.__name__).default: one for one in own}
         wide: dict[Callable[..., Tensor], int] = {

@@ -100,11 +100,11 @@ static int passes(dfe_care *care, const dfe_samples *recent, int32_t good) {
     return 1;
 }
 
-static void slow(int32_t *shifts, const int32_t *from, int32_t n, int32_t halvings) {
+static void slow(int8_t *shifts, const int8_t *from, int32_t n, int32_t halvings) {
     for (int32_t i = 0; i < n; i++)
         shifts[i] = from[i] == DFE_MAX_UPDATE_SHIFT
                         ? from[i]
-                        : dfe_clamp(from[i] + halvings, 0, DFE_MAX_UPDATE_SHIFT - 1);
+                        : (int8_t)dfe_clamp(from[i] + halvings, 0, DFE_MAX_UPDATE_SHIFT - 1);
 }
 
 static int32_t *int32_at(const void *state, int32_t offset) {
@@ -112,18 +112,20 @@ static int32_t *int32_at(const void *state, int32_t offset) {
 }
 
 /* Rates, halved so many times; what is frozen stays so.  NULL: the state's own. */
-static void set_rates(const dfe_care *care, const int32_t *weight, const int32_t *anchor,
+static void set_rates(const dfe_care *care, const int8_t *weight, const int8_t *anchor,
                       int32_t halvings) {
     const dfe_program *p = care->program;
-    if (weight) slow(int32_at(care->state, p->weight_shift), weight, p->convs, halvings);
+    int8_t *state = care->state;
+    if (weight) slow(state + p->weight_shift, weight, p->outputs, halvings);
     if (anchor && p->form == DFE_ONE_PASS)
-        slow(int32_at(care->state, p->anchor_shift), anchor, p->layers, halvings);
+        slow(state + p->anchor_shift, anchor, p->layers, halvings);
 }
 
 /* The rates of a state. */
 static void set_rates_of(const dfe_care *care, const void *of, int32_t halvings) {
     const dfe_program *p = care->program;
-    set_rates(care, int32_at(of, p->weight_shift), int32_at(of, p->anchor_shift), halvings);
+    const int8_t *state = of;
+    set_rates(care, state + p->weight_shift, state + p->anchor_shift, halvings);
 }
 
 static int64_t root(int64_t square) {
@@ -305,13 +307,11 @@ int dfe_learn(dfe_care *care, const int8_t *x, int32_t y, int32_t *scores) {
 int dfe_care_end(dfe_care *care) { return care->begun ? judge(care) : DFE_BAD_CALL; }
 
 /* Rounded to nearest, halves upward. */
-static int32_t between(int32_t good, int32_t now, int32_t kept, int32_t of) {
-    int32_t twice = 2 * kept * (now - good) + of; /* of biases, at most 2^24 each: below 2^28 */
-    return good + twice / (2 * of) - (twice % (2 * of) < 0);
-}
-
-static void bytes_between(int8_t *now, const int8_t *good, ptrdiff_t n, int32_t kept, int32_t of) {
-    for (ptrdiff_t i = 0; i < n; i++) now[i] = (int8_t)between(good[i], now[i], kept, of);
+static void between(int8_t *now, const int8_t *good, ptrdiff_t n, int32_t kept, int32_t of) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t twice = 2 * kept * (now[i] - good[i]) + of;
+        now[i] = (int8_t)(good[i] + twice / (2 * of) - (twice % (2 * of) < 0));
+    }
 }
 
 void dfe_part_way(const dfe_program *program, void *state, const void *good, int32_t kept,
@@ -322,14 +322,10 @@ void dfe_part_way(const dfe_program *program, void *state, const void *good, int
         const dfe_layer *layer = dfe_layers(program) + i;
         for (int32_t j = 0; j < layer->convs; j++) {
             const dfe_conv *c = dfe_convs(program, layer) + j;
-            int32_t *bias = (int32_t *)(void *)(now + c->bias);
-            const int32_t *other = (const int32_t *)(const void *)(to + c->bias);
-            bytes_between(now + c->weight, to + c->weight, dfe_weights(c), kept, of);
-            for (int32_t o = 0; o < c->channels; o++)
-                bias[o] = between(other[o], bias[o], kept, of);
+            between(now + c->weight, to + c->weight, dfe_weights(c), kept, of);
         }
         if (program->form == DFE_ONE_PASS)
-            bytes_between(now + layer->anchors, to + layer->anchors,
-                          (ptrdiff_t)program->classes * dfe_feature_count(program, layer), kept, of);
+            between(now + layer->anchors, to + layer->anchors,
+                    (ptrdiff_t)program->classes * dfe_feature_count(program, layer), kept, of);
     }
 }

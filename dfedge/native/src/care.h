@@ -40,8 +40,8 @@ typedef struct {
     /* The state that was exported: what it recognises is what must stay, however often the power
      * goes.  NULL, or where classes were added since: what `state` recognises at the beginning. */
     const void *first;
-    /* The rates to begin with, as they were measured, int32 [convs] and [layers]; NULL: the state's. */
-    const int32_t *weight_shift, *anchor_shift;
+    /* The rates to begin with, as they were measured, [outputs] and [layers]; NULL: the state's. */
+    const int8_t *weight_shift, *anchor_shift;
     dfe_samples replay, judge; /* to learn among the new ones; never learned, to judge by */
     int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */
     int32_t *recent_y;

@@ -142,6 +142,14 @@ static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_
     return good_goodness(program, layer, largest);
 }
 
+/* Whether the output channels of a layer's convolutions are the next ones in the list of shifts. */
+static int follow_on(const dfe_program *program, const dfe_layer *layer, int32_t *outputs) {
+    const dfe_conv *c = dfe_convs(program, layer);
+    for (int32_t j = 0; j < layer->convs; *outputs += c[j++].channels)
+        if (c[j].first != *outputs || c[j].channels > program->outputs - *outputs) return 0;
+    return 1;
+}
+
 int dfe_check(const dfe_program *p) {
     if (p->abi != DFE_ABI) return DFE_BAD_ABI;
     int plane = p->form == DFE_LABEL_PLANE;
@@ -154,20 +162,20 @@ int dfe_check(const dfe_program *p) {
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
         !lies_in(p, p->error, 4, 4) || !lies_in(p, p->usual_error, 4, 4) ||
         !lies_in(p, p->pace, 4, 4) ||
-        !lies_in(p, p->weight_shift, 4 * (int64_t)p->convs, 4) ||
-        !lies_in(p, p->bias_shift, 4 * (int64_t)p->convs, 4) ||
-        (!plane && !lies_in(p, p->anchor_shift, 4 * (int64_t)p->layers, 4)))
+        p->outputs < 0 || !lies_in(p, p->weight_shift, p->outputs, 1) ||
+        (!plane && !lies_in(p, p->anchor_shift, p->layers, 1)))
         return DFE_BAD_PROGRAM;
     if (!dfe_good_trunk(p)) return DFE_BAD_PROGRAM;
     int64_t total = 0;
-    int32_t next = 0, counted = 0;
+    int32_t next = 0, outputs = 0, counted = 0;
     for (int32_t i = 0; i < p->layers; i++) {
         const dfe_layer *layer = dfe_layers(p) + i;
         int64_t largest;
         if (layer->first != next || layer->convs < 1 || layer->convs > p->convs - next)
             return DFE_BAD_PROGRAM;
         next += layer->convs;
-        if (!good_layer(p, layer, &largest)) return DFE_BAD_PROGRAM;
+        if (!good_layer(p, layer, &largest) || !follow_on(p, layer, &outputs))
+            return DFE_BAD_PROGRAM;
         total += largest;
         counted += layer->counted;
         dfe_shape given = i ? dfe_handed(p, layer - 1) : dfe_value_shape(p, p->operations);
@@ -177,7 +185,7 @@ int dfe_check(const dfe_program *p) {
     }
     if (plane && !lies_in(p, p->planes, (int64_t)p->classes * p->height * p->width * 2, 1))
         return DFE_BAD_PROGRAM;
-    return next == p->convs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
+    return next == p->convs && outputs == p->outputs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
 }
 
 /* Correlations over a batch stay within int32 with their dither. */
@@ -218,6 +226,12 @@ static int inside(const int8_t *v, int64_t n, int32_t low) {
     return least >= low;
 }
 
+static int good_shifts(const int8_t *v, int32_t n) {
+    for (int32_t i = 0; i < n; i++)
+        if (!dfe_within(v[i], 0, DFE_MAX_UPDATE_SHIFT)) return 0;
+    return 1;
+}
+
 static int inside32(const int32_t *v, int64_t n, int32_t low, int32_t high) {
     for (int64_t i = 0; i < n; i++)
         if (!dfe_within(v[i], low, high)) return 0;
@@ -230,8 +244,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
     if (status != DFE_OK) return status;
     if ((uintptr_t)state % DFE_ALIGN) return DFE_MISALIGNED;
 #define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
-    int good = inside32(WORDS(p->weight_shift), p->convs, 0, DFE_MAX_UPDATE_SHIFT) &&
-               inside32(WORDS(p->bias_shift), p->convs, 0, DFE_MAX_UPDATE_SHIFT) &&
+    int good = good_shifts(s + p->weight_shift, p->outputs) &&
                inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
                inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
                inside32(WORDS(p->usual_error), 1, 0, 1 << DFE_ERROR_BITS) &&
@@ -250,7 +263,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
                    inside(s + layer->anchors, (int64_t)p->classes * dfe_feature_count(p, layer), 0);
     }
     if (p->form == DFE_ONE_PASS) {
-        good = good && inside32(WORDS(p->anchor_shift), p->layers, 0, DFE_MAX_UPDATE_SHIFT);
+        good = good && good_shifts(s + p->anchor_shift, p->layers);
     } else {
         const dfe_conv *first = dfe_convs(p, dfe_layers(p));
         good = good && inside(s + p->planes, (int64_t)p->classes * first->height * first->width * 2,

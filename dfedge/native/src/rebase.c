@@ -3,10 +3,12 @@
 #include "crc32.h"
 #include "memory.h"
 
+enum { WORD = 4 };
+
 /* All that says where a tensor lies and of which shape it is; 1 for the order of its bytes. */
 static uint32_t layout_of(const dfe_program *p) {
     const int32_t whole[] = {1,       p->state_bytes,  p->layers,     p->convs,        p->classes,
-                             p->form, p->weight_shift, p->bias_shift, p->anchor_shift, p->live,
+                             p->form, p->outputs, p->weight_shift, p->anchor_shift, p->live,
                              p->pace, p->usual_error,  p->phase,      p->error,        p->planes};
     uint32_t sum = dfe_crc32(0, whole, sizeof whole);
     for (int32_t i = 0; i < p->layers; i++) {
@@ -51,22 +53,21 @@ int dfe_belonging(const dfe_record *found, const dfe_record *own) {
     return found->layout == own->layout ? DFE_ANOTHER_PROGRAM : DFE_ANOTHER_LAYOUT;
 }
 
-static void take(void *state, const void *first, int32_t offset, int32_t count) {
+static void take(void *state, const void *first, int32_t offset, int32_t bytes) {
     uint8_t *into = (uint8_t *)state + offset;
     const uint8_t *from = (const uint8_t *)first + offset;
-    for (int32_t i = 0; i < 4 * count; i++) into[i] = from[i];
+    for (int32_t i = 0; i < bytes; i++) into[i] = from[i];
 }
 
 dfe_record dfe_rebase(const dfe_program *p, const void *first, void *state,
                       const dfe_record *found, const dfe_record *own) {
-    take(state, first, p->weight_shift, p->convs);
-    take(state, first, p->bias_shift, p->convs);
+    take(state, first, p->weight_shift, p->outputs);
     if (p->form == DFE_ONE_PASS) take(state, first, p->anchor_shift, p->layers);
-    take(state, first, p->usual_error, 1);
-    take(state, first, p->pace, 1);
+    take(state, first, p->usual_error, WORD);
+    take(state, first, p->pace, WORD);
     if (found->semantics_version != own->semantics_version) {
-        take(state, first, p->phase, 1);
-        take(state, first, p->error, 1);
+        take(state, first, p->phase, WORD);
+        take(state, first, p->error, WORD);
     }
     dfe_record carried = *own;
     carried.steps = found->steps;
