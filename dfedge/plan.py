@@ -206,13 +206,6 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether it has what only adopted nets have; back-propagation of these is not compared."""
         return self.trunk is not None or any(layer.mean for layer in self.layers)
 
-    @property
-    def outputs(self) -> int:
-        """Output channels of all convolutions: each has a shift of its own."""
-        return sum(conv.channels for layer in self.layers for conv in layer.convs)
-
-    def shifts_of(self, layer: int, conv: int) -> slice:
-        """Where the output channels of a convolution lie among all."""
-        below = [conv for layer in self.layers[:layer] for conv in layer.convs]
-        first = sum(one.channels for one in (*below, *self.layers[layer].convs[:conv]))
-        return slice(first, first + self.layers[layer].convs[conv].channels)
+    def number(self, layer: int, conv: int) -> int:
+        """A convolution's place in the state's lists of shifts."""
+        return sum(len(below.convs) for below in self.layers[:layer]) + conv

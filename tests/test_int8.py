@@ -176,8 +176,7 @@ def test_convolution_stock_rendering_gives_the_definitions_bits(case, batch, shi
     h = agree("conv_relu", x, w, b, shift, geometry)
     assert h.shape[1:] == (conv.out_height, conv.out_width, conv.channels)
     e = rand(g, -127, 127, *h.shape)
-    s = rand(g, rate, rate + 4, conv.channels, **SCALAR)
-    phase = torch.tensor(shift * 4001, **SCALAR)
+    s, phase = torch.tensor(rate, **SCALAR), torch.tensor(shift * 4001, **SCALAR)
     assert agree("conv_update", x, e, w, s, phase, geometry).shape == w.shape
     v = agree("conv_back", e, w, geometry, conv.height, conv.width)
     assert v.shape == x.shape

@@ -26,7 +26,7 @@ from dfedge.native import build
 from dfedge.native.library import levels, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table
-from dfedge.plan import MAX_UPDATE_SHIFT, Conv, Layer
+from dfedge.plan import Conv, Layer
 from dfedge.verify.random_nets import Drawn, draw
 from dfedge.verify.reference import TorchRunner
 
@@ -55,12 +55,6 @@ class Back(ctypes.Structure):
         ("conv", ctypes.c_void_p), ("w", ctypes.c_void_p), ("signs", ctypes.c_void_p),
         ("error", ctypes.c_void_p),
     ]  # fmt: skip
-
-
-class Rates(ctypes.Structure):
-    """``dfe_rates``."""
-
-    _fields_ = [("shifts", ctypes.c_void_p), ("slowing", ctypes.c_int32)]
 
 
 class Shape(ctypes.Structure):
@@ -125,8 +119,7 @@ class Case:
         self.b = rng.integers(-(1 << 20), 1 << 20, conv.channels, np.int32)
         self.e = rng.integers(-127, 128, out, np.int8)
         self.h = np.maximum(rng.integers(-60, 128, out, np.int8), 0)
-        self.phase, self.slowing = int(rng.integers(0, 1 << 16)), int(rng.integers(0, 9))
-        self.shifts = rng.integers(0, MAX_UPDATE_SHIFT + 1, conv.channels, np.int8)
+        self.shift, self.phase = int(rng.integers(0, 25)), int(rng.integers(0, 1 << 16))
 
     def error(self) -> Error:
         shape = (self.conv.out_height, self.conv.out_width, self.conv.channels)
@@ -156,19 +149,17 @@ def test_convolution_forward_equals_its_definition_at_every_level(drawn: Any) ->
 @settings(max_examples=60, deadline=None)
 def test_weights_move_in_place_as_defined_at_every_level(drawn: Any) -> None:
     case, library = Case(*drawn), load()
-    rates = Rates(at(case.shifts), case.slowing)
 
     def weights() -> np.ndarray:
         w = case.w.copy()
         library.dfe_conv_update(
-            at(case.words), case.batch, at(case.x), ctypes.byref(case.error()), at(w),
-            ctypes.byref(rates), case.phase,
+            at(case.words), case.batch, at(case.x), ctypes.byref(case.error()), at(w), case.shift,
+            case.phase,
         )  # fmt: skip
         return w
 
-    x, e, w, shifts, phase = tensors(case.x, case.e, case.w, case.shifts, case.phase)
-    slower = (shifts.to(torch.int32) + case.slowing).clamp(max=MAX_UPDATE_SHIFT)
-    all_equal(each_level(weights), ops.conv_update(x, e, w, slower, phase, case.conv.geometry))
+    x, e, w, shift, phase = tensors(case.x, case.e, case.w, case.shift, case.phase)
+    all_equal(each_level(weights), ops.conv_update(x, e, w, shift, phase, case.conv.geometry))
 
 
 @given(convs(), st.booleans())
@@ -311,8 +302,8 @@ def plain(depth: int) -> Program:
     state |= {"live": np.ones(10, np.int8), "phase": np.zeros((), np.int32)}
     state |= {"error": np.zeros((), np.int32), "pace": np.zeros((), np.int32)}
     state |= {"usual_error": np.zeros((), np.int32)}
-    for name, count in (("weight_shift", plan.outputs), ("anchor_shift", depth)):
-        state[name] = np.full(count, 8, np.int8)
+    for name in ("weight_shift", "anchor_shift"):
+        state[name] = np.full(depth, 8, np.int8)
     return Program(plan, make_table(plan, state))
 
 

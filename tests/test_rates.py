@@ -73,7 +73,7 @@ def test_a_filter_that_a_large_bright_map_pushes_everywhere_the_same_way_moves_l
     first = {}
     for side in (8, 32):
         _, state = lowered(run_of(tmp_path / str(side), side))
-        first[side] = float(state["weight_shift"][:4].double().mean())
+        first[side] = int(state["weight_shift"][0])
     # sixteen times the positions, all pushing one way: sixteen times the sum
     assert first[32] >= first[8] + 3
 
@@ -83,19 +83,6 @@ def test_a_larger_batch_is_measured_as_the_larger_push_that_it_is(tmp_path: Path
     (_, one), (_, large) = (lowered(run, ExportOptions(batch=batch)) for batch in (1, 64))
     assert (large["weight_shift"] >= one["weight_shift"]).all()
     assert large["weight_shift"][0] > one["weight_shift"][0]
-
-
-def test_a_channels_rate_is_in_proportion_to_the_size_of_its_weights() -> None:
-    sizes = torch.tensor([1, 8, 16, 32, 120])
-    whole = (sizes.double().square().mean()).sqrt()
-    wanted = torch.log2(whole / sizes).round().clamp(-2, 2).int()
-    assert wanted.tolist() == [2, 2, 2, 1, -1]
-    dense = sizes.expand(9, 3, 5).to(torch.int8)
-    depthwise = sizes.reshape(5, 1).expand(9, 5, 1).to(torch.int8)
-    for w in (dense, depthwise):
-        assert torch.equal(rates.apart(w), wanted)
-    none = torch.zeros((1, 2, 3), dtype=torch.int8)
-    assert rates.apart(none).tolist() == [0, 0, 0]
 
 
 def test_a_batch_moves_an_anchor_at_most_half_of_the_way() -> None:

@@ -27,7 +27,7 @@ def blank(plan: Plan) -> State:
         height, width, _ = plan.input_shape
         zeros("planes", plan.classes, height * width * 2)
     state["live"] = torch.ones(plan.classes, dtype=torch.int8)
-    zeros("weight_shift", plan.outputs)
+    zeros("weight_shift", sum(len(layer.convs) for layer in plan.layers))
     if plan.form == "one-pass":
         zeros("anchor_shift", len(plan.layers))
     for name in ("phase", "error", "usual_error", "pace"):

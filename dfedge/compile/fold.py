@@ -68,7 +68,8 @@ def lower(
     live = torch.ones(plan.classes, dtype=torch.int8)
     live[net.classes :] = 0
     state["live"] = live
-    state["weight_shift"] = torch.zeros(plan.outputs, dtype=torch.int8)
+    convs = sum(len(layer.convs) for layer in plan.layers)
+    state["weight_shift"] = torch.zeros(convs, dtype=torch.int8)
     if form == "one-pass":
         state["anchor_shift"] = torch.full(
             (len(plan.layers),), anchor_shift(batch, net.classes), dtype=torch.int8
@@ -77,7 +78,7 @@ def lower(
     state["error"] = torch.zeros((), dtype=torch.int32)
     state["usual_error"] = torch.zeros((), dtype=torch.int32)
     state["pace"] = torch.tensor(PACE, dtype=torch.int32)
-    state["weight_shift"] = measured_shifts(plan, state, x, y)
+    state["weight_shift"] = torch.tensor(measured_shifts(plan, state, x, y), dtype=torch.int8)
     return plan, state
 
 

@@ -8,9 +8,6 @@ misjudged samples moves the pooled features of *other* samples by no more than `
 distance between two anchors, which is the unit that scores are read in.  The measure knows no
 width, depth, image size, kind of data or scale of weights, and a batch is taken as large as the
 program's, because what is coherent grows with it (examples/experiments/harm.py).
-
-Within a convolution a channel's rate is in proportion to its own weights' size: small filters
-under the rate of large ones are noise (examples/experiments/harm_optimisers.py).
 """
 
 import math
@@ -34,8 +31,6 @@ LEAST_BATCH = 16
 """Samples that are taken to come together even where a program learns one at a time."""
 ANCHOR_SHIFT = 7
 """Of coefficients in eighths."""
-MOST_APART = 2
-"""By how much the shift of a channel differs at most from its convolution's."""
 SLOWEST = MAX_UPDATE_SHIFT - MAX_PACE
 """A measured shift's, so that the pace has room above it."""
 
@@ -48,21 +43,7 @@ def anchor_shift(batch: int, classes: int) -> int:
     return max(ANCHOR_SHIFT, math.ceil(math.log2(16 * max(batch, LEAST_BATCH) / classes)))
 
 
-def apart(w: Tensor) -> Tensor:
-    """By how much each output channel's shift differs from its convolution's: int32 [O].
-
-    ``round(log2(rms / rms_o))``, within `MOST_APART`.
-
-    Args:
-        w: int8 [kh*kw, C, O], depthwise [kh*kw, C, 1].
-    """
-    of_outputs = w.double().reshape(-1, w.shape[2] if w.shape[2] > 1 else w.shape[1])
-    rms = of_outputs.square().mean(0).sqrt().clamp(min=1e-9)
-    ratio = torch.log2(of_outputs.square().mean().sqrt().clamp(min=1e-9) / rms)
-    return ratio.round().clamp(-MOST_APART, MOST_APART).to(torch.int32)
-
-
-def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> Tensor:
+def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> list[int]:
     """Weight shifts under which a batch of misjudged samples moves what a layer tells by `STEP`.
 
     In the label-plane form, which has no anchors, the move of a layer's maps in units of their own
@@ -72,13 +53,10 @@ def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> Tensor:
         x: int8 [2 B, H, W, C], training samples: the first half teaches, the second is watched.
         y: int32 [2 B], their labels; each sample is shown under the next class's name, so that the
             margin is violated.
-
-    Returns:
-        int8 [O], of the output channels of all convolutions.
     """
     half = len(y) // 2
     watched = _inputs(plan, state, x[half:]) if plan.form == "one-pass" else None
-    found = torch.zeros(plan.outputs, dtype=torch.int8)
+    found = [0] * sum(len(layer.convs) for layer in plan.layers)
 
     def measure(plan: Plan, state: State, _: State, i: int, trace: Trace, e: Tensor) -> None:
         layer = plan.layers[i]
@@ -87,20 +65,14 @@ def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> Tensor:
         before = _told(plan, state, i, seen)
         unit = _unit(layer, before)
 
-        def shifts(j: int, shift: int) -> Tensor:
-            own = apart(state[f"{conv_name(i, j)}.weight"])
-            return (shift + own).clamp(0, SLOWEST)
-
         def moved(j: int, shift: int) -> float:
             name, geometry = f"{conv_name(i, j)}.weight", layer.convs[j].geometry
-            rates = shifts(j, shift)
-            w = ops.conv_update(
-                trace.inputs[j], at[j], state[name], rates, state["phase"], geometry
-            )
+            rate = torch.tensor(shift, dtype=torch.int32)
+            w = ops.conv_update(trace.inputs[j], at[j], state[name], rate, state["phase"], geometry)
             return _rms(_told(plan, state | {name: w}, i, seen) - before) / unit
 
         for j in range(len(layer.convs)):
-            found[plan.shifts_of(i, j)] = shifts(j, _least(partial(moved, j))).to(torch.int8)
+            found[plan.number(i, j)] = _least(partial(moved, j))
 
     wrong = (y[:half] + 1) % int(state["live"].sum())
     train(plan, state, x[:half], wrong, measure)

@@ -6,7 +6,7 @@ layerI.convJ.feedback   int8 like the weight: df-r's fixed random weights
 layerI.anchors          int8 [K, d]              (one-pass form)
 planes                  int8 [K, H*W*2]          (label-plane form)
 live                    int8 [K]                 0: a spare row that neither wins nor repels
-weight_shift            int8 [output channels of all convolutions]
+weight_shift            int8 [convolutions]
 anchor_shift            int8 [layers]
 phase                   int32 scalar             of the dither
 error, pace             int32 scalars            `dfedge.compile.pace`

@@ -95,7 +95,7 @@ def update(plan: Plan, state: State, new: State, i: int, trace: Trace, e: Tensor
     at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
     for j, conv in enumerate(layer.convs):
         name = f"{conv_name(i, j)}.weight"
-        shift = state["weight_shift"][plan.shifts_of(i, j)]
+        shift = state["weight_shift"][plan.number(i, j)]
         seen, error, w = trace.inputs[j], at[j], state[name]
         new[name] = ops.conv_update(seen, error, w, shift, phase, conv.geometry)
 

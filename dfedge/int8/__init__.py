@@ -43,7 +43,7 @@ How far an error reaches
     ReLU was; through a maximum to all positions that held it.
 
 Learning, every layer with its old weights
-    w <- clamp(w - R(corr(x, e), weight_shift)), of each output channel its own; biases stay
+    w <- clamp(w - R(corr(x, e), weight_shift)); biases stay
     A_k <- clamp(A_k + R(sum c_k (p - A_k), anchor_shift)),  c = level at y, at k* -level where
     D < separation, else 0; anchors are clamped to 0..127
 

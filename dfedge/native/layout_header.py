@@ -34,7 +34,7 @@ LIMITS = {
 }
 NOTES = {
     "dfe_conv": "See dfedge/plan.py.  Offsets are bytes into the state, -1 where a tensor does not "
-    "exist.  first: of its output channels in the list of weight shifts.",
+    "exist.",
     "dfe_layer": "first, convs: of its convolutions in the table.  joined: convolutions of a "
     "residual layer's inner branch; 0: it is none.",
     "dfe_operation": "See dfedge/operations.  kind, first, reads: of the values that go in, in the "
@@ -42,8 +42,8 @@ NOTES = {
     "the last one's is elsewhere.  rows: 0: a whole map; else as many rows at a time, for the next "
     "operation alone.  weight and what follows: bytes into the constants.  What a kind has no use "
     "for is zero.",
-    "dfe_program": "outputs: channels of all convolutions.  operations to workspace: of the trunk; "
-    "workspace: bytes of an image.  height, width, channels: of the image.",
+    "dfe_program": "operations to workspace: of the trunk; workspace: bytes of an image.  height, "
+    "width, channels: of the image.",
 }
 
 

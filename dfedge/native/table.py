@@ -80,21 +80,18 @@ def make_table(
 
     layers: list[Fields] = []
     convs: list[Fields] = []
-    outputs = 0
     for i, layer in enumerate(plan.layers):
         layers.append(_layer(layer, len(convs), at(f"layer{i}.anchors")))
         for j, conv in enumerate(layer.convs):
             name = f"layer{i}.conv{j}"
             offsets = {part: at(f"{name}.{part}") for part in ("weight", "bias", "feedback")}
-            convs.append(_conv(conv) | offsets | {"first": outputs})
-            outputs += conv.channels
+            convs.append(_conv(conv) | offsets)
     height, width, channels = plan.input_shape
     program = {
         "abi": ABI,
         "state_bytes": block_bytes(tensors),
         "layers": len(layers),
         "convs": len(convs),
-        "outputs": outputs,
         "operations": len(frozen.operations),
         "reads": len(frozen.reads),
         "constant_bytes": block_bytes(frozen.constants),

@@ -126,7 +126,7 @@ def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
     """What may move, of the layers that the cell lets learn: read off the shifts."""
     plan = bundle.manifest.plan
     moving = [
-        bool((state["weight_shift"][plan.shifts_of(i, j)] < FROZEN).any())
+        state["weight_shift"][plan.number(i, j)] < FROZEN
         for i, layer in enumerate(plan.layers)
         if i >= plan.cut
         for j in range(len(layer.convs))

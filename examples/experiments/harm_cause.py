@@ -90,29 +90,33 @@ def measured(plan: Plan, state: State, own: Split) -> list[dict[str, Any]]:
     y = torch.from_numpy(own.y[index].astype(np.int32))
     wrong = (y + 1) % int(state["live"].sum())
     watched = _inputs(plan, state, x[16:])
-    pushes: dict[int, dict[tuple[int, int], torch.Tensor]] = {16: {}, 1: {}}
+    pushes: dict[int, dict[int, torch.Tensor]] = {16: {}, 1: {}}
+    ends: dict[int, Any] = {}
 
     def keep(size: int) -> Any:
         def move(plan: Plan, state: State, _: State, i: int, trace: Any, e: torch.Tensor) -> None:
             at = errors(state, i, plan.layers[i], trace, e, False)
             for j, conv in enumerate(plan.layers[i].convs):
-                pushes[size][i, j] = ops.correlation(trace.inputs[j], at[j], conv.geometry)
+                pushes[size][plan.number(i, j)] = ops.correlation(
+                    trace.inputs[j], at[j], conv.geometry
+                )
+                ends[plan.number(i, j)] = (i, j)
 
         return move
 
     for size in (16, 1):
         step(plan, state, x[:size], wrong[:size], keep(size))
     rows = []
-    for i, j in pushes[16]:
+    for number, (i, j) in ends.items():
         name, layer = f"layer{i}.conv{j}.weight", plan.layers[i]
-        one = max(_rms(pushes[1][i, j].double()), 1.0)
+        one = max(_rms(pushes[1][number].double()), 1.0)
         wanted = round(math.log2(max(one / MOVE, 1.0)))
         shift = min(wanted, LARGEST)
         before = _told(plan, state, i, watched[i])
         moves = {}
         for size in (16, 1):
             moved = state[name] - ops.scaled_round(
-                pushes[size][i, j], torch.tensor(shift), state["phase"]
+                pushes[size][number], torch.tensor(shift), state["phase"]
             )
             new = moved.clamp(-127, 127).to(torch.int8)
             told = _told(plan, state | {name: new}, i, watched[i])
@@ -124,9 +128,7 @@ def measured(plan: Plan, state: State, own: Split) -> list[dict[str, Any]]:
                 "layer": name.removesuffix(".weight"),
                 "shift_of_then": shift,
                 "shift_wanted_then": wanted,
-                "shift_measured": float(
-                    np.mean(state["weight_shift"][plan.shifts_of(i, j)].numpy())
-                ),
+                "shift_measured": int(state["weight_shift"][number]),
                 "weights": round(weights, 4),
                 "features": round(moves[16], 3),
                 "coherent": round(moves[16] / max(16 * moves[1], 1e-9), 2),
@@ -156,11 +158,8 @@ def followed(
 
 def curves(plan: Plan, state: State, own: Split, held: Split, rows: list[Any]) -> dict[str, Any]:
     """Accuracy on the way in the three ways, the weights at an end of their range, violations."""
-    convs = [conv for layer in plan.layers for conv in layer.convs]
-    shifts = torch.tensor([r["shift_of_then"] for r in rows], dtype=torch.int8)
-    counts = torch.tensor([conv.channels for conv in convs])
     then = state | {
-        "weight_shift": shifts.repeat_interleave(counts),
+        "weight_shift": torch.tensor([r["shift_of_then"] for r in rows], dtype=torch.int8),
         "anchor_shift": torch.full_like(state["anchor_shift"], ANCHORS),
     }
     anchors = torch.full_like(state["anchor_shift"], anchor_shift(16, int(state["live"].sum())))

@@ -7,16 +7,16 @@
 One net of `harm.py` of every group of data, three seeds, learns 2,500 presentations of what changed
 under the product's replay and guard, at the measured rates and at half of them:
 
-    dither           rounded with a threshold that moves; no state of its own
+    dither           the product: rounded with a threshold that moves; no state of its own
     feedback 8, 4    what rounding threw away is kept, in 8 or 4 bits a weight
     momentum         the mean of the last moves, 8 bits a weight
     sign             the sign alone, as large as the mean move of a row of weights; no state
     sign momentum    the sign of the mean of the last moves, 8 bits a weight
-    channels         each output channel's rate in proportion to its weights' size: the product
-    dither, wider    a net of about twice the weights: the same bytes as 8 bits more
+    channels         each output channel's rate in proportion to its weights' size; no state
+    dither, wider    the product in a net of about twice the weights: the same bytes as 8 bits more
 
-All but `channels` have one rate a convolution.  The forms are `harm_optimisers.c`, compiled into a
-copy of the library.  Rows go to out/harm/optimisers; writes results/harm_optimisers.json.
+The forms are `harm_optimisers.c`, compiled into a copy of the library.  Rows go to
+out/harm/optimisers; writes results/harm_optimisers.json.
 """
 
 import ctypes
@@ -35,10 +35,8 @@ from harm import NETS, WORK, cells, learned, open_session, slower
 from harm_cells import Cell
 from harm_data import GROUPS, RESERVED, parts
 from harm_nets import made
-from numpy.typing import NDArray
 
 from dfedge.allocator import keep_freed_memory
-from dfedge.compile.rates import apart
 from dfedge.device import native
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
@@ -50,13 +48,15 @@ HERE = Path(__file__).parent
 RESULTS, ROWS = HERE / "results" / "harm_optimisers.json", Path("out/harm/optimisers")
 FORMS = {
     "dither": 0, "feedback 8": 1, "feedback 4": 2, "momentum": 3, "sign": 4, "sign momentum": 5,
-    "channels": 0,
+    "channels": 6,
 }  # fmt: skip
 """Name -> number in the C file."""
 BITS = {"feedback 8": 8, "feedback 4": 4, "momentum": 8, "sign momentum": 8}
 """More state for each weight."""
 WIDER = "dither, wider"
 OFFSETS = (0, 1)
+MOST_CHANNEL = 2
+"""By how much a channel's shift may differ."""
 
 
 def library() -> ctypes.CDLL:
@@ -71,22 +71,25 @@ def library() -> ctypes.CDLL:
     forms = (HERE / "harm_optimisers.c").read_text()
     (folder / "update.c").write_text(before + forms + after)
     found = load_from(folder)
-    found.lab_begin.argtypes = (ctypes.c_int32, *(ctypes.c_void_p,) * 2)
+    found.lab_begin.argtypes = (ctypes.c_int32, *(ctypes.c_void_p,) * 3)
     return found
 
 
-def begin(found: ctypes.CDLL, session: Session, name: str) -> NDArray[np.int8]:
+def begin(found: ctypes.CDLL, session: Session, form: int) -> list[Any]:
     """Let a form learn on a session's state; what must live as long as it."""
-    program, plan = session.runner.program, session.bundle.manifest.plan  # type: ignore[attr-defined]
-    state, rates = program.read(), session.rates["weight_shift"]
-    for i, layer in enumerate(plan.layers) if name != "channels" else ():
-        for j in range(len(layer.convs)):
-            own = apart(torch.from_numpy(state[f"layer{i}.conv{j}.weight"])).numpy()
-            span = plan.shifts_of(i, j)
-            rates[span] = np.median(rates[span] - own)
+    program = session.runner.program  # type: ignore[attr-defined]
     side = np.zeros(program.state.nbytes, np.int8)
-    found.lab_begin(FORMS[name], program.state.ctypes.data, side.ctypes.data)
-    return side
+    delta = np.zeros(program.state.nbytes, np.int8)
+    for name, tensor in program.table.tensors.items():
+        if name.endswith(".weight"):
+            w = program.read()[name].astype(float)
+            size = np.sqrt((w**2).mean(axis=tuple(range(w.ndim - 1)))) + 1e-9
+            whole = np.sqrt((w**2).mean())
+            shift = np.round(np.log2(whole / size)).clip(-MOST_CHANNEL, MOST_CHANNEL)
+            span = slice(tensor.offset, tensor.offset + tensor.bytes)
+            delta[span] = np.broadcast_to(shift, w.shape).astype(np.int8).ravel()
+    found.lab_begin(form, program.state.ctypes.data, side.ctypes.data, delta.ctypes.data)
+    return [side, delta]
 
 
 def chosen() -> list[Cell]:
@@ -120,7 +123,7 @@ def tried(found: ctypes.CDLL, cell: Cell, seed: int, names: list[str], data_dir:
         for offset in OFFSETS:
             session = open_session(bundle, folder / "state", Care())
             slower(session, offset)
-            kept = begin(found, session, name)
+            kept = begin(found, session, FORMS[name])
             before = evaluate(session, data.exam).accuracy, evaluate(session, data.held).accuracy
             exam, known = learned(session, data, cell.batch, seed)
             rows[f"{name} {offset:+d}"] = {

@@ -26,7 +26,6 @@ from dfedge.data.order import shuffled
 from dfedge.data.sources import load_split
 from dfedge.exporters.write import lowered
 from dfedge.int8 import ops
-from dfedge.int8.ops.update import by_output
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.plan import Plan
@@ -62,9 +61,8 @@ def by_chance(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
 
 def to_nearest(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
     """Halves away from zero."""
-    shift = shift.long()
-    half = (1 << shift) >> 1
-    return (torch.sign(v) * ((v.abs().long() + half) >> shift)).int()
+    half = (1 << int(shift)) >> 1
+    return (torch.sign(v) * ((v.abs().long() + half) >> int(shift))).int()
 
 
 class Weights8:
@@ -83,7 +81,7 @@ class Weights8:
         for j, conv in enumerate(plan.layers[i].convs):
             name = f"{conv_name(i, j)}.weight"
             v = ops.correlation(trace.inputs[j], at[j], conv.geometry)
-            shift = by_output(state["weight_shift"][plan.shifts_of(i, j)], conv.geometry)
+            shift = state["weight_shift"][plan.number(i, j)]
             new[name] = self.moved(name, state[name], v, shift, state["phase"])
 
     def moved(self, name: str, w: Tensor, v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:

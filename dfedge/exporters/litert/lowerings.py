@@ -269,12 +269,11 @@ def floor(n: Node) -> int:
 
 
 def shift_right(n: Node) -> int:
-    """``v // 2^s`` of non-negative int32: an integer division by powers looked up."""
+    """``v // 2^s`` of non-negative int32: an integer division by a power looked up."""
     g, v, shift = n.g, n.operand(0), n.args[1]
     if isinstance(shift, Ref):
         table = g.const([1 << k for k in range(31)])
-        shape = g.shapes[shift.tensor]
-        power = g.op(Op.GATHER, [table, shift.tensor], shape, I32, plain_options("Gather"))
+        power = g.op(Op.GATHER, [table, shift.tensor], (), I32, plain_options("Gather"))
     else:
         power = g.const(1 << int(shift))
     return reshape(g, binary(g, Op.DIV, v, power), n.shape)

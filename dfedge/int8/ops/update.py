@@ -16,8 +16,7 @@ from dfedge.plan import MAX_DITHERED_SHIFT
 def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
     """``sign(v) * (((|v| >> (shift - s)) + r) >> s)``: int32 like v.
 
-    With s = min(shift, 24) and r the dither scaled to [0, 2^s).  ``shift``, int32, has one value or
-    those that v's axes share.
+    With s = min(shift, 24) and r the dither scaled to [0, 2^s).
     """
     s = shift.clamp(max=MAX_DITHERED_SHIFT)
     r = dither(tuple(v.shape), phase)
@@ -40,11 +39,6 @@ def correlation(x: Tensor, e: Tensor, geometry: Sequence[int]) -> Tensor:
     return v.permute(2, 3, 0, 1).reshape(kh * kw, *v.shape[:2]).to(torch.int32)
 
 
-def by_output(shift: Tensor, geometry: Sequence[int]) -> Tensor:
-    """Shifts [O] as they lie along the axes of the weights."""
-    return shift.reshape(-1, 1) if geometry[7] else shift
-
-
 @custom_op("dfedge::conv_update", mutates_args=())
 def conv_update(
     x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
@@ -57,10 +51,9 @@ def conv_update(
     Args:
         x: int8 [B, H, W, C], its input.
         e: int8 [B, H', W', O], the error at its output.
-        shift: int32 [O], state: of each output channel.
-        phase: int32 scalar, state.
+        shift, phase: int32 scalars, state.
     """
-    moved = w - scaled_round(correlation(x, e, geometry), by_output(shift, geometry), phase)
+    moved = w - scaled_round(correlation(x, e, geometry), shift, phase)
     return moved.clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
 
 

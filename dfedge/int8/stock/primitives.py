@@ -3,7 +3,7 @@
 matmul_i32(a, b)      int8 [M, K] in 0..127 times int8 [K, N] -> int32 [M, N]
 matmul_signed(a, b)   the same for a in -127..127
 correlate(a, b)       int8 [M, K] in 0..127, transposed, times int8 [M, N] -> int32 [K, N]
-shift_right(v, s)     int32 >= 0, int32 0..31 of a shape that v shares -> floor(v / 2^s)
+shift_right(v, s)     int32 >= 0 of any shape, int32 scalar 0..31 -> floor(v / 2^s)
 """
 
 import torch

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.int8.ops.trunk import record_of
-from dfedge.int8.ops.update import by_output
 from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
@@ -339,7 +338,7 @@ class Tiled:
             part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
             total = part if total is None else total + part
         assert total is not None
-        moved = update.scaled_round(total, by_output(shift, geometry), phase)
+        moved = update.scaled_round(total, shift, phase)
         return (w.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)
 
     def decompositions(self) -> dict[Any, Callable[..., Any]]:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dfedge.int8.ops.update import by_output
 from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import DITHER_BITS, dither
 from dfedge.int8.stock.convolution import columns, taps
-from dfedge.int8.stock.primitives import I8, I32, correlate, shift_right
+from dfedge.int8.stock.primitives import I8, I32, constant, correlate, shift_right
 from dfedge.plan import MAX_DITHERED_SHIFT
 
 
@@ -18,7 +17,7 @@ def scaled_round(v: Tensor, shift: Tensor, phase: Tensor) -> Tensor:
     growth = MAX_DITHERED_SHIFT - DITHER_BITS
     s = shift.clamp(max=MAX_DITHERED_SHIFT)
     up = (s - DITHER_BITS).clamp(min=0)
-    power = shift_right(torch.full(tuple(up.shape), 1 << growth, dtype=I32), growth - up)
+    power = shift_right(constant(1 << growth), growth - up)
     r = shift_right(dither(tuple(v.shape), phase) * power, (DITHER_BITS - s).clamp(min=0))
     rounded: Tensor = torch.sign(v) * shift_right(shift_right(v.abs(), shift - s) + r, s)
     return rounded
@@ -37,6 +36,5 @@ def correlation(x: Tensor, e: Tensor, geometry: Sequence[int]) -> Tensor:
 def conv_update(
     x: Tensor, e: Tensor, w: Tensor, shift: Tensor, phase: Tensor, geometry: Sequence[int]
 ) -> Tensor:
-    v = correlation(x, e, geometry)
-    moved = w.to(I32) - scaled_round(v, by_output(shift, geometry), phase)
+    moved = w.to(I32) - scaled_round(correlation(x, e, geometry), shift, phase)
     return moved.clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8)

@@ -116,7 +116,7 @@ static void set_rates(const dfe_care *care, const int8_t *weight, const int8_t *
                       int32_t halvings) {
     const dfe_program *p = care->program;
     int8_t *state = care->state;
-    if (weight) slow(state + p->weight_shift, weight, p->outputs, halvings);
+    if (weight) slow(state + p->weight_shift, weight, p->convs, halvings);
     if (anchor && p->form == DFE_ONE_PASS)
         slow(state + p->anchor_shift, anchor, p->layers, halvings);
 }

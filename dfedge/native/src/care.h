@@ -40,7 +40,7 @@ typedef struct {
     /* The state that was exported: what it recognises is what must stay, however often the power
      * goes.  NULL, or where classes were added since: what `state` recognises at the beginning. */
     const void *first;
-    /* The rates to begin with, as they were measured, [outputs] and [layers]; NULL: the state's. */
+    /* The rates to begin with, as they were measured, [convs] and [layers]; NULL: the state's. */
     const int8_t *weight_shift, *anchor_shift;
     dfe_samples replay, judge; /* to learn among the new ones; never learned, to judge by */
     int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */

@@ -142,14 +142,6 @@ static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_
     return good_goodness(program, layer, largest);
 }
 
-/* Whether the output channels of a layer's convolutions are the next ones in the list of shifts. */
-static int follow_on(const dfe_program *program, const dfe_layer *layer, int32_t *outputs) {
-    const dfe_conv *c = dfe_convs(program, layer);
-    for (int32_t j = 0; j < layer->convs; *outputs += c[j++].channels)
-        if (c[j].first != *outputs || c[j].channels > program->outputs - *outputs) return 0;
-    return 1;
-}
-
 int dfe_check(const dfe_program *p) {
     if (p->abi != DFE_ABI) return DFE_BAD_ABI;
     int plane = p->form == DFE_LABEL_PLANE;
@@ -162,20 +154,19 @@ int dfe_check(const dfe_program *p) {
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
         !lies_in(p, p->error, 4, 4) || !lies_in(p, p->usual_error, 4, 4) ||
         !lies_in(p, p->pace, 4, 4) ||
-        p->outputs < 0 || !lies_in(p, p->weight_shift, p->outputs, 1) ||
+        !lies_in(p, p->weight_shift, p->convs, 1) ||
         (!plane && !lies_in(p, p->anchor_shift, p->layers, 1)))
         return DFE_BAD_PROGRAM;
     if (!dfe_good_trunk(p)) return DFE_BAD_PROGRAM;
     int64_t total = 0;
-    int32_t next = 0, outputs = 0, counted = 0;
+    int32_t next = 0, counted = 0;
     for (int32_t i = 0; i < p->layers; i++) {
         const dfe_layer *layer = dfe_layers(p) + i;
         int64_t largest;
         if (layer->first != next || layer->convs < 1 || layer->convs > p->convs - next)
             return DFE_BAD_PROGRAM;
         next += layer->convs;
-        if (!good_layer(p, layer, &largest) || !follow_on(p, layer, &outputs))
-            return DFE_BAD_PROGRAM;
+        if (!good_layer(p, layer, &largest)) return DFE_BAD_PROGRAM;
         total += largest;
         counted += layer->counted;
         dfe_shape given = i ? dfe_handed(p, layer - 1) : dfe_value_shape(p, p->operations);
@@ -185,7 +176,7 @@ int dfe_check(const dfe_program *p) {
     }
     if (plane && !lies_in(p, p->planes, (int64_t)p->classes * p->height * p->width * 2, 1))
         return DFE_BAD_PROGRAM;
-    return next == p->convs && outputs == p->outputs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
+    return next == p->convs && counted && total < -(int64_t)DFE_DEAD ? DFE_OK : DFE_BAD_PROGRAM;
 }
 
 /* Correlations over a batch stay within int32 with their dither. */
@@ -244,7 +235,7 @@ int dfe_check_state(const dfe_program *p, const void *state) {
     if (status != DFE_OK) return status;
     if ((uintptr_t)state % DFE_ALIGN) return DFE_MISALIGNED;
 #define WORDS(offset) ((const int32_t *)(const void *)(s + (offset)))
-    int good = good_shifts(s + p->weight_shift, p->outputs) &&
+    int good = good_shifts(s + p->weight_shift, p->convs) &&
                inside32(WORDS(p->phase), 1, 0, DFE_DITHER_MASK) &&
                inside32(WORDS(p->error), 1, 0, 1 << DFE_ERROR_BITS) &&
                inside32(WORDS(p->usual_error), 1, 0, 1 << DFE_ERROR_BITS) &&

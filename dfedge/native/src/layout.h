@@ -38,11 +38,10 @@ enum { DFE_WINDOWS = 1, DFE_WHOLE = 2, DFE_BY_CHANNEL = 4 };
     X(max_pool, 1, 1, DFE_WINDOWS) \
     X(concat, 1, 2147483647, DFE_WHOLE)
 
-/* See dfedge/plan.py.  Offsets are bytes into the state, -1 where a tensor does not exist.
- * first: of its output channels in the list of weight shifts. */
+/* See dfedge/plan.py.  Offsets are bytes into the state, -1 where a tensor does not exist. */
 typedef struct {
     int32_t height, width, in_channels, channels, kernel_height, kernel_width, stride, top,
-            bottom, left, right, depthwise, shift, back, weight, bias, feedback, first;
+            bottom, left, right, depthwise, shift, back, weight, bias, feedback;
 } dfe_conv;
 
 /* first, convs: of its convolutions in the table.  joined: convolutions of a residual
@@ -64,12 +63,12 @@ typedef struct {
             other, offset, shift, weight, bias, lift, limit, table;
 } dfe_operation;
 
-/* outputs: channels of all convolutions.  operations to workspace: of the trunk; workspace:
- * bytes of an image.  height, width, channels: of the image. */
+/* operations to workspace: of the trunk; workspace: bytes of an image.  height, width,
+ * channels: of the image. */
 typedef struct {
-    int32_t abi, state_bytes, layers, convs, outputs, operations, reads, constant_bytes,
-            workspace, height, width, channels, classes, rule, form, negatives, cut, live,
-            weight_shift, anchor_shift, phase, error, usual_error, pace, planes;
+    int32_t abi, state_bytes, layers, convs, operations, reads, constant_bytes, workspace,
+            height, width, channels, classes, rule, form, negatives, cut, live, weight_shift,
+            anchor_shift, phase, error, usual_error, pace, planes;
 } dfe_program;
 
 #endif

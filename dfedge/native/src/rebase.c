@@ -8,7 +8,7 @@ enum { WORD = 4 };
 /* All that says where a tensor lies and of which shape it is; 1 for the order of its bytes. */
 static uint32_t layout_of(const dfe_program *p) {
     const int32_t whole[] = {1,       p->state_bytes,  p->layers,     p->convs,        p->classes,
-                             p->form, p->outputs, p->weight_shift, p->anchor_shift, p->live,
+                             p->form, p->weight_shift, p->anchor_shift, p->live,
                              p->pace, p->usual_error,  p->phase,      p->error,        p->planes};
     uint32_t sum = dfe_crc32(0, whole, sizeof whole);
     for (int32_t i = 0; i < p->layers; i++) {
@@ -61,7 +61,7 @@ static void take(void *state, const void *first, int32_t offset, int32_t bytes) 
 
 dfe_record dfe_rebase(const dfe_program *p, const void *first, void *state,
                       const dfe_record *found, const dfe_record *own) {
-    take(state, first, p->weight_shift, p->outputs);
+    take(state, first, p->weight_shift, p->convs);
     if (p->form == DFE_ONE_PASS) take(state, first, p->anchor_shift, p->layers);
     take(state, first, p->usual_error, WORD);
     take(state, first, p->pace, WORD);

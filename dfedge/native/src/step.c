@@ -6,7 +6,6 @@
 #include "plane.h"
 #include "trunk.h"
 #include "unit.h"
-#include "update.h"
 
 static void mask(const dfe_run *run, int32_t *scores) {
     const int8_t *live = dfe_bytes(run, run->program->live);
@@ -88,7 +87,7 @@ static dfe_error settle(const dfe_run *run, int32_t i, const dfe_frame *frame, c
         *active += acts[b];
     }
     dfe_settle(layer, m->batch, d, y, verdict, p, dfe_bytes(run, layer->anchors),
-               dfe_rate(dfe_bytes(run, program->anchor_shift)[i], run->slowing), run->phase,
+               dfe_rate(run, program->anchor_shift, i), run->phase,
                (int8_t *)run->arena + m->scratch);
     dfe_error own = {DFE_CELLS, p, frame->h, acts, s.height, s.width, s.channels, layer->cells};
     return own;

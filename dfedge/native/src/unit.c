@@ -46,10 +46,10 @@ static dfe_error inside(const dfe_run *run, const dfe_conv *c, int32_t j, int32_
     return below;
 }
 
-static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t samples, const int8_t *x,
-                      const dfe_error *error) {
-    dfe_rates rates = {dfe_bytes(run, run->program->weight_shift) + c->first, run->slowing};
-    dfe_conv_update(c, samples, x, error, dfe_bytes(run, c->weight), &rates, run->phase);
+static void move_conv(const dfe_run *run, const dfe_conv *c, int32_t number, int32_t samples,
+                      const int8_t *x, const dfe_error *error) {
+    dfe_conv_update(c, samples, x, error, dfe_bytes(run, c->weight),
+                    dfe_rate(run, run->program->weight_shift, number), run->phase);
 }
 
 void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
@@ -59,10 +59,11 @@ void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const
     dfe_error at = *error;
     for (int32_t j = chain - 1; j >= 0; j--) { /* an error goes down before its weights move */
         dfe_error below = j ? inside(run, c, j, samples, frame, &at) : at;
-        move_conv(run, c + j, samples, input(frame, x, j), &at);
+        move_conv(run, c + j, layer->first + j, samples, input(frame, x, j), &at);
         at = below;
     }
-    if (layer->convs > chain) move_conv(run, c + chain, samples, x, error);
+    if (layer->convs > chain)
+        move_conv(run, c + chain, layer->first + chain, samples, x, error);
 }
 
 void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,

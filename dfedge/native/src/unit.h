@@ -24,6 +24,12 @@ static inline int32_t *dfe_words(const dfe_run *run, int32_t offset) {
     return (int32_t *)(void *)(run->state + offset);
 }
 
+/* A learning rate; clamped, so that not even tensors that overlap in a damaged table can harm. */
+static inline int32_t dfe_rate(const dfe_run *run, int32_t offset, int32_t number) {
+    int32_t shift = dfe_clamp(dfe_bytes(run, offset)[number], 0, DFE_MAX_UPDATE_SHIFT);
+    return dfe_clamp(shift + run->slowing, 0, DFE_MAX_UPDATE_SHIFT);
+}
+
 /* x -> h, before the pool; samples: with copies. */
 void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
                  const dfe_frame *frame);

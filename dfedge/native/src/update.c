@@ -60,33 +60,32 @@ static void gather(tile *t, int32_t batch) {
     if (t->count) (conv->depthwise ? flush_depthwise : flush)(t);
 }
 
-static void write_back(const int32_t *acc, int32_t n, int8_t *w, const int32_t *shifts,
-                       uint32_t place, uint32_t step) {
+static void write_back(const int32_t *acc, int32_t n, int8_t *w, int32_t shift, uint32_t place,
+                       uint32_t step) {
     for (int32_t i = 0; i < n; i++) {
-        int32_t moved = w[i] - dfe_round(acc[i], shifts[i], place + (uint32_t)i * step);
+        int32_t moved = w[i] - dfe_round(acc[i], shift, place + (uint32_t)i * step);
         w[i] = (int8_t)dfe_clamp(moved, -DFE_MAX, DFE_MAX);
     }
 }
 
-static void apply(const tile *t, int8_t *w, const int32_t *shifts, uint32_t phase) {
+static void apply(const tile *t, int8_t *w, int32_t shift, uint32_t phase) {
     const dfe_conv *conv = t->conv;
     int32_t tap = t->ky * conv->kernel_width + t->kx;
     uint32_t place = phase + (uint32_t)tap * DFE_LATTICE_0 + (uint32_t)t->c * DFE_LATTICE_1;
     w += ((ptrdiff_t)tap * conv->in_channels + t->c) * (conv->depthwise ? 1 : conv->channels);
     if (conv->depthwise) {
-        write_back(t->acc, t->outputs, w, shifts, place, DFE_LATTICE_1);
+        write_back(t->acc, t->outputs, w, shift, place, DFE_LATTICE_1);
         return;
     }
     place += (uint32_t)t->o * DFE_LATTICE_2;
     for (int32_t c = 0; c < t->channels; c++, place += DFE_LATTICE_1)
         write_back(t->acc + c * DFE_OUTPUTS, t->outputs, w + (ptrdiff_t)c * conv->channels + t->o,
-                   shifts, place, DFE_LATTICE_2);
+                   shift, place, DFE_LATTICE_2);
 }
 
 void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
-                     int8_t *w, const dfe_rates *rates, uint32_t phase) {
+                     int8_t *w, int32_t shift, uint32_t phase) {
     tile t;
-    int32_t shifts[DFE_OUTPUTS];
     t.conv = conv;
     t.x = x;
     t.error = e;
@@ -94,18 +93,16 @@ void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const
         for (t.kx = 0; t.kx < conv->kernel_width; t.kx++)
             for (t.o = 0; t.o < conv->channels; t.o += DFE_OUTPUTS) {
                 t.outputs = dfe_min(DFE_OUTPUTS, conv->channels - t.o);
-                for (int32_t i = 0; i < t.outputs; i++)
-                    shifts[i] = dfe_rate(rates->shifts[t.o + i], rates->slowing);
                 if (conv->depthwise) {
                     t.c = t.o;
                     gather(&t, batch);
-                    apply(&t, w, shifts, phase);
+                    apply(&t, w, shift, phase);
                     continue;
                 }
                 for (t.c = 0; t.c < conv->in_channels; t.c += DFE_CHANNELS) {
                     t.channels = dfe_min(DFE_CHANNELS, conv->in_channels - t.c);
                     gather(&t, batch);
-                    apply(&t, w, shifts, phase);
+                    apply(&t, w, shift, phase);
                 }
             }
 }
