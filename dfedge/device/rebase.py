@@ -8,7 +8,8 @@ one set of scales.
                running error are; the record: presentations, replayed ones, the job, the guard's
     not        the rates: they are the program's, so they are the new bundle's; a guard halves them
                as often as it had found it right
-               from another semantics, also the dither and the running error: they begin anew
+               from another semantics, also the dither and the running error: they begin anew;
+               what steered learning there and no longer does is left behind
 
 Samples that the new bundle brings to be judged by are scored before and after.  Where the old
 bundle is not there, or of a semantics that this dfedge does not run, there is no "before": in one
@@ -110,7 +111,8 @@ def rebased(
     _check_lineage(stored, bundle, where, old)
     check_rollback(stored.record, bundle, where)
     remedy = "export the run with the options of that bundle: --rule, --spare-classes"
-    learned, shape = ({n: s[n] for n in s if n not in RATES} for s in (stored.state, first))
+    steered = {*RATES, *(n for n in stored.state if "." not in n and n not in first)}
+    learned, shape = ({n: s[n] for n in s if n not in steered} for s in (stored.state, first))
     check_same_layout(learned, shape, where, remedy)
     check_values(stored.state, where)
     begun = stored.record.semantics_version or semantics  # an older dfedge's, that `old` has shown
