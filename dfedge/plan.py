@@ -75,6 +75,11 @@ class Conv(msgspec.Struct, frozen=True):
         return (self.width + self.pads[2] + self.pads[3] - self.kernel[1]) // self.stride + 1
 
     @property
+    def output(self) -> Shape:
+        """Shape [H, W, C] of its output."""
+        return self.out_height, self.out_width, self.channels
+
+    @property
     def taps(self) -> int:
         """Positions of the kernel."""
         return self.kernel[0] * self.kernel[1]
@@ -151,11 +156,10 @@ class Layer(msgspec.Struct, frozen=True):
     @property
     def hands_on(self) -> Shape:
         """Shape [H, W, C] of what the next layer receives."""
-        end = self.ends
         if self.mean:
             return 1, 1, self.features
-        half = 2 if self.pool else 1
-        return end.out_height // half, end.out_width // half, end.channels
+        half, (height, width, channels) = 2 if self.pool else 1, self.ends.output
+        return height // half, width // half, channels
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -49,11 +49,11 @@ def _layer_flaws(layer: Layer, given: Shape, plane: bool) -> Iterator[str]:
     if _takes(chain[0]) != given:
         yield f"it takes {text(_takes(chain[0]))} and is given {text(given)}"
     for j, (before, after) in enumerate(pairwise(chain)):
-        if _takes(after) != _makes(before):
-            yield f"convs[{j + 1}] takes {text(_takes(after))}, given {text(_makes(before))}"
-    made, skip = _makes(layer.ends), layer.skip
+        if _takes(after) != before.output:
+            yield f"convs[{j + 1}] takes {text(_takes(after))}, given {text(before.output)}"
+    made, skip = layer.ends.output, layer.skip
     if layer.join is not None:
-        passed = given if skip is None else _makes(skip)
+        passed = given if skip is None else skip.output
         plain = skip is None or (_takes(skip) == given and skip.taps == 1 and not skip.depthwise)
         if passed != made or not plain or layer.ends.depthwise:
             yield f"its branches are {text(made)} and {text(passed)}"
@@ -74,16 +74,12 @@ def _conv_flaws(conv: Conv) -> Iterator[str]:
         yield f"its kernel has {conv.taps:,} taps"
     if conv.depthwise and conv.channels != conv.in_channels:
         yield "it is depthwise and changes the number of channels"
-    if max(prod(_takes(conv)), prod(_makes(conv))) > MOST_VALUES:
+    if max(prod(_takes(conv)), prod(conv.output)) > MOST_VALUES:
         yield "its map is too large"
 
 
 def _takes(conv: Conv) -> Shape:
     return conv.height, conv.width, conv.in_channels
-
-
-def _makes(conv: Conv) -> Shape:
-    return conv.out_height, conv.out_width, conv.channels
 
 
 def state_layout(plan: Plan) -> Layout:

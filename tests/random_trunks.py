@@ -8,9 +8,10 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from dfedge.blocks import Block
 from dfedge.int8.trunk import Constants, evaluate
 from dfedge.learn.skeleton import skeleton
-from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.learn.spec import Loss, NetSpec
 from dfedge.operations import (
     OPERATIONS,
     Add,
@@ -172,7 +173,7 @@ def draw_adopted(seed: int) -> tuple[Drawn, Constants]:
     r = random.Random(seed + 1)
     height, width, channels = trunk.output_shape
     blocks = [
-        Block(r.randint(1, 20), r.choice(["conv", "separable", "residual"]))  # type: ignore[arg-type]
+        Block(r.randint(1, 20), r.choice(["conv", "separable", "residual"]))
         for _ in range(r.randint(0, 2))
     ]
     mean, classes = r.random() < 0.5, r.randint(2, 12)

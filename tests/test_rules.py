@@ -10,6 +10,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from dfedge.blocks import Block
 from dfedge.int8.scales import LayerScales, Scales
 from dfedge.learn.forms import FORMS
 from dfedge.learn.forms.labelplane import LabelPlane
@@ -20,7 +21,7 @@ from dfedge.learn.net import Net, stages
 from dfedge.learn.rules import RULES, Batch, load_rule
 from dfedge.learn.rules.df_o import slide
 from dfedge.learn.rules.df_o_alternating import groups
-from dfedge.learn.spec import Block, Loss, NetSpec, load_spec
+from dfedge.learn.spec import Loss, NetSpec, load_spec
 
 KINDS = [
     Block(4),

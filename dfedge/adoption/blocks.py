@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dfedge.adoption.graph import Graph, Node
+from dfedge.blocks import Block
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.learn.spec import Block
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dfedge.adoption.blocks import Found, Tail
 from dfedge.adoption.graph import Graph, Node
+from dfedge.blocks import Block
 from dfedge.errors import UsageError
 from dfedge.int8.scales import score_shifts
 from dfedge.learn.calibrate import calibrate
@@ -24,7 +25,7 @@ from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.samples import Samples
-from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.learn.spec import Loss, NetSpec
 from dfedge.learn.trainer import accuracy
 from dfedge.learn.units import ConvNorm
 from dfedge.operations import Shape
@@ -102,10 +103,10 @@ def make_net(
                     f"--learn: block '{graph.nodes[above.end].name}' pads its input, which may be "
                     "below zero; learn fewer blocks"
                 )
-        kept = block.kind == "inverted" or (block.kind == "residual" and len(unit.stages) == 2)
+        kept = block.made_of.adds == len(unit.stages)  # its input is added as it is
         after = size if kept else 1.0
-        stages.append(_stages([graph.nodes[n] for n in unit.stages], block.kind, size, base, after,
-                              lift))  # fmt: skip
+        nodes = [graph.nodes[n] for n in unit.stages]
+        stages.append(_stages(nodes, block, size, base, after, lift))
         blocks.append(block)
         size, base = after, lift
     if not units:
@@ -140,18 +141,18 @@ def _through(node: Node, size: float, base: float, after: float, lift: float = 0
 
 
 def _stages(
-    nodes: list[Node], kind: str, size: float, base: float, after: float, lift: float
+    nodes: list[Node], block: Block, size: float, base: float, after: float, lift: float
 ) -> list[Stage]:
-    if kind in ("conv", "linear"):
-        return [_through(nodes[0], size, base, after, lift)]
-    first = _through(nodes[0], size, base, 1.0)
-    if kind == "inverted":  # what is added brings its base along
-        wide = _through(nodes[1], 1.0, 0.0, 1.0)
-        return [first, wide, _through(nodes[2], 1.0, 0.0, after, lift - base)]
-    if kind == "separable":
-        return [first, _through(nodes[1], 1.0, 0.0, after, lift)]
-    skip = [_through(node, size, 0.0, after) for node in nodes[2:]]
-    return [first, _through(nodes[1], 1.0, 0.0, after), *skip]
+    """Its convolutions, the first of which sees what comes in ``size`` times and above ``base``."""
+    chain = block.made_of.adds or len(nodes)
+    if chain == block.made_of.adds == len(nodes):  # what is added brings its base along
+        lift -= base
+    found = []
+    for j, node in enumerate(nodes[:chain]):
+        comes_in = (size, base) if j == 0 else (1.0, 0.0)
+        goes_out = (after, lift) if j == chain - 1 else (1.0, 0.0)
+        found.append(_through(node, *comes_in, *goes_out))
+    return [*found, *(_through(node, size, base, after) for node in nodes[chain:])]
 
 
 @torch.no_grad()

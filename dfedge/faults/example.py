@@ -1,10 +1,11 @@
 """Small, good descriptions: where fuzzing of their readers starts."""
 
+from dfedge.blocks import Block
 from dfedge.data.image import ImageRule
 from dfedge.int8.scales import LayerScales, Scales
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.run import Calibration, RunPlan
-from dfedge.learn.spec import Block, NetSpec
+from dfedge.learn.spec import NetSpec
 from dfedge.manifest import (
     BLANK,
     GOLDEN,

@@ -18,8 +18,9 @@ from dfedge.learn.forms.labelplane import LabelPlane
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.forms.onepass import OnePass
 from dfedge.learn.lean import read
-from dfedge.learn.spec import NetSpec, Shape
+from dfedge.learn.spec import NetSpec
 from dfedge.learn.units import ConvNorm, Unit
+from dfedge.plan import Shape
 
 MAPS_AT_ONCE = 2000
 """Inputs that are scored together; more would only take memory."""

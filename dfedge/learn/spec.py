@@ -9,7 +9,7 @@ margin = 1.0
 [train]                  # how it is trained where the command line does not say otherwise
 epochs = 11
 [[block]]
-kind = "conv"            # or "separable", "residual", "inverted", "linear"
+kind = "conv"            # or another of `dfedge.blocks`
 channels = 32            # 3 x 3, batch normalisation, ReLU
 pool = true              # then a 2 x 2 maximum
 """
@@ -21,63 +21,14 @@ import msgspec
 from msgspec import Meta
 
 from dfedge import configs
+from dfedge.blocks import Block
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.int8.ops.values import ENERGY_MARGIN_UNIT, MARGIN_UNIT
+from dfedge.plan import Shape
 
 NETS = Path(__file__).parent / "nets"
 Positive = Annotated[int, Meta(ge=1)]
-Kernel = Annotated[int, Meta(ge=1, le=15)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Shape = tuple[int, int, int]
-"""[H, W, C]."""
-
-
-class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One local learning unit, its goodness read off its output, then perhaps a pool.
-
-    Attributes:
-        channels: of its output.
-        kind: ``conv``: convolution, normalisation, ReLU.  ``separable``: a depthwise one, then a
-            1 x 1 one.  ``residual``: two, and the input added before the last ReLU (through a
-            1 x 1 convolution where shape or channels change).  ``inverted``: a 1 x 1 one to
-            ``wide`` channels, a depthwise one, a 1 x 1 one back, the input added likewise.
-            ``linear``: every input to every output.  ``gain``: every channel times a number of its
-            own, an adopted net's features.
-        kernel: side of a square kernel, odd; its height where ``kernel_width`` is given.
-        kernel_width: of a kernel that is not square; both may then be even (more padding behind).
-        stride: of the first convolution.
-        wide: channels inside an inverted block.
-        pool: a 2 x 2 maximum, after the goodness was read.
-        mean: hands on the mean of its whole map, which its anchors see too.
-    """
-
-    channels: Annotated[int, Meta(ge=1, le=4096)]
-    kind: Literal["conv", "separable", "residual", "inverted", "linear", "gain"] = "conv"
-    kernel: Kernel = 3
-    kernel_width: Kernel | None = None  # not a tuple: msgspec 0.22 crashes on a union with one
-    stride: Annotated[int, Meta(ge=1, le=4)] = 1
-    wide: Annotated[int, Meta(ge=0, le=4096)] = 0
-    pool: bool = False
-    mean: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kernel_width is None and self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd (same padding), got {self.kernel}")
-        if (self.kind == "inverted") != (self.wide > 0):
-            raise ValueError(f"wide: at least 1 of an inverted block, of others 0; got {self.wide}")
-        if self.kind == "inverted" and self.stride != 1:
-            raise ValueError(f"an inverted block adds its input: stride 1, got {self.stride}")
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Kernel height and width."""
-        return self.kernel, self.kernel_width or self.kernel
-
-    def output(self, shape: Shape) -> Shape:
-        """Shape of its output before the pool."""
-        if self.kind == "linear":
-            return 1, 1, self.channels
-        return -(-shape[0] // self.stride), -(-shape[1] // self.stride), self.channels
 
 
 class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,14 +129,14 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = []
         for i, block in enumerate(self.blocks()):
             height, width, channels = block.output(shape)
-            if block.kind != "linear" and min(height, width) < self.anchors:
+            if not block.made_of.whole and min(height, width) < self.anchors:
                 raise DfedgeError(
                     f"layer{i} sees {height} x {width} positions, fewer than its "
                     f"{self.anchors} x {self.anchors} anchor cells; pool less or use larger images"
                 )
             if block.pool and min(height, width) < 2:
                 raise DfedgeError(f"layer{i} cannot pool {height} x {width} positions; pool less")
-            if block.kind in ("gain", "inverted") and channels != shape[2]:
+            if block.made_of.keeps_channels and channels != shape[2]:
                 raise DfedgeError(
                     f"layer{i}, kind {block.kind}, has {channels} channels and sees {shape[2]}; "
                     "allowed: as many as it sees"

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from dfedge.learn.spec import Block, Shape
+from dfedge.blocks import Block
+from dfedge.plan import Conv, Shape
 
 Feedback = Literal["plain", "concordant"]
 """B is drawn once; ``concordant``: |B| with the signs that W has at the moment."""
@@ -47,17 +48,17 @@ class _Feedback(torch.autograd.Function):
 
 
 class ConvNorm(nn.Module):
-    """A convolution (same padding, more of it behind where it is odd) and its normalisation."""
+    """A convolution and its normalisation."""
 
-    def __init__(
-        self, channels_in: int, channels: int, kernel: tuple[int, int], stride: int, groups: int
-    ) -> None:
+    def __init__(self, conv: Conv) -> None:
         super().__init__()
-        self.stride, self.groups = stride, groups
-        self.padding = [side for k in reversed(kernel) for side in ((k - 1) // 2, k // 2)]
-        self.weight = nn.Parameter(torch.empty(channels, channels_in // groups, *kernel))
+        above, below, left, right = conv.pads
+        self.stride, self.padding = conv.stride, [left, right, above, below]
+        self.groups = conv.in_channels if conv.depthwise else 1
+        shape = conv.channels, conv.in_channels // self.groups, *conv.kernel
+        self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(conv.channels)
         self.feedback: Feedback | None = None
         self.random: Tensor
         self.register_buffer("random", torch.empty(0), persistent=False)
@@ -110,35 +111,8 @@ class Unit(nn.Module):
 
     def __init__(self, block: Block, shape: Shape) -> None:
         super().__init__()
-        height, width, channels = shape
         self.block = block
-        out, sides, stride = block.channels, block.sides, block.stride
-        match block.kind:
-            case "conv":
-                stages = [ConvNorm(channels, out, sides, stride, 1)]
-            case "linear":
-                stages = [ConvNorm(channels, out, (height, width), 1, 1)]
-                stages[0].padding = [0, 0, 0, 0]
-            case "gain":
-                stages = [ConvNorm(channels, channels, (1, 1), stride, channels)]
-            case "separable":
-                stages = [
-                    ConvNorm(channels, channels, sides, stride, channels),
-                    ConvNorm(channels, out, (1, 1), 1, 1),
-                ]
-            case "residual":
-                stages = [
-                    ConvNorm(channels, out, sides, stride, 1),
-                    ConvNorm(out, out, sides, 1, 1),
-                ]
-                if stride != 1 or channels != out:
-                    stages.append(ConvNorm(channels, out, (1, 1), stride, 1))
-            case "inverted":
-                stages = [
-                    ConvNorm(channels, block.wide, (1, 1), 1, 1),
-                    ConvNorm(block.wide, block.wide, sides, 1, block.wide),
-                    ConvNorm(block.wide, out, (1, 1), 1, 1),
-                ]
+        stages = [ConvNorm(conv) for conv in block.convs(shape)]
         self.stages = nn.ModuleList(stages)
 
     @property
@@ -160,12 +134,12 @@ class Unit(nn.Module):
     @property
     def joined(self) -> bool:
         """Whether the input is added before the last ReLU."""
-        return self.block.kind in ("residual", "inverted")
+        return self.block.made_of.adds > 0
 
     @property
     def chain(self) -> int:
         """Stages that follow one another; one more is that of the skipped input."""
-        return 2 if self.block.kind == "residual" else len(self.stages)
+        return self.block.made_of.adds or len(self.stages)
 
     def before_last_norm(self, x: Tensor) -> Tensor:
         """The last convolution's output, where no input is added."""

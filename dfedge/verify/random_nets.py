@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from dfedge.blocks import Block
 from dfedge.bundle import Bundle
 from dfedge.compile.state import State, conv_name
 from dfedge.data.image import ImageRule
@@ -26,7 +27,7 @@ from dfedge.exporters.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
-from dfedge.learn.spec import Block, Loss, NetSpec
+from dfedge.learn.spec import Loss, NetSpec
 from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, RULES, Conv, Layer, Plan
 from dfedge.target import budget_of, load_target
 
@@ -92,7 +93,7 @@ def _block(r: random.Random, plain: bool, given: int) -> Block:
     square, inverted = r.random() < 0.7, kind == "inverted"
     return Block(
         channels=given if inverted else r.randint(1, 32),
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         kernel=r.choice([1, 3, 5]) if square else r.randint(1, 6),
         kernel_width=None if square else r.randint(1, 6),
         stride=1 if kind == "linear" or inverted else r.choice([1, 1, 1, 2, 3]),

@@ -14,10 +14,11 @@ import numpy as np
 from harm_data import GROUPS, KINDS
 from harm_shifts import drawn
 
+from dfedge.blocks import Block
 from dfedge.errors import DfedgeError
 from dfedge.int8.bounds import check_sizes
 from dfedge.learn.skeleton import skeleton
-from dfedge.learn.spec import Block, NetSpec
+from dfedge.learn.spec import NetSpec
 from dfedge.plan import Plan
 
 CELLS = Path(__file__).parent / "results" / "harm_cells.json"

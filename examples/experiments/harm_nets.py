@@ -18,6 +18,7 @@ from harm_data import KINDS, Parts
 from torch import Tensor, nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.blocks import Block
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
@@ -25,7 +26,6 @@ from dfedge.data.sources import load
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
 from dfedge.learn.run import Run
-from dfedge.learn.spec import Block
 from dfedge.learn.train import TrainOptions, train
 
 MIRRORED = ("cifar", "photos32", "photos64")

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.allocator import keep_freed_memory
+from dfedge.blocks import Block
 from dfedge.data.dataset import Images, Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import load
@@ -38,7 +39,6 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
-from dfedge.learn.spec import Block
 
 RESULTS, OUT = Path(__file__).parent / "results" / "harm_writers.json", Path("out/harm/writers")
 BLOCKS = [

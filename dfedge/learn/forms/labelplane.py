@@ -19,8 +19,9 @@ from dfedge.learn.fake import quantise
 from dfedge.learn.forms.loss import Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.forms.onepass import pixels, wide
-from dfedge.learn.spec import Loss, Shape
+from dfedge.learn.spec import Loss
 from dfedge.learn.units import Unit
+from dfedge.plan import Shape
 
 EPSILON = 1e-6
 PLANE_DEVIATION = 0.1

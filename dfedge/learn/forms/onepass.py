@@ -15,8 +15,9 @@ from dfedge.learn.fake import quantise
 from dfedge.learn.forms.loss import Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.lean import pool_cells
-from dfedge.learn.spec import Loss, Shape
+from dfedge.learn.spec import Loss
 from dfedge.learn.units import Unit
+from dfedge.plan import Shape
 
 
 def distances(p: Tensor, anchors: Tensor) -> Tensor:

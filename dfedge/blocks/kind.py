@@ -1,0 +1,48 @@
+"""What a kind of block is, and the convolution that most are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dfedge.plan import Conv, Shape
+
+if TYPE_CHECKING:
+    from dfedge.blocks.block import Block
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of block.
+
+    Attributes:
+        about: what it is, for help texts.
+        convs: (block, input shape [H, W, C]) -> the geometry of its convolutions, in order: at most
+            three that follow one another.  Where ``adds`` is set and the input cannot be added as
+            it is, one more: the 1 x 1 one that it goes through.
+        adds: so many convolutions, then the block's input is added before the last ReLU; 0: it is
+            not.
+        wide: whether it takes `Block.wide`.
+        strides: whether it takes a stride.
+        keeps_channels: whether it has as many channels as it sees.
+        whole: whether it sees its whole input at one position.
+        plane: whether it may be the first under the label-plane form, whose image has two more
+            channels.
+    """
+
+    about: str
+    convs: "Callable[[Block, Shape], tuple[Conv, ...]]"
+    adds: int = 0
+    wide: bool = False
+    strides: bool = True
+    keeps_channels: bool = False
+    whole: bool = False
+    plane: bool = False
+
+
+def same(
+    shape: Shape, channels: int, kernel: tuple[int, int], stride: int = 1, depthwise: bool = False
+) -> Conv:
+    """A convolution with "same" padding, more of it behind where it is odd."""
+    height, width = kernel
+    pads = ((height - 1) // 2, height // 2, (width - 1) // 2, width // 2)
+    return Conv(*shape, channels, kernel, stride, pads, depthwise)
