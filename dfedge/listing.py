@@ -156,11 +156,11 @@ def _learning(plan: Plan, i: int, name: str, number: int, sizes: dict[str, int])
         ("contrast with the hardest class", [goodness, "label"], f"{name}.error", shape,
          "dfe_plane_learn" if plane else "dfe_judge"),
     ]  # fmt: skip
-    above = i + 1 < len(plan.layers) and plan.rule != "df"
+    above = i + 1 < len(plan.layers) and plan.feedback != "none"
     if above:
         rows.append(("add the error from above", [f"{name}.error", f"layer{i + 1}.carried"],
                      f"{name}.error", shape, "dfe_down"))  # fmt: skip
-    if i > plan.cut and plan.rule != "df":
+    if i > plan.cut and plan.feedback != "none":
         first = layer.convs[0]
         seen = (first.height, first.width, first.in_channels)
         rows.append(

@@ -12,11 +12,13 @@ from msgspec import Meta
 from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
 from dfedge.trunk import Trunk
 
-Rule = Literal["df", "df-o", "df-r", "df-r-concordant"]
-RULES: tuple[Rule, ...] = get_args(Rule)
-"""In the order of ``dfe_rule`` in C."""
-FEEDBACK: tuple[Rule, ...] = ("df-r", "df-r-concordant")
-"""Rules whose errors go down through weights of their own."""
+Feedback = Literal["none", "transpose", "fixed", "sign-concordant"]
+"""How a layer's error goes down into the layer below it: not at all, through the transpose of its
+weights, of fixed ones, or of fixed ones with its weights' signs."""
+FEEDBACKS: tuple[Feedback, ...] = get_args(Feedback)
+"""In the order of ``dfe_feedback`` in C."""
+FIXED: tuple[Feedback, ...] = ("fixed", "sign-concordant")
+"""Those through weights of their own."""
 Form = Literal["one-pass", "label-plane"]
 Shape = tuple[int, int, int]
 """[H, W, C]."""
@@ -168,7 +170,7 @@ class Plan(msgspec.Struct, frozen=True):
     Attributes:
         layers: in order.
         classes: rows of the anchors (or planes), spare ones included.
-        rule: how far a layer's error reaches.
+        feedback: how a layer's error reaches the layer below.
         form: where the label enters.
         negatives: label-plane: wrong labels drawn for each sample.
         cut: the first layer that learns; those below are frozen.
@@ -177,7 +179,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     layers: tuple[Layer, ...]
     classes: Channels
-    rule: Rule = "df"
+    feedback: Feedback = "none"
     form: Form = "one-pass"
     negatives: Annotated[int, Meta(ge=0, le=40_000)] = 0
     cut: Int32 = 0

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import prod
 
 from dfedge.limits import MOST_TAPS
-from dfedge.plan import FEEDBACK, Conv, Layer, Plan, Shape
+from dfedge.plan import FIXED, Conv, Layer, Plan, Shape
 from dfedge.trunk import MOST_VALUES, text
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
@@ -24,8 +24,8 @@ def plan_flaws(plan: Plan) -> Iterator[str]:
     if not 0 <= plan.cut < len(plan.layers):
         yield f"cut: {plan.cut} of {len(plan.layers)} layers"
     plane = plan.form == "label-plane"
-    if plane and (plan.rule != "df" or plan.cut or plan.trunk or not plan.negatives):
-        yield f"form: {plan.form} goes with rule df, all layers and negatives, and without a trunk"
+    if plane and (plan.feedback != "none" or plan.cut or plan.trunk or not plan.negatives):
+        yield f"form: {plan.form} goes with no feedback, all layers and negatives, and no trunk"
     if plan.trunk is not None:
         yield from (f"trunk: {flaw}" for flaw in plan.trunk.flaws())
     given = plan.trunk.output_shape if plan.trunk else plan.seen_shape
@@ -91,7 +91,7 @@ def state_layout(plan: Plan) -> Layout:
             weight = (conv.taps, conv.in_channels, 1 if conv.depthwise else conv.channels)
             found[f"{name}.weight"] = ("int8", weight)
             found[f"{name}.bias"] = ("int32", (conv.channels,))
-            if plan.rule in FEEDBACK:
+            if plan.feedback in FIXED:
                 found[f"{name}.feedback"] = ("int8", weight)
         if plan.form == "one-pass":
             found[f"layer{i}.anchors"] = ("int8", (plan.classes, layer.features))

@@ -25,7 +25,7 @@ from dfedge.operations import (
     Pad,
     Shape,
 )
-from dfedge.plan import RULES
+from dfedge.plan import FEEDBACKS
 from dfedge.trunk import Trunk
 from dfedge.verify.random_nets import Drawn, filled
 
@@ -185,6 +185,6 @@ def draw_adopted(seed: int) -> tuple[Drawn, Constants]:
     anchors = r.randint(1, min(2, height, width)) if not mean else 1
     spec = NetSpec(blocks, anchors=anchors, loss=Loss(margin=r.random()))
     plan = skeleton(spec, trunk.output_shape, classes, "one-pass")
-    plan = replace(plan, rule=r.choice(RULES), cut=r.choice([0, 0, 1, len(blocks) - 1]))
+    plan = replace(plan, feedback=r.choice(FEEDBACKS), cut=r.choice([0, 0, 1, len(blocks) - 1]))
     drawn = filled(plan, r, r.randint(1, 5), None)
     return Drawn(replace(drawn.plan, trunk=trunk), drawn.state, drawn.batch), constants

@@ -50,7 +50,7 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "image and plan": (at("image", "height")(16), "image.*the plan takes"),
     "plan and image": (at("plan", "layers", 0, "convs", 0, "height")(9), "plan.*|image"),
     "layer and layer": (at("plan", "layers", 1, "convs", 0, "in_channels")(5), "is given"),
-    "rule and state": (at("plan", "rule")("df-r"), "state_names"),
+    "rule and state": (at("plan", "feedback")("fixed"), "state_names"),
     "state's order": (at("state_names")(lambda names: names[::-1]), "state_names"),
     "rows and state": (at("plan", "classes")(11), "state.safetensors.*anchors"),
     "classes and rows": (at("classes")(lambda names: [*names, "one more"]), "classes"),

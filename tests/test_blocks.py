@@ -14,7 +14,7 @@ from dfedge.learn.spec import NetSpec
 from dfedge.learn.units import Unit
 
 PLAIN = dict(os.environ)
-OUTSIDE = '''"""A package that dfedge does not know: a bottleneck of two kernels that are not square."""
+OUTSIDE = '''"""A package that dfedge does not know: a bottleneck of kernels that are not square."""
 
 from dfedge.blocks import Kind, same
 

@@ -12,6 +12,7 @@ from dfedge.exporters.write import lowered
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import TrainOptions, load_data, quantised_net, train
+from dfedge.rules import RULES
 
 NET = """
 anchors = 2
@@ -63,7 +64,7 @@ def test_every_rule_moves_every_convolution_and_learns_in_integers(
 ) -> None:
     run = run_of(tmp_path, "one-pass", rule)
     plan, state = lowered(run)
-    assert plan.rule == rule
+    assert plan.feedback == RULES.all()[rule].feedback
     first = state
     data = to_samples(load_data(run.plan).split("train")[1])
     x = data.x.permute(0, 3, 2, 1).contiguous()  # height and width exchanged: never seen

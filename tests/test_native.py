@@ -108,7 +108,7 @@ class Case:
 
     def __init__(self, conv: Conv, batch: int, rng: np.random.Generator) -> None:
         self.conv, self.batch = conv, batch
-        net = msgspec.structs.replace(draw(0).plan, layers=(Layer((conv,)),), rule="df")
+        net = msgspec.structs.replace(draw(0).plan, layers=(Layer((conv,)),), feedback="none")
         shapes = {"layer0.conv0.weight": np.zeros(1, np.int8), "phase": np.zeros((), np.int32)}
         self.words = np.array(list(make_table(net, shapes).convs[0].values()), np.int32)
         out = (batch, conv.out_height, conv.out_width, conv.channels)
@@ -293,7 +293,7 @@ def plain(depth: int) -> Program:
     conv = Conv(32, 32, 64, 64, (3, 3), pads=(1, 1, 1, 1), shift=12)
     drawn = draw(0)
     layers = tuple(Layer((conv,), cells=4) for _ in range(depth))
-    plan = msgspec.structs.replace(drawn.plan, layers=layers, rule="df", classes=10, cut=0)
+    plan = msgspec.structs.replace(drawn.plan, layers=layers, feedback="none", classes=10, cut=0)
     state: dict[str, np.ndarray] = {}
     for i in range(depth):
         state[f"layer{i}.conv0.weight"] = np.zeros((9, 64, 64), np.int8)

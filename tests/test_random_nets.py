@@ -2,6 +2,7 @@
 
 import pytest
 
+from dfedge.plan import FEEDBACKS
 from dfedge.runtimes import formats
 from dfedge.verify.random_nets import attempt, draw
 
@@ -26,7 +27,7 @@ def test_net_at_a_limit_agrees_or_is_refused_with_the_limit_named(seed: int, out
 def test_drawn_nets_are_of_every_kind() -> None:
     nets = [draw(seed).plan for seed in range(160)]
     assert {net.form for net in nets} == {"one-pass", "label-plane"}
-    assert {net.rule for net in nets} == {"df", "df-o", "df-r", "df-r-concordant"}
+    assert {net.feedback for net in nets} == set(FEEDBACKS)
     convs = [conv for net in nets for layer in net.layers for conv in layer.convs]
     assert {conv.stride for conv in convs} == {1, 2, 3}
     assert {True, False} == {conv.depthwise for conv in convs}

@@ -245,7 +245,7 @@ def test_thousand_steps_hold_the_same_state_in_both_renderings(bundle: Bundle) -
 def test_executorch_plans_training_in_the_memory_of_inference(tmp_path: Path) -> None:
     """Ten 3x3 convolutions of 64 channels at 32 x 32: 1.01 times one layer's input and output."""
     plan = skeleton(load_spec("plain-64"), (32, 32, 3), 10)
-    drawn = filled(msgspec.structs.replace(plan, rule="df"), random.Random(0), 16, None)
+    drawn = filled(msgspec.structs.replace(plan, feedback="none"), random.Random(0), 16, None)
     assert len(plan.layers) == 10
     kept = tuple(m for m in methods(drawn.plan, {1, 16}) if m.kind in ("train", "infer"))
     written = load_writer("executorch-native")(

@@ -18,10 +18,11 @@ from dfedge.learn.forms.loss import judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.forms.onepass import distances, pixels
 from dfedge.learn.net import Net, stages
-from dfedge.learn.rules import RULES, Batch, load_rule
+from dfedge.learn.rules import Batch, load_rule
 from dfedge.learn.rules.df_o import slide
 from dfedge.learn.rules.df_o_alternating import groups
 from dfedge.learn.spec import Loss, NetSpec, load_spec
+from dfedge.rules import OWN
 
 KINDS = [
     Block(4),
@@ -181,7 +182,7 @@ def test_crossing_error_equals_the_closed_form_of_a_transposed_convolution() -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OWN)
 def test_every_rule_moves_every_layer_of_every_kind(rule: str, form: str) -> None:
     net = make_net(NetSpec(block=KINDS, anchors=1), form, rule)
     seen = gradients(net, rule)

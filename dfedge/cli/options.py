@@ -7,6 +7,7 @@ import typer
 
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
+from dfedge.rules import OF_DEVICES
 from dfedge.runtimes import NATIVE, OWN, STOCK, listed
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
@@ -75,7 +76,7 @@ Budget = Annotated[
 ]
 DeviceRule = Annotated[
     str | None,
-    typer.Option("--rule", help="On the device: df, df-o, df-r or df-r-concordant; as trained."),
+    typer.Option("--rule", help=f"On the device: {listed(OF_DEVICES)}; as trained."),
 ]
 TrainLayers = Annotated[str, typer.Option(help="all, or last:N: the layers below are frozen.")]
 SplitName = Annotated[str | None, typer.Option("--split", help="Which split of the data.")]

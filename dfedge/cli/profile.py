@@ -7,6 +7,8 @@ import typer
 
 from dfedge.cli.console import kib, print_json, progress, say, table
 from dfedge.cli.options import Json, MinVersion, Runtimes, Signer
+from dfedge.rules import OF_DEVICES
+from dfedge.runtimes import listed
 
 
 def run(
@@ -20,7 +22,7 @@ def run(
     classes: Annotated[int, typer.Option(min=2, help="With --net.")] = 10,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="With --net.")] = 1,
     depth: Annotated[int | None, typer.Option(help="With --net: of a net of any depth.")] = None,
-    rule: Annotated[str, typer.Option(help="With --net: df, df-o, df-r.")] = "df",
+    rule: Annotated[str, typer.Option(help=f"With --net: {listed(OF_DEVICES)}.")] = "df",
     format: Annotated[
         list[str],
         typer.Option("--format", help="With --net: executorch, onnx or litert; repeat it."),

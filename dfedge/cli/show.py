@@ -41,13 +41,13 @@ def run(
     if json:
         print_json({
             "input": list(plan.input_shape), "classes": len(opened.manifest.classes),
-            "rule": plan.rule, "form": plan.form, "operations": msgspec.to_builtins(rows),
+            "feedback": plan.feedback, "form": plan.form, "operations": msgspec.to_builtins(rows),
         })  # fmt: skip
         return
     wide = out.width >= WIDE
     columns = ["operation", "of", "reads", "makes", "", "bytes", "constants", "state"]
     table(
-        f"{bundle}: rule {plan.rule}, {plan.form}, image {text(plan.input_shape)}",
+        f"{bundle}: feedback {plan.feedback}, {plan.form}, image {text(plan.input_shape)}",
         columns + (["place", "kernel"] if wide else []),
         [_cells(row) + ([row.place, row.kernel] if wide else []) for row in rows],
     )

@@ -8,6 +8,8 @@ import typer
 from dfedge.cli.console import percent, print_json, progress, say
 from dfedge.cli.options import Data, DataDir, Json, NoKeep, seed_option
 from dfedge.cli.signals import told
+from dfedge.rules import OWN
+from dfedge.runtimes import listed
 
 
 def run(
@@ -22,9 +24,7 @@ def run(
     ] = None,
     rule: Annotated[
         str,
-        typer.Option(
-            help="ff, df, df-o, df-o-alternating, df-r, df-r-concordant, bp, bp-checkpoint."
-        ),
+        typer.Option(help=f"Learning rule: {listed(OWN)}."),
     ] = "df",
     form: Annotated[
         str, typer.Option(help="one-pass (anchors, the edge default) or label-plane (the paper's).")

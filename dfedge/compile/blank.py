@@ -3,7 +3,7 @@
 import torch
 
 from dfedge.compile.state import State, conv_name
-from dfedge.plan import Plan
+from dfedge.plan import FIXED, Plan
 
 
 def blank(plan: Plan) -> State:
@@ -19,7 +19,7 @@ def blank(plan: Plan) -> State:
             shape = conv.taps, conv.in_channels, 1 if conv.depthwise else conv.channels
             zeros(f"{name}.weight", *shape)
             zeros(f"{name}.bias", conv.channels, dtype=torch.int32)
-            if plan.rule.startswith("df-r"):
+            if plan.feedback in FIXED:
                 zeros(f"{name}.feedback", *shape)
         if plan.form == "one-pass":
             zeros(f"layer{i}.anchors", plan.classes, layer.features)

@@ -13,8 +13,11 @@ from dfedge.int8.scales import LayerScales, energy_shifts, norm_numerator, score
 from dfedge.learn.calibrate import range_exponent
 from dfedge.learn.fake import quantise
 from dfedge.learn.net import Net
+from dfedge.learn.rules import load_rule
 from dfedge.learn.skeleton import skeleton
-from dfedge.plan import FEEDBACK, Form, Layer, Plan, Rule
+from dfedge.learn.units import Draw
+from dfedge.plan import FIXED, Form, Layer, Plan
+from dfedge.rules import on_device
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -25,7 +28,7 @@ def lower(
     net: Net,
     x: Tensor,
     y: Tensor,
-    rule: Rule = "df",
+    rule: str = "df",
     spare: int = 0,
     cut: int = 0,
     trained: bool = True,
@@ -37,7 +40,7 @@ def lower(
         net: a net whose `scales` are set.
         x: int8 [2 B, H, W, C], training samples for `dfedge.compile.rates`.
         y: int32 [2 B], their labels.
-        rule: how far errors reach on the device.
+        rule: that the device learns by.
         spare: rows kept for classes to come.
         cut: the first layer that learns.
         trained: False for random weights, whose anchors have yet to come apart.
@@ -45,15 +48,16 @@ def lower(
     """
     assert net.scales is not None
     form: Form = "label-plane" if net.plane else "one-pass"
+    down = on_device()[rule]
     plan = skeleton(net.spec, net.image, net.classes + spare, form)
     state: State = {}
     feedback: dict[str, int] = {}
     for i, scales in enumerate(net.scales):
         for j in range(len(scales.convs)):
             state |= _conv_state(net, i, j)
-            if rule in FEEDBACK:
+            if down in FIXED:
                 name = f"{conv_name(i, j)}.feedback"
-                state[name], feedback[name] = _feedback(net, i, j)
+                state[name], feedback[name] = _feedback(net, i, j, load_rule(rule).draw)
         if form == "one-pass":
             with torch.no_grad():
                 real = net.one_pass.anchors[i] * 2.0**scales.pooled
@@ -61,7 +65,7 @@ def lower(
             state[f"layer{i}.anchors"] = _with_spare(anchors, spare)
     if form == "label-plane":
         state["planes"] = _with_spare(net.label_plane.integer_planes(), spare)
-    plan = replace(plan, layers=_shifted(plan, net, net.scales), rule=rule, cut=cut)
+    plan = replace(plan, layers=_shifted(plan, net, net.scales), feedback=down, cut=cut)
     if form == "one-pass":
         plan = _separated(plan, state, net.classes, 0 if trained else LEAST_SEPARATION)
     plan = with_backs(plan, state, net.scales, feedback, net.classes)
@@ -120,10 +124,11 @@ def _conv_state(net: Net, i: int, j: int) -> State:
 
 
 @torch.no_grad()
-def _feedback(net: Net, i: int, j: int) -> tuple[Tensor, int]:
+def _feedback(net: Net, i: int, j: int, draw: Draw) -> tuple[Tensor, int]:
     """Fixed random weights as trained with, or drawn now; the normalisation's factor folded in."""
     stage = net.units[i].conv(j)
-    random = stage.drawn(f"layers.{i}.stages.{j}") * stage.fold_factor()[:, None, None, None]
+    drawn = draw(f"layers.{i}.stages.{j}", stage.weight.shape)
+    random = drawn * stage.fold_factor()[:, None, None, None]
     exponent = range_exponent(float(random.abs().max()), WEIGHT_MAX)
     integers = quantise(random * 2.0**exponent, -WEIGHT_MAX, WEIGHT_MAX)
     return _taps(integers, stage.groups > 1), exponent

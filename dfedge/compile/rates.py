@@ -60,7 +60,7 @@ def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> list[int]
 
     def measure(plan: Plan, state: State, _: State, i: int, trace: Trace, e: Tensor) -> None:
         layer = plan.layers[i]
-        at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
+        at = errors(state, i, layer, trace, e, plan.feedback == "sign-concordant")
         seen = watched[i] if watched else trace.inputs[0]
         before = _told(plan, state, i, seen)
         unit = _unit(layer, before)

@@ -124,7 +124,7 @@ Seen = tuple[int, Layer, Tensor, Tensor, Tensor]
 def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Iterator[Seen]:
     """One batch up through the layers from the cut on, each layer's error to ``settle``."""
     below: tuple[int, Trace, Tensor] | None = None
-    concordant = plan.rule == "df-r-concordant"
+    concordant = plan.feedback == "sign-concordant"
     for i in range(plan.cut, len(plan.layers)):
         layer = plan.layers[i]
         trace, p, scores = _see(state, i, layer, x)
@@ -139,7 +139,7 @@ def sweep(plan: Plan, state: State, x: Tensor, y: Tensor, settle: Settle) -> Ite
             down = carry(state, i, layer, at, concordant)
             settle(below[0], below[1], _with(plan.layers[i - 1], below[1].h, below[2], down))
         x = hand_on(layer, trace.h, p)
-        if plan.rule == "df":
+        if plan.feedback == "none":
             settle(i, trace, own)
         else:
             below = (i, trace, own)

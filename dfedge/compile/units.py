@@ -92,7 +92,7 @@ def carry(state: State, number: int, layer: Layer, at: list[Tensor], concordant:
 def update(plan: Plan, state: State, new: State, i: int, trace: Trace, e: Tensor) -> None:
     """Update the weights of a layer from the error at its output."""
     layer, phase = plan.layers[i], state["phase"]
-    at = errors(state, i, layer, trace, e, plan.rule == "df-r-concordant")
+    at = errors(state, i, layer, trace, e, plan.feedback == "sign-concordant")
     for j, conv in enumerate(layer.convs):
         name = f"{conv_name(i, j)}.weight"
         shift = state["weight_shift"][plan.number(i, j)]

@@ -10,6 +10,7 @@ from dfedge.exporters.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.plan import Plan
+from dfedge.rules import on_device
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
 
 LIMIT = 64
@@ -47,7 +48,8 @@ def sized(run: Run, options: ExportOptions) -> Plan:
     rows = len(own.classes) + options.spare_classes
     plan = skeleton(own.net, own.seen_shape, rows, own.form)
     cut = first_learning(options.train_layers, len(plan.layers))
-    return replace(plan, rule=device_rule(options.rule, run), cut=cut, trunk=own.trunk)
+    feedback = on_device()[device_rule(options.rule, run)]
+    return replace(plan, feedback=feedback, cut=cut, trunk=own.trunk)
 
 
 def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dfedge.errors import UsageError, unknown_name
 from dfedge.learn.run import Run
-from dfedge.plan import RULES, Rule
+from dfedge.rules import on_device
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,20 @@ class ExportOptions:
     version: int = 0
 
 
-def device_rule(wanted: str | None, run: Run) -> Rule:
-    """The rule that the program learns with.
+def device_rule(wanted: str | None, run: Run) -> str:
+    """The rule that the program learns with: the run's own, if a device knows it.
 
     Raises:
         UsageError: one that the device does not know.
     """
-    name = wanted or run.plan.rule
-    for rule in RULES:
-        if name == rule:
-            if rule != "df" and run.plan.form == "label-plane":
-                if wanted is None:
-                    break
-                raise UsageError(
-                    f"--rule {rule}: the label-plane form learns with df on the device"
-                )
-            return rule
-    if wanted is not None:
-        raise unknown_name("rule of the device", wanted, list(RULES))
-    return "df"
+    known, plane = on_device(), run.plan.form == "label-plane"
+    if wanted is None:
+        return run.plan.rule if run.plan.rule in known and not plane else "df"
+    if wanted not in known:
+        raise unknown_name("rule of the device", wanted, list(known))
+    if plane and known[wanted] != "none":
+        raise UsageError(f"--rule {wanted}: the label-plane form learns with df on the device")
+    return wanted
 
 
 def check_version(version: int) -> None:

@@ -124,7 +124,7 @@ def _units(plan: Plan, method: Method) -> list[Plan]:
     units = [replace(plan, layers=(layer,), cut=1) for layer in layers[:cut]]
     if method.kind == "train_from":
         units = []
-    reach = 1 if plan.rule == "df" else 2
+    reach = 1 if plan.feedback == "none" else 2
     for i in range(cut, len(layers)):
         units.append(replace(plan, layers=tuple(layers[max(i + 1 - reach, cut) : i + 1]), cut=0))
     if whole.trunk is not None and method.kind != "train_from":

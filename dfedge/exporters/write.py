@@ -36,7 +36,7 @@ from dfedge.learn.samples import to_samples
 from dfedge.learn.train import load_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.manifest import Exponents, Learning
-from dfedge.plan import Plan, Rule
+from dfedge.plan import Plan
 from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
@@ -162,7 +162,7 @@ def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State
 def _lower(
     net: Net,
     train: Split,
-    rule: Rule,
+    rule: str,
     options: ExportOptions,
     own: RunPlan,
     constants: Constants,

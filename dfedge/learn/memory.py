@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from dfedge.learn.net import Net
-from dfedge.learn.rules import Batch, Rule
+from dfedge.learn.rules import Batch, HostRule
 from dfedge.learn.spec import Settings
 from dfedge.learn.trainer import Trainer
 
 
-def peak_step_bytes(net: Net, rule: Rule, settings: Settings, batch: Batch) -> tuple[int, int]:
+def peak_step_bytes(net: Net, rule: HostRule, settings: Settings, batch: Batch) -> tuple[int, int]:
     """(Peak bytes that one step allocates beyond what was there, bytes of weights and optimiser).
 
     The second step is measured: the first one makes the optimiser's moments.  On the CPU every

@@ -19,7 +19,7 @@ from dfedge.learn.forms.labelplane import LabelPlane
 from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
-from dfedge.learn.rules import Batch, Rule
+from dfedge.learn.rules import Batch, HostRule
 from dfedge.learn.samples import Samples, batches
 from dfedge.learn.spec import Settings
 
@@ -90,7 +90,7 @@ class Trainer:
     """
 
     net: Net
-    rule: Rule
+    rule: HostRule
     settings: Settings
     seed: int
     epochs: int

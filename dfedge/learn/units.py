@@ -6,7 +6,8 @@ is all that rule ``df-r`` changes.
 """
 
 import hashlib
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,16 @@ from torch import Tensor, nn
 from torch.nn import grad
 
 from dfedge.blocks import Block
-from dfedge.plan import Conv, Shape
+from dfedge.plan import Conv, Feedback, Shape
 
-Feedback = Literal["plain", "concordant"]
-"""B is drawn once; ``concordant``: |B| with the signs that W has at the moment."""
+Draw = Callable[[str, torch.Size], Tensor]
+
+
+def normal(name: str, shape: torch.Size) -> Tensor:
+    """Fixed random weights of the size that a layer begins with, a function of ``name`` alone."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return drawn * (2 / shape[1:].numel()) ** 0.5
 
 
 class _Feedback(torch.autograd.Function):
@@ -59,30 +66,23 @@ class ConvNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.norm = nn.BatchNorm2d(conv.channels)
-        self.feedback: Feedback | None = None
+        self.feedback: Feedback = "transpose"
         self.random: Tensor
         self.register_buffer("random", torch.empty(0), persistent=False)
 
-    def take_feedback(self, kind: Feedback, name: str) -> None:
-        """From now on, let the input's gradient through random weights, drawn from ``name``."""
-        self.feedback, self.random = kind, self.drawn(name)
-
-    def drawn(self, name: str) -> Tensor:
-        """Random weights of this stage's shape and size, a function of ``name`` alone."""
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
-        deviation = (2 / self.weight[0].numel()) ** 0.5
-        drawn = torch.randn(self.weight.shape, generator=torch.Generator().manual_seed(seed))
-        return (drawn * deviation).to(self.weight.device)
+    def take_feedback(self, kind: Feedback, weights: Tensor) -> None:
+        """From now on, let the input's gradient through these, of the weights' shape."""
+        self.feedback, self.random = kind, weights.to(self.weight.device)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Without normalisation."""
-        if self.feedback is None:
+        if self.feedback == "transpose":
             if self.padding[0] == self.padding[1] and self.padding[2] == self.padding[3]:
                 even = (self.padding[2], self.padding[0])
                 return F.conv2d(x, weight, bias, self.stride, even, groups=self.groups)
             return F.conv2d(F.pad(x, self.padding), weight, bias, self.stride, groups=self.groups)
         back = self.random
-        if self.feedback == "concordant":
+        if self.feedback == "sign-concordant":
             back = back.abs() * weight.detach().sign()
         padded = F.pad(x, self.padding)
         y: Tensor = _Feedback.apply(padded, weight, back, self.stride, self.groups)  # type: ignore[no-untyped-call]

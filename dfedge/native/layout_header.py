@@ -16,7 +16,7 @@ from dfedge.native.trunk import FIELDS
 from dfedge.operations import OPERATIONS, Convolution, Operation
 from dfedge.operations.lookup import LEVELS
 from dfedge.operations.windows import MOST_POOLED
-from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, RULES, Conv, Layer, Plan
+from dfedge.plan import FEEDBACKS, MAX_DITHERED_SHIFT, MAX_PACE, MAX_UPDATE_SHIFT, Conv, Layer, Plan
 from dfedge.trunk import MOST_OPERATIONS
 
 HEADER = SOURCES / "layout.h"
@@ -66,7 +66,7 @@ def header() -> str:
         "",
         *(f"#define DFE_{name} {value}" for name, value in LIMITS.items()),
         "",
-        *_enumeration("rule", RULES),
+        *_enumeration("feedback", FEEDBACKS),
         *_enumeration("form", FORMS),
         *_enumeration("kind", (kind.kind() for kind in OPERATIONS), "KINDS"),
         "",

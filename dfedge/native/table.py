@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
-from dfedge.plan import RULES, Conv, Layer, Plan
+from dfedge.plan import FEEDBACKS, Conv, Layer, Plan
 
 ABI = 8
 ABI_NAME = "dfedge native ABI"
@@ -100,7 +100,7 @@ def make_table(
         "width": width,
         "channels": channels,
         "classes": plan.classes,
-        "rule": RULES.index(plan.rule),
+        "feedback": FEEDBACKS.index(plan.feedback),
         "form": FORMS.index(plan.form),
         "negatives": plan.negatives,
         "cut": plan.cut,

@@ -12,7 +12,7 @@ from dfedge.profile.report import Report
 
 PAGE = """{start}
 <h1>What {net} needs to learn</h1>
-<p>Rule {rule}; rendering: {rendering}. {target} leaves a model
+<p>Feedback to the layer below: {feedback}; rendering: {rendering}. {target} leaves a model
 <span id="allowed">{allowed}</span> bytes.</p>
 {verdict}
 <h2>Methods, in bytes</h2>{methods}
@@ -61,7 +61,7 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
     page = PAGE.format(
         start=start("dfedge profile", 54, "td + td, th + th"),
         net=words(report.net),
-        rule=words(report.rule),
+        feedback=words(report.feedback),
         rendering=words(report.rendering),
         target=words(report.target),
         allowed=report.allowed_bytes,

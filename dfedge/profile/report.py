@@ -71,7 +71,7 @@ class Report(msgspec.Struct, frozen=True):
 
     bundle_sha256: str
     net: str
-    rule: str
+    feedback: str
     target: str
     target_ram_bytes: int
     allowed_bytes: int
@@ -124,7 +124,7 @@ def profile(
         Report(
             bundle_sha256=bundle.sha256,
             net=manifest.net,
-            rule=manifest.plan.rule,
+            feedback=manifest.plan.feedback,
             target=name,
             target_ram_bytes=device.ram_bytes,
             allowed_bytes=allowed,

@@ -1,7 +1,6 @@
 """The profile of a net that has no weights yet: everything in it is computed."""
 
 import re
-from typing import get_args
 
 from msgspec.structs import replace
 
@@ -12,9 +11,10 @@ from dfedge.int8.bounds import check_sizes
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native.rendering import by_interpreter
-from dfedge.plan import Plan, Rule
+from dfedge.plan import Plan
 from dfedge.profile.compare import native, need_of, rivals_of
 from dfedge.profile.report import Rendering, Report, summary
+from dfedge.rules import on_device
 from dfedge.target import budget_of, load_target
 
 COMPUTED = "computed: liveness of the stock rendering, before any export"
@@ -58,7 +58,7 @@ def untrained(
     return summary(Report(
         bundle_sha256="",
         net=net,
-        rule=plan.rule,
+        feedback=plan.feedback,
         target=target,
         target_ram_bytes=device.ram_bytes,
         allowed_bytes=allowed.ram_bytes,
@@ -85,8 +85,8 @@ def plan_of(net: str, input: str, classes: int, depth: int | None, rule: str) ->
     if not found or not all(int(n) for n in found.groups()):
         raise UsageError(f"--input {input}: write it as CHANNELSxHEIGHTxWIDTH, for example 3x32x32")
     channels, height, width = (int(n) for n in found.groups())
-    for known in get_args(Rule):
-        if rule == known:
-            plan = skeleton(load_spec(net, depth), (height, width, channels), classes)
-            return replace(plan, rule=known)
-    raise unknown_name("rule of the device", rule, list(get_args(Rule)))
+    known = on_device()
+    if rule not in known:
+        raise unknown_name("rule of the device", rule, list(known))
+    plan = skeleton(load_spec(net, depth), (height, width, channels), classes)
+    return replace(plan, feedback=known[rule])

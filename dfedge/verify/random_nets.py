@@ -28,7 +28,7 @@ from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Loss, NetSpec
-from dfedge.plan import MAX_DITHERED_SHIFT, MAX_PACE, RULES, Conv, Layer, Plan
+from dfedge.plan import FEEDBACKS, FIXED, MAX_DITHERED_SHIFT, MAX_PACE, Conv, Layer, Plan
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
@@ -80,7 +80,7 @@ def draw(seed: int) -> Drawn:
     if plane:
         plan = replace(plan, negatives=r.randint(1, min(4, classes)))
     else:
-        plan = replace(plan, rule=r.choice(RULES), cut=r.randrange(len(blocks)))
+        plan = replace(plan, feedback=r.choice(FEEDBACKS), cut=r.randrange(len(blocks)))
     return filled(plan, r, r.randint(1, 6), None)
 
 
@@ -121,7 +121,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
             state[f"{name}.bias"] = rand(
                 -(8 << shift), 24 << shift, conv.channels, dtype=torch.int32
             )
-            if plan.rule.startswith("df-r"):
+            if plan.feedback in FIXED:
                 state[f"{name}.feedback"] = rand(-127, 127, *shape)
             convs.append(replace(conv, shift=shift, back=r.randint(6, 12)))
         join = layer.join
@@ -188,7 +188,7 @@ def draw_at_limit(seed: int) -> Drawn:
             d = r.randint(16, 64)
             shift = round(math.log2(-DEAD_SCORE / (PEAK * d))) + r.randint(-1, 1)
             layers = [Layer((Conv(8, 8, 3, d, (3, 3)),), score_shift=shift)]
-    plan = Plan(tuple(layers), r.randint(2, 12), rule=r.choice(RULES[:2]))
+    plan = Plan(tuple(layers), r.randint(2, 12), feedback=r.choice(FEEDBACKS[:2]))
     return filled(plan, r, batch, which)
 
 
@@ -235,7 +235,7 @@ def export_drawn(
     y = rng.choice(live, (STEPS, drawn.batch)).astype(np.int32)
     names = tuple(str(k) for k in range(plan.classes))
     image = ImageRule(*plan.input_shape)
-    origin = Origin("random", plan.rule, "random", names, image, [], 0.0, "random")
+    origin = Origin("random", "df", "random", names, image, [], 0.0, "random")
     source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
     golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
     return assemble(source, origin, golden, formats, "host", budget, out, watch)
@@ -256,5 +256,5 @@ def _words(drawn: Drawn) -> str:
     height, width, channels = plan.input_shape
     return (
         f"{height}x{width}x{channels} {' '.join(layers)}, {plan.classes} classes, {plan.form} "
-        f"{plan.rule}, cut {plan.cut}, batch {drawn.batch}"
+        f"{plan.feedback}, cut {plan.cut}, batch {drawn.batch}"
     )

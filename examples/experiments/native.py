@@ -44,6 +44,7 @@ from dfedge.native.program import INFER, TRAIN, Program
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
+from dfedge.rules import RULES
 from dfedge.state import State
 from dfedge.verify.random_nets import Drawn, export_drawn, filled
 
@@ -77,14 +78,15 @@ def nothing() -> None:
 
 def plain() -> tuple[Plan, dict[str, np.ndarray]]:
     """Ten 3 x 3 convolutions of 64 channels at 32 x 32, with a random state."""
-    plan = replace(skeleton(load_spec("plain-64"), (32, 32, 3), 10), rule="df-r")
+    plan = replace(skeleton(load_spec("plain-64"), (32, 32, 3), 10), feedback="fixed")
     drawn = filled(plan, random.Random(0), 16, None)
     return drawn.plan, {name: value.numpy() for name, value in drawn.state.items()}
 
 
 def under(plan: Plan, state: dict[str, np.ndarray], rule: str) -> Program:
-    kept = {n: v for n, v in state.items() if rule == "df-r" or not n.endswith("feedback")}
-    changed = replace(plan, rule=rule)
+    down = RULES.all()[rule].feedback
+    kept = {n: v for n, v in state.items() if down == "fixed" or not n.endswith("feedback")}
+    changed = replace(plan, feedback=down)
     program = Program(changed, make_table(changed, kept))
     program.write(kept)
     return program
@@ -337,7 +339,7 @@ def main() -> None:
     }
     for name, part in (
         ("plain-64 memory, bytes", lambda: memory(plan, state)),
-        ("kernel, GMAC/s", lambda: kernels(replace(plan, rule="df"))),
+        ("kernel, GMAC/s", lambda: kernels(replace(plan, feedback="none"))),
         ("plain-64", lambda: plain_speed(plan, state)),
         ("mnist", lambda: mnist_speed(bundles)),
         ("resident, KiB", lambda: resident(bundles[0], data)),

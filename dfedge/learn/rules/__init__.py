@@ -1,4 +1,6 @@
-"""The learning rules, one file each, by name: how far the gradient of a layer's loss reaches.
+"""What the host trains by, one file each: how far the gradient of a layer's loss reaches.
+
+`dfedge.rules` has the names.
 
 A rule's ``step(net, batch, update)`` leaves the gradients of one batch in the parameters.  It calls
 ``update(i)`` as soon as layer i's gradient is whole; the caller then moves that layer and drops its
@@ -11,10 +13,12 @@ from importlib import import_module
 
 from torch import Generator, Tensor
 
-from dfedge.errors import unknown_name
+from dfedge.errors import DfedgeError, unknown_name
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.net import Net
 from dfedge.learn.spec import Loss
+from dfedge.learn.units import Draw, normal
+from dfedge.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -41,43 +45,40 @@ def _as_given(loss: Loss) -> Loss:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A rule.
+class HostRule:
+    """What the host trains by.
 
     Attributes:
         step: see above.
         prepare: called once with a new or reloaded net.
         loss: what the rule makes of a net's loss.
         last_only: only the last layer's goodness is trained, so only it counts.
+        draw: (a stage's name, shape of its weights) -> the fixed weights that errors go down
+            through, where there are such.
     """
 
     step: Step
     prepare: Callable[[Net], None] = _nothing
     loss: Callable[[Loss], Loss] = _as_given
     last_only: bool = False
+    draw: Draw = normal
 
 
-RULES = {
-    "ff": "dfedge.learn.rules.ff:FF",
-    "df": "dfedge.learn.rules.df:DF",
-    "df-o": "dfedge.learn.rules.df_o:SLIDING",
-    "df-o-alternating": "dfedge.learn.rules.df_o_alternating:ALTERNATING",
-    "df-r": "dfedge.learn.rules.df_r:PLAIN",
-    "df-r-concordant": "dfedge.learn.rules.df_r:CONCORDANT",
-    "bp": "dfedge.learn.rules.bp:BP",
-    "bp-checkpoint": "dfedge.learn.rules.bp:CHECKPOINT",
-}
-"""Name -> module:attribute; reading the table imports nothing."""
-
-
-def load_rule(name: str) -> Rule:
-    """The rule of that name.
+def load_rule(name: str) -> HostRule:
+    """The host's part of the rule of that name.
 
     Raises:
         UsageError: no such rule.
+        DfedgeError: one that a package adds, and that has no host's part.
     """
-    if name not in RULES:
-        raise unknown_name("rule", name, list(RULES))
-    module, attribute = RULES[name].split(":")
-    rule: Rule = getattr(import_module(module), attribute)
+    found = RULES.find(name)
+    if found is None:
+        raise unknown_name("rule", name, list(RULES.all()))
+    module, _, attribute = found.host.partition(":")
+    try:
+        rule = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise DfedgeError(f"rule '{name}': {found.host} cannot be loaded ({error})") from error
+    if not isinstance(rule, HostRule):
+        raise DfedgeError(f"rule '{name}': {found.host} is no dfedge.learn.rules.HostRule")
     return rule

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.net import Net, stages
-from dfedge.learn.rules import Batch, Rule, Update
+from dfedge.learn.rules import Batch, HostRule, Update
 
 
 def step(net: Net, batch: Batch, update: Update, *, again: bool = False) -> list[Judged | None]:
@@ -46,5 +46,5 @@ def _restore(norms: list[nn.BatchNorm2d], momenta: list[float | None]) -> None:
         norm.momentum = momentum
 
 
-BP = Rule(step, last_only=True)
-CHECKPOINT = Rule(partial(step, again=True), last_only=True)
+BP = HostRule(step, last_only=True)
+CHECKPOINT = HostRule(partial(step, again=True), last_only=True)

@@ -6,7 +6,7 @@ No gradient crosses a layer's boundary, and a layer's graph is gone before the n
 
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.net import Net
-from dfedge.learn.rules import Batch, Rule, Update
+from dfedge.learn.rules import Batch, HostRule, Update
 
 
 def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
@@ -22,4 +22,4 @@ def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
     return said
 
 
-DF = Rule(step)
+DF = HostRule(step)

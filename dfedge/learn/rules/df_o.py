@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.net import Net
-from dfedge.learn.rules import Batch, Rule, Update
+from dfedge.learn.rules import Batch, HostRule, Update
 
 
 class Boundary(Protocol):
@@ -85,4 +85,4 @@ def _finish(net: Net, i: int, ends: list[Tensor], errors: list[Tensor]) -> None:
     torch.autograd.backward(ends, errors, inputs=own)
 
 
-SLIDING = Rule(step)
+SLIDING = HostRule(step)

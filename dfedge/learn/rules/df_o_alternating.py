@@ -7,7 +7,7 @@ it.)
 
 from dfedge.learn.forms.loss import Judged
 from dfedge.learn.net import Net
-from dfedge.learn.rules import Batch, Rule, Update
+from dfedge.learn.rules import Batch, HostRule, Update
 
 
 def groups(layers: int, step: int) -> list[list[int]]:
@@ -35,4 +35,4 @@ def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
     return said
 
 
-ALTERNATING = Rule(step)
+ALTERNATING = HostRule(step)

@@ -5,15 +5,20 @@ weights, the stronger variant of the feedback-alignment literature.  (arXiv 2408
 """
 
 from dfedge.learn.net import Net, stages
-from dfedge.learn.rules import Rule
+from dfedge.learn.rules import HostRule
 from dfedge.learn.rules.df_o import step
-from dfedge.learn.units import Feedback
+from dfedge.learn.units import Draw, normal
+from dfedge.plan import Feedback
 
 
-def _feed_back(net: Net, kind: Feedback) -> None:
-    for name, stage in stages(net):
-        stage.take_feedback(kind, name)
+def through(feedback: Feedback, draw: Draw = normal) -> HostRule:
+    """``df-o`` whose errors go down through other weights."""
+
+    def prepare(net: Net) -> None:
+        for name, stage in stages(net):
+            stage.take_feedback(feedback, draw(name, stage.weight.shape))
+
+    return HostRule(step, prepare, draw=draw)
 
 
-PLAIN = Rule(step, prepare=lambda net: _feed_back(net, "plain"))
-CONCORDANT = Rule(step, prepare=lambda net: _feed_back(net, "concordant"))
+PLAIN, CONCORDANT = through("fixed"), through("sign-concordant")

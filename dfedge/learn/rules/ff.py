@@ -5,7 +5,7 @@ The step of ``df`` with one negative, drawn evenly, and no penalty.
 
 from msgspec.structs import replace
 
-from dfedge.learn.rules import Rule
+from dfedge.learn.rules import HostRule
 from dfedge.learn.rules.df import step
 from dfedge.learn.spec import Loss
 
@@ -15,4 +15,4 @@ def plain_pair(loss: Loss) -> Loss:
     return replace(loss, negatives=1, draw="uniform", penalty=0.0)
 
 
-FF = Rule(step, loss=plain_pair)
+FF = HostRule(step, loss=plain_pair)

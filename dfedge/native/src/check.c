@@ -25,7 +25,7 @@ static int lies_in(const dfe_program *program, int32_t offset, int64_t bytes, in
 }
 
 static int has_feedback(const dfe_program *program) {
-    return program->rule == DFE_DF_R || program->rule == DFE_DF_R_CONCORDANT;
+    return program->feedback >= DFE_FIXED;
 }
 
 int dfe_good_shape(dfe_shape s) {
@@ -146,11 +146,11 @@ int dfe_check(const dfe_program *p) {
     if (p->abi != DFE_ABI) return DFE_BAD_ABI;
     int plane = p->form == DFE_LABEL_PLANE;
     if (!dfe_within(p->layers, 1, MAX_TABLE) || !dfe_within(p->convs, p->layers, MAX_TABLE) ||
-        !dfe_within(p->classes, 1, MAX_AXIS) || !dfe_within(p->rule, DFE_DF, DFE_DF_R_CONCORDANT) ||
+        !dfe_within(p->classes, 1, MAX_AXIS) || !dfe_within(p->feedback, DFE_NONE, DFE_SIGN_CONCORDANT) ||
         !dfe_within(p->form, DFE_ONE_PASS, DFE_LABEL_PLANE) || !dfe_within(p->cut, 0, p->layers - 1) ||
         !dfe_within(p->negatives, 0, MAX_AXIS) || p->state_bytes < 0)
         return DFE_BAD_PROGRAM;
-    if (plane && (p->rule != DFE_DF || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
+    if (plane && (p->feedback != DFE_NONE || p->cut || !p->negatives)) return DFE_BAD_PROGRAM;
     if (!lies_in(p, p->live, p->classes, 1) || !lies_in(p, p->phase, 4, 4) ||
         !lies_in(p, p->error, 4, 4) || !lies_in(p, p->usual_error, 4, 4) ||
         !lies_in(p, p->pace, 4, 4) ||

@@ -14,8 +14,8 @@
 #define DFE_MAX_OPERATIONS 1024
 #define DFE_LEVELS 128
 
-enum dfe_rule {
-    DFE_DF, DFE_DF_O, DFE_DF_R, DFE_DF_R_CONCORDANT
+enum dfe_feedback {
+    DFE_NONE, DFE_TRANSPOSE, DFE_FIXED, DFE_SIGN_CONCORDANT
 };
 enum dfe_form {
     DFE_ONE_PASS, DFE_LABEL_PLANE
@@ -67,7 +67,7 @@ typedef struct {
  * channels: of the image. */
 typedef struct {
     int32_t abi, state_bytes, layers, convs, operations, reads, constant_bytes, workspace,
-            height, width, channels, classes, rule, form, negatives, cut, live, weight_shift,
+            height, width, channels, classes, feedback, form, negatives, cut, live, weight_shift,
             anchor_shift, phase, error, usual_error, pace, planes;
 } dfe_program;
 

@@ -101,7 +101,7 @@ dfe_memory dfe_plan_memory(const dfe_program *program, int call, int32_t batch) 
     m.call = call;
     m.batch = batch;
     m.copies = plane && trains ? 1 + program->negatives : 1;
-    m.waits = trains && program->rule != DFE_DF;
+    m.waits = trains && program->feedback != DFE_NONE;
     int64_t samples = (int64_t)batch * m.copies, given = 0, error = 0, inner = 0;
     int64_t slot[DFE_SLOTS] = {0};
     if (plane || (program->operations && call != DFE_TRAIN_FROM)) {

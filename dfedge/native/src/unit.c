@@ -29,8 +29,8 @@ void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, co
 /* What an error goes down through: the weights, or what stands for them. */
 static dfe_back back_of(const dfe_run *run, const dfe_conv *c, const dfe_error *error) {
     dfe_back back = {c, dfe_bytes(run, c->weight), NULL, error};
-    if (run->program->rule == DFE_DF_R || run->program->rule == DFE_DF_R_CONCORDANT) {
-        if (run->program->rule == DFE_DF_R_CONCORDANT) back.signs = back.w;
+    if (run->program->feedback >= DFE_FIXED) {
+        if (run->program->feedback == DFE_SIGN_CONCORDANT) back.signs = back.w;
         back.w = dfe_bytes(run, c->feedback);
     }
     return back;

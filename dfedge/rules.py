@@ -1,0 +1,47 @@
+"""The learning rules by name: where the host's part of each lies, and what a device makes of it.
+
+A device knows four ways for an error to go down (`dfedge.plan.Feedback`); a rule says which of them
+it learns by there.  Reading the table imports no torch.
+"""
+
+from dataclasses import dataclass
+
+from dfedge.plan import Feedback
+from dfedge.plugins import Records
+
+GROUP = "dfedge.rules"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        host: ``module:attribute`` of its `dfedge.learn.rules.HostRule`.
+        feedback: of a device that learns by it; None: a device does not, and learns by ``df``.
+    """
+
+    host: str
+    feedback: Feedback | None = None
+
+
+OWN = {
+    "ff": Rule("dfedge.learn.rules.ff:FF"),
+    "df": Rule("dfedge.learn.rules.df:DF", "none"),
+    "df-o": Rule("dfedge.learn.rules.df_o:SLIDING", "transpose"),
+    "df-o-alternating": Rule("dfedge.learn.rules.df_o_alternating:ALTERNATING"),
+    "df-r": Rule("dfedge.learn.rules.df_r:PLAIN", "fixed"),
+    "df-r-concordant": Rule("dfedge.learn.rules.df_r:CONCORDANT", "sign-concordant"),
+    "bp": Rule("dfedge.learn.rules.bp:BP"),
+    "bp-checkpoint": Rule("dfedge.learn.rules.bp:CHECKPOINT"),
+}
+"""Those that come with dfedge.  An installed package adds one by an entry point of `GROUP`."""
+
+RULES = Records(OWN, GROUP, Rule)
+OF_DEVICES = tuple(name for name, rule in OWN.items() if rule.feedback)
+"""Those of dfedge's own that a device learns by."""
+
+
+def on_device() -> dict[str, Feedback]:
+    """Names of the rules that a device learns by."""
+    return {name: rule.feedback for name, rule in RULES.all().items() if rule.feedback is not None}
