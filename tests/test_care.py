@@ -320,6 +320,24 @@ def test_of_what_was_known_less_may_be_lost_where_nothing_new_is_gained(
     assert not exam.passed(gained)
 
 
+def test_few_samples_of_which_many_changed_do_not_show_that_what_was_known_stays(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exam = opened(bundle, tmp_path).keeper.exam
+    new = digits(bundle, "stream")
+    gained, count = New((exam.session.input(new.x), new.y), 0), len(exam.known[1])
+    first = np.arange(count) % 2 == 0
+    exam.seen_first, exam.known_first, exam.replayed_first = first, int(first.sum()), 0
+    most = int((0.03 * count) ** 2 / 2)  # as many lost as won: the root of both is 3 in 100
+    assert most > 0
+    for changed, passes in ((0, True), (most, True), (most + 1, False)):
+        now = first.copy()
+        now[np.flatnonzero(first)[:changed]] = False
+        now[np.flatnonzero(~first)[:changed]] = True
+        monkeypatch.setattr(exam, "seen", lambda samples, now=now: now)
+        assert exam.passed(gained) is passes
+
+
 def test_what_only_ever_harms_is_learned_slower_and_slower(bundle: Bundle, tmp_path: Path) -> None:
     session = opened(bundle, tmp_path)
     first = session.runner.get_state()

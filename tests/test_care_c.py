@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
@@ -17,13 +19,14 @@ from dfedge.data.image import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
 from dfedge.device.care import WAYS
-from dfedge.device.exam import usual_error
+from dfedge.device.exam import surely_kept, usual_error
 from dfedge.device.keeper import part_way
 from dfedge.device.known import Known, guarded_rates, judging_samples, known_samples
 from dfedge.device.rates import slowed
 from dfedge.device.runners import open_runner
 from dfedge.native import build
 from dfedge.native.known import files, fitting
+from dfedge.native.library import load
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
 from dfedge.state import MOVED, SHIFTS
@@ -84,7 +87,8 @@ class Learner:
         plan = self.program.plan
         self.first = self.program.state.copy()
         self.good = np.zeros_like(self.first)
-        self.words = np.zeros(plan.classes + len(plan.layers), np.int32)
+        bits = -(-len(self.samples["judge"][1]) // 32)
+        self.words = np.zeros(plan.classes + len(plan.layers) + bits, np.int32)
         self.recent = np.zeros((8, *plan.input_shape), np.int8), np.zeros(8, np.int32)
         self.arena = np.zeros(self.program.arena_bytes(TRAIN, 1), np.uint8)
         self.care = Fields(
@@ -144,6 +148,17 @@ def test_its_numbers_are_those_of_python() -> None:
     assert len(numbers) >= 10
     assert numbers == {name: getattr(care, name) for name in numbers}
     assert tuple((int(a), int(b)) for a, b in re.findall(r"\{(\d), (\d)\}", ways[1])) == WAYS
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300))
+@settings(max_examples=200, deadline=None)
+def test_what_is_surely_kept_is_as_defined(count: int, lost: int, won: int) -> None:
+    lost, won = min(lost, count), min(won, count - min(lost, count))
+    first, now = np.zeros(count, bool), np.zeros(count, bool)
+    first[:lost] = now[lost : lost + won] = True
+    wanted = surely_kept(first, now)
+    assert bool(load().dfe_surely_kept(count, lost, won)) == wanted
+    assert wanted == (lost - won + (lost + won) ** 0.5 <= 3 * count / 100 + 1e-9)
 
 
 def test_its_own_digits_keep_what_is_known(bundle: Bundle) -> None:

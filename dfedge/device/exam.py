@@ -42,6 +42,7 @@ class Exam:
         replayed: samples that are learned among the new ones, of classes that are not retired.
         known_first, replayed_first: how many of each the bundle's own state recognises; 0: they do
             not count.
+        seen_first: which of ``known`` that state recognises, bool [N].
         known_good: how many of ``known`` the last good state recognises.
         held_back: samples of the new data that are not learned; None: some that were judge.
         held_back_good: how many of these the last good state recognises.
@@ -53,7 +54,8 @@ class Exam:
         self.replayed: Known = self._live(
             replayed(known_samples(session.bundle), session.remembered)
         )
-        self.known_first, self.replayed_first = self._first()
+        self.seen_first, self.replayed_first = self._first()
+        self.known_first = int(self.seen_first.sum())
         self.known_good = self.held_back_good = self._taught = 0
         self.held_back: Known | None = None
         self._recent: list[tuple[Inputs, int]] = []
@@ -66,8 +68,13 @@ class Exam:
 
     def count(self, samples: Known) -> int:
         """How many samples the state recognises."""
+        return int(self.seen(samples).sum())
+
+    def seen(self, samples: Known) -> NDArray[np.bool_]:
+        """Which samples the state recognises, bool [N]."""
         q, rows = samples
-        return int((self.session.scores_of_input(q).argmax(1) == rows).sum())
+        found: NDArray[np.bool_] = self.session.scores_of_input(q).argmax(1) == rows
+        return found
 
     def taught(self, q: Inputs, rows: Labels) -> None:
         """New samples were learned: where none are held back, some of them judge."""
@@ -99,8 +106,9 @@ class Exam:
         least = self.known_first - may_be_lost(self.known, rule.KNOWN_LOST)
         if new is None or found <= new.good:
             least = max(least, min(self.known_first, self.known_good))
-        known = self.count(self.known)
-        if known < least:
+        seen = self.seen(self.known)
+        known = int(seen.sum())
+        if known < least or (self.known_first and not surely_kept(self.seen_first, seen)):
             return False
         least = self.replayed_first - may_be_lost(self.replayed, rule.REPLAYED_LOST)
         if self.replayed_first and self.count(self.replayed) < least:
@@ -117,8 +125,8 @@ class Exam:
         live = self.session.runner.get_state()["live"][samples[1]] != 0
         return samples[0][live], samples[1][live]
 
-    def _first(self) -> tuple[int, int]:
-        """How many are recognised of what judges and of what is replayed.
+    def _first(self) -> tuple[NDArray[np.bool_], int]:
+        """Which are recognised of what judges, and how many of what is replayed.
 
         Counted from the bundle's own state; from the present one where a class was added, which may
         take its part of them; none where a class was retired, for it cannot be kept.
@@ -127,10 +135,10 @@ class Exam:
         now = runner.get_state()
         rows = np.concatenate([self.known[1], self.replayed[1]])
         if not self.care.guard or self.care.replace or not now["live"][rows].all():
-            return 0, 0
+            return np.zeros(len(self.known[1]), bool), 0
         if not self.session.record.added:
             runner.set_state(self.session.bundle.initial_state())
-        known = self.count(self.known)
+        known = self.seen(self.known)
         replayed = self.count(self.replayed) if self.care.replays else 0
         runner.set_state(now)
         return known, replayed
@@ -139,6 +147,13 @@ class Exam:
 def may_be_lost(samples: Known, of: int) -> int:
     """One in so many."""
     return max(len(samples[1]) // of, 1)
+
+
+def surely_kept(first: NDArray[np.bool_], now: NDArray[np.bool_]) -> bool:
+    """``lost - won + sqrt(lost + won)`` is at most 3 in 100 of the samples."""
+    lost, won = int((first & ~now).sum()), int((now & ~first).sum())
+    left = rule.SURELY_LOST * len(first) - 100 * (lost - won)
+    return left >= 0 and left**2 >= 100**2 * (lost + won)
 
 
 def usual_error(right: int, count: int) -> int:

@@ -68,9 +68,11 @@ def _header(known: Mapping[str, NDArray[Any]]) -> str:
 #define NET_RECENT 8
 #endif
 
+#define NET_CARE_WORDS (NET_CLASSES + NET_LAYERS + (NET_JUDGING + 31) / 32)
+
 /* Of RAM, beside NET_STATE_BYTES and NET_ARENA_BYTES. */
-#define NET_CARE_BYTES                                                                  \\
-    (sizeof(dfe_care) + NET_STATE_BYTES + 4 * (NET_CLASSES + NET_LAYERS + NET_RECENT) + \\
+#define NET_CARE_BYTES                                                        \\
+    (sizeof(dfe_care) + NET_STATE_BYTES + 4 * (NET_CARE_WORDS + NET_RECENT) + \\
      NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS)
 
 /* Filled in anew for this net, with the memory that it needs; not begun. */
@@ -98,7 +100,7 @@ def _source(known: Mapping[str, NDArray[Any]]) -> str:
 
 CARE = Template("""static dfe_care care;
 static int32_t good[NET_STATE_BYTES / 4];
-static int32_t words[NET_CLASSES + NET_LAYERS];
+static int32_t words[NET_CARE_WORDS];
 #if NET_RECENT
 static int8_t recent_x[NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
 static int32_t recent_y[NET_RECENT];

@@ -12,6 +12,7 @@ enum {
     KNOWN_LOST = 100,
     REPLAYED_LOST = 25,
     NEW_LOST = 32,
+    SURELY_LOST = 3,
     WATCHED = 64,
     WATCHED_LOST = 4,
     HELD_BACK = 8,
@@ -32,13 +33,41 @@ static int32_t best(const int32_t *scores, int32_t classes) {
     return found;
 }
 
+static int recognises(const dfe_care *care, const void *state, const dfe_samples *samples,
+                      int32_t i) {
+    int status = dfe_infer(care->program, state, 1, samples->x + i * values(care), care->words,
+                           care->arena, care->arena_bytes);
+    return status == DFE_OK && best(care->words, care->program->classes) == samples->y[i];
+}
+
 static int32_t count(const dfe_care *care, const void *state, const dfe_samples *samples) {
     int32_t found = 0;
-    for (int32_t i = 0; i < samples->count; i++) {
-        int status = dfe_infer(care->program, state, 1, samples->x + i * values(care), care->words,
-                               care->arena, care->arena_bytes);
-        found += status == DFE_OK && best(care->words, care->program->classes) == samples->y[i];
+    for (int32_t i = 0; i < samples->count; i++) found += recognises(care, state, samples, i);
+    return found;
+}
+
+/* Which of `judge` the first state recognises, a bit each. */
+static uint32_t *seen_first(const dfe_care *care) {
+    return (uint32_t *)care->words + care->program->classes + care->program->layers;
+}
+
+/* lost - won + sqrt(lost + won) <= 3 in 100 */
+int dfe_surely_kept(int32_t count, int32_t lost, int32_t won) {
+    int64_t left = (int64_t)SURELY_LOST * count - 100 * ((int64_t)lost - won);
+    return left >= 0 && left * left >= 10000 * ((int64_t)lost + won);
+}
+
+/* How many of `judge` the state recognises, and whether it surely keeps what the first one did. */
+static int32_t count_judge(const dfe_care *care, int *kept) {
+    int32_t found = 0, lost = 0, won = 0;
+    for (int32_t i = 0; i < care->judge.count; i++) {
+        int now = recognises(care, care->state, &care->judge, i);
+        int first = (int)(seen_first(care)[i / 32] >> i % 32 & 1);
+        found += now;
+        lost += first && !now;
+        won += now && !first;
     }
+    *kept = dfe_surely_kept(care->judge.count, lost, won);
     return found;
 }
 
@@ -91,8 +120,9 @@ static int passes(dfe_care *care, const dfe_samples *recent, int32_t good) {
     if (found < good - recent->count / NEW_LOST) return 0;
     int32_t least = care->known_first - may_be_lost(&care->judge, KNOWN_LOST);
     if (found <= good) least = dfe_max(least, dfe_min(care->known_first, care->known));
-    int32_t known = count(care, care->state, &care->judge);
-    if (known < least) return 0;
+    int kept;
+    int32_t known = count_judge(care, &kept);
+    if (known < least || (care->known_first && !kept)) return 0;
     if (care->replayed_first && count(care, care->state, &care->replay) <
                                   care->replayed_first - may_be_lost(&care->replay, REPLAYED_LOST))
         return 0;
@@ -237,7 +267,12 @@ static void count_known(dfe_care *care) {
         return;
     for (int32_t k = 0; k < p->classes; k++)
         if (((const int8_t *)from)[p->live + k] != live[k]) from = care->state;
-    care->known_first = count(care, from, &care->judge);
+    for (int32_t i = 0; i < (care->judge.count + 31) / 32; i++) seen_first(care)[i] = 0;
+    for (int32_t i = 0; i < care->judge.count; i++)
+        if (recognises(care, from, &care->judge, i)) {
+            seen_first(care)[i / 32] |= UINT32_C(1) << i % 32;
+            care->known_first++;
+        }
     care->replayed_first = care->no_replay ? 0 : count(care, from, &care->replay);
 }
 

@@ -12,7 +12,8 @@
  * then, but not the same bytes.
  *
  * Beside state and arena it takes
- *     RAM    state_bytes for the last good state; (classes + layers) words; perhaps recent samples
+ *     RAM    state_bytes for the last good state; (classes + layers) words, a bit for each sample
+ *            to judge by; perhaps recent samples
  *     flash  the known samples: about 1 byte a value
  *     time   as many dfe_infer as there are known samples, and recent ones twice, at a period's
  *            end; up to five times as many where it takes something back
@@ -46,7 +47,7 @@ typedef struct {
     int8_t *recent_x;          /* room for so many new samples; 0: they are not judged by */
     int32_t *recent_y;
     int32_t recent_most;
-    int32_t *words; /* classes + layers of them */
+    int32_t *words; /* classes + layers + (judge.count + 31) / 32 of them */
     void *arena;    /* for dfe_step of one sample; judging uses it too */
     size_t arena_bytes;
     int32_t replace; /* what was known may go: nothing is replayed, only the new counts */
@@ -77,6 +78,10 @@ int dfe_care_end(dfe_care *care);
 
 /* The usual error of a state that recognises `right` of `count` samples that were known. */
 int32_t dfe_usual_error(int32_t right, int32_t count);
+
+/* Whether, of `count` samples that judge, `lost` and `won` since the first state lose too little to
+ * matter, with one standard error. */
+int dfe_surely_kept(int32_t count, int32_t lost, int32_t won);
 
 /* Keep kept / of of what learning moved since another state, rounded to nearest, halves upward; of at
  * most 4. */
