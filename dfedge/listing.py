@@ -104,8 +104,9 @@ def _layer(
     ) -> Row:  # fmt: skip
         nonlocal number
         number += 1
-        return Row(number - 1, operation, name, reads, made, tuple(shape), place, prod(shape), 0,
-                   state, kernel, learns and state > 0)  # fmt: skip
+        wide = INT_BYTES["int32"] if made.endswith((".scores", ".goodness")) else 1
+        return Row(number - 1, operation, name, reads, made, tuple(shape), place,
+                   wide * prod(shape), 0, state, kernel, learns and state > 0)  # fmt: skip
 
     read = given
     for j, conv in enumerate(layer.convs):
@@ -114,14 +115,13 @@ def _layer(
         state = sum(size for part, size in sizes.items() if part.startswith(f"{name}.conv{j}."))
         kernel = "dfe_conv_join" if layer.join and j == layer.chain - 1 else "dfe_conv_relu"
         reads = [given] if skip else [read]
-        yield row(_said(conv), reads, made, (conv.out_height, conv.out_width, conv.channels),
-                  state, kernel)  # fmt: skip
+        yield row(_said(conv), reads, made, conv.output, state, kernel)
         read = read if skip else made
     output = read
     if layer.join is not None:
         beside = f"{name}.skip" if layer.skip else given
         output = f"{name}.sum"
-        shape = (end.out_height, end.out_width, end.channels)
+        shape = end.output
         yield row("add, relu", [read, beside], output, shape, 0, "dfe_conv_join")
     if plan.form == "label-plane":
         yield row("energy", [output], f"{name}.goodness", (1,), 0, "dfe_energy")
@@ -148,12 +148,13 @@ def _learning(plan: Plan, i: int, name: str, number: int, sizes: dict[str, int])
     """What a step adds to a layer that learns."""
     layer, plane = plan.layers[i], plan.form == "label-plane"
     end = layer.ends
-    shape = (end.out_height, end.out_width, end.channels)
+    shape = end.output
     moved = sum(size for part, size in sizes.items()
-                if part.startswith(f"{name}.conv") and not part.endswith(".feedback"))  # fmt: skip
+                if part.startswith(f"{name}.conv") and part.endswith(".weight"))  # fmt: skip
     goodness = f"{name}.goodness" if plane else f"{name}.scores"
     rows: list[tuple[str, list[str], str, tuple[int, ...], str]] = [
-        ("contrast with the hardest class", [goodness, "label"], f"{name}.error", shape,
+        ("contrast with the hardest class", [goodness, "label"], f"{name}.error",
+         shape if plane else (layer.features,),
          "dfe_plane_learn" if plane else "dfe_judge"),
     ]  # fmt: skip
     above = i + 1 < len(plan.layers) and plan.feedback != "none"
@@ -166,7 +167,7 @@ def _learning(plan: Plan, i: int, name: str, number: int, sizes: dict[str, int])
         rows.append(
             ("carry the error down", [f"{name}.error"], f"{name}.carried", seen, "dfe_down")
         )
-    rows.append(("update weights and biases", [f"{name}.error"], f"{name}.conv*", (moved,),
+    rows.append(("update weights", [f"{name}.error"], f"{name}.conv*", (moved,),
                  "dfe_move"))  # fmt: skip
     if not plane:
         anchors = plan.classes, layer.features

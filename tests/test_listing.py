@@ -1,8 +1,10 @@
 """A program as a list: what `dfedge show` prints is the program that runs."""
 
 import json
+import re
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from random_trunks import draw_adopted
@@ -65,3 +67,40 @@ def test_what_is_no_bundle_is_said(dfedge, tmp_path: Path) -> None:
     result = dfedge("show", tmp_path)
     assert result.code == 1
     assert str(tmp_path) in result.err.replace("\n", "")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """As docs/design.md prints a program."""
+    lines = ["| | operation | reads | makes | bytes | state | place | C kernel |", "|" + "---|" * 8]
+    for row in rows:
+        number = "+" if row["training"] else str(row["number"])
+        makes = f"{row['name']}, {' x '.join(map(str, row['makes']))}"
+        state = str(row["state_bytes"] or "")
+        cells = [number, row["operation"], ", ".join(row["reads"]), makes, str(row["bytes"]), state]
+        lines.append("| " + " | ".join([*cells, row["place"], row["kernel"]]) + " |")
+    return "\n".join(lines)
+
+
+def test_the_program_in_the_design_page_is_the_one_that_its_commands_print(
+    tmp_path: Path, dfedge
+) -> None:
+    page = Path(__file__).parent.parent / "docs" / "design.md"
+    text = page.read_text()
+    net = re.search(r"```toml\n(.*?)```", text, re.S)
+    shown = re.search(r"<!-- program -->\n(.*?)\n?<!-- end program -->", text, re.S)
+    assert net and shown
+    (tmp_path / "two.toml").write_text(net[1])
+    run, out = tmp_path / "run", tmp_path / "bundle"
+    train = ("train", "--net", tmp_path / "two.toml", "--qat", "--out", run)
+    for command in (train, ("export", run, "--format", "c", "--no-trial", "--out", out)):
+        assert dfedge(*command).code == 0
+    wanted = markdown(json.loads(dfedge("show", out, "--json").out)["operations"])
+    assert shown[1] == wanted, f"{page}: between its two marks there should be\n{wanted}"
+
+
+def test_what_the_design_page_names_is_there() -> None:
+    root = Path(__file__).parent.parent
+    for name in re.findall(
+        r"`((?:dfedge|tests|native)/[\w/.]+)`", (root / "docs" / "design.md").read_text()
+    ):
+        assert (root / name).exists() or (root / "dfedge" / name).exists(), name
