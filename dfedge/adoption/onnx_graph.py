@@ -14,7 +14,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from dfedge.adoption.refusal import Site, line_of
-from dfedge.adoption.translation import Pads, Translation, Two
+from dfedge.adoption.translation import Translation
+from dfedge.adoption.values import Pads, Two
 from dfedge.errors import DfedgeError, foreign
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,

@@ -19,7 +19,8 @@ from torch.fx import Node as Fx
 from dfedge.adoption.activations import find
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.refusal import Site, line_of
-from dfedge.adoption.translation import Pads, Translation
+from dfedge.adoption.translation import Translation
+from dfedge.adoption.values import Pads
 from dfedge.errors import DfedgeError
 
 aten = torch.ops.aten

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
-from dfedge.data.dataset import Images, Labels
-from dfedge.data.door import Door, Policy, as_array
-from dfedge.data.image import to_input
+from dfedge.data.dataset import Labels
+from dfedge.data.door import Door, Policy
 from dfedge.device import store
-from dfedge.device.answers import Lesson, Prediction, nearest
-from dfedge.device.batches import checked_labels, class_number, parts
+from dfedge.device.answering import Answering
+from dfedge.device.answers import Lesson, Prediction
+from dfedge.device.batches import checked_labels
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.keeper import Keeper
 from dfedge.device.known import guarded_rates
@@ -36,7 +36,7 @@ from dfedge.state import digest, size_bytes
 __all__ = ["Lesson", "Prediction", "Session"]
 
 
-class Session:
+class Session(Answering):
     """A bundle open in one runtime, at its learned state.
 
     Any number of threads may call one session.  What changes it (learning, judging, a class that is
@@ -152,27 +152,11 @@ class Session:
         return self.store.folder
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the rows: the bundle's classes, then those that were added here."""
-        manifest = self.bundle.manifest
-        return (manifest.classes + self.record.added)[: manifest.plan.classes]
-
-    @property
     def state_name(self) -> str:
         """Which state this session started from, in words."""
         if not self.record.samples:
             return "the bundle's own"
         return f"{self.folder} ({self.record.samples:,} presentations learned)"
-
-    def predict(self, x: NDArray[Any]) -> Prediction:
-        """The nearest class of one image, uint8 [H, W, C] or [H, W]."""
-        q = self.input(self._one(x))
-        with self.lock.shared:
-            return self.name(self.scores_of_input(q)[0])
-
-    def name(self, scores: NDArray[np.int32]) -> Prediction:
-        """Read one row of scores [K]."""
-        return nearest(scores, self.classes)
 
     @alone
     def learn(self, x: NDArray[Any], label: int | str) -> Lesson:
@@ -187,14 +171,6 @@ class Session:
             self.door.refuse(error, "sample")
             return self._no_lesson()
         return self.learn_batch(image, np.array([number], np.int64))
-
-    def label(self, label: int | str) -> int:
-        """A class's number.
-
-        Raises:
-            UsageError: no class of this number or name; True and 3.0 are no class's number.
-        """
-        return class_number(label, self.classes)
 
     @alone
     def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> Lesson:
@@ -289,47 +265,6 @@ class Session:
         every = np.concatenate(scores)
         return Lesson(every[:new], active), every[new:]
 
-    def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
-        """Scores [B, K] of images [B, H, W] or [B, H, W, C].
-
-        Raises:
-            DfedgeError: images that cannot be used.
-        """
-        return self.scores_of_input(self.input(x))
-
-    def scores_of_input(self, q: NDArray[np.int8]) -> NDArray[np.int32]:
-        """Scores [B, K] of what `input` made of images."""
-        with self.lock.shared:
-            found = [self.runner.infer(q[part]) for part in self._parts("infer", len(q))]
-        return np.concatenate(found)
-
-    def features(self, x: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[np.int8]]]]:
-        """What each layer's anchors see, int8 [B, d] a layer: for one part of the images at a time.
-
-        Each part is seen in the state of its moment; ``with session.lock.alone:`` all in one.
-
-        Raises:
-            DfedgeError: images that cannot be used.
-        """
-        for part, seen, _ in self.seen(self.input(x)):
-            yield part, seen
-
-    def seen(
-        self, q: NDArray[np.int8]
-    ) -> Iterator[tuple[slice, list[NDArray[np.int8]], NDArray[np.int8]]]:
-        """As `features`, of inputs; and their latents, which `learn_latents` takes."""
-        for part in self._parts("features", len(q)):
-            with self.lock.shared:
-                *seen, latents = self.runner.features(q[part])
-            yield part, seen, latents
-
-    def latents(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
-        """What `learn_latents` takes, of inputs q int8 [B, H, W, C]: int8 [B, *latent_shape]."""
-        if not self.bundle.manifest.plan.frozen:
-            return q
-        with self.lock.shared:
-            return np.concatenate([latents for _, _, latents in self.seen(q)])
-
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
         with self.lock.shared:
@@ -407,22 +342,5 @@ class Session:
             steps=old.steps + steps,
         )
 
-    def _one(self, x: NDArray[Any]) -> Images:
-        rule = self.bundle.manifest.image
-        return rule.apply(as_array(x, "the image")[None], "the image")
-
-    def input(self, x: NDArray[Any]) -> NDArray[np.int8]:
-        """What the programs take, int8 [B, H, W, C], of images [B, H, W] or [B, H, W, C].
-
-        Raises:
-            DfedgeError: images that cannot be used.
-        """
-        return to_input(self.bundle.manifest.image.apply(as_array(x, "the images"), "the images"))
-
     def _labels(self, y: Labels, count: int) -> NDArray[np.int32]:
         return checked_labels(y, count, len(self.classes))
-
-    def _parts(self, kind: str, count: int) -> Iterator[slice]:
-        """Of ``count`` samples, in the batch sizes that the bundle has."""
-        where = f"{self.bundle.folder}: its programs for {kind}"
-        return parts(self.bundle.manifest.batches(kind), count, where)

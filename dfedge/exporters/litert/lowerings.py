@@ -6,74 +6,35 @@ done by the kernels up to four axes and spelt out above.  Division and remainder
 numbers only.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
+from dfedge.exporters.litert.emit import (
+    F32,
+    I8,
+    I32,
+    KERNEL_AXES,
+    binary,
+    broadcast,
+    cast,
+    join,
+    part,
+    product_of,
+    reshape,
+    transpose,
+)
 from dfedge.exporters.litert.graph import Graph
 from dfedge.exporters.litert.options import (
-    concat_options,
     plain_options,
     reduce_options,
-    reshape_options,
 )
-from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock import primitives  # noqa: F401  registers them
 
-KERNEL_AXES = 4
-"""Up to how many axes binary kernels broadcast and pad."""
-
-I8, I32, F32 = np.int8, np.int32, np.float32
 DTYPES = {torch.int8: I8, torch.int32: I32, torch.float32: F32, torch.bool: np.bool_}
-
-
-def cast(g: Graph, x: int, dtype: Any) -> int:
-    """Another type."""
-    if g.types[x] == np.dtype(dtype):
-        return x
-    return g.op(Op.CAST, [x], g.shapes[x], dtype, plain_options("Cast"))
-
-
-def reshape(g: Graph, x: int, shape: Sequence[int]) -> int:
-    """Another shape of the same elements."""
-    if g.shapes[x] == tuple(shape):
-        return x
-    return g.op(Op.RESHAPE, [x, g.const(list(shape))], shape, g.types[x], reshape_options(shape))
-
-
-def broadcast(g: Graph, x: int, shape: Sequence[int]) -> int:
-    """Repeat along axes of length one, by joining copies: BROADCAST_TO copies value by value."""
-    missing = len(shape) - len(g.shapes[x])
-    x = reshape(g, x, (1,) * missing + g.shapes[x])
-    for axis in reversed(range(len(shape))):
-        if g.shapes[x][axis] != shape[axis]:
-            x = join(g, [x] * shape[axis], axis)
-    return x
-
-
-OPTIONS = {
-    Op.ADD: "Add", Op.SUB: "Sub", Op.MUL: "Mul", Op.DIV: "Div", Op.FLOOR_MOD: "FloorMod",
-    Op.MAXIMUM: "MaximumMinimum", Op.MINIMUM: "MaximumMinimum", Op.EQUAL: "Equal",
-    Op.GREATER: "Greater", Op.GREATER_EQUAL: "GreaterEqual", Op.LESS: "Less",
-    Op.LESS_EQUAL: "LessEqual",
-}  # fmt: skip
-COMPARISONS = {Op.EQUAL, Op.GREATER, Op.GREATER_EQUAL, Op.LESS, Op.LESS_EQUAL}
-
-
-def binary(g: Graph, op: int, a: int, b: int) -> int:
-    """An element-wise operator of two operands of one type."""
-    shape = np.broadcast_shapes(g.shapes[a], g.shapes[b])
-    if len(shape) > KERNEL_AXES and g.shapes[a] != g.shapes[b]:
-        if () in (g.shapes[a], g.shapes[b]):  # a scalar: one long axis instead of many
-            flat = [reshape(g, t, (math.prod(g.shapes[t]),)) if g.shapes[t] else t for t in (a, b)]
-            return reshape(g, binary(g, op, *flat), shape)
-        a, b = broadcast(g, a, shape), broadcast(g, b, shape)
-    dtype = np.bool_ if op in COMPARISONS else g.types[a]
-    return g.op(op, [a, b], shape, dtype, plain_options(OPTIONS[op]))
 
 
 def wide(g: Graph, x: int) -> int:
@@ -179,26 +140,13 @@ def take(n: Node) -> int:
     start, stop = (i + length if i < 0 else i for i in (start, stop))
     if (start, stop, step) == (0, length, 1):
         return x
-    return _part(n.g, x, axis, start, stop, step, n.shape)
-
-
-def _part(
-    g: Graph, x: int, axis: int, start: int, stop: int, step: int, shape: Sequence[int]
-) -> int:
-    """A part along one axis; SLICE moves whole rows where STRIDED_SLICE moves values."""
-    begin, end, strides = [0] * len(g.shapes[x]), list(g.shapes[x]), [1] * len(g.shapes[x])
-    begin[axis], end[axis], strides[axis] = start, stop, step
-    if step == 1:
-        ends = [g.const(value) for value in (begin, list(shape))]
-        return g.op(Op.SLICE, [x, *ends], shape, g.types[x], plain_options("Slice"))
-    ends = [g.const(value) for value in (begin, end, strides)]
-    return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], plain_options("StridedSlice"))
+    return part(n.g, x, axis, start, stop, step, n.shape)
 
 
 def select(n: Node) -> int:
     x, axis, index = n.operand(0), n.args[1], n.args[2]
     kept = [1 if a == axis else size for a, size in enumerate(n.g.shapes[x])]
-    return reshape(n.g, _part(n.g, x, axis, index, index + 1, 1, kept), n.shape)
+    return reshape(n.g, part(n.g, x, axis, index, index + 1, 1, kept), n.shape)
 
 
 def pad(n: Node) -> int:
@@ -220,25 +168,9 @@ def pad(n: Node) -> int:
     return x
 
 
-def join(g: Graph, parts: list[int], axis: int) -> int:
-    """Tensors side by side."""
-    if len(parts) == 1:
-        return parts[0]
-    shape = list(g.shapes[parts[0]])
-    shape[axis] = sum(g.shapes[part][axis] for part in parts)
-    return g.op(Op.CONCATENATION, parts, shape, g.types[parts[0]], concat_options(axis))
-
-
 def cat(n: Node) -> int:
     axis = n.get(1, 0) % len(n.shape)
     return join(n.g, [part.tensor for part in n.args[0]], axis)
-
-
-def transpose(g: Graph, x: int, order: Sequence[int]) -> int:
-    """Axes in another order."""
-    shape = [g.shapes[x][axis] for axis in order]
-    inputs = [x, g.const(list(order))]
-    return g.op(Op.TRANSPOSE, inputs, shape, g.types[x], plain_options("Transpose"))
 
 
 def permute(n: Node) -> int:
@@ -280,32 +212,13 @@ def shift_right(n: Node) -> int:
 
 
 def matmul(n: Node) -> int:
-    return _product(n.g, n.operand(0), n.operand(1))
-
-
-def _product(g: Graph, a: int, b: int) -> int:
-    """float32 products of integers, exact because no partial sum reaches 2^24."""
-    rows, depth = g.shapes[a]
-    cols = g.shapes[b][1]
-    total: int | None = None
-    for start in range(0, depth, EXACT_DEPTH):
-        stop = min(start + EXACT_DEPTH, depth)
-        left, right = a, b
-        if depth > EXACT_DEPTH:
-            left = _part(g, a, 1, start, stop, 1, (rows, stop - start))
-            right = _part(g, b, 0, start, stop, 1, (stop - start, cols))
-        both = [cast(g, left, F32), cast(g, right, F32)]
-        product = g.op(Op.BATCH_MATMUL, both, (rows, cols), F32, plain_options("BatchMatMul"))
-        part = cast(g, product, I32)
-        total = part if total is None else binary(g, Op.ADD, total, part)
-    assert total is not None
-    return total
+    return product_of(n.g, n.operand(0), n.operand(1))
 
 
 def correlate(n: Node) -> int:
     """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
     g, a, b = n.g, n.operand(0), n.operand(1)
-    return transpose(g, _product(g, transpose(g, b, (1, 0)), a), (1, 0))
+    return transpose(g, product_of(g, transpose(g, b, (1, 0)), a), (1, 0))
 
 
 def same(n: Node) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.int8.ops.trunk import record_of
@@ -19,6 +18,17 @@ from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
+from dfedge.int8.stock.tiles import (
+    Block,
+    Tile,
+    cat,
+    columns,
+    joined,
+    output,
+    row_bytes,
+    sliced,
+    tiles,
+)
 from dfedge.operations import Convolution
 
 FLOORS = (1 << 20, 128 * 1024, 32 * 1024, 8 * 1024, 0)
@@ -29,98 +39,8 @@ SUM_BYTES = 24
 WIDE_BYTES = 16
 """Of one value of a map while an operation holds it as int32."""
 
-ErrorOf = Callable[["Tile"], Tensor]
+ErrorOf = Callable[[Tile], Tensor]
 """The error at a tile's outputs, int8 [b, r, W, O]."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Samples ``[b0, b1)`` of a batch and rows ``[r0, r1)`` of their maps."""
-
-    b0: int
-    b1: int
-    r0: int
-    r1: int
-
-    def of(self, maps: Tensor) -> Tensor:
-        """What the tile holds of [B, H, W, C]."""
-        return _part(_part(maps, 0, self.b0, self.b1), 1, self.r0, self.r1)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A row of a kernel and input channels ``[c0, c1)`` of its weights."""
-
-    row: int
-    c0: int
-    c1: int
-
-    def of(self, w: Tensor, kernel_width: int) -> Tensor:
-        """What the block holds of [kh*kw, C, O]."""
-        rows = _part(w, 0, self.row * kernel_width, (self.row + 1) * kernel_width)
-        return _part(rows, 1, self.c0, self.c1)
-
-
-def tiles(batch: int, rows: int, row_bytes: int, allowed: int) -> list[Tile]:
-    """Cut ``batch`` maps of ``rows`` rows so that a tile's temporaries stay within ``allowed``.
-
-    One row of one sample is the least.
-    """
-    samples = allowed // (rows * row_bytes)
-    if samples:
-        return [Tile(b, min(b + samples, batch), 0, rows) for b in range(0, batch, samples)]
-    step = max(allowed // row_bytes, 1)
-    return [
-        Tile(b, b + 1, r, min(r + step, rows)) for b in range(batch) for r in range(0, rows, step)
-    ]
-
-
-def _part(x: Tensor, dim: int, first: int, end: int, step: int = 1) -> Tensor:
-    """A slice, or x itself where that is all of it: a slice is a copy."""
-    if (first, step) == (0, 1) and end >= x.shape[dim]:
-        return x
-    return x[(slice(None),) * dim + (slice(first, end, step),)]
-
-
-def _cat(parts: list[Tensor], dim: int) -> Tensor:
-    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
-
-
-def _output(x: Tensor, geometry: Sequence[int]) -> tuple[int, int]:
-    kh, kw, stride, top, bottom, left, right = geometry[:7]
-    height = (x.shape[1] + top + bottom - kh) // stride + 1
-    return height, (x.shape[2] + left + right - kw) // stride + 1
-
-
-def _row_bytes(channels: int, out: int, width: int, kernel_width: int) -> int:
-    """Of one row of outputs: its columns as int8 and as float32, and two sums of four bytes."""
-    return width * (5 * kernel_width * channels + 8 * out)
-
-
-def _columns(x: Tensor, tile: Tile, i: int, geometry: Sequence[int]) -> Tensor | None:
-    """What row i of the kernel sees for a tile's outputs: int8 [positions, kw*C]; None: zeros."""
-    _, kw, stride, top, _, left, right = geometry[:7]
-    first = tile.r0 * stride - top + i
-    rows = range(first, first + (tile.r1 - tile.r0) * stride, stride)
-    inside = [row for row in rows if 0 <= row < x.shape[1]]
-    if not inside:
-        return None
-    seen = _part(_part(x, 0, tile.b0, tile.b1), 1, inside[0], inside[-1] + 1, stride)
-    above, below = (inside[0] - first) // stride, (rows[-1] - inside[-1]) // stride
-    if any((left, right, above, below)):
-        seen = F.pad(seen, (0, 0, left, right, above, below))
-    width = (seen.shape[2] - kw) // stride * stride + 1
-    return convolution.columns([_part(seen, 2, j, j + width, stride) for j in range(kw)])
-
-
-def _joined(made: list[Tensor], height: int) -> Tensor:
-    """Tiles in their order as maps of ``height`` rows."""
-    if len(made) == 1:
-        return made[0]
-    if made[0].shape[1] == height:
-        return torch.cat(made)
-    rows = torch.cat([tile.reshape(-1, *tile.shape[2:]) for tile in made])
-    return rows.reshape(-1, height, *rows.shape[1:])
 
 
 def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
@@ -130,13 +50,15 @@ def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
     def of(tile: Tile) -> Tensor:
         first, last = tile.r0 // height, -(-tile.r1 // height)
         rows, count, channels = last - first, tile.b1 - tile.b0, h.shape[3]
-        e = _part(
-            _part(error.reshape(-1, cells, cells, channels), 0, tile.b0, tile.b1), 1, first, last
+        e = sliced(
+            sliced(error.reshape(-1, cells, cells, channels), 0, tile.b0, tile.b1), 1, first, last
         )
         e = e.reshape(count, rows, 1, cells, 1, channels)
         e = e.expand(count, rows, height, cells, width, channels)
         e = e.reshape(count, rows * height, cells * width, channels)
-        e = _part(_part(e, 1, tile.r0 - first * height, tile.r1 - first * height), 2, 0, h.shape[2])
+        e = sliced(
+            sliced(e, 1, tile.r0 - first * height, tile.r1 - first * height), 2, 0, h.shape[2]
+        )
         return e * tile.of(h).clamp(0, 1)
 
     return of
@@ -151,7 +73,7 @@ def _correlated(
         e = error(tile)
         turned = e.reshape(-1, e.shape[3]).transpose(0, 1)
         for n, block in enumerate(group):
-            seen = _columns(_part(x, 3, block.c0, block.c1), tile, block.row, geometry)
+            seen = columns(sliced(x, 3, block.c0, block.c1), tile, block.row, geometry)
             if seen is not None:
                 part, total = matmul_signed(turned, seen), totals[n]
                 totals[n] = part if total is None else total + part
@@ -198,23 +120,23 @@ class Tiled:
         finish: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """``finish(conv(x, w))``, of int32 accumulators [positions, O]."""
-        (height, width), (kh, kw), out = _output(x, geometry), geometry[:2], w.shape[2]
+        (height, width), (kh, kw), out = output(x, geometry), geometry[:2], w.shape[2]
         made = []
-        row = _row_bytes(x.shape[3], out, width, kw)
+        row = row_bytes(x.shape[3], out, width, kw)
         allowed = self._allowed(x.numel(), len(x) * height * width * out)
         for tile in tiles(len(x), height, row, allowed):
             total = None
             for i in range(kh):
-                seen = _columns(x, tile, i, geometry)
+                seen = columns(x, tile, i, geometry)
                 if seen is None:
                     continue
-                part = multiply(seen, _part(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
+                part = multiply(seen, sliced(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
                 total = part if total is None else total + part
             shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
             if total is None:
                 total = torch.zeros((shape[0] * shape[1] * width, out), dtype=I32)
             made.append(finish(total).reshape(shape))
-        return _joined(made, height)
+        return joined(made, height)
 
     def by_samples(self, op: Callable[..., Tensor], maps: int) -> Callable[..., Tensor]:
         """An operation that treats every sample alike, on a few samples at a time.
@@ -230,7 +152,7 @@ class Tiled:
             if step >= len(given[0]):
                 return op(*args)
             starts = range(0, len(given[0]), step)
-            made = [op(*(_part(a, 0, b, b + step) for a in given), *rest) for b in starts]
+            made = [op(*(sliced(a, 0, b, b + step) for a in given), *rest) for b in starts]
             return torch.cat(made)
 
         return tiled
@@ -298,12 +220,12 @@ class Tiled:
         phase: Tensor,
         geometry: Sequence[int],
     ) -> Tensor:
-        (height, width), (kh, kw), channels = _output(x, geometry), geometry[:2], w.shape[1]
+        (height, width), (kh, kw), channels = output(x, geometry), geometry[:2], w.shape[1]
         if geometry[7]:
             return self._updated_depthwise(x, error, height, w, shift, phase, geometry)
         out, allowed = w.shape[2], self._allowed(x.numel(), outputs)
         step = min(max(max(2 * allowed, w.numel()) // (SUM_BYTES * kw * out), 1), channels)
-        cut = tiles(len(x), height, _row_bytes(step, out, width, kw), allowed)
+        cut = tiles(len(x), height, row_bytes(step, out, width, kw), allowed)
         blocks = [
             Block(i, c, min(c + step, channels))
             for i in range(kh)
@@ -324,8 +246,8 @@ class Tiled:
                 moved = update.scaled_round(v, shift, at)
                 made.append((old.to(I32) - moved).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(I8))
         each = len(made) // kh
-        rows = [_cat(made[i : i + each], 1) for i in range(0, len(made), each)]
-        return _cat(rows, 0)
+        rows = [cat(made[i : i + each], 1) for i in range(0, len(made), each)]
+        return cat(rows, 0)
 
     def _updated_depthwise(
         self, x: Tensor, error: ErrorOf, height: int, w: Tensor, shift: Tensor, phase: Tensor,
@@ -335,7 +257,7 @@ class Tiled:
         step = max(1, len(x) * self._allowed(2 * x.numel()) // (WIDE_BYTES * x.numel()))
         for b in range(0, len(x), step):
             tile = Tile(b, min(b + step, len(x)), 0, height)
-            part = update.correlation(_part(x, 0, tile.b0, tile.b1), error(tile), geometry)
+            part = update.correlation(sliced(x, 0, tile.b0, tile.b1), error(tile), geometry)
             total = part if total is None else total + part
         assert total is not None
         moved = update.scaled_round(total, shift, phase)

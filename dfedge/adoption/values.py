@@ -1,0 +1,171 @@
+"""A foreign net on its way: its values, its constants, and the operations so far."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from dfedge.adoption.graph import Graph, Node, Op, Shape
+from dfedge.adoption.refusal import Site, refusal
+from dfedge.errors import DfedgeError
+
+K = TypeVar("K", bound=Hashable)
+"""What a framework names its values by."""
+Two = tuple[int, int]
+Pads = tuple[int, int, int, int]
+MOST_VALUES = 1 << 26
+"""Of an operation's result for one image, and of a constant: a file may ask for any size."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An operation's result.
+
+    Attributes:
+        number: of the operation.
+        dims: as the foreign net sees it, without the batch: [C, H, W], or flattened.
+    """
+
+    number: int
+    dims: tuple[int, ...]
+
+
+class Values(Generic[K]):
+    """Operations so far, and what each foreign value is."""
+
+    site: Site
+    """Of the operation at work."""
+    key: K
+    """Of its result."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.values: dict[K, Value] = {}
+        self.constants: dict[K, Tensor] = {}
+
+    def begin(self, key: K, site: Site) -> None:
+        """Turn to the next operation."""
+        self.key, self.site = key, site
+
+    def input(self, key: K, dims: Sequence[Any]) -> None:
+        """Take the image; ``dims`` with the batch, anything but a number where it is open."""
+        if self.nodes or len(dims) != 4:
+            raise DfedgeError(
+                f"the net takes '{key}'; allowed: one input, images float [B, C, H, W]"
+            )
+        shape = dims[1:]
+        if not all(isinstance(side, int) for side in shape):
+            raise DfedgeError(
+                f"the net's input has a dynamic shape {list(shape)}; export it for one image size "
+                "(only the batch may be dynamic)"
+            )
+        sides = (int(shape[0]), int(shape[1]), int(shape[2]))
+        if not 1 <= min(sides) <= math.prod(sides) <= MOST_VALUES:
+            raise DfedgeError(
+                f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
+                f"{MOST_VALUES:,} values"
+            )
+        self.nodes.append(Node("input", str(key), (), sides))
+        self.values[key] = Value(0, sides)
+
+    def keep(self, key: K, name: str, constant: Tensor) -> None:
+        """Take a constant.
+
+        Raises:
+            DfedgeError: it is not finite.
+        """
+        if constant.is_floating_point() and not torch.isfinite(constant).all():
+            raise DfedgeError(f"the net's {name} holds values that are not finite; train it again")
+        self.constants[key] = constant
+
+    def graph(self, results: Sequence[K], classes: int) -> Graph:
+        """What was translated, up to the net's result.
+
+        Raises:
+            DfedgeError: not one result, or not one score per class.
+        """
+        if len(results) != 1 or results[0] not in self.values:
+            raise DfedgeError(
+                f"the net returns {len(results)} results; allowed: one score per class"
+            )
+        last = self.values[results[0]].number
+        channels, height, width = self.nodes[last].shape
+        if (channels * height * width, height, width) != (classes, 1, 1):
+            raise DfedgeError(
+                f"the net's output is {channels} x {height} x {width} a sample, and the data have "
+                f"{classes} classes; allowed: one score per class"
+            )
+        return Graph(self.nodes[: last + 1])
+
+    def refusal(self, what: str = "", instead: str = "") -> DfedgeError:
+        """Make the error for the operation at work."""
+        return refusal(self.site, what, instead)
+
+    # -- operands -----------------------------------------------------------------------------
+
+    def value(self, key: K) -> Value:
+        """An operand that was computed from the image."""
+        if key not in self.values:
+            raise self.refusal(f"{self.site.what} of '{key}'", "what is computed from the image")
+        return self.values[key]
+
+    def shape(self, key: K) -> Shape:
+        """Of the operation that an operand comes from."""
+        return self.nodes[self.value(key).number].shape
+
+    def map(self, key: K) -> Shape:
+        """Of an operand that is not flattened."""
+        if len(self.value(key).dims) != 3:
+            raise self.refusal(f"{self.site.what} of a vector", "it before flatten")
+        return self.shape(key)
+
+    def weights(self, key: K) -> Tensor:
+        """An operand that is a constant, in float."""
+        if key not in self.constants:
+            raise self.refusal(f"{self.site.what} with weights that are computed", "constants")
+        return self.real(self.constants[key])
+
+    def real(self, constant: Tensor) -> Tensor:
+        """A constant in float."""
+        if constant.is_complex():
+            raise self.refusal(f"{self.site.what} with complex numbers", "real ones")
+        return constant.float()
+
+    def check_size(self, count: int) -> None:
+        """Refuse a result of more values than any net for a device has.
+
+        Raises:
+            DfedgeError: naming the operation.
+        """
+        if count > MOST_VALUES:
+            what = f"{self.site.what} with a result of {count:,} values"
+            raise self.refusal(what, f"at most {MOST_VALUES:,}")
+
+    def check_shape(self, shape: Shape) -> None:
+        """Refuse a result without values, or with too many."""
+        if min(shape) < 1:
+            raise self.refusal(f"{self.site.what} with a result {list(shape)}", "larger images")
+        self.check_size(math.prod(shape))
+
+    def add(
+        self,
+        op: Op,
+        given: Sequence[K],
+        shape: Shape,
+        dims: tuple[int, ...] | None = None,
+        **rest: Any,
+    ) -> None:
+        """Put an operation behind the others; its result is the value at work."""
+        self.check_shape(shape)
+        reads = tuple(self.value(key).number for key in given)
+        node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
+        if len(node.bias) not in (0, shape[0]):
+            what = f"{self.site.what} with {len(node.bias)} numbers"
+            raise self.refusal(what, f"{shape[0]}, one a channel")
+        if not all(bool(torch.isfinite(part).all()) for part in (node.weight, node.bias)):
+            raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
+        self.nodes.append(node)
+        self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
