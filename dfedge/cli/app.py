@@ -34,7 +34,7 @@ from dfedge.cli import (
     train,
     verify,
 )
-from dfedge.cli.console import fail
+from dfedge.cli.console import fail, take_notes
 from dfedge.cli.signals import told
 from dfedge.errors import DfedgeError
 
@@ -93,6 +93,7 @@ def _root(
 
 def main() -> None:
     """Run, with one clear line instead of a traceback where the input is at fault."""
+    take_notes()
     try:
         with told():
             code = app(standalone_mode=False)

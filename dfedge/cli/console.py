@@ -4,6 +4,7 @@ Whatever is printed may hold a stranger's names, so all text goes through `shown
 """
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,28 @@ def warn(notes: list[str]) -> None:
     """Lines on stderr: what was passed over, and that the command went on."""
     for note in notes:
         err.print(f"[bold yellow]note:[/] {shown(note)}", soft_wrap=True)
+
+
+class Notes(logging.Handler):
+    """What the rooms below log, as notes; each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        text = record.getMessage()
+        if text not in self.told:
+            self.told.add(text)
+            warn([text])
+
+
+def take_notes() -> None:
+    """From now on, show what dfedge logs."""
+    log = logging.getLogger("dfedge")
+    log.setLevel(logging.INFO)
+    log.handlers = [Notes()]
 
 
 def say(text: str, *, next_command: str | None = None) -> None:

@@ -6,6 +6,7 @@ FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
 """
 
 import io
+import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
 from dfedge.data.door import Door
 from dfedge.data.image import ImageRule, as_images, common_rule, image_files
 from dfedge.data.logmel import log_mel
+from dfedge.data.picture import SUFFIXES
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.names import class_flaw, spelled
@@ -26,6 +28,7 @@ from dfedge.regular import is_file, is_folder, open_file
 ENTRIES = {"x.npy", "y.npy", "classes.npy"}
 MAX_UNPACKED_BYTES = 1 << 33
 MAX_UNNAMED = 10_000
+LOG = logging.getLogger(__name__)
 
 
 def load_path(
@@ -109,19 +112,55 @@ def _load_folder(
 
 
 def images_by_class(folder: Path, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """Class -> the images of its folder, by name; folders without images are left out.
+    """Class -> the images of its folder, by name; hidden folders are passed over.
 
     Args:
         classes: of a model; a folder that is one of them bears its very name.
 
     Raises:
-        DfedgeError: two folders of one name.
+        DfedgeError: two folders of one name, or one without an image.
     """
-    subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir()]
+    every = sorted(folder.iterdir())
+    subs = [sub for sub in every if sub.is_dir() and not _is_hidden(sub)]
     names = _spelled_names([sub.name for sub in subs], folder)
     known = {spelled(name): name for name in classes}
     found = {known.get(name, name): image_files(sub) for name, sub in zip(names, subs, strict=True)}
-    return {name: files for name, files in found.items() if files}
+    for name, sub in zip(found, subs, strict=True):
+        if not found[name]:
+            raise DfedgeError(_nothing_in(sub))
+    _tell_of_passed_over(folder, every, subs)
+    return found
+
+
+def _is_hidden(folder: Path) -> bool:
+    """Whether a person does not mean it: a notebook's checkpoints, an archive's resource forks."""
+    return folder.name.startswith(".") or folder.name in ("__MACOSX", "__pycache__")
+
+
+def _suffixes(files: Sequence[Path]) -> str:
+    """``.heic, .txt``."""
+    return ", ".join(sorted({file.suffix.lower() or "no suffix" for file in files}))
+
+
+def _nothing_in(sub: Path) -> str:
+    files = [file for file in sub.iterdir() if file.is_file() and not file.name.startswith(".")]
+    held = f"{len(files)} files of other kinds ({_suffixes(files)})" if files else "no files"
+    return (
+        f"{sub}: a class without an image: {held}; images are {', '.join(SUFFIXES)}; convert them, "
+        "or remove the folder"
+    )
+
+
+def _tell_of_passed_over(folder: Path, every: Sequence[Path], subs: Sequence[Path]) -> None:
+    hidden = [one for one in every if one.is_dir() and _is_hidden(one)]
+    inside = [file for sub in subs for file in sub.iterdir() if file.is_file()]
+    other = [file for file in inside if file.suffix.lower() not in SUFFIXES]
+    if hidden:
+        names = ", ".join(one.name for one in hidden)
+        LOG.info("%s: passed over folders that are hidden: %s", folder, names)
+    if other:
+        LOG.info("%s: passed over %d files that are no images (%s)", folder, len(other),
+                 _suffixes(other))  # fmt: skip
 
 
 def _spelled_names(names: Sequence[str], where: Path) -> tuple[str, ...]:

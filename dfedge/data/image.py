@@ -1,12 +1,12 @@
 """The rule that brings any image to a model's input: kept in the bundle, applied on every device.
 
+0. a file is read as a viewer shows it (`dfedge.data.picture`);
 1. grey or colour: by Pillow's luma weights (grey), or repeated over R, G and B;
 2. size: resized to height x width (Pillow, bilinear) where it differs;
 3. values: bytes 0..255 as they are, floats in 0..1 times 255; the program is fed ``byte >> 1``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +16,13 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.errors import DfedgeError, foreign
-from dfedge.regular import open_file
+from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
+from dfedge.errors import DfedgeError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
-MAX_PIXELS = 1 << 25
 MODES = {1: "L", 3: "RGB"}
+SMALL, LARGEST = 32, 64
+"""Sides that pictures of several sizes are read at, and the longest that is kept as it is."""
+LOG = logging.getLogger(__name__)
 Side = Annotated[int, Meta(ge=1, le=4096)]
 
 
@@ -48,8 +48,8 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             DfedgeError: not an image that Pillow can read.
         """
-        with _open(path) as opened:
-            return self._fit(opened.convert(MODES[self.channels]))
+        with opened(path) as image:
+            return self._fit(seen(image, path).convert(MODES[self.channels]))
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Images of any size, [N, H, W] or [N, H, W, C], as uint8 of this rule's shape.
@@ -60,7 +60,7 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         x = as_images(x, where)
         if x.shape[1:] == self.shape:
             return x
-        image = _pillow(f"{where} has images of {x.shape[1:]}, the model reads {self.shape}")
+        image = pillow(f"{where} has images of {x.shape[1:]}, the model reads {self.shape}")
         mode = MODES[self.channels]
         fitted = [
             self._fit(image.fromarray(one[..., 0] if one.shape[2] == 1 else one).convert(mode))
@@ -70,7 +70,7 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _fit(self, image: Any) -> Images:
         if image.size != (self.width, self.height):
-            image = image.resize((self.width, self.height), _pillow("resizing").Resampling.BILINEAR)
+            image = image.resize((self.width, self.height), pillow("resizing").Resampling.BILINEAR)
         return np.asarray(image, np.uint8).reshape(self.shape)
 
 
@@ -105,51 +105,29 @@ def to_input(x: Images) -> NDArray[np.int8]:
     return (x >> 1).astype(np.int8)
 
 
-def _pillow(why: str) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DfedgeError(f"{why}: that needs Pillow; pip install Pillow") from error
-    return Image
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """A Pillow image of one of our formats and of bounded size: its others run programs, or bombs.
-
-    Raises:
-        DfedgeError: anything else, and whatever goes wrong in the block.
-    """
-    image = _pillow(f"{path} is an image")
-    with (
-        foreign(path, "an image"),
-        open_file(path) as file,
-        image.open(file, formats=FORMATS) as opened,
-    ):
-        width, height = opened.size
-        if width * height > MAX_PIXELS:
-            raise DfedgeError(f"{path}: {width} x {height} pixels; allowed: {MAX_PIXELS:,} in all")
-        yield opened
-
-
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    """The images of a folder, by name; hidden files are none."""
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    )
 
 
 def common_rule(files: list[Path]) -> ImageRule:
-    """The rule for a folder of images: their own size where they all share one of at most 64,
-    else 32 x 32; grey only where all are grey.
+    """The rule for a folder of images: their own size where they all share one of at most
+    `LARGEST`, else `SMALL`; grey only where all are grey.
 
     Raises:
         DfedgeError: a file that is no image.
     """
     sizes, grey = set(), True
     for path in files:
-        with _open(path) as opened:
-            sizes.add(opened.size)
-            grey = grey and opened.mode in ("1", "L", "LA", "I", "I;16")
-    width, height = sizes.pop() if len(sizes) == 1 else (32, 32)
-    if max(width, height) > 64:
-        width, height = 32, 32
+        with opened(path) as image:
+            sizes.add(upright_size(image))
+            grey = grey and is_grey(image)
+    width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
+    if max(width, height) > LARGEST:
+        width, height = SMALL, SMALL
+    largest = max(max(size) for size in sizes)
+    if largest > 2 * max(width, height):
+        LOG.info("pictures of up to %d pixels a side are read as %d x %d", largest, width, height)
     return ImageRule(height, width, 1 if grey else 3)

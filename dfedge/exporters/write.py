@@ -113,7 +113,7 @@ def export(
 
 
 def _kept(run: Run, options: ExportOptions) -> Kept | None:
-    """Samples to try learning on, and to bring along; None where there are none."""
+    """Samples to try learning on, and to bring along; None where one of both kinds is missing."""
     plan = run.plan
     if options.data is None:
         kept = read_kept(run.folder)
@@ -124,8 +124,9 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
         order = shuffled(len(whole), plan.seed, 0, len(whole))
         held_out = held_out_count(len(whole), 0)
         kept = choose(whole.take(order[held_out:]), whole.take(order[:held_out]), plan.seed)
-    if kept is not None:
-        kept.check(len(plan.classes), plan.image.shape, run.folder)
+    if kept is None or not len(kept.trained) or not len(kept.held_out):
+        return None
+    kept.check(len(plan.classes), plan.image.shape, run.folder)
     return kept
 
 

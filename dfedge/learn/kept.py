@@ -57,7 +57,7 @@ def choose(trained: Split, held_out: Split, seed: int) -> Kept:
     fit = max(MAX_BYTES // each, 2)
     wanted = min(TRAINED, fit * 2 // 3), min(HELD_OUT, fit // 3)
     parts = [
-        split.take(shuffled(len(split), seed, 0, min(count, len(split))))
+        split.take(shuffled(len(split), seed, 0, min(count, len(split)))) if len(split) else split
         for split, count in zip((trained, held_out), wanted, strict=True)
     ]
     return Kept(*parts)
