@@ -248,6 +248,31 @@ def with_softmax() -> nn.Module:
                          nn.Linear(4, 10))  # fmt: skip
 
 
+def _scores() -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)]
+
+
+def plain_scores() -> nn.Module:
+    return nn.Sequential(*_scores())
+
+
+def ends_in_softmax() -> nn.Module:
+    return nn.Sequential(*_scores(), nn.Softmax(1))
+
+
+def ends_in_log_softmax() -> nn.Module:
+    return nn.Sequential(*_scores(), nn.LogSoftmax(-1))
+
+
+def ends_in_sigmoid() -> nn.Module:
+    return nn.Sequential(*_scores(), nn.Sigmoid())
+
+
+def softmax_over_samples() -> nn.Module:
+    return nn.Sequential(*_scores(), nn.Softmax(0))
+
+
 def branching() -> nn.Module:
     class Branching(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

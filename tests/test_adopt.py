@@ -11,11 +11,12 @@ import pytest
 import torch
 from conftest import once
 from msgspec.structs import replace
+from PIL import Image
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import dense
-from dfedge.adoption.load import load_model
+from dfedge.adoption.load import image_of, load_graph, load_model
 from dfedge.adoption.quantise import choose
 from dfedge.adoption.read import read
 from dfedge.adoption.taps import with_taps
@@ -307,6 +308,59 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
     assert session.predict(255 - split.x[split.y == 1][11]).name == "negative"
 
 
+@pytest.mark.parametrize("end", ["softmax", "log_softmax", "sigmoid"])
+@pytest.mark.parametrize("suffix", ["", ".pt2", ".onnx"])
+def test_what_only_makes_probabilities_of_the_scores_is_left_out(
+    end: str, suffix: str, tmp_path: Path
+) -> None:
+    net = getattr(foreign_nets, f"ends_in_{end}")().eval()
+    wanted, x = foreign_nets.plain_scores().eval(), torch.rand(3, 1, 8, 8)
+    model = f"foreign_nets:ends_in_{end}"
+    if suffix:
+        model = str(tmp_path / f"net{suffix}")
+    if suffix == ".pt2":
+        torch.export.save(torch.export.export(net, (x,)), model)
+    elif suffix:
+        torch.onnx.export(net, (x,), model, dynamo=False)
+    graph = load_graph(model, (8, 8, 1), 10)
+    assert len(graph.left_out) == 1
+    assert torch.allclose(graph.result(x).flatten(1), wanted(x), atol=1e-6)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, dfedge) -> None:
+    said = dfedge(
+        "adopt", "foreign_nets:ends_in_softmax", "--data", "digits", "--out", tmp_path / "r"
+    )
+    assert said.code == 0
+    assert "left out: softmax" in said.out and "the order of the scores is the same" in said.out
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_pictures_in_a_folder_are_read_at_the_size_of_the_nets_file(
+    suffix: str, tmp_path: Path, dfedge
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in "0123456789":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (40 + i, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.jpg")
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(4, 10),
+    ).eval()  # fmt: skip
+    model, x = str(tmp_path / f"net{suffix}"), torch.rand(1, 3, 72, 48)
+    if suffix == ".pt2":
+        torch.export.save(torch.export.export(net, (x,)), model)
+    else:
+        torch.onnx.export(net, (x,), model, dynamo=False)
+    assert image_of(model) == (72, 48, 3)
+    done = dfedge("adopt", model, "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    image = Run.open(tmp_path / "run").plan.image
+    assert (image.height, image.width, image.channels) == (72, 48, 3)
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 
@@ -314,6 +368,7 @@ def test_a_class_is_added_to_an_adopted_net(dfedge, adopted_bundle: Bundle, tmp_
     ("model", "options", "code", "said"),
     [
         ("foreign_nets:with_softmax", [], 1, "operation '_?softmax.*module '1'.*leave softmax out"),
+        ("foreign_nets:softmax_over_samples", [], 1, "softmax.*over axis 0.*over the scores"),
         ("foreign_nets:scores_averaged", [], 1, r"ends in 'mean' \(4, .*py:\d+\).*average before"),
         ("foreign_nets:pooled_to_more", [], 1, "from 6 x 6 to 7 x 7.*module '2'.*that divide"),
         ("foreign_nets:shuffled", [], 1, "channel.?shuffle.*module '2'.*1 x 1 convolution"),

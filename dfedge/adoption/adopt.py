@@ -12,12 +12,12 @@ from dfedge.adoption.blocks import check_inside, last_blocks, tail_of
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import anchored, make_net
-from dfedge.adoption.load import load_graph
+from dfedge.adoption.load import image_of, load_graph
 from dfedge.adoption.normalised import normalised
 from dfedge.adoption.quantise import Loss, Quantiser
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.image import MODES, ImageRule, to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import load, named
 from dfedge.errors import DfedgeError, unknown_name
@@ -30,6 +30,7 @@ from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Settings
 from dfedge.learn.train import tested
 from dfedge.learn.trainer import accuracy
+from dfedge.regular import is_folder
 from dfedge.trunk import Trunk
 
 Watch = Callable[[str, int, int], None]
@@ -73,6 +74,7 @@ class Adopted:
         losses: of each operation of the trunk.
         learned: names of the layers that learn.
         counted: which of them have a say in a score.
+        left_out: what followed the scores and changes no order of them, in words.
     """
 
     run: Run
@@ -81,6 +83,7 @@ class Adopted:
     losses: list[Loss]
     learned: list[str]
     counted: list[int]
+    left_out: tuple[str, ...] = ()
 
 
 def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> Adopted:
@@ -93,8 +96,8 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     recipe = load_recipe(options.recipe)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DfedgeError(f"{out} exists and is not empty; choose another --out")
-    data = load(options.data, options.data_dir).cut(options.seed)
     watch("read the net", 0, 1)
+    data = load(options.data, options.data_dir, _size_of_files(options)).cut(options.seed)
     graph = load_graph(options.model, data.shape, len(data.classes))
     channels, height, width = graph.nodes[0].shape
     if (height, width, channels) != data.shape:
@@ -102,6 +105,7 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
             f"{options.model} takes images of {height} x {width} x {channels}, {options.data} has "
             f"{' x '.join(map(str, data.shape))}; export it for those, or give other data"
         )
+    left_out = graph.left_out
     graph = fold(normalised(graph, options.mean, options.std))
     check_inside(graph)
     train = data.split("train")[1]
@@ -160,7 +164,15 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     row = {"phase": "adopted", "test_accuracy": found, "float_accuracy": exact, "losses": losses}
     run.log(row, keep=0)
     watch("test", 2, 2)
-    return Adopted(run, exact, found, quantiser.losses, learned.names, list(net.counted))
+    return Adopted(run, exact, found, quantiser.losses, learned.names, list(net.counted), left_out)
+
+
+def _size_of_files(options: AdoptOptions) -> ImageRule | None:
+    """Pictures in a folder are read at the size that the net's own file names."""
+    image = image_of(options.model) if is_folder(Path(options.data)) else None
+    if image is None or image[2] not in MODES:
+        return None
+    return ImageRule(*image)
 
 
 def _kept(train: Split, order: NDArray[np.int64], seed: int) -> kept.Kept:

@@ -82,9 +82,14 @@ class Node:
 
 @dataclass
 class Graph:
-    """Operations in order; the first is the image, the last gives the scores."""
+    """Operations in order; the first is the image, the last gives the scores.
+
+    Attributes:
+        left_out: what followed the scores and changes no order of them, in words.
+    """
 
     nodes: list[Node]
+    left_out: tuple[str, ...] = ()
 
     def readers(self, number: int) -> list[int]:
         """Who reads a result."""

@@ -37,6 +37,32 @@ def load_graph(model: str, image: Shape, classes: int) -> Graph:
     return read(load_model(model, image), classes)
 
 
+def image_of(model: str) -> Shape | None:
+    """The size [H, W, C] that a file was made for; None: a function's net, or a size left open.
+
+    Raises:
+        UsageError, DfedgeError: as `load_graph`.
+    """
+    dims: list[object] = []
+    if model.endswith(".onnx"):
+        proto = load_onnx(_file(model))
+        weights = {weight.name for weight in proto.graph.initializer}
+        given = [value for value in proto.graph.input if value.name not in weights]
+        if len(given) == 1:
+            dims = [one.dim_value for one in given[0].type.tensor_type.shape.dim]
+    elif model.endswith(".pt2"):
+        program = pt2.load(_file(model))
+        taken = set(program.graph_signature.user_inputs)
+        given_nodes = [node for node in program.graph.nodes if node.name in taken]
+        if len(given_nodes) == 1:
+            dims = list(given_nodes[0].meta["val"].shape)
+    sides = [side for side in dims[1:] if isinstance(side, int) and side > 0]
+    if len(dims) != 4 or len(sides) != 3:
+        return None
+    channels, height, width = sides
+    return height, width, channels
+
+
 def load_model(model: str, image: Shape) -> ExportedProgram:
     """Load and export, in evaluation mode, for images [H, W, C].
 

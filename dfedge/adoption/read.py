@@ -166,6 +166,11 @@ class _Reader(Translation[Fx]):
         args: Any = fx.args
         self.leaky(args[0], self.weights(args[1]))
 
+    def probabilities(self, fx: Fx) -> None:
+        """Softmax and its logarithm."""
+        args: Any = fx.args
+        self.softmax(args[0], int(args[1]))
+
     def arithmetic(self, fx: Fx) -> None:
         """Add, subtract, multiply, divide: two maps, or a map and a constant."""
         op: Any = str(fx.target).split(".")[1]
@@ -263,6 +268,10 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.clamp.default: _tanh,
     aten.clamp_min.default: _tanh,
     aten.prelu.default: _Reader.prelu,
+    aten.softmax.int: _Reader.probabilities,
+    aten._softmax.default: _Reader.probabilities,
+    aten.log_softmax.int: _Reader.probabilities,
+    aten._log_softmax.default: _Reader.probabilities,
     aten.add.Tensor: _Reader.arithmetic,
     aten.sub.Tensor: _Reader.arithmetic,
     aten.mul.Tensor: _Reader.arithmetic,

@@ -118,6 +118,11 @@ class _Reader(OnnxGraph):
         """PRelu with a slope, or one a channel."""
         self.leaky(self.operand(0), self.weights(self.operand(1)))
 
+    def probabilities(self) -> None:
+        """Softmax and LogSoftmax."""
+        usual = -1 if self.opsets.get("", 13) >= 13 else 1
+        self.softmax(self.operand(0), self.attribute("axis", usual))
+
     def power(self) -> None:
         """Pow with a number."""
         exponent = self.weights(self.operand(1))
@@ -207,6 +212,8 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "HardSigmoid": _Reader.hard_sigmoid,
     "PRelu": _Reader.prelu,
     "Pow": _Reader.power,
+    "Softmax": _Reader.probabilities,
+    "LogSoftmax": _Reader.probabilities,
     "Add": _arithmetic("add"),
     "Sub": _arithmetic("sub"),
     "Mul": _arithmetic("mul"),

@@ -9,7 +9,7 @@ REMEDIES = {
     "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
     "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
     "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
-    "softmax": "leave softmax out of the net: scores need none",
+    "softmax": "leave softmax out, but for one at the very end: scores need none",
     "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
     "transpose": "export the net with channels first, [B, C, H, W], and no Transpose in it",
     "permute": "keep [B, C, H, W] throughout: nn.BatchNorm2d in the place of a norm over channels",
@@ -52,6 +52,11 @@ class Site:
     def name(self) -> str:
         """What the user would call it."""
         return self.module or self.node
+
+    @property
+    def what_and_where(self) -> str:
+        """In words."""
+        return f"{self.what} at '{self.name}'"
 
 
 def refusal(site: Site, what: str = "", instead: str = "") -> DfedgeError:

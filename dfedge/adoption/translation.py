@@ -93,6 +93,19 @@ class Translation(Values[K]):
         self.add("function", [given], self.shape(given), self.value(given).dims,
                   function=function)  # fmt: skip
 
+    def softmax(self, given: K, axis: int) -> None:
+        """A softmax, or its logarithm, over the scores: nothing may follow it.
+
+        Args:
+            axis: counted with the batch; from the end where it is negative.
+        """
+        value = self.value(given)
+        if self.shape(given)[1:] != (1, 1):
+            raise self.refusal()
+        if axis % (len(value.dims) + 1) != 1:
+            raise self.refusal(f"{self.site.what} over axis {axis}", "over the scores, as the last")
+        self.values[self.key], self.finished[self.key] = value, self.site
+
     def leaky(self, given: K, slope: Tensor) -> None:
         """``max(0, x) + slope min(0, x)``, one slope or one a channel."""
         if slope.numel() == 1:

@@ -1,7 +1,7 @@
 """A foreign net on its way: its values, its constants, and the operations so far."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -45,6 +45,7 @@ class Values(Generic[K]):
         self.nodes: list[Node] = []
         self.values: dict[K, Value] = {}
         self.constants: dict[K, Tensor] = {}
+        self.finished: dict[K, Site] = {}
 
     def begin(self, key: K, site: Site) -> None:
         """Turn to the next operation."""
@@ -91,14 +92,18 @@ class Values(Generic[K]):
             raise DfedgeError(
                 f"the net returns {len(results)} results; allowed: one score per class"
             )
+        left_out = [site.what_and_where for key, site in self.finished.items() if key == results[0]]
         last = self.values[results[0]].number
+        while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
+            left_out.append(f"the function of '{self.nodes[last].name}'")
+            (last,) = self.nodes[last].reads
         channels, height, width = self.nodes[last].shape
         if (channels * height * width, height, width) != (classes, 1, 1):
             raise DfedgeError(
                 f"the net's output is {channels} x {height} x {width} a sample, and the data have "
                 f"{classes} classes; allowed: one score per class"
             )
-        return Graph(self.nodes[: last + 1])
+        return Graph(self.nodes[: last + 1], tuple(left_out))
 
     def refusal(self, what: str = "", instead: str = "") -> DfedgeError:
         """Make the error for the operation at work."""
@@ -110,6 +115,8 @@ class Values(Generic[K]):
         """An operand that was computed from the image."""
         if key not in self.values:
             raise self.refusal(f"{self.site.what} of '{key}'", "what is computed from the image")
+        if key in self.finished:
+            raise refusal(self.finished[key])
         return self.values[key]
 
     def shape(self, key: K) -> Shape:
@@ -169,3 +176,9 @@ class Values(Generic[K]):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
         self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
+
+
+def _increases(function: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a larger score stays the larger one: a sigmoid's does."""
+    steps = function(torch.linspace(-6, 6, 1001, dtype=torch.float64)).diff()
+    return bool((steps > 0).all())

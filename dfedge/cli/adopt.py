@@ -80,6 +80,7 @@ def run(
             "test_accuracy": found.accuracy,
             "learns": found.learned,
             "counted": found.counted,
+            "left_out": found.left_out,
             "losses": [asdict(loss) for loss in found.losses],
         })  # fmt: skip
         return
@@ -89,6 +90,8 @@ def run(
             ["operation", "kind", "dB"],
             [[loss.name, loss.op, f"{loss.snr:.1f}"] for loss in found.losses],
         )
+    if found.left_out:
+        say(f"left out: {', '.join(found.left_out)}; the order of the scores is the same")
     say(f"learns: {', '.join(found.learned)}")
     say(f"test split: {percent(found.float_accuracy)} in float, {percent(found.accuracy)} in int8")
     if explain:
