@@ -212,6 +212,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether it has what only adopted nets have; back-propagation of these is not compared."""
         return self.trunk is not None or any(layer.mean for layer in self.layers)
 
+    @property
+    def convolutions(self) -> int:
+        """How many there are in all layers."""
+        return self.number(len(self.layers), 0)
+
     def number(self, layer: int, conv: int) -> int:
         """A convolution's place in the state's lists of shifts."""
         return sum(len(below.convs) for below in self.layers[:layer]) + conv

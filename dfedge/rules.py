@@ -42,6 +42,12 @@ OF_DEVICES = tuple(name for name, rule in OWN.items() if rule.feedback)
 """Those of dfedge's own that a device learns by."""
 
 
-def on_device() -> dict[str, Feedback]:
-    """Names of the rules that a device learns by."""
-    return {name: rule.feedback for name, rule in RULES.all().items() if rule.feedback is not None}
+def feedback_of(name: str) -> Feedback | None:
+    """How errors go down on a device that learns by a rule; None: no device does."""
+    found = RULES.find(name)
+    return found.feedback if found else None
+
+
+def on_device() -> list[str]:
+    """Names of the rules that a device learns by, those of installed packages among them."""
+    return [name for name in RULES.all() if feedback_of(name)]

@@ -99,8 +99,7 @@ def state_layout(plan: Plan) -> Layout:
         height, width, _ = plan.seen_shape
         found["planes"] = ("int8", (plan.classes, height * width * 2))
     found["live"] = ("int8", (plan.classes,))
-    convs = sum(len(layer.convs) for layer in plan.layers)
-    found["weight_shift"] = ("int8", (convs,))
+    found["weight_shift"] = ("int8", (plan.convolutions,))
     if plan.form == "one-pass":
         found["anchor_shift"] = ("int8", (len(plan.layers),))
     return found | dict.fromkeys(("phase", "error", "usual_error", "pace"), ("int32", ()))

@@ -25,7 +25,7 @@ def convs(block, shape):
     return tall, broad, same(broad.output, block.channels, (1, 1))
 
 
-KIND = Kind("a tall kernel, a broad one, a 1 x 1 one", convs, wide=True)
+KIND = Kind(convs, wide=True)
 '''
 NET = """
 anchors = 2

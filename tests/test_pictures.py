@@ -70,8 +70,8 @@ SAME: dict[str, tuple[str, Saved, int]] = {
     "a broken profile": ("png", lambda i, p: i.convert("RGB").save(p, icc_profile=b"no"), 0),
     "the gamma of sRGB": ("png", lambda i, p: i.save(p, pnginfo=png(gAMA=struct.pack(">I", 45455))),
                           0),
-    **{f"orientation {n}": ("jpg", lambda i, p, n=n: i.transpose(how).save(
-        p, quality=98, exif=exif(n)) if (how := UNDONE[n]) is not None else None, 6)
+    **{f"orientation {n}": ("jpg", lambda i, p, n=n: i.transpose(UNDONE[n]).save(
+        p, quality=98, exif=exif(n)), 6)
        for n in UNDONE},
     "orientation of a png": ("png", lambda i, p: i.transpose(UNDONE[6]).save(p, exif=exif(6)), 0),
 }  # fmt: skip

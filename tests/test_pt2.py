@@ -11,7 +11,7 @@ import torch
 from hostile_pt2 import HOSTILE, MODEL, edited, members, ordinary, packed
 from torch import nn
 
-from dfedge.adoption.load import load_graph, load_model
+from dfedge.adoption.load import load_graph, open_model
 from dfedge.errors import LONGEST_MESSAGE, DfedgeError
 
 
@@ -62,7 +62,7 @@ def test_an_archive_of_old_torch_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_an_ordinary_archive_holds_what_torch_reads_in_it(tmp_path: Path) -> None:
-    ours = load_model(written(tmp_path, ordinary()), (8, 8, 1))
+    ours = open_model(written(tmp_path, ordinary())).program((8, 8, 1))
     theirs = torch.export.load(io.BytesIO(ordinary())).run_decompositions({})
     assert ours.state_dict.keys() == theirs.state_dict.keys()
     for name, value in ours.state_dict.items():

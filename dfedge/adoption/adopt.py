@@ -12,7 +12,7 @@ from dfedge.adoption.blocks import check_inside, last_blocks, tail_of
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import anchored, make_net
-from dfedge.adoption.load import image_of, load_graph
+from dfedge.adoption.load import Model, open_model
 from dfedge.adoption.normalised import normalised
 from dfedge.adoption.quantise import Loss, Quantiser
 from dfedge.adoption.taps import with_taps
@@ -97,8 +97,9 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DfedgeError(f"{out} exists and is not empty; choose another --out")
     watch("read the net", 0, 1)
-    data = load(options.data, options.data_dir, _size_of_files(options)).cut(options.seed)
-    graph = load_graph(options.model, data.shape, len(data.classes))
+    model = open_model(options.model)
+    data = load(options.data, options.data_dir, _size_of(model, options.data)).cut(options.seed)
+    graph = model.graph(data.shape, len(data.classes))
     channels, height, width = graph.nodes[0].shape
     if (height, width, channels) != data.shape:
         raise DfedgeError(
@@ -167,9 +168,9 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     return Adopted(run, exact, found, quantiser.losses, learned.names, list(net.counted), left_out)
 
 
-def _size_of_files(options: AdoptOptions) -> ImageRule | None:
+def _size_of(model: Model, data: str) -> ImageRule | None:
     """Pictures in a folder are read at the size that the net's own file names."""
-    image = image_of(options.model) if is_folder(Path(options.data)) else None
+    image = model.image if is_folder(Path(data)) else None
     if image is None or image[2] not in MODES:
         return None
     return ImageRule(*image)

@@ -1,9 +1,12 @@
 """MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file .pt2 or .onnx."""
 
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import onnx
 import torch
 from torch import nn
 from torch.export import ExportedProgram
@@ -25,54 +28,81 @@ KINDS = (
 )
 
 
-def load_graph(model: str, image: Shape, classes: int) -> Graph:
-    """Load and translate, for images [H, W, C].
+@dataclass(frozen=True)
+class Model:
+    """A model that was read, and not yet translated.
 
-    Raises:
-        UsageError, DfedgeError: see `load_model`, `dfedge.adoption.read` and
-            `dfedge.adoption.read_onnx`.
+    Attributes:
+        name: as it was given.
+        found: what lies in the file, or what the function returned.
     """
-    if model.endswith(".onnx"):
-        return read_onnx(load_onnx(_file(model)), classes)
-    return read(load_model(model, image), classes)
+
+    name: str
+    found: onnx.ModelProto | ExportedProgram | nn.Module
+
+    @property
+    def image(self) -> Shape | None:
+        """The size that a file was made for; None: a function's net, or a size left open."""
+        dims: list[Any] = []
+        if isinstance(self.found, onnx.ModelProto):
+            graph = self.found.graph
+            weights = {weight.name for weight in graph.initializer}
+            given = [value for value in graph.input if value.name not in weights]
+            if len(given) == 1:
+                dims = [side.dim_value for side in given[0].type.tensor_type.shape.dim]
+        elif isinstance(self.found, ExportedProgram):
+            taken = set(self.found.graph_signature.user_inputs)
+            nodes = [node for node in self.found.graph.nodes if node.name in taken]
+            if len(nodes) == 1:
+                dims = list(nodes[0].meta["val"].shape)
+        sides = [side for side in dims[1:] if isinstance(side, int) and side > 0]
+        if len(dims) != 4 or len(sides) != 3:
+            return None
+        channels, height, width = sides
+        return height, width, channels
+
+    def graph(self, image: Shape, classes: int) -> Graph:
+        """Translate, for images [H, W, C].
+
+        Raises:
+            DfedgeError: see `program`, `dfedge.adoption.read` and `dfedge.adoption.read_onnx`.
+        """
+        if isinstance(self.found, onnx.ModelProto):
+            return read_onnx(self.found, classes)
+        return read(self.program(image), classes)
+
+    def program(self, image: Shape) -> ExportedProgram:
+        """What torch exports of it, in evaluation mode, for images [H, W, C].
+
+        Raises:
+            DfedgeError: what cannot be exported: the reason in one sentence.
+        """
+        found = self.found
+        return _functional(
+            found if isinstance(found, ExportedProgram) else _export(found, self.name, image),
+            self.name,
+        )
 
 
-def image_of(model: str) -> Shape | None:
-    """The size [H, W, C] that a file was made for; None: a function's net, or a size left open.
-
-    Raises:
-        UsageError, DfedgeError: as `load_graph`.
-    """
-    dims: list[object] = []
-    if model.endswith(".onnx"):
-        proto = load_onnx(_file(model))
-        weights = {weight.name for weight in proto.graph.initializer}
-        given = [value for value in proto.graph.input if value.name not in weights]
-        if len(given) == 1:
-            dims = [one.dim_value for one in given[0].type.tensor_type.shape.dim]
-    elif model.endswith(".pt2"):
-        program = pt2.load(_file(model))
-        taken = set(program.graph_signature.user_inputs)
-        given_nodes = [node for node in program.graph.nodes if node.name in taken]
-        if len(given_nodes) == 1:
-            dims = list(given_nodes[0].meta["val"].shape)
-    sides = [side for side in dims[1:] if isinstance(side, int) and side > 0]
-    if len(dims) != 4 or len(sides) != 3:
-        return None
-    channels, height, width = sides
-    return height, width, channels
-
-
-def load_model(model: str, image: Shape) -> ExportedProgram:
-    """Load and export, in evaluation mode, for images [H, W, C].
+def open_model(model: str) -> Model:
+    """Read a file, or call a function.
 
     Raises:
         UsageError: neither a function nor a file.
-        DfedgeError: what cannot be imported, read or exported: the reason in one sentence.
+        DfedgeError: what cannot be imported or read: the reason in one sentence.
     """
-    saved = model.endswith(".pt2")
-    program = pt2.load(_file(model)) if saved else _export(_call(model), model, image)
-    return _functional(program, model)
+    if model.endswith(".onnx"):
+        return Model(model, load_onnx(_file(model)))
+    return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
+
+
+def load_graph(model: str, image: Shape, classes: int) -> Graph:
+    """Read and translate, for images [H, W, C].
+
+    Raises:
+        UsageError, DfedgeError: as `open_model` and `Model.graph`.
+    """
+    return open_model(model).graph(image, classes)
 
 
 def _file(model: str) -> Path:

@@ -92,7 +92,8 @@ class Values(Generic[K]):
             raise DfedgeError(
                 f"the net returns {len(results)} results; allowed: one score per class"
             )
-        left_out = [site.what_and_where for key, site in self.finished.items() if key == results[0]]
+        closing = self.finished.get(results[0])
+        left_out = [closing.what_and_where] if closing else []
         last = self.values[results[0]].number
         while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
             left_out.append(f"the function of '{self.nodes[last].name}'")

@@ -1,4 +1,4 @@
-"""``conv``."""
+"""``conv``: one convolution."""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind, same
@@ -10,4 +10,4 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     return (same(shape, block.channels, block.sides, block.stride),)
 
 
-KIND = Kind("one convolution", convs, plane=True)
+KIND = Kind(convs, plane=True)

@@ -1,4 +1,4 @@
-"""``gain``."""
+"""``gain``: every channel times a number of its own, an adopted net's features."""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind
@@ -11,6 +11,5 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
 
 
 KIND = Kind(
-    "every channel times a number of its own, an adopted net's features",
     convs, strides=False, keeps_channels=True,
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""``inverted``."""
+"""``inverted``: a 1 x 1 convolution to ``wide`` channels, a depthwise one, a 1 x 1
+one back, the input added.
+"""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind, same
@@ -13,6 +15,5 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
 
 
 KIND = Kind(
-    "a 1 x 1 convolution to ``wide`` channels, a depthwise one, a 1 x 1 one back, the input added",
     convs, adds=3, wide=True, strides=False, keeps_channels=True,
 )  # fmt: skip

@@ -15,7 +15,6 @@ class Kind:
     """A kind of block.
 
     Attributes:
-        about: what it is, for help texts.
         convs: (block, input shape [H, W, C]) -> the geometry of its convolutions, in order: at most
             three that follow one another.  Where ``adds`` is set and the input cannot be added as
             it is, one more: the 1 x 1 one that it goes through.
@@ -29,7 +28,6 @@ class Kind:
             channels.
     """
 
-    about: str
     convs: "Callable[[Block, Shape], tuple[Conv, ...]]"
     adds: int = 0
     wide: bool = False

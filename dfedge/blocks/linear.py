@@ -1,4 +1,4 @@
-"""``linear``."""
+"""``linear``: every input to every output."""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind
@@ -10,4 +10,4 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     return (Conv(*shape, block.channels, shape[:2]),)
 
 
-KIND = Kind("every input to every output", convs, strides=False, whole=True, plane=True)
+KIND = Kind(convs, strides=False, whole=True, plane=True)

@@ -1,4 +1,6 @@
-"""``residual``."""
+"""``residual``: two convolutions, and the input added, through a 1 x 1 one where
+its shape is another.
+"""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind, same
@@ -14,4 +16,4 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     return (*inner, same(shape, block.channels, (1, 1), block.stride))
 
 
-KIND = Kind("two convolutions, and the input added", convs, adds=2)
+KIND = Kind(convs, adds=2)

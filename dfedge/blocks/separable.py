@@ -1,4 +1,4 @@
-"""``separable``."""
+"""``separable``: a depthwise convolution, then a 1 x 1 one."""
 
 from dfedge.blocks.block import Block
 from dfedge.blocks.kind import Kind, same
@@ -11,4 +11,4 @@ def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     return first, same(first.output, block.channels, (1, 1))
 
 
-KIND = Kind("a depthwise convolution, then a 1 x 1 one", convs)
+KIND = Kind(convs)

@@ -17,7 +17,7 @@ from dfedge.learn.rules import load_rule
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.units import Draw
 from dfedge.plan import FIXED, Form, Layer, Plan
-from dfedge.rules import on_device
+from dfedge.rules import feedback_of
 
 LEAST_SEPARATION = 100
 """Mean square of the difference of two anchors that an untrained net is to reach: below it there
@@ -48,7 +48,8 @@ def lower(
     """
     assert net.scales is not None
     form: Form = "label-plane" if net.plane else "one-pass"
-    down = on_device()[rule]
+    down, draw = feedback_of(rule), load_rule(rule).draw
+    assert down is not None
     plan = skeleton(net.spec, net.image, net.classes + spare, form)
     state: State = {}
     feedback: dict[str, int] = {}
@@ -57,7 +58,7 @@ def lower(
             state |= _conv_state(net, i, j)
             if down in FIXED:
                 name = f"{conv_name(i, j)}.feedback"
-                state[name], feedback[name] = _feedback(net, i, j, load_rule(rule).draw)
+                state[name], feedback[name] = _feedback(net, i, j, draw)
         if form == "one-pass":
             with torch.no_grad():
                 real = net.one_pass.anchors[i] * 2.0**scales.pooled
@@ -72,8 +73,7 @@ def lower(
     live = torch.ones(plan.classes, dtype=torch.int8)
     live[net.classes :] = 0
     state["live"] = live
-    convs = sum(len(layer.convs) for layer in plan.layers)
-    state["weight_shift"] = torch.zeros(convs, dtype=torch.int8)
+    state["weight_shift"] = torch.zeros(plan.convolutions, dtype=torch.int8)
     if form == "one-pass":
         state["anchor_shift"] = torch.full(
             (len(plan.layers),), anchor_shift(batch, net.classes), dtype=torch.int8

@@ -56,7 +56,7 @@ def measured_shifts(plan: Plan, state: State, x: Tensor, y: Tensor) -> list[int]
     """
     half = len(y) // 2
     watched = _inputs(plan, state, x[half:]) if plan.form == "one-pass" else None
-    found = [0] * sum(len(layer.convs) for layer in plan.layers)
+    found = [0] * plan.convolutions
 
     def measure(plan: Plan, state: State, _: State, i: int, trace: Trace, e: Tensor) -> None:
         layer = plan.layers[i]

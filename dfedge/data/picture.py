@@ -25,8 +25,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 25
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag, and its values that exchange height and width."""
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
-DEEP = GREY[4:]
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+GREY = ("1", "L", "LA", "La", *DEEP)
+"""Pillow's modes: of 16 bits a value, and all without colour."""
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 SRGB_GAMMA, SAME_GAMMA = 1 / 2.2, 0.02
 

@@ -1,8 +1,8 @@
 """The table of named data sets, and the one way in: a name or a path."""
 
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
@@ -94,8 +94,7 @@ def load(
                 "data set", data, list(SOURCES.all()), "or give a file .npz or a folder"
             )
         return load_path(path, rule, classes, door)
-    module, _, function = source.load.partition(":")
-    dataset: Dataset = getattr(import_module(module), function)(data_dir, *source.arguments)
+    dataset: Dataset = resolve_name(source.load)(data_dir, *source.arguments)
     if classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"

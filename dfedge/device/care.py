@@ -62,7 +62,7 @@ points of what small data sets knew."""
 SURELY_LOST = 3
 """In 100 of the samples that only judge: what may be lost of them with one standard error.  Few
 samples, of which many changed, show little: without this bad data cost more than 3 points of what
-was known in 53 of 216 runs, with it in 31 (examples/experiments/harm_streams.py, two seeds)."""
+was known in 75 of 324 runs, with it in 42 (examples/experiments/harm_streams.py)."""
 WATCHED, WATCHED_LOST = 64, 4
 """Replayed samples that are watched together, and the part of them that may be lost meanwhile."""
 HELD_BACK, MOST_HELD_BACK = 8, 64

@@ -2,8 +2,8 @@
 
 import threading
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,9 +86,8 @@ def open_runner(bundle: Bundle, name: str, threads: int = 1) -> Runner:
     check_runtimes(bundle, [name])
     if not installed(name):
         raise DfedgeError(f"runtime '{name}' is not installed; {remedy(name)}")
-    module, kind = runtime(name).runner.split(":")
     with _OPENING:
-        runner: Runner = getattr(import_module(module), kind)(bundle, threads)
+        runner: Runner = resolve_name(runtime(name).runner)(bundle, threads)
     return runner
 
 

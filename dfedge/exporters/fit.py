@@ -10,7 +10,7 @@ from dfedge.exporters.program import Method
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.plan import Plan
-from dfedge.rules import on_device
+from dfedge.rules import feedback_of
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
 
 LIMIT = 64
@@ -48,7 +48,8 @@ def sized(run: Run, options: ExportOptions) -> Plan:
     rows = len(own.classes) + options.spare_classes
     plan = skeleton(own.net, own.seen_shape, rows, own.form)
     cut = first_learning(options.train_layers, len(plan.layers))
-    feedback = on_device()[device_rule(options.rule, run)]
+    feedback = feedback_of(device_rule(options.rule, run))
+    assert feedback is not None
     return replace(plan, feedback=feedback, cut=cut, trunk=own.trunk)
 
 

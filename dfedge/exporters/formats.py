@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from numpy.typing import NDArray
@@ -69,6 +69,5 @@ def load_writer(name: str) -> Writer:
     runtime = find(name)
     if runtime is None or not runtime.writer:
         raise unknown_name("format", name, list(formats()))
-    module, function = runtime.writer.split(":")
-    writer: Writer = getattr(import_module(module), function)
+    writer: Writer = resolve_name(runtime.writer)
     return writer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dfedge.errors import UsageError, unknown_name
 from dfedge.learn.run import Run
-from dfedge.rules import on_device
+from dfedge.rules import feedback_of, on_device
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,13 @@ def device_rule(wanted: str | None, run: Run) -> str:
     Raises:
         UsageError: one that the device does not know.
     """
-    known, plane = on_device(), run.plan.form == "label-plane"
+    plane = run.plan.form == "label-plane"
     if wanted is None:
-        return run.plan.rule if run.plan.rule in known and not plane else "df"
-    if wanted not in known:
-        raise unknown_name("rule of the device", wanted, list(known))
-    if plane and known[wanted] != "none":
+        return run.plan.rule if feedback_of(run.plan.rule) and not plane else "df"
+    feedback = feedback_of(wanted)
+    if feedback is None:
+        raise unknown_name("rule of the device", wanted, on_device())
+    if plane and feedback != "none":
         raise UsageError(f"--rule {wanted}: the label-plane form learns with df on the device")
     return wanted
 

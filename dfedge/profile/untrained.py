@@ -14,7 +14,7 @@ from dfedge.native.rendering import by_interpreter
 from dfedge.plan import Plan
 from dfedge.profile.compare import native, need_of, rivals_of
 from dfedge.profile.report import Rendering, Report, summary
-from dfedge.rules import on_device
+from dfedge.rules import feedback_of, on_device
 from dfedge.target import budget_of, load_target
 
 COMPUTED = "computed: liveness of the stock rendering, before any export"
@@ -85,8 +85,8 @@ def plan_of(net: str, input: str, classes: int, depth: int | None, rule: str) ->
     if not found or not all(int(n) for n in found.groups()):
         raise UsageError(f"--input {input}: write it as CHANNELSxHEIGHTxWIDTH, for example 3x32x32")
     channels, height, width = (int(n) for n in found.groups())
-    known = on_device()
-    if rule not in known:
-        raise unknown_name("rule of the device", rule, list(known))
+    feedback = feedback_of(rule)
+    if feedback is None:
+        raise unknown_name("rule of the device", rule, on_device())
     plan = skeleton(load_spec(net, depth), (height, width, channels), classes)
-    return replace(plan, feedback=known[rule])
+    return replace(plan, feedback=feedback)

@@ -152,7 +152,7 @@ def filled(plan: Plan, r: random.Random, batch: int, limit: str | None) -> Drawn
     live = (rand(0, 9, plan.classes) > 1).to(torch.int8)
     live[:2] = 1
     state["live"] = live
-    state["weight_shift"] = rand(4, 18, sum(len(layer.convs) for layer in layers))
+    state["weight_shift"] = rand(4, 18, plan.convolutions)
     if plan.form == "one-pass":
         state["anchor_shift"] = rand(1, 8, len(layers))
     state["phase"] = torch.tensor(r.randrange(1 << 16), dtype=torch.int32)

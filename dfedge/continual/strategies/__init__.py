@@ -1,6 +1,6 @@
 """What keeps memory of the past, by name."""
 
-from importlib import import_module
+from pkgutil import resolve_name
 
 import numpy as np
 
@@ -56,8 +56,7 @@ def care_of(strategy: str) -> Care:
 def _strategy(name: str) -> type[Strategy]:
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, list(STRATEGIES))
-    module, kind = STRATEGIES[name].split(":")
-    found: type[Strategy] = getattr(import_module(module), kind)
+    found: type[Strategy] = resolve_name(STRATEGIES[name])
     return found
 
 

@@ -6,7 +6,7 @@ A stream is a sequence of experiences; an experience is labelled samples that ar
 test samples of the same kind.
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 
 import msgspec
 
@@ -35,8 +35,7 @@ def parse_stream(text: str) -> StreamKind:
     name, _, rest = text.partition(":")
     if name not in KINDS:
         raise unknown_name("stream", name, list(KINDS))
-    module, kind = KINDS[name].split(":")
-    settings: type[StreamKind] = getattr(import_module(module), kind)
+    settings: type[StreamKind] = resolve_name(KINDS[name])
     given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
     try:
         return msgspec.convert(given, settings, strict=False)

@@ -146,7 +146,7 @@ def compare(now: state.State, before: state.State) -> list[Movement]:
     return [
         _movement(name, np.asarray(now[name]), np.asarray(before[name]))
         for name in sorted(before)
-        if name.rsplit(".", 1)[-1] in ("weight", "anchors") or name == "planes"
+        if name.endswith(state.MOVED) or name == "planes"
     ]
 
 

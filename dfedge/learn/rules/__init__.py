@@ -9,7 +9,7 @@ gradient, so that a strictly local rule never holds two layers' gradients.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 from torch import Generator, Tensor
 
@@ -74,10 +74,9 @@ def load_rule(name: str) -> HostRule:
     found = RULES.find(name)
     if found is None:
         raise unknown_name("rule", name, list(RULES.all()))
-    module, _, attribute = found.host.partition(":")
     try:
-        rule = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        rule = resolve_name(found.host)
+    except (ImportError, AttributeError, ValueError) as error:
         raise DfedgeError(f"rule '{name}': {found.host} cannot be loaded ({error})") from error
     if not isinstance(rule, HostRule):
         raise DfedgeError(f"rule '{name}': {found.host} is no dfedge.learn.rules.HostRule")
