@@ -243,6 +243,15 @@ def reflecting() -> nn.Module:
     return _ends_in(nn.ReflectionPad2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
 
 
+def coloured() -> nn.Module:
+    """Three channels, with random weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 10),
+    ).eval()  # fmt: skip
+
+
 def with_softmax() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Softmax(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(4, 10))  # fmt: skip

@@ -67,7 +67,7 @@ def images(count: int = 8) -> Tensor:
 
 def graph_of(net: nn.Module) -> Graph:
     program = torch.export.export(net.eval(), (images(2),), strict=False)
-    return fold(read(program, 10))
+    return fold(read(program))
 
 
 def one_table(graph: Graph) -> None:
@@ -176,7 +176,7 @@ def model(name: str, **attributes: object) -> bytes:
 @pytest.mark.parametrize("attributes", ["defaults", "given"])
 def test_an_operator_computes_what_onnxruntime_does(name: str, attributes: str) -> None:
     content = model(name, **(GIVEN.get(name, {}) if attributes == "given" else {}))
-    graph = fold(read_onnx(onnx.load_model_from_string(content), 10))
+    graph = fold(read_onnx(onnx.load_model_from_string(content)))
     assert [node.op for node in graph.nodes] == ["input", "conv", "function", "mean", "conv"]
     x = images()
     if name == "Sqrt":

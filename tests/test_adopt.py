@@ -84,7 +84,7 @@ def test_groups_become_a_whole_convolution() -> None:
 @pytest.mark.parametrize("name", ["small", "residual", "mobile", "last_windows"])
 def test_the_folded_graph_computes_what_the_net_does(name: str) -> None:
     net, (x, _) = getattr(foreign_nets, name)(), foreign_nets.digits("test")
-    graph = fold(read(open_model(f"foreign_nets:{name}").program((8, 8, 1)), 10))
+    graph = fold(read(open_model(f"foreign_nets:{name}").program((8, 8, 1))))
     with torch.no_grad():
         assert torch.allclose(graph.result(x).flatten(1), net(x), atol=1e-3)
     assert not {"affine"} & {node.op for node in graph.nodes}
@@ -92,7 +92,7 @@ def test_the_folded_graph_computes_what_the_net_does(name: str) -> None:
 
 def test_what_torchvision_and_timm_write_otherwise_is_folded(tmp_path: Path) -> None:
     x, _ = foreign_nets.digits("test")
-    graph = fold(read(open_model("foreign_nets:patterns").program((8, 8, 1)), 10))
+    graph = fold(read(open_model("foreign_nets:patterns").program((8, 8, 1))))
     with torch.no_grad():
         assert torch.allclose(graph.result(x).flatten(1), foreign_nets.patterns()(x), atol=1e-4)
     ops = [node.op for node in graph.nodes]
@@ -135,7 +135,7 @@ def test_blocks_start_where_the_net_was(name: str, learn: str, tmp_path: Path) -
 
 def test_taps_leave_the_scores_and_bring_every_layer_to_one_size() -> None:
     x = torch.rand(64, 1, 8, 8)
-    graph = fold(read(open_model("foreign_nets:small").program((8, 8, 1)), 10))
+    graph = fold(read(open_model("foreign_nets:small").program((8, 8, 1))))
     wanted = graph.result(x)
     tapped = with_taps(graph, ["stem", "project"], x)
     assert torch.equal(tapped.result(x), wanted)
@@ -322,7 +322,7 @@ def test_what_only_makes_probabilities_of_the_scores_is_left_out(
         torch.export.save(torch.export.export(net, (x,)), model)
     elif suffix:
         torch.onnx.export(net, (x,), model, dynamo=False)
-    graph = load_graph(model, (8, 8, 1), 10)
+    graph = load_graph(model, (8, 8, 1))
     assert len(graph.left_out) == 1
     assert torch.allclose(graph.result(x).flatten(1), wanted(x), atol=1e-6)
 
@@ -354,7 +354,7 @@ def test_pictures_in_a_folder_are_read_at_the_size_of_the_nets_file(
         torch.export.save(torch.export.export(net, (x,)), model)
     else:
         torch.onnx.export(net, (x,), model, dynamo=False)
-    assert open_model(model).image == (72, 48, 3)
+    assert open_model(model).size == (72, 48, 3)
     done = dfedge("adopt", model, "--data", tmp_path / "photos", "--out", tmp_path / "run")
     assert done.code == 0, done.err
     image = Run.open(tmp_path / "run").plan.image

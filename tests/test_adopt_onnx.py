@@ -56,8 +56,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, weights: None):  # noqa: 
 @pytest.mark.parametrize("name", ["small", "residual", "tiny"])
 def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> None:
     x, _ = foreign_nets.digits("test")
-    ours = fold(load_graph(str(exported(name, exporter)), (8, 8, 1), 10))
-    theirs = fold(load_graph(f"foreign_nets:{name}", (8, 8, 1), 10))
+    ours = fold(load_graph(str(exported(name, exporter)), (8, 8, 1)))
+    theirs = fold(load_graph(f"foreign_nets:{name}", (8, 8, 1)))
     for a, b in zip(ours.nodes, theirs.nodes, strict=True):
         for part in ("op", "reads", "shape", "kernel", "stride", "pads", "groups", "bounds"):
             assert getattr(a, part) == getattr(b, part), (a.name, part)
@@ -68,7 +68,7 @@ def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> Non
 
 
 def test_an_exporter_that_tells_modules_and_lines_is_quoted(exported) -> None:
-    graph = load_graph(str(exported("small", "dynamo")), (8, 8, 1), 10)
+    graph = load_graph(str(exported("small", "dynamo")), (8, 8, 1))
     node = next(node for node in graph.nodes if node.op == "function")
     assert node.name == "stem.2"
     assert re.search(r"foreign_nets\.py:\d+$", node.where)
@@ -142,7 +142,7 @@ def right(content: bytes, side: int = 6) -> None:
     x = rand(2, 4, side, side, seed=3)
     (wanted,) = onnxruntime.InferenceSession(content, options).run(None, {"x": x})
     for change in (lambda graph: graph, fold):
-        graph = change(read_onnx(onnx.load_model_from_string(content), 10))
+        graph = change(read_onnx(onnx.load_model_from_string(content)))
         found = graph.result(torch.from_numpy(x)).flatten(1).numpy()
         assert np.allclose(found, wanted.reshape(2, 10), atol=2e-4), np.abs(found - wanted).max()
 
@@ -214,7 +214,7 @@ def test_the_last_window_of_a_mean_must_be_full() -> None:
     right(scored([op("MaxPool", "x", **pool)], {}, (4, 3, 3)))
     content = scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3))
     with pytest.raises(DfedgeError, match="ceil_mode"):
-        read_onnx(onnx.load_model_from_string(content), 10)
+        read_onnx(onnx.load_model_from_string(content))
 
 
 def test_a_mean_may_count_its_padding() -> None:
@@ -235,7 +235,7 @@ def test_zeros_around_an_image_are_the_next_convolutions(held: dict, pads: tuple
     out = (8, 4 + sum(pads[:2]), 4 + sum(pads[2:]))
     content = scored(nodes, held | {"w": rand(8, 4, 3, 3)}, out)
     right(content)
-    graph = fold(read_onnx(onnx.load_model_from_string(content), 10))
+    graph = fold(read_onnx(onnx.load_model_from_string(content)))
     assert [(node.op, node.pads) for node in graph.nodes[1:-1]] == [("conv", pads)]
 
 
@@ -337,7 +337,7 @@ def test_random_chains_of_reshapes_are_followed_or_refused(kinds: list[int], dat
 def test_a_reshape_across_samples_is_refused(axis: int) -> None:
     content = scored([op("Flatten", "x", axis=axis)], {}, (24, 12))
     with pytest.raises(DfedgeError, match=r"across samples|reshape of \[4, 6, 6\]"):
-        read_onnx(onnx.load_model_from_string(content), 10)
+        read_onnx(onnx.load_model_from_string(content))
 
 
 SQUARE = {"w": rand(4, 4, 3, 3), "v": rand(144, 10), "b": rand(10), "c": rand(4, 1, 1)}
@@ -560,7 +560,7 @@ def test_damaged_files_are_read_or_refused(exported, tmp_path: Path) -> None:
             damaged[place] = numbers.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            assert read_onnx(load_onnx(path), 10).nodes[-1].shape == (10, 1, 1)
+            assert read_onnx(load_onnx(path)).nodes[-1].shape == (10, 1, 1)
         except DfedgeError:
             refused += 1
     assert 0 < refused < 150

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 def graph_of(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Graph:
     monkeypatch.setattr(foreign_nets, "given", lambda: net, raising=False)
-    graph = fold(load_graph("foreign_nets:given", (SIDE, SIDE, 3), 10))
+    graph = fold(load_graph("foreign_nets:given", (SIDE, SIDE, 3)))
     tail_of(graph)
     return graph
 

@@ -2,6 +2,7 @@
 the convolutions after it, and parallel convolutions into one.
 """
 
+from dataclasses import replace
 from math import gcd
 
 import torch
@@ -34,7 +35,7 @@ def fold(graph: Graph) -> Graph:
         elif node.op == "affine":
             _as_conv(node)
     last = into.get(len(nodes) - 1, len(nodes) - 1)
-    return Graph(_kept(nodes[: last + 1]))
+    return replace(graph, nodes=_kept(nodes[: last + 1]))
 
 
 def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:

@@ -14,6 +14,8 @@ Shape = tuple[int, int, int]
 """[C, H, W]; a vector is [C, 1, 1]."""
 Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat"]
 EVERYTHING = (-math.inf, math.inf)
+PIECE = 1 << 21
+"""Numbers that go into a net at a time: its maps hold many more."""
 
 
 @dataclass

@@ -48,6 +48,10 @@ FLATTERED = 0.01
 alone, and count together all the same.  Together they learn a shift (one to two points) and a new
 class better and keep more of what was known; and the foreign net was trained on these very samples,
 which flatters its scores: on unseen images both are equal."""
+FEW = 8
+"""Samples of a class that make a mean by which it may be judged."""
+ALIKE = 8
+"""Samples that stand for a class that has none."""
 
 
 @dataclass
@@ -169,31 +173,64 @@ def _set(conv: ConvNorm, stage: Stage) -> None:
 
 
 @torch.no_grad()
-def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) -> None:
+def anchored(
+    learned: Learned, own: Samples, held_out: Samples, recipe: Recipe
+) -> list[tuple[tuple[int, ...], float]]:
     """Set anchors, scales, and which layers count.
 
     Every layer's anchors are its class means; the last layer's may also lie along the axes.  The
-    scores count alone, or with the features that they are made of (`FLATTERED`).
+    scores count alone, or with the features that they are made of (`FLATTERED`).  Where a class has
+    too few samples for a mean (`FEW`), the net's own scores count alone: its trained weights know
+    the class, and the data do not.
+
+    Returns:
+        Layers that may count, and the share of held-out samples that they recognise.
     """
     net = learned.net
     form, last = net.one_pass, len(net.units) - 1
-    member = torch.nn.functional.one_hot(own.y, net.classes).T.float()
-    mean = member / member.sum(1, keepdim=True).clamp(min=1)
-    for i, h in enumerate(net.activations(pixels(own.x))):
-        form.anchors[i].copy_(mean @ pool_cells(h, form.cells[i]))
+    count = torch.bincount(own.y, minlength=net.classes)
+    hidden = [pool_cells(h, form.cells[i]) for i, h in enumerate(net.activations(pixels(own.x)))]
+    for i, p in enumerate(hidden):
+        form.anchors[i].copy_(class_means(p, own.y, net.classes, hidden[last]))
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     _balance(net)
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
     tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
-    for anchors in (axes, means):
+    enough = int(count.min()) >= FEW
+    for anchors in (axes, means) if enough else (axes,):
         form.anchors[last].copy_(anchors)
-        for counted, bonus in (((last - 1, last), FLATTERED), ((last,), 0.0)):
+        for counted in ((last - 1, last), (last,)) if enough else ((last,),):
             net.counted = counted
-            tried.append((accuracy(net, held_out) + bonus, counted, anchors))
-    _, net.counted, anchors = max(tried, key=lambda one: one[0])
+            tried.append((accuracy(net, held_out), counted, anchors))
+    _, net.counted, anchors = max(tried, key=lambda one: one[0] + FLATTERED * (len(one[1]) > 1))
     form.anchors[last].copy_(anchors)
+    return [(counted, found) for found, counted, _ in tried]
+
+
+def class_means(p: Tensor, y: Tensor, classes: int, scores: Tensor) -> Tensor:
+    """[K, F]; a class without samples lies where those do that the net takes for it most.
+
+    That is the way from the mean of all to the mean of the `ALIKE` samples of the highest score for
+    it, as far as the other classes lie from the mean of all.
+
+    Args:
+        p: [N, F], features.
+        y: int64 [N].
+        scores: [N, K], of the net.
+    """
+    member = torch.nn.functional.one_hot(y, classes).to(p.dtype).T
+    count = member.sum(1, keepdim=True)
+    means = (member @ p) / count.clamp(min=1)
+    there = count[:, 0] > 0
+    middle = means[there].mean(0)
+    far = (means[there] - middle).norm(dim=1).mean()
+    relative = scores - scores.mean(1, keepdim=True)
+    for label in torch.nonzero(~there).flatten().tolist():
+        alike = p[relative[:, label].topk(min(ALIKE, len(p))).indices].mean(0) - middle
+        means[label] = (middle + far * alike / alike.norm().clamp(min=1e-9)).clamp(min=0)
+    return means
 
 
 @torch.no_grad()

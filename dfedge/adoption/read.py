@@ -29,15 +29,14 @@ NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.
 """Operations that change no number in evaluation."""
 
 
-def read(program: ExportedProgram, classes: int) -> Graph:
+def read(program: ExportedProgram) -> Graph:
     """Translate.
 
     Raises:
         DfedgeError: an operation that is not known (with its line and what would replace it), a
-            dynamic shape, weights that are not finite, more than one output, or another number of
-            scores than ``classes``.
+            dynamic shape, weights that are not finite, or more than one output.
     """
-    return _Reader(program).read(classes)
+    return _Reader(program).read()
 
 
 class _Reader(Translation[Fx]):
@@ -47,7 +46,7 @@ class _Reader(Translation[Fx]):
         super().__init__()
         self.program = program
 
-    def read(self, classes: int) -> Graph:
+    def read(self) -> Graph:
         """See `read`."""
         signature = self.program.graph_signature
         held = {**self.program.state_dict, **self.program.constants}
@@ -68,7 +67,7 @@ class _Reader(Translation[Fx]):
             elif fx.op == "output":
                 results: Any = fx.args[0]
                 given = list(results) if isinstance(results, list | tuple) else [results]
-                return self.graph(given, classes)
+                return self.graph(given)
             else:
                 raise self.refusal()
         raise DfedgeError("the net returns nothing; allowed: one score per class")

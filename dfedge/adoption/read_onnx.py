@@ -15,27 +15,26 @@ from dfedge.adoption.translation import Arithmetic
 CONTROL = ("If", "Loop", "Scan")
 
 
-def read_onnx(model: onnx.ModelProto, classes: int) -> Graph:
+def read_onnx(model: onnx.ModelProto) -> Graph:
     """Translate.
 
     Raises:
         DfedgeError: an operation that is not known (with what would replace it), a shape that is
-            dynamic beyond the batch, weights that are not finite, more than one input or output,
-            or another number of scores than ``classes``.
+            dynamic beyond the batch, weights that are not finite, or more than one input or output.
     """
-    return _Reader(model).read(classes)
+    return _Reader(model).read()
 
 
 class _Reader(OnnxGraph):
     """One translation."""
 
-    def read(self, classes: int) -> Graph:
+    def read(self) -> Graph:
         """See `read_onnx`."""
         self.take_inputs()
         for node in self.model.node:
             self.turn_to(node)
             self._translate()
-        return self.graph([value.name for value in self.model.output], classes)
+        return self.graph([value.name for value in self.model.output])
 
     def _translate(self) -> None:
         node = self.node

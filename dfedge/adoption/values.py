@@ -82,11 +82,11 @@ class Values(Generic[K]):
             raise DfedgeError(f"the net's {name} holds values that are not finite; train it again")
         self.constants[key] = constant
 
-    def graph(self, results: Sequence[K], classes: int) -> Graph:
+    def graph(self, results: Sequence[K]) -> Graph:
         """What was translated, up to the net's result.
 
         Raises:
-            DfedgeError: not one result, or not one score per class.
+            DfedgeError: not one result.
         """
         if len(results) != 1 or results[0] not in self.values:
             raise DfedgeError(
@@ -98,12 +98,6 @@ class Values(Generic[K]):
         while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
             left_out.append(f"the function of '{self.nodes[last].name}'")
             (last,) = self.nodes[last].reads
-        channels, height, width = self.nodes[last].shape
-        if (channels * height * width, height, width) != (classes, 1, 1):
-            raise DfedgeError(
-                f"the net's output is {channels} x {height} x {width} a sample, and the data have "
-                f"{classes} classes; allowed: one score per class"
-            )
         return Graph(self.nodes[: last + 1], tuple(left_out))
 
     def refusal(self, what: str = "", instead: str = "") -> DfedgeError:
