@@ -262,4 +262,4 @@ def test_a_package_adds_an_activation_in_one_file_and_one_line(
 
 def test_without_the_package_its_function_is_refused_by_name() -> None:
     with pytest.raises(DfedgeError, match=r"operation 'outside\.soften' at node 'act'"):
-        read_onnx(onnx.load_model_from_string(model("outside.soften")), 10)
+        read_onnx(onnx.load_model_from_string(model("outside.soften")))

@@ -203,18 +203,16 @@ def test_a_pool_is_padded_as_onnx_says_or_refused(window, largest: bool) -> None
     try:
         right(content, side)
     except DfedgeError as error:
-        padded = re.search("average pool with (padding|ceil_mode)|padding alone", str(error))
-        assert padded and (not largest or attributes.get("auto_pad", "").startswith("SAME"))
+        assert "padding alone" in str(error)
+        assert attributes.get("auto_pad", "").startswith("SAME")
 
 
-def test_the_last_window_of_a_mean_must_be_full() -> None:
+def test_the_last_window_of_a_mean_need_not_be_full() -> None:
     pool = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
     right(scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3)))
     pool["kernel_shape"] = [3, 3]
     right(scored([op("MaxPool", "x", **pool)], {}, (4, 3, 3)))
-    content = scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3))
-    with pytest.raises(DfedgeError, match="ceil_mode"):
-        read_onnx(onnx.load_model_from_string(content))
+    right(scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3)))
 
 
 def test_a_mean_may_count_its_padding() -> None:
@@ -301,7 +299,7 @@ def test_chains_that_only_flatten_are_followed(chain: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data())
-def test_random_chains_of_reshapes_are_followed_or_refused(kinds: list[int], data) -> None:
+def test_random_chains_of_reshapes_are_followed(kinds: list[int], data) -> None:
     nodes: list[Node] = []
     held: dict[str, np.ndarray] = {}
     shape: tuple[int, ...] = (4, 6, 6)
@@ -327,16 +325,13 @@ def test_random_chains_of_reshapes_are_followed_or_refused(kinds: list[int], dat
             held[f"to{i}"] = np.array([len(shape)])
             nodes.append(op("Unsqueeze", given, f"to{i}", out=last))
     content = scored(nodes, used(nodes, held), shape)
-    try:
-        right(content)
-    except DfedgeError as error:
-        assert "only flatten is known" in str(error)
+    right(content)
 
 
 @pytest.mark.parametrize("axis", [0, 2])
 def test_a_reshape_across_samples_is_refused(axis: int) -> None:
     content = scored([op("Flatten", "x", axis=axis)], {}, (24, 12))
-    with pytest.raises(DfedgeError, match=r"across samples|reshape of \[4, 6, 6\]"):
+    with pytest.raises(DfedgeError, match="across samples"):
         read_onnx(onnx.load_model_from_string(content))
 
 
@@ -467,9 +462,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
                              op("DequantizeLinear", "q", "scale", "zero"), held=SIGN),
                   "QuantizeLinear' at node 'QuantizeLinear for q'.*give the float model"),
     "softmax": (classifier(op("Softmax", "x")), "leave softmax out"),
-    "channels last": (
-        classifier(op("Transpose", "x", perm=[0, 3, 1, 2]), shape=["b", 8, 8, 1]),
-        "channels first",
+    "turned": (
+        classifier(op("Transpose", "x", out="t", perm=[0, 1, 3, 2]), op("Conv", "t", "w"), held=W),
+        "'Transpose .*' at node 'Transpose for t'.*whole channels",
+    ),
+    "reflecting": (
+        classifier(op("Pad", "x", "around", mode="reflect"),
+                   held={"around": np.array([0, 0, 1, 1, 0, 0, 1, 1])}),
+        "Pad other than zeros",
     ),
     "branching": (
         classifier(op("Cast", "one", out="c", to=onnx.TensorProto.BOOL),
@@ -477,11 +477,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
                    held={"one": np.float32(1)}),
         r"If \(control flow\).*same operations",
     ),
-    "dilated": (classifier(op("Conv", "x", "w", dilations=[2, 2]), held=W), "dilation 1"),
-    "strides": (classifier(op("Conv", "x", "w", strides=[2, 1]), held=W), "equal strides"),
-    "padded mean": (
-        classifier(op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])),
-        "average pool without padding",
+    "dilated": (
+        classifier(op("Conv", "x", "w", dilations=[20, 20], pads=[20] * 4), held=W),
+        "dilated kernel spans 41 x 41.*at most 1024",
+    ),
+    "a dilated pool": (
+        classifier(op("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])),
+        "a pool with dilation",
     ),
     "trained": (classifier(op("Dropout", "x", "", "on"), held={"on": np.bool_(True)}), "eval"),
     "weights computed": (classifier(op("Conv", "x", "x")), "weights that are computed"),
@@ -503,7 +505,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "vast images": (
         model([op("Shape", "x", out="s"), op("Relu", "x", out="scores")], {},
               shape=["b", 8, 8, 1 << 31], out=[("scores", FLOAT, ["b", 8, 8, 1 << 31])]),
-        r"takes images \[8, 8, 2147483648\]; allowed: .* at most 67,108,864 values",
+        r"takes images \[8, 8, 2147483648\]; allowed: .* at most 134,217,728 values",
     ),
     "vast padding": (
         classifier(op("Pad", "x", "by"), held={"by": np.array([0] * 6 + [1 << 20] * 2)}),

@@ -173,7 +173,8 @@ def test_constants_are_no_part_of_the_state() -> None:
     [
         ("place", 1 << 20), ("place", -1), ("weight", 1 << 20), ("bias", 2), ("lift", -4),
         ("limit", 1 << 20), ("shift", 23), ("shift", -1), ("height", 5), ("reads", 2), ("first", 1),
-        ("rows", 5), ("rows", -1), ("kind", 8), ("kernel_height", 0), ("stride", 0),
+        ("rows", 5), ("rows", -1), ("kind", len(OPERATIONS)), ("kernel_height", 0), ("stride", 0),
+        ("across", 0),
         ("depthwise", 1),
     ],
 )  # fmt: skip

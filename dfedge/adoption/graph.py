@@ -12,10 +12,18 @@ from torch import Tensor
 
 Shape = tuple[int, int, int]
 """[C, H, W]; a vector is [C, 1, 1]."""
-Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat"]
+Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat",
+             "select"]  # fmt: skip
+Stride = int | tuple[int, int]
+"""Both ways, or down and across where they differ."""
 EVERYTHING = (-math.inf, math.inf)
 PIECE = 1 << 21
 """Numbers that go into a net at a time: its maps hold many more."""
+
+
+def steps(stride: Stride) -> tuple[int, int]:
+    """Down and across."""
+    return (stride, stride) if isinstance(stride, int) else stride
 
 
 @dataclass
@@ -27,7 +35,9 @@ class Node:
         reads: numbers of the operations whose results go in.
         shape: of its result.
         weight, bias: conv: [O, C/groups, kh, kw] and [O]; affine: [C] each.
-        kernel, stride, pads: conv, mean and max; pads above, below, left, right.
+        kernel, stride, pads: conv, mean and max; pads above, below, left, right; a mean does not
+            count them.
+        channels: select: of what goes in, by number, in the order of its result.
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
         bounds: what the result is kept within, after everything else.
@@ -41,11 +51,12 @@ class Node:
     weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor = field(default_factory=lambda: torch.empty(0))
     kernel: tuple[int, int] = (1, 1)
-    stride: int = 1
+    stride: Stride = 1
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
     slope: float = 1.0
     lift: float = 0.0
+    channels: tuple[int, ...] = ()
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
     where: str = ""
@@ -56,8 +67,7 @@ class Node:
         top, bottom, left, right = self.pads
         match self.op:
             case "conv":
-                seen = F.pad(x, (left, right, top, bottom)) if any(self.pads) else x
-                y = F.conv2d(seen, self.weight, self.bias, self.stride, groups=self.groups)
+                y = self._conv(F.pad(x, (left, right, top, bottom)) if any(self.pads) else x)
             case "affine":
                 y = x * self.weight[:, None, None] + self.bias[:, None, None]
             case "clip":
@@ -69,17 +79,34 @@ class Node:
             case "mul":
                 y = x * given[1]
             case "mean":
-                y = F.avg_pool2d(x, self.kernel, self.stride)
+                y = self._mean(x)
             case "max":
                 y = F.max_pool2d(
                     F.pad(x, (left, right, top, bottom), value=-math.inf), self.kernel, self.stride
                 )
             case "concat":
                 y = torch.cat(list(given), 1)
+            case "select":
+                y = x[:, list(self.channels)]
             case "input":
                 y = x
         low, high = self.bounds
         return y if self.bounds == EVERYTHING else y.clamp(low, high)
+
+    def _conv(self, x: Tensor) -> Tensor:
+        """In float64 where strides differ: torch's float32 sums wrongly then, for one channel."""
+        dtype = x.dtype if isinstance(self.stride, int) else torch.float64
+        seen, weight, bias = (one.to(dtype) for one in (x, self.weight, self.bias))
+        return F.conv2d(seen, weight, bias, self.stride, groups=self.groups).to(x.dtype)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Over what of a window lies inside."""
+        if not any(self.pads):
+            return F.avg_pool2d(x, self.kernel, self.stride)
+        top, bottom, left, right = self.pads
+        both = (F.pad(one, (left, right, top, bottom)) for one in (x, torch.ones_like(x[:1, :1])))
+        total, count = (F.avg_pool2d(one, self.kernel, self.stride) for one in both)
+        return total / count
 
 
 @dataclass

@@ -33,6 +33,7 @@ from dfedge.operations import (
     MaxPool,
     Multiply,
     Pad,
+    Select,
     Shape,
 )
 from dfedge.operations.lookup import LEVELS
@@ -187,7 +188,7 @@ class Quantiser:
                 "give the mean and deviation that the net was trained with, or bound what goes in"
             )
         through, recipe = self._only_function(i), self.recipe
-        if node.op == "max":
+        if node.op in ("max", "select"):
             self.ranges[i] = self.ranges[node.reads[0]]
         else:
             self.ranges[i] = choose(real, recipe.activations, recipe.percentile, through)
@@ -299,9 +300,19 @@ class Quantiser:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
+        if any(node.pads):
+            return self._append(AveragePool(node.name, (self.made[node.reads[0]],),
+                                  self._shape(node), node.kernel, node.stride, factor,
+                                  _start(own.zero, shift), shift, node.pads,
+                                  given.zero))  # fmt: skip
         offset = _start(own.zero, shift) - factor * given.zero * count
         return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
+
+    def _select(self, i: int, node: Node, real: Tensor) -> Tensor:
+        number = len(self.operations)
+        self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
+        return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
     def _max(self, i: int, node: Node, real: Tensor) -> Tensor:
         return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),

@@ -1,14 +1,14 @@
 """A foreign net on its way: its values, its constants, and the operations so far."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph, Node, Op, Shape
+from dfedge.adoption.graph import Node, Op, Shape
 from dfedge.adoption.refusal import Site, refusal
 from dfedge.errors import DfedgeError
 
@@ -16,8 +16,9 @@ K = TypeVar("K", bound=Hashable)
 """What a framework names its values by."""
 Two = tuple[int, int]
 Pads = tuple[int, int, int, int]
-MOST_VALUES = 1 << 26
-"""Of an operation's result for one image, and of a constant: a file may ask for any size."""
+MOST_VALUES = 1 << 27
+"""Of an operation's result for one image, and of a constant: a file may ask for any size, and
+VGG's first linear layer has 102,760,448 weights."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,15 @@ class Value:
     Attributes:
         number: of the operation.
         dims: as the foreign net sees it, without the batch: [C, H, W], or flattened.
+        places: where each number of it lies in the operation's result, counted row by row;
+            None: in the same order.
+        site: of the last operation that put it into another order or form.
     """
 
     number: int
     dims: tuple[int, ...]
+    places: Tensor | None = None
+    site: Site | None = None
 
 
 class Values(Generic[K]):
@@ -51,7 +57,7 @@ class Values(Generic[K]):
         """Turn to the next operation."""
         self.key, self.site = key, site
 
-    def input(self, key: K, dims: Sequence[Any]) -> None:
+    def input(self, key: K, dims: Sequence[Any], channels_last: bool = False) -> None:
         """Take the image; ``dims`` with the batch, anything but a number where it is open."""
         if self.nodes or len(dims) != 4:
             raise DfedgeError(
@@ -63,7 +69,8 @@ class Values(Generic[K]):
                 f"the net's input has a dynamic shape {list(shape)}; export it for one image size "
                 "(only the batch may be dynamic)"
             )
-        sides = (int(shape[0]), int(shape[1]), int(shape[2]))
+        given = (int(shape[0]), int(shape[1]), int(shape[2]))
+        sides = (given[2], *given[:2]) if channels_last else given
         if not 1 <= min(sides) <= math.prod(sides) <= MOST_VALUES:
             raise DfedgeError(
                 f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
@@ -71,6 +78,9 @@ class Values(Generic[K]):
             )
         self.nodes.append(Node("input", str(key), (), sides))
         self.values[key] = Value(0, sides)
+        if channels_last:
+            places = torch.arange(math.prod(sides), dtype=torch.int32).reshape(sides)
+            self.values[key] = Value(0, given, places.permute(1, 2, 0), self.site)
 
     def keep(self, key: K, name: str, constant: Tensor) -> None:
         """Take a constant.
@@ -81,24 +91,6 @@ class Values(Generic[K]):
         if constant.is_floating_point() and not torch.isfinite(constant).all():
             raise DfedgeError(f"the net's {name} holds values that are not finite; train it again")
         self.constants[key] = constant
-
-    def graph(self, results: Sequence[K]) -> Graph:
-        """What was translated, up to the net's result.
-
-        Raises:
-            DfedgeError: not one result.
-        """
-        if len(results) != 1 or results[0] not in self.values:
-            raise DfedgeError(
-                f"the net returns {len(results)} results; allowed: one score per class"
-            )
-        closing = self.finished.get(results[0])
-        left_out = [closing.what_and_where] if closing else []
-        last = self.values[results[0]].number
-        while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
-            left_out.append(f"the function of '{self.nodes[last].name}'")
-            (last,) = self.nodes[last].reads
-        return Graph(self.nodes[: last + 1], tuple(left_out))
 
     def refusal(self, what: str = "", instead: str = "") -> DfedgeError:
         """Make the error for the operation at work."""
@@ -117,12 +109,6 @@ class Values(Generic[K]):
     def shape(self, key: K) -> Shape:
         """Of the operation that an operand comes from."""
         return self.nodes[self.value(key).number].shape
-
-    def map(self, key: K) -> Shape:
-        """Of an operand that is not flattened."""
-        if len(self.value(key).dims) != 3:
-            raise self.refusal(f"{self.site.what} of a vector", "it before flatten")
-        return self.shape(key)
 
     def weights(self, key: K) -> Tensor:
         """An operand that is a constant, in float."""
@@ -160,7 +146,11 @@ class Values(Generic[K]):
         dims: tuple[int, ...] | None = None,
         **rest: Any,
     ) -> None:
-        """Put an operation behind the others; its result is the value at work."""
+        """Put an operation behind the others; its result is the value at work.
+
+        Args:
+            dims: of the result as the foreign net sees it; default: its shape.
+        """
         self.check_shape(shape)
         reads = tuple(self.value(key).number for key in given)
         node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
@@ -171,9 +161,3 @@ class Values(Generic[K]):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
         self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
-
-
-def _increases(function: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a larger score stays the larger one: a sigmoid's does."""
-    steps = function(torch.linspace(-6, 6, 1001, dtype=torch.float64)).diff()
-    return bool((steps > 0).all())
