@@ -18,6 +18,8 @@ from dfedge.adoption.blocks import Found, Tail
 from dfedge.adoption.graph import Graph, Node
 from dfedge.blocks import Block
 from dfedge.errors import UsageError
+from dfedge.int8.bounds import most_features
+from dfedge.int8.ops.values import MARGIN_UNIT
 from dfedge.int8.scales import score_shifts
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.forms.onepass import pixels
@@ -77,6 +79,9 @@ def make_net(
 ) -> Learned:
     """Lay out the layers and give them their weights; anchors are still zero.
 
+    The head alone is a gain for each feature, whose anchors are the classes' means, and the linear
+    layer; of more features than an anchor holds (`most_features`), the linear layer.
+
     Args:
         seen: float [N, C, H, W], samples as the foreign net sees them.
 
@@ -113,10 +118,11 @@ def make_net(
         stages.append(_stages(nodes, block, size, base, after, lift))
         blocks.append(block)
         size, base = after, lift
-    if not units:
-        channels = graph.nodes[tail.features].shape[0]
-        blocks.append(Block(channels, "gain"))
-        stages.append([(torch.ones(channels, 1, 1, 1), torch.zeros(channels))])
+    features = graph.nodes[tail.features].shape
+    gained = not units and math.prod(features) <= most_features(round(MARGIN * MARGIN_UNIT))
+    if gained:
+        blocks.append(Block(features[0], "gain"))
+        stages.append([(torch.ones(features[0], 1, 1, 1), torch.zeros(features[0]))])
     scores = real[tail.scores].flatten()
     low = float(scores.quantile(SILENT))
     lift = 0.05 * (float(scores.max()) - low) - low
@@ -131,7 +137,9 @@ def make_net(
     for unit_of_net, given in zip(net.units, stages, strict=True):
         for j, stage in enumerate(given):
             _set(unit_of_net.conv(j), stage)
-    names = [graph.nodes[unit.end].name for unit in units] or [graph.nodes[tail.features].name]
+    names = [graph.nodes[unit.end].name for unit in units]
+    if gained:
+        names = [graph.nodes[tail.features].name]
     return Learned(net.eval(), [*names, last.name])
 
 
@@ -198,7 +206,7 @@ def anchored(
     means = form.anchors[last].clone()
     tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
-    enough = int(count.min()) >= FEW
+    enough = last > 0 and int(count.min()) >= FEW
     for anchors in (axes, means) if enough else (axes,):
         form.anchors[last].copy_(anchors)
         for counted in ((last - 1, last), (last,)) if enough else ((last,),):
@@ -235,9 +243,11 @@ def class_means(p: Tensor, y: Tensor, classes: int, scores: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _balance(net: Net) -> None:
-    """Let the scores weigh `SCORES` times as much in a sum as the features."""
+    """Let the scores weigh `SCORES` times as much in a sum as the features, where these count."""
     form, scales, last = net.one_pass, net.scales, len(net.units) - 1
     assert scales is not None
+    if not last:
+        return
     shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
     apart = [
         math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift

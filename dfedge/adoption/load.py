@@ -1,6 +1,7 @@
 """MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file .pt2 or .onnx."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
+from dfedge.adoption.values import Refused
 from dfedge.data.image import MODES
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
@@ -64,22 +66,31 @@ class Model:
         height, width, channels = sides if last else (sides[1], sides[2], sides[0])
         return height, width, channels
 
-    def graph(self, image: Shape) -> Graph:
+    def graph(self, image: Shape, refused: Refused = None) -> Graph:
         """Translate, for images [H, W, C].
+
+        Args:
+            refused: see `dfedge.adoption.read`.
 
         Raises:
             DfedgeError: see `program`, `dfedge.adoption.read` and `dfedge.adoption.read_onnx`.
         """
         if isinstance(self.found, onnx.ModelProto):
-            return read_onnx(_closed(self.found, image))
-        return read(self.program(image))
+            return read_onnx(_closed(self.found, image), refused)
+        return read(self.program(image), refused)
 
     def translated(self, image: Shape) -> tuple[Graph | None, list[str]]:
-        """What can be translated, and all that stands in the way, each with its remedy."""
+        """The net, and all that stands in its way, each with its remedy."""
+        refused: list[tuple[str, str]] = []
+        graph = None
         try:
-            return self.graph(image), []
-        except DfedgeError as error:
-            return None, [str(error)]
+            graph = self.graph(image, refused)
+        except DfedgeError as error:  # of what no operation is to blame for
+            refused.append(("", str(error)))
+        first = dict(reversed(refused))
+        count = Counter(what for what, _ in refused)
+        more = {what: f"; {n - 1} more of the same" if n > 1 else "" for what, n in count.items()}
+        return graph, [first[what] + more[what] for what in dict.fromkeys(w for w, _ in refused)]
 
     def program(self, image: Shape) -> ExportedProgram:
         """What torch exports of it, in evaluation mode, for images [H, W, C].

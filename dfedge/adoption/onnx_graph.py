@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,24 @@ class OnnxGraph(Translation[str]):
         self.model = model.graph
         self.opsets = {entry.domain: entry.version for entry in model.opset_import}
         self.batch = OPEN_BATCH
+        self.whole = model
 
     def turn_to(self, node: onnx.NodeProto) -> None:
         """Begin with a node."""
         self.node = node
         self.begin(node.output[0], _site(node))
+
+    def dims_said(self) -> list[int] | None:
+        """Shape of the result without the batch, as onnx infers it; asked for by --check alone."""
+        return None if self.refused is None else self._inferred.get(self.node.output[0])
+
+    @cached_property
+    def _inferred(self) -> dict[str, list[int]]:
+        graph = onnx.shape_inference.infer_shapes(self.whole, data_prop=True).graph
+        return {
+            value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[1:]]
+            for value in (*graph.value_info, *graph.output)
+        }
 
     def take_inputs(self) -> None:
         """The weights, and the image.

@@ -9,6 +9,7 @@ identity, and arithmetic with constants.
 import math
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from dfedge.adoption.torch_graph import (
     pair,
     site_of,
 )
+from dfedge.adoption.values import Refused
 from dfedge.errors import DfedgeError
 
 aten = torch.ops.aten
@@ -35,14 +37,20 @@ NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.
 """Operations that change no number in evaluation."""
 
 
-def read(program: ExportedProgram) -> Graph:
+def read(program: ExportedProgram, refused: Refused = None) -> Graph:
     """Translate.
+
+    Args:
+        refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
+            use.
 
     Raises:
         DfedgeError: an operation that is not known (with its line and what would replace it), a
             dynamic shape, weights that are not finite, or more than one output.
     """
-    return _Reader(program).read()
+    reader = _Reader(program)
+    reader.refused = refused
+    return reader.read()
 
 
 class _Reader(TorchGraph):
@@ -67,7 +75,7 @@ class _Reader(TorchGraph):
                 self.input(fx, dims, channels_last(fx))
                 self.batch = number(dims[0]) if dims else 1
             elif fx.op == "call_function":
-                self._call(fx)
+                self.attempt(partial(self._call, fx), fx.all_input_nodes, _dims(fx))
             elif fx.op == "output":
                 results: Any = fx.args[0]
                 given = list(results) if isinstance(results, list | tuple) else [results]
@@ -240,6 +248,12 @@ class _Reader(TorchGraph):
         parts: Any = fx.args[0]
         axis: Any = fx.args[1] if len(fx.args) > 1 else 0
         self.concat(parts, axis)
+
+
+def _dims(fx: Fx) -> tuple[int, ...] | None:
+    """Shape of a result without the batch, where it is one tensor of known shape."""
+    said = fx.meta.get("val")
+    return tuple(said.shape[1:]) if isinstance(said, Tensor) else None
 
 
 def _line(slope: float, lift: float, low: float, high: float) -> Callable[[_Reader, Fx], None]:

@@ -13,18 +13,25 @@ from dfedge.adoption.activations import Activation, find
 from dfedge.adoption.graph import Graph, Op
 from dfedge.adoption.onnx_graph import FLOATS, OnnxGraph
 from dfedge.adoption.translation import Arithmetic
+from dfedge.adoption.values import Refused
 
 CONTROL = ("If", "Loop", "Scan")
 
 
-def read_onnx(model: onnx.ModelProto) -> Graph:
+def read_onnx(model: onnx.ModelProto, refused: Refused = None) -> Graph:
     """Translate.
+
+    Args:
+        refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
+            use.
 
     Raises:
         DfedgeError: an operation that is not known (with what would replace it), a shape that is
             dynamic beyond the batch, weights that are not finite, or more than one input or output.
     """
-    return _Reader(model).read()
+    reader = _Reader(model)
+    reader.refused = refused
+    return reader.read()
 
 
 class _Reader(OnnxGraph):
@@ -35,7 +42,7 @@ class _Reader(OnnxGraph):
         self.take_inputs()
         for node in self.model.node:
             self.turn_to(node)
-            self._translate()
+            self.attempt(self._translate, [name for name in node.input if name], self.dims_said())
         return self.graph([value.name for value in self.model.output])
 
     def _translate(self) -> None:

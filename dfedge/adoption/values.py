@@ -1,7 +1,7 @@
 """A foreign net on its way: its values, its constants, and the operations so far."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from dfedge.errors import DfedgeError
 
 K = TypeVar("K", bound=Hashable)
 """What a framework names its values by."""
+Refused = list[tuple[str, str]] | None
 Two = tuple[int, int]
 Pads = tuple[int, int, int, int]
 MOST_VALUES = 1 << 27
@@ -40,7 +41,11 @@ class Value:
 
 
 class Values(Generic[K]):
-    """Operations so far, and what each foreign value is."""
+    """Operations so far, and what each foreign value is.
+
+    Attributes:
+        refused: collects (operation, why) of what cannot be translated; None: the first stops.
+    """
 
     site: Site
     """Of the operation at work."""
@@ -52,6 +57,37 @@ class Values(Generic[K]):
         self.values: dict[K, Value] = {}
         self.constants: dict[K, Tensor] = {}
         self.finished: dict[K, Site] = {}
+        self.refused: Refused = None
+
+    def attempt(
+        self, translate: Callable[[], None], given: Sequence[K], dims: Sequence[int] | None
+    ) -> None:
+        """Translate the operation at work, or note why not where refusals are collected.
+
+        What is refused passes as a result of its shape, so that what follows is looked at as well;
+        what follows a result of unknown shape is passed over.
+
+        Args:
+            translate: raises a refusal.
+            given: its operands.
+            dims: of its result, without the batch; None: unknown.
+        """
+        if self.refused is None:
+            translate()
+            return
+        known = self.values.keys() | self.constants.keys()
+        if all(one in known for one in given):
+            try:
+                translate()
+                return
+            except DfedgeError as error:
+                self.refused.append((self.site.what, str(error)))
+        if dims and all(isinstance(side, int) and side > 0 for side in dims):
+            shape: Shape = (math.prod(dims), 1, 1)
+            if len(dims) == 3:
+                shape = (dims[0], dims[1], dims[2])
+            self.nodes.append(Node("function", self.site.name, (0,), shape))
+            self.values[self.key] = Value(len(self.nodes) - 1, tuple(dims))
 
     def begin(self, key: K, site: Site) -> None:
         """Turn to the next operation."""

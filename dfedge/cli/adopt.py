@@ -190,9 +190,13 @@ def _print_sizes(sizes: Sequence["Sizes"]) -> None:
             for one in sizes
         ],
     )  # fmt: skip
+    refused: dict[str, list[str]] = {}
     for one in sizes:
         if one.refused:
-            say(f"{one.learn}: {one.refused}")
+            why = one.refused.removeprefix(f"--learn {one.learn}: ")
+            refused.setdefault(why, []).append(one.learn)
+    for why, choices in refused.items():
+        say(f"{', '.join(choices)}: {why}")
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:

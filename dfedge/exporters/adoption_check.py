@@ -11,7 +11,7 @@ import msgspec
 import torch
 from msgspec.structs import replace as with_changes
 
-from dfedge.adoption.blocks import last_blocks, tail_of
+from dfedge.adoption.blocks import check_inside, last_blocks, tail_of
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import make_net
@@ -85,11 +85,16 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
     asked = sides(image) or (USUAL, USUAL)
     rule = ImageRule(height or asked[0], width or asked[1], channels or 3)
     graph, blockers = model.translated(rule.shape)
-    if graph is None:
-        return Checked(name, rule.shape, 0, blockers, [], [])
-    graph, left_out = fold(graph), list(graph.left_out)
-    scores = graph.nodes[-1].shape[0]
-    sizes = list(_sizes(graph, rule, watch)) if not blockers else []
+    if graph is not None and not blockers:
+        try:
+            graph = fold(graph)
+            check_inside(graph)
+            tail_of(graph)
+        except DfedgeError as error:
+            blockers.append(str(error))
+    scores = graph.nodes[-1].shape[0] if graph is not None else 0
+    left_out = list(graph.left_out) if graph is not None else []
+    sizes = [] if blockers or graph is None else list(_sizes(graph, rule, watch))
     return Checked(name, rule.shape, scores, blockers, left_out, sizes)
 
 
