@@ -27,9 +27,7 @@ class Views(Values[K]):
             DfedgeError: not one result, or not one score per class.
         """
         if len(results) != 1 or results[0] not in self.values:
-            raise DfedgeError(
-                f"the net returns {len(results)} results; allowed: one score per class"
-            )
+            raise DfedgeError(self._several(results))
         closing = self.finished.pop(results[0], None)
         left_out = [closing.what_and_where] if closing else []
         last = self.settled(results[0]).number
@@ -43,6 +41,16 @@ class Views(Values[K]):
                 f"{classes} classes; allowed: one score per class"
             )
         return Graph(self.nodes[: last + 1], tuple(left_out))
+
+    def _several(self, results: Sequence[K]) -> str:
+        forms = [
+            " x ".join(map(str, self.dims(key))) if key in self.values else "no map"
+            for key in results
+        ]
+        return (
+            f"the net returns {len(results)} results ({', '.join(forms)} a sample); allowed: one "
+            "score per class; export a net that returns its scores alone"
+        )
 
     # -- what only moves numbers ----------------------------------------------------------------
 
