@@ -119,8 +119,9 @@ class _Reader(TorchGraph):
             )
         weight = self.weights(w)
         if weight.dim() == 3:
-            (step, pad, apart) = (pair(one)[0] for one in (stride, padding, dilation))
-            self.conv_of_rows(given, weight, self.optional(b), step, (pad, pad), apart, groups)
+            step, apart = pair(stride)[0], pair(dilation)[0]
+            pads = padding_of(padding, weight[:, :, None], (1, apart))
+            self.conv_of_rows(given, weight, self.optional(b), step, pads[2:], apart, groups)
             return
         self.conv(given, weight, self.optional(b), pair(stride),
                   padding_of(padding, weight, pair(dilation)), pair(dilation), groups)  # fmt: skip
@@ -274,6 +275,8 @@ def _tanh(reader: _Reader, fx: Fx) -> None:
 
 
 READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
+    aten.conv1d.default: _Reader.convolution,
+    aten.conv1d.padding: _Reader.convolution,
     aten.conv2d.default: _Reader.convolution,
     aten.conv2d.padding: _Reader.convolution,
     aten.convolution.default: _Reader.convolution,

@@ -17,8 +17,8 @@ aten = torch.ops.aten
 
 MOVING = (
     "transpose", "permute", "t.default", "slice.", "select.", "narrow", "split", "chunk", "unbind",
-    "channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "index_select",
-    "flip", "roll", "expand", "movedim", "swapaxes",
+    "channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+    "index_select", "index.", "flip", "roll", "expand", "movedim", "swapaxes",
 )  # fmt: skip
 """Operations that only move numbers, or leave some of them out."""
 

@@ -29,9 +29,7 @@ class Views(Values[K]):
         if self.refused and len(results) == 1:
             return Graph(self.nodes)
         if len(results) != 1 or results[0] not in self.values:
-            raise DfedgeError(
-                f"the net returns {len(results)} results; allowed: one score per class"
-            )
+            raise DfedgeError(self._several(results))
         closing = self.finished.pop(results[0], None)
         left_out = [closing.what_and_where] if closing else []
         last = self.settled(results[0]).number
@@ -39,6 +37,16 @@ class Views(Values[K]):
             left_out.append(f"the function of '{self.nodes[last].name}'")
             (last,) = self.nodes[last].reads
         return Graph(self.nodes[: last + 1], tuple(left_out))
+
+    def _several(self, results: Sequence[K]) -> str:
+        forms = [
+            " x ".join(map(str, self.dims(key))) if key in self.values else "no map"
+            for key in results
+        ]
+        return (
+            f"the net returns {len(results)} results ({', '.join(forms)} a sample); allowed: one "
+            "score per class; export a net that returns its scores alone"
+        )
 
     # -- what only moves numbers ----------------------------------------------------------------
 
