@@ -29,6 +29,7 @@ class Node:
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
         bounds: what the result is kept within, after everything else.
+        ceiling: conv: [C], what each channel is kept below as well; empty: nothing.
         where: the line of the user's source.
     """
 
@@ -46,6 +47,7 @@ class Node:
     lift: float = 0.0
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
+    ceiling: Tensor = field(default_factory=lambda: torch.empty(0))
     where: str = ""
 
     def run(self, given: Sequence[Tensor]) -> Tensor:
@@ -77,6 +79,8 @@ class Node:
             case "input":
                 y = x
         low, high = self.bounds
+        if len(self.ceiling):
+            y = torch.minimum(y, self.ceiling[:, None, None])
         return y if self.bounds == EVERYTHING else y.clamp(low, high)
 
 
