@@ -50,7 +50,7 @@ def drawn(model: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.mark.parametrize("name", NETS)
 def test_a_real_classifier_is_read_as_it_is(name: str) -> None:
     model = drawn(load_onnx(FOLDER / f"light_{name}.onnx"))
-    graph = read_onnx(model, 1000)
+    graph = read_onnx(model)
     last = model.graph.node[-1]
     if last.op_type == "Softmax":  # its scores say more than what it makes of them
         model.graph.node.remove(last)

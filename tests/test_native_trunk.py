@@ -20,6 +20,7 @@ from dfedge.compile import step
 from dfedge.errors import DfedgeError
 from dfedge.int8.trunk import Constants, evaluate, latents
 from dfedge.native import build
+from dfedge.native.latents import latents as alone
 from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
@@ -81,6 +82,16 @@ def test_a_step_equals_its_definition_at_every_level(kind: type, seed: int) -> N
 @settings(max_examples=60, deadline=None)
 def test_a_trunk_equals_its_definition_wherever_its_values_lie(seed: int) -> None:
     same_latents(*draw_trunk(seed), seed)
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=30, deadline=None)
+def test_a_trunk_alone_equals_its_definition(seed: int) -> None:
+    trunk, constants = draw_trunk(seed)
+    x = images(trunk, 70, seed)
+    given = {name: value.numpy() for name, value in constants.items()}
+    wanted = evaluate(trunk, constants, torch.from_numpy(x)).numpy()
+    assert np.array_equal(alone(trunk, given, x), wanted)
 
 
 @given(st.integers(0, 1 << 30))

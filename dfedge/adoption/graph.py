@@ -41,6 +41,7 @@ class Node:
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
         bounds: what the result is kept within, after everything else.
+        ceiling: conv: [C], what each channel is kept below as well; empty: nothing.
         where: the line of the user's source.
     """
 
@@ -59,6 +60,7 @@ class Node:
     channels: tuple[int, ...] = ()
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
+    ceiling: Tensor = field(default_factory=lambda: torch.empty(0))
     where: str = ""
 
     def run(self, given: Sequence[Tensor]) -> Tensor:
@@ -91,6 +93,8 @@ class Node:
             case "input":
                 y = x
         low, high = self.bounds
+        if len(self.ceiling):
+            y = torch.minimum(y, self.ceiling[:, None, None])
         return y if self.bounds == EVERYTHING else y.clamp(low, high)
 
     def _conv(self, x: Tensor) -> Tensor:

@@ -1,27 +1,30 @@
 """The operations below the learning layers, as integer ones: calibrated on samples, one by one.
 
-Every result has one scale and one zero, ``q = v scale + zero``, chosen so that rounding and
-saturation lose least.  A convolution's weights absorb what is no power of two of the ratio of two
-scales, so a right shift, one for each output channel, is all that its accumulator needs.  Its bias
-then takes up the mean error that is left.
+Every result has one scale and one zero (`dfedge.adoption.ranges`), chosen by what the float net
+gives on all samples, its channels brought to one size before (`dfedge.adoption.equalise`).  A
+convolution's weights absorb what is no power of two of the ratio of two scales, so a right shift,
+one for each output channel, is all that its accumulator needs.  Its bias then takes up the mean
+error that is left on some samples, those that `SHOWN` values of the largest map hold.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 from torch import Tensor
 
+from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
 from dfedge.adoption.graph import Graph, Node, dense
+from dfedge.adoption.observe import Watch, largest, observe, pieces, real
+from dfedge.adoption.ranges import Range, choose
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import INPUT_EXPONENT
 from dfedge.int8.trunk import apply
-from dfedge.learn.explain import snr
+from dfedge.learn.explain import ratio
 from dfedge.learn.recipe import Recipe
 from dfedge.operations import (
     Add,
@@ -41,18 +44,9 @@ from dfedge.trunk import Trunk
 
 MOST_SHIFT = 22
 """So that 128 times 2^shift is within 2^29."""
-SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
-SEEN = 100_000
-"""Values of a result that its scale is chosen by."""
-Watch = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Range:
-    """``q = v scale + zero``."""
-
-    scale: float
-    zero: int
+SHOWN = 1 << 24
+Parts = list[Tensor]
+"""Some images at a time."""
 
 
 @dataclass(frozen=True)
@@ -67,54 +61,6 @@ class Loss:
     name: str
     op: str
     snr: float
-
-
-def choose(
-    values: Tensor,
-    observer: str,
-    percentile: float,
-    through: Callable[[Tensor], Tensor] | None = None,
-) -> Range:
-    """The range of a result: whole, up to a percentile, or that of least squared error.
-
-    Args:
-        through: the one function that reads it, whose result the error is then of: what saturates
-            anyway needs no range of its own.
-    """
-    flat = values.flatten()
-    seen = flat[_spread(len(flat))]
-    low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 0.0)
-    if observer == "percentile":
-        part = percentile / 100
-        low, high = min(float(seen.quantile(1 - part)), 0.0), max(float(seen.quantile(part)), 0.0)
-    shrinks = SHRINKS if observer == "mse" else (1.0,)
-    pairs = product(shrinks, shrinks) if through else zip(shrinks, shrinks, strict=True)
-    ranges = [_range(low * below, high * above) for below, above in pairs]
-    end = through or same
-    wanted = end(seen)
-
-    def loss(of: Range) -> float:
-        return float((end(_real(_integer(seen, of), of)) - wanted).square().sum())
-
-    return min(ranges, key=loss)
-
-
-def _spread(count: int) -> Tensor:
-    """Up to `SEEN` places from the first to the last; float32 would round past 2^24."""
-    return torch.linspace(0, count - 1, min(SEEN, count), dtype=torch.float64).long()
-
-
-def _range(low: float, high: float) -> Range:
-    scale = ACTIVATION_MAX / max(high - low, 1e-6)
-    return Range(scale, min(round(-low * scale), ACTIVATION_MAX))
-
-
-def _integer(values: Tensor, of: Range) -> Tensor:
-    return round_half_up(values * of.scale + of.zero).clamp(0, ACTIVATION_MAX)
-
-
-def _real(q: Tensor, of: Range) -> Tensor:
-    return (q - of.zero) / of.scale
 
 
 def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int]:
@@ -144,23 +90,35 @@ class Quantiser:
         self.constants: dict[str, Tensor] = {}
         self.ranges: dict[int, Range] = {0: Range(2.0**INPUT_EXPONENT, 0)}
         self.made: dict[int, int] = {0: 0}
-        self.values: dict[int, Tensor] = {}
+        self.values: dict[int, Parts] = {}
         self.losses: list[Loss] = []
 
     @torch.no_grad()
     def trunk(self, x: Tensor, until: int, watch: Watch) -> Trunk:
-        """Translate.
+        """Translate.  The graph is equalised in place.
 
         Args:
             x: int8 [N, H, W, C], samples.
             until: number of the last operation.
+
+        Raises:
+            DfedgeError: values or sums that the integer operations cannot hold.
         """
-        self.values[0] = x
-        real = x.permute(0, 3, 1, 2).float() * 2.0**-INPUT_EXPONENT
-        for i, value in self.graph.run(real, until):
+        observed = observe(self.graph, x, until, watch)
+        equalise(self.graph, observed, until)
+        shown = x[: max(SHOWN // largest(self.graph, until), 1)]
+        self.values[0] = [part for _, part in pieces(self.graph, shown, until)]
+        exact = [self.graph.run(real(part), until) for part in self.values[0]]
+        for i in range(until + 1):
             watch("quantise", i, until + 1)
+            wanted = [next(one)[1] for one in exact]
             if i:
-                self._translate(i, value)
+                through = self._only_function(i)
+                if self.graph.nodes[i].op in ("max", "select"):
+                    self.ranges[i] = self.ranges[self.graph.nodes[i].reads[0]]
+                else:
+                    self.ranges[i] = choose(observed[i], self.recipe, through)
+                self._translate(i, wanted, through or same)
                 self._release(i)
         _, height, width = self.graph.nodes[0].shape
         last = self.ranges[until]
@@ -173,30 +131,26 @@ class Quantiser:
         kept.add(len(self.operations))
         self.values = {place: v for place, v in self.values.items() if place in kept}
 
-    def _append(self, record: AnyOperation) -> Tensor:
+    def _append(self, record: AnyOperation) -> Parts:
         number = len(self.operations)
         self.operations.append(record)
-        given = [self.values[read] for read in record.reads]
-        self.values[number + 1] = apply(record, number, self.constants, given)
+        self.values[number + 1] = self._apply(record, number)
         return self.values[number + 1]
 
-    def _translate(self, i: int, real: Tensor) -> None:
+    def _apply(self, record: AnyOperation, number: int) -> Parts:
+        given = zip(*(self.values[read] for read in record.reads), strict=True)
+        return [apply(record, number, self.constants, list(parts)) for parts in given]
+
+    def _translate(self, i: int, wanted: Parts, end: Callable[[Tensor], Tensor]) -> None:
         node = self.graph.nodes[i]
-        if not bool(torch.isfinite(real).all()):
-            raise DfedgeError(
-                f"operation '{node.name}' gives values that are not finite for these samples; "
-                "give the mean and deviation that the net was trained with, or bound what goes in"
-            )
-        through, recipe = self._only_function(i), self.recipe
-        if node.op in ("max", "select"):
-            self.ranges[i] = self.ranges[node.reads[0]]
-        else:
-            self.ranges[i] = choose(real, recipe.activations, recipe.percentile, through)
-        q = getattr(self, f"_{node.op}")(i, node, real)
+        made = getattr(self, f"_{node.op}")(i, node, wanted)
         self.made[i] = len(self.operations)
-        found = _real(q.permute(0, 3, 1, 2).float(), self.ranges[i])
-        end = through or same
-        self.losses.append(Loss(node.name, node.op, snr(end(real), end(found))))
+        signal = noise = 0.0
+        for exact, q in zip(wanted, made, strict=True):
+            found = self.ranges[i].real(_nchw(q))
+            signal += float(end(exact).square().sum())
+            noise += float((end(found) - end(exact)).square().sum())
+        self.losses.append(Loss(node.name, node.op, ratio(signal, noise)))
 
     def _only_function(self, i: int) -> Callable[[Tensor], Tensor] | None:
         """Of a result that a function alone reads."""
@@ -210,7 +164,7 @@ class Quantiser:
 
     # -- operations -----------------------------------------------------------------------------
 
-    def _conv(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _conv(self, i: int, node: Node, wanted: Parts) -> Parts:
         (read,) = node.reads
         given, own = self.ranges[read], self.ranges[i]
         place, pads = self.made[read], node.pads
@@ -243,40 +197,52 @@ class Quantiser:
             f"{number}.weight": taps.reshape(-1, *taps.shape[2:]).to(torch.int8).contiguous(),
             f"{number}.bias": _bias(b),
             f"{number}.lift": torch.exp2(shift - shifts).to(torch.int32),
-            f"{number}.limit": torch.exp2(7 + shifts).to(torch.int32),
+            f"{number}.limit": _limit(node, own, shifts),
         }
-        q = self._append(record)
-        # What rounding moved the mean of a channel by, where it is not at a bound.
-        error = _real(q.permute(0, 3, 1, 2).double(), own) - real.double()
-        inside = (q > 0).permute(0, 3, 1, 2) & (q < ACTIVATION_MAX).permute(0, 3, 1, 2)
-        mean = (error * inside).sum((0, 2, 3)) / inside.sum((0, 2, 3)).clamp(min=1)
-        corrected = b - mean * own.scale * torch.exp2(shifts)
-        self.constants[f"{number}.bias"] = _bias(corrected)
-        self.operations.pop()
-        better = self._append(record)
-        after = _real(better.permute(0, 3, 1, 2).double(), own) - real.double()
-        if float(after.square().sum()) < float(error.square().sum()):
-            return better
-        self.constants[f"{number}.bias"] = _bias(b)
-        self.values[number + 1] = q
-        return q
+        self._append(record)
+        self._correct(b, torch.exp2(shifts), own, wanted)
+        return self.values[number + 1]
 
-    def _table(self, node: Node, read: int, of: Callable[[Tensor], Tensor], own: Range) -> Tensor:
+    def _correct(self, b: Tensor, factor: Tensor, own: Range, wanted: Parts) -> None:
+        """Let the last convolution's bias take what rounding moved the mean of a channel by.
+
+        Where a value is at a bound it says nothing.  The bias is kept where that is no better.
+
+        Args:
+            b, factor: [O], the bias, and what one of the result is in its accumulator.
+        """
+        number, name = len(self.operations) - 1, f"{len(self.operations) - 1}.bias"
+        before = self.values[number + 1]
+        total, count = torch.zeros(2, len(b), dtype=torch.float64)
+        for q, exact in zip(before, wanted, strict=True):
+            inside = _nchw((q > 0) & (q < ACTIVATION_MAX))
+            error = (own.real(_nchw(q)) - exact) * inside
+            total += error.sum((0, 2, 3))
+            count += inside.sum((0, 2, 3))
+        kept = self.constants[name]
+        self.constants[name] = _bias(b - total / count.clamp(min=1) * own.scale * factor)
+        after = self._apply(self.operations[number], number)
+        if _noise(after, own, wanted) < _noise(before, own, wanted):
+            self.values[number + 1] = after
+        else:
+            self.constants[name] = kept
+
+    def _table(self, node: Node, read: int, of: Callable[[Tensor], Tensor], own: Range) -> Parts:
         """A function of one value, from the scale of what it reads to a scale of its own."""
         given, shape = self.ranges[read], self._shape(self.graph.nodes[read])
-        every = _real(torch.arange(LEVELS, dtype=torch.float64), given)
+        every = given.real(torch.arange(LEVELS, dtype=torch.float64))
         number = len(self.operations)
         made = of(every).nan_to_num(0.0, 1e9, -1e9)  # where no sample comes
-        self.constants[f"{number}.table"] = _integer(made, own).to(torch.int8)
+        self.constants[f"{number}.table"] = own.integers(made).to(torch.int8)
         return self._append(Lookup(node.name, (self.made[read],), shape))
 
-    def _function(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _function(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._table(node, node.reads[0], lambda v: node.run([v]), self.ranges[i])
 
-    def _clip(self, i: int, node: Node, real: Tensor) -> Tensor:
-        return self._function(i, node, real)
+    def _clip(self, i: int, node: Node, wanted: Parts) -> Parts:
+        return self._function(i, node, wanted)
 
-    def _add(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _add(self, i: int, node: Node, wanted: Parts) -> Parts:
         own = self.ranges[i]
         given = [self.ranges[read] for read in node.reads]
         (factor, other), shift = fixed(tuple(own.scale / g.scale for g in given), 1 << 20)
@@ -286,7 +252,7 @@ class Quantiser:
             Add(node.name, places, self._shape(node), (factor, other), offset, shift)
         )
 
-    def _mul(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _mul(self, i: int, node: Node, wanted: Parts) -> Parts:
         own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
         (factor,), shift = fixed((own.scale / (a.scale * g.scale),), 1 << 14)
         offset = _start(own.zero, shift)
@@ -296,7 +262,7 @@ class Quantiser:
             Multiply(node.name, places, self._shape(node), zeros, factor, offset, shift)
         )
 
-    def _mean(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _mean(self, i: int, node: Node, wanted: Parts) -> Parts:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
@@ -309,16 +275,16 @@ class Quantiser:
         return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
 
-    def _select(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _select(self, i: int, node: Node, wanted: Parts) -> Parts:
         number = len(self.operations)
         self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
         return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
-    def _max(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _max(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),
                                  node.kernel, node.stride, node.pads))  # fmt: skip
 
-    def _concat(self, i: int, node: Node, real: Tensor) -> Tensor:
+    def _concat(self, i: int, node: Node, wanted: Parts) -> Parts:
         own, places = self.ranges[i], []
         for read in node.reads:
             given = self.ranges[read]
@@ -346,3 +312,20 @@ def _shifts(target: Tensor, offset: Tensor) -> Tensor:
 
 def _bias(b: Tensor) -> Tensor:
     return round_half_up(b).clamp(-(1 << 30), 1 << 30).to(torch.int32)
+
+
+def _limit(node: Node, own: Range, shifts: Tensor) -> Tensor:
+    """What each accumulator is kept below: where the result saturates, or its channel's ceiling."""
+    most = torch.full_like(shifts, ACTIVATION_MAX + 1)
+    if len(node.ceiling):
+        most = torch.minimum(most, round_half_up(node.ceiling.double() * own.scale + own.zero))
+    return (most * torch.exp2(shifts)).to(torch.int32)
+
+
+def _nchw(q: Tensor) -> Tensor:
+    return q.permute(0, 3, 1, 2).float()
+
+
+def _noise(made: Parts, own: Range, wanted: Parts) -> float:
+    pairs = zip(made, wanted, strict=True)
+    return sum(float((own.real(_nchw(q)) - exact).square().sum()) for q, exact in pairs)

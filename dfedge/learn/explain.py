@@ -29,7 +29,11 @@ class Lost:
 
 def snr(exact: Tensor, found: Tensor) -> float:
     """``10 log10(sum v^2 / sum (q - v)^2)``."""
-    signal, noise = float(exact.square().sum()), float((found - exact).square().sum())
+    return ratio(float(exact.square().sum()), float((found - exact).square().sum()))
+
+
+def ratio(signal: float, noise: float) -> float:
+    """Of two energies, in dB."""
     return 10 * math.log10(max(signal, 1e-20) / max(noise, 1e-20))
 
 

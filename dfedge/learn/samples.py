@@ -9,7 +9,10 @@ from torch import Tensor
 
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
-from dfedge.int8.trunk import Constants, latents
+from dfedge.errors import DfedgeError
+from dfedge.int8 import trunk as exact
+from dfedge.int8.trunk import Constants
+from dfedge.native import latents as native
 from dfedge.trunk import Trunk
 
 
@@ -41,9 +44,20 @@ def to_samples(
     constants: Constants | None = None,
 ) -> Samples:
     """A split on a device, as the first layer sees it: behind the trunk where there is one."""
-    seen = latents(trunk, constants or {}, torch.from_numpy(to_input(split.x)))
+    seen = torch.from_numpy(to_input(split.x))
+    if trunk is not None:
+        seen = _behind(trunk, constants or {}, seen)
     x = seen.permute(0, 3, 1, 2).contiguous()
     return Samples(x.to(device), torch.from_numpy(split.y).to(device))
+
+
+def _behind(trunk: Trunk, constants: Constants, x: Tensor) -> Tensor:
+    """By the C interpreter where there is one: the same bits in a tenth of the time."""
+    try:
+        given = {name: value.numpy() for name, value in constants.items()}
+        return torch.from_numpy(native.latents(trunk, given, x.numpy()))
+    except DfedgeError:
+        return exact.latents(trunk, constants, x)
 
 
 def from_samples(samples: Samples) -> Split:
