@@ -159,6 +159,12 @@ def _file(model: str) -> Path:
 
 def _call(model: str) -> nn.Module:
     module, _, function = model.partition(":")
+    if model.endswith(".tflite"):
+        raise UsageError(
+            f"{model}: LiteRT files are not read; python -m tf2onnx.convert --tflite {model} "
+            "--output net.onnx makes an ONNX file of a float one; of an int8 one give the float "
+            "model that it was made from"
+        )
     if not function:
         raise UsageError(f"{model}: not a model; allowed: {KINDS}")
     if "" not in sys.path:
