@@ -261,8 +261,8 @@ def two_heads() -> nn.Module:
 
 
 def moved() -> nn.Module:
-    """What moves channels, strides that differ, dilation, a mean that does not count its padding,
-    neighbouring channels, a maximum over the image.
+    """What moves channels, strides that differ, dilation, a mean that does not count its padding, a
+    maximum over the image.
     """
 
     class Moved(nn.Module):

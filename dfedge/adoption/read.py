@@ -2,7 +2,8 @@
 refusal.
 
 Accepted: convolution (any group), linear, batch norm, any activation that works number by number,
-add, multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
+add, multiply, concat, average and max pool, mean and maximum over the image, zeros around it, what
+only moves whole channels (split, slice, shuffle, transposes that come back), flatten, dropout,
 identity, and arithmetic with constants.
 """
 
