@@ -67,6 +67,19 @@ def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> Non
     assert torch.allclose(ours.result(x), theirs.result(x), atol=1e-3)
 
 
+@pytest.mark.parametrize("opset", [9, 10, 11, 13, 15, 18, 20])
+def test_files_of_old_and_new_opsets_are_read(opset: int, tmp_path: Path) -> None:
+    x, _ = foreign_nets.digits("test")
+    for name in ("residual", "mobile", "small"):
+        net = getattr(foreign_nets, name)().eval()
+        with quiet():
+            torch.onnx.export(net, (torch.zeros(3, 1, 8, 8),), tmp_path / "net.onnx", dynamo=False,
+                              opset_version=opset)  # fmt: skip
+        found = fold(load_graph(str(tmp_path / "net.onnx"), (8, 8, 1))).result(x[:50]).flatten(1)
+        with torch.no_grad():
+            assert torch.allclose(found, net(x[:50]), atol=1e-3)
+
+
 def test_an_exporter_that_tells_modules_and_lines_is_quoted(exported) -> None:
     graph = load_graph(str(exported("small", "dynamo")), (8, 8, 1))
     node = next(node for node in graph.nodes if node.op == "function")

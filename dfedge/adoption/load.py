@@ -12,13 +12,12 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from dfedge.adoption import pt2
+from dfedge.adoption import onnx_graph, pt2, torch_graph
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
 from dfedge.adoption.values import Refused
-from dfedge.data.image import MODES
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
 from dfedge.regular import is_file
@@ -52,17 +51,21 @@ class Model:
         if isinstance(found, nn.Module):
             first = (module for module in found.modules() if isinstance(module, nn.Conv2d))
             return None, None, next((conv.in_channels for conv in first), None)
+        dims: list[Any] = []
+        last = False
         if isinstance(found, onnx.ModelProto):
             taken = _taken(found)
-            dims: list[Any] = [side.dim_value for side in taken.dim] if taken else []
+            if taken is not None:
+                dims = [side.dim_value for side in taken.type.tensor_type.shape.dim]
+                last = onnx_graph.channels_last(found.graph, taken.name)
         else:
             names = set(found.graph_signature.user_inputs)
             nodes = [node for node in found.graph.nodes if node.name in names]
-            dims = list(nodes[0].meta["val"].shape) if len(nodes) == 1 else []
+            if len(nodes) == 1:
+                dims, last = list(nodes[0].meta["val"].shape), torch_graph.channels_last(nodes[0])
         sides = [side if isinstance(side, int) and side > 0 else None for side in dims[1:]]
         if len(sides) != 3:
             return None, None, None
-        last = sides[0] not in MODES and sides[2] in MODES
         height, width, channels = sides if last else (sides[1], sides[2], sides[0])
         return height, width, channels
 
@@ -126,26 +129,25 @@ def load_graph(model: str, image: Shape) -> Graph:
     return open_model(model).graph(image)
 
 
-def _taken(model: onnx.ModelProto) -> onnx.TensorShapeProto | None:
-    """The shape of a file's one input that is no weight; None: there are several."""
+def _taken(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
+    """A file's one input that is no weight; None: there are several."""
     weights = {weight.name for weight in model.graph.initializer}
     given = [value for value in model.graph.input if value.name not in weights]
-    return given[0].type.tensor_type.shape if len(given) == 1 else None
+    return given[0] if len(given) == 1 else None
 
 
 def _closed(model: onnx.ModelProto, image: Shape) -> onnx.ModelProto:
     """With the sides of images [H, W, C] where the file leaves them open."""
-    taken = _taken(model)
-    if taken is None or len(taken.dim) != 4 or all(side.dim_value > 0 for side in taken.dim[1:]):
-        return model
     closed = onnx.ModelProto()
     closed.CopyFrom(model)
+    taken = _taken(closed)
+    dims = taken.type.tensor_type.shape.dim[1:] if taken is not None else []
+    if taken is None or len(dims) != 3 or all(side.dim_value > 0 for side in dims):
+        return model
     height, width, channels = image
-    last = taken.dim[1].dim_value not in MODES and taken.dim[3].dim_value in MODES
+    last = onnx_graph.channels_last(closed.graph, taken.name)
     sides = (height, width, channels) if last else (channels, height, width)
-    shape = _taken(closed)
-    assert shape is not None
-    for side, value in zip(shape.dim[1:], sides, strict=True):
+    for side, value in zip(dims, sides, strict=True):
         if side.dim_value <= 0:
             side.dim_value = value
     return closed

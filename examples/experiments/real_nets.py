@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnx
 import typer
+from adopt_torchvision import models
 from dated import dated
 from PIL import Image, ImageDraw, ImageFont
 
@@ -169,6 +170,7 @@ def _facenet(kind: str) -> Any:
     """The part that says whether there is a face; the whole gives three results."""
     import torch
 
+    models()  # torchvision, as this machine can import it
     sys.path.insert(0, str(MODELS / "facenet_pytorch"))
     from facenet_pytorch.models import mtcnn
 
@@ -197,6 +199,7 @@ def embedding() -> Any:
     """Random weights: the package downloads the trained ones."""
     import torch
 
+    models()  # torchvision, as this machine can import it
     sys.path.insert(0, str(MODELS / "facenet_pytorch"))
     from facenet_pytorch.models.inception_resnet_v1 import InceptionResnetV1
 
