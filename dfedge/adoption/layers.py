@@ -168,12 +168,33 @@ def _set(conv: ConvNorm, stage: Stage) -> None:
     norm.running_var.fill_(1 - norm.eps)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One choice of what counts.
+
+    Attributes:
+        accuracy: on held-out samples.
+        counted: layers whose scores are added.
+        own: whether the net's own scores decide, the last layer's anchors along the axes.
+    """
+
+    accuracy: float
+    counted: tuple[int, ...]
+    own: bool
+    anchors: Tensor
+
+
 @torch.no_grad()
-def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) -> None:
+def anchored(
+    learned: Learned, own: Samples, held_out: Samples, recipe: Recipe
+) -> tuple[Tried, list[Tried]]:
     """Set anchors, scales, and which layers count.
 
     Every layer's anchors are its class means; the last layer's may also lie along the axes.  The
     scores count alone, or with the features that they are made of (`FLATTERED`).
+
+    Returns:
+        What was chosen, and all that was tried.
     """
     net = learned.net
     form, last = net.one_pass, len(net.units) - 1
@@ -185,15 +206,37 @@ def anchored(learned: Learned, own: Samples, held_out: Samples, recipe: Recipe) 
     _balance(net)
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
-    tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
-    for anchors in (axes, means):
-        form.anchors[last].copy_(anchors)
-        for counted, bonus in (((last - 1, last), FLATTERED), ((last,), 0.0)):
-            net.counted = counted
-            tried.append((accuracy(net, held_out) + bonus, counted, anchors))
-    _, net.counted, anchors = max(tried, key=lambda one: one[0])
-    form.anchors[last].copy_(anchors)
+    tried = [
+        _tried(net, counted, anchors, anchors is axes, held_out)
+        for anchors in (axes, means)
+        for counted in ((last - 1, last), (last,))
+    ]
+    chosen = max(tried, key=lambda one: one.accuracy + FLATTERED * (len(one.counted) > 1))
+    _let(learned.net, chosen.counted, chosen.anchors)
+    return chosen, tried
+
+
+@torch.no_grad()
+def by_scores_alone(learned: Learned, chosen: Tried, tried: list[Tried], samples: Samples) -> float:
+    """How accurate the foreign net's own scores are, in integers; the layers stay as chosen."""
+    (alone,) = (one for one in tried if one.own and len(one.counted) == 1)
+    _let(learned.net, alone.counted, alone.anchors)
+    found = accuracy(learned.net, samples)
+    _let(learned.net, chosen.counted, chosen.anchors)
+    return found
+
+
+def _tried(
+    net: Net, counted: tuple[int, ...], anchors: Tensor, own: bool, held_out: Samples
+) -> Tried:
+    _let(net, counted, anchors)
+    return Tried(accuracy(net, held_out), counted, own, anchors)
+
+
+def _let(net: Net, counted: tuple[int, ...], anchors: Tensor) -> None:
+    net.counted = counted
+    net.one_pass.anchors[-1].copy_(anchors)
 
 
 @torch.no_grad()
