@@ -14,6 +14,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import anchored, make_net
 from dfedge.adoption.load import Model, open_model
 from dfedge.adoption.normalised import normalised
+from dfedge.adoption.observe import at_once
 from dfedge.adoption.quantise import Loss, Quantiser
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
@@ -202,8 +203,6 @@ def _choice(learn: str) -> tuple[int | None, list[str]]:
 
 @torch.no_grad()
 def _float_accuracy(graph: Graph, test: Split) -> float:
-    samples = to_samples(test)
-    right = [
-        int((graph.result(pixels(x)).flatten(1).argmax(1) == y).sum()) for x, y in batches(samples)
-    ]
+    few = batches(to_samples(test), at_once(graph, len(graph.nodes) - 1))
+    right = [int((graph.result(pixels(x)).flatten(1).argmax(1) == y).sum()) for x, y in few]
     return sum(right) / len(test)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dfedge.adoption.blocks import Found, Tail
 from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.observe import results
 from dfedge.blocks import Block
 from dfedge.errors import UsageError
 from dfedge.int8.scales import score_shifts
@@ -87,7 +88,7 @@ def make_net(
             f"--learn: block '{name}' pads its input, which may be below zero; learn one block "
             "more or less"
         )
-    real = _results(graph, {*(unit.end for unit in units), tail.scores}, seen)
+    real = results(graph, {*(unit.end for unit in units), tail.scores}, seen)
     blocks: list[Block] = []
     stages: list[list[Stage]] = []
     for i, unit in enumerate(units):
@@ -129,10 +130,6 @@ def make_net(
             _set(unit_of_net.conv(j), stage)
     names = [graph.nodes[unit.end].name for unit in units] or [graph.nodes[tail.features].name]
     return Learned(net.eval(), [*names, last.name])
-
-
-def _results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
-    return {i: value for i, value in graph.run(x) if i in wanted}
 
 
 def _through(node: Node, size: float, base: float, after: float, lift: float = 0.0) -> Stage:
