@@ -17,8 +17,6 @@ Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean"
 Stride = int | tuple[int, int]
 """Both ways, or down and across where they differ."""
 EVERYTHING = (-math.inf, math.inf)
-PIECE = 1 << 21
-"""Numbers that go into a net at a time: its maps hold many more."""
 
 
 def steps(stride: Stride) -> tuple[int, int]:

@@ -6,15 +6,15 @@ form: ``(y^ - h y) / (1 - h)`` (Hastie, Tibshirani and Friedman 2009, eq. 7.64).
 """
 
 import logging
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import PIECE, Graph
+from dfedge.adoption.graph import Graph
 from dfedge.adoption.head import Headed
+from dfedge.adoption.observe import at_once
 from dfedge.data.dataset import Split
 from dfedge.errors import DfedgeError
 from dfedge.learn.forms.onepass import pixels
@@ -58,7 +58,7 @@ def fitted(head: Headed, drawn: Split) -> Graph:
     (features,) = last.reads
     parts = [
         graph.result(pixels(x), features).flatten(1)
-        for x, _ in batches(to_samples(drawn), max(PIECE // math.prod(graph.nodes[0].shape), 1))
+        for x, _ in batches(to_samples(drawn), at_once(graph, features))
     ]
     found = fit_head(torch.cat(parts), torch.from_numpy(drawn.y), classes)
     LOG.info(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dfedge.adoption.blocks import Found, Tail
 from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.observe import results
 from dfedge.blocks import Block
 from dfedge.errors import UsageError
 from dfedge.int8.bounds import most_features
@@ -96,7 +97,7 @@ def make_net(
             f"--learn: block '{name}' pads its input, which may be below zero; learn one block "
             "more or less"
         )
-    real = _results(graph, {*(unit.end for unit in units), tail.scores}, seen)
+    real = results(graph, {*(unit.end for unit in units), tail.scores}, seen)
     blocks: list[Block] = []
     stages: list[list[Stage]] = []
     for i, unit in enumerate(units):
@@ -143,10 +144,6 @@ def make_net(
     return Learned(net.eval(), [*names, last.name])
 
 
-def _results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
-    return {i: value for i, value in graph.run(x) if i in wanted}
-
-
 def _through(node: Node, size: float, base: float, after: float, lift: float = 0.0) -> Stage:
     bias = node.bias - base * node.weight.sum((1, 2, 3)) + lift
     return node.weight * (after / size), bias * after
@@ -180,10 +177,26 @@ def _set(conv: ConvNorm, stage: Stage) -> None:
     norm.running_var.fill_(1 - norm.eps)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One choice of what counts.
+
+    Attributes:
+        accuracy: on held-out samples.
+        counted: layers whose scores are added.
+        own: whether the net's own scores decide, the last layer's anchors along the axes.
+    """
+
+    accuracy: float
+    counted: tuple[int, ...]
+    own: bool
+    anchors: Tensor
+
+
 @torch.no_grad()
 def anchored(
     learned: Learned, own: Samples, held_out: Samples, recipe: Recipe
-) -> list[tuple[tuple[int, ...], float]]:
+) -> tuple[Tried, list[Tried]]:
     """Set anchors, scales, and which layers count.
 
     Every layer's anchors are its class means; the last layer's may also lie along the axes.  The
@@ -192,7 +205,7 @@ def anchored(
     the class, and the data do not.
 
     Returns:
-        Layers that may count, and the share of held-out samples that they recognise.
+        What was chosen, and all that was tried.
     """
     net = learned.net
     form, last = net.one_pass, len(net.units) - 1
@@ -204,17 +217,38 @@ def anchored(
     _balance(net)
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
-    tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
     enough = last > 0 and int(count.min()) >= FEW
-    for anchors in (axes, means) if enough else (axes,):
-        form.anchors[last].copy_(anchors)
-        for counted in ((last - 1, last), (last,)) if enough else ((last,),):
-            net.counted = counted
-            tried.append((accuracy(net, held_out), counted, anchors))
-    _, net.counted, anchors = max(tried, key=lambda one: one[0] + FLATTERED * (len(one[1]) > 1))
-    form.anchors[last].copy_(anchors)
-    return [(counted, found) for found, counted, _ in tried]
+    tried = [
+        _tried(net, counted, anchors, anchors is axes, held_out)
+        for anchors in ((axes, means) if enough else (axes,))
+        for counted in (((last - 1, last), (last,)) if enough else ((last,),))
+    ]
+    chosen = max(tried, key=lambda one: one.accuracy + FLATTERED * (len(one.counted) > 1))
+    _let(learned.net, chosen.counted, chosen.anchors)
+    return chosen, tried
+
+
+@torch.no_grad()
+def by_scores_alone(learned: Learned, chosen: Tried, tried: list[Tried], samples: Samples) -> float:
+    """How accurate the foreign net's own scores are, in integers; the layers stay as chosen."""
+    (alone,) = (one for one in tried if one.own and len(one.counted) == 1)
+    _let(learned.net, alone.counted, alone.anchors)
+    found = accuracy(learned.net, samples)
+    _let(learned.net, chosen.counted, chosen.anchors)
+    return found
+
+
+def _tried(
+    net: Net, counted: tuple[int, ...], anchors: Tensor, own: bool, held_out: Samples
+) -> Tried:
+    _let(net, counted, anchors)
+    return Tried(accuracy(net, held_out), counted, own, anchors)
+
+
+def _let(net: Net, counted: tuple[int, ...], anchors: Tensor) -> None:
+    net.counted = counted
+    net.one_pass.anchors[-1].copy_(anchors)
 
 
 def class_means(p: Tensor, y: Tensor, classes: int, scores: Tensor) -> Tensor:

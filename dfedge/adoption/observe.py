@@ -77,8 +77,23 @@ def real(x: Tensor) -> Tensor:
 
 def pieces(graph: Graph, x: Tensor, until: int) -> Iterator[tuple[int, Tensor]]:
     """A few images at a time, with the number of the first."""
-    size = max(PIECE // largest(graph, until), 1)
+    size = at_once(graph, until)
     return ((i, x[i : i + size]) for i in range(0, len(x), size))
+
+
+def results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
+    """Some results in full, made a few images at a time; x float [N, C, H, W]."""
+    until, size = max(wanted), at_once(graph, max(wanted))
+    parts = [
+        {i: value for i, value in graph.run(x[start : start + size], until) if i in wanted}
+        for start in range(0, len(x), size)
+    ]
+    return {i: torch.cat([part[i] for part in parts]) for i in parts[0]}
+
+
+def at_once(graph: Graph, until: int) -> int:
+    """Images whose largest map has `PIECE` values."""
+    return max(PIECE // largest(graph, until), 1)
 
 
 def largest(graph: Graph, until: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dfedge.adoption.blocks import tail_of
 from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.observe import results
 from dfedge.errors import UsageError, unknown_name
 
 
@@ -33,8 +34,8 @@ def with_taps(graph: Graph, names: list[str], x: Tensor) -> Graph:
             why = "is what the scores see" if number == tail.map else "is there twice"
             raise UsageError(f"--learn heads: '{name}' {why}; name each other layer once")
     nodes, last = graph.nodes[: tail.scores], graph.nodes[tail.scores]
-    size = {i: float(value.amax()) for i, value in graph.run(x, tail.features)
-            if i in (*wanted, tail.features)}  # fmt: skip
+    seen = results(graph, {*wanted, tail.features}, x)
+    size = {i: float(value.amax()) for i, value in seen.items()}
     parts = []
     for name, number in zip(names, wanted, strict=True):
         channels, height, width = nodes[number].shape

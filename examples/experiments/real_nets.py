@@ -131,6 +131,7 @@ def drawn(name: str) -> str:
         model.graph.node.remove(node)
         made = onnx.numpy_helper.from_array(value.astype(np.float32), node.output[0])
         model.graph.initializer.append(made)
+    model.ir_version = 8  # before 4, weights were inputs as well
     onnx.save(model, path)
     return str(path)
 

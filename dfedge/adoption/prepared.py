@@ -1,0 +1,141 @@
+"""What adopting begins with: a net with a score for each class, and the samples that set it."""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.adoption.blocks import check_inside
+from dfedge.adoption.fold import fold
+from dfedge.adoption.graph import Graph
+from dfedge.adoption.head import SHOWN, Headed, headed, read_names
+from dfedge.adoption.head_fit import fitted
+from dfedge.adoption.load import open_model
+from dfedge.adoption.normalised import normalised
+from dfedge.adoption.reading import reading_rule
+from dfedge.data.catalogue import Catalogue, Cut
+from dfedge.data.dataset import Split
+from dfedge.data.door import Door, Policy
+from dfedge.data.image import ImageRule
+from dfedge.data.order import by_class
+from dfedge.data.sources import open_data
+from dfedge.errors import DfedgeError
+
+LOG = logging.getLogger(__name__)
+ANCHOR_SAMPLES = 2000
+"""Training samples whose means the anchors are set to; as many again choose the layers that
+count."""
+MOST_BYTES, LEAST_SAMPLES = 1 << 28, 64
+"""Of all these images, and how many of them there are at least, however large."""
+
+
+@dataclass(frozen=True)
+class AdoptOptions:
+    """What to adopt.
+
+    Attributes:
+        model: see `dfedge.adoption.load`.
+        learn: ``head``, ``heads:NAME,NAME``, ``last:K`` or ``all``.
+        mean, std: of the images that the net was trained on, one number a channel, in 0..1 or in
+            0..255 (`normalised`).
+        order: of the channels that the net was trained on: ``rgb`` or ``bgr``.
+        image, fit: how it reads images, where its file does not say (`reading_rule`).
+        head: one of `dfedge.adoption.head.HEADS`.
+        classes: a file that names its scores, one a line.
+        on_bad_sample: what becomes of a picture that cannot be read: ``stop`` or ``skip``.
+        recipe: of `calibrate/`.
+        test_samples: of the test split, drawn from the seed, that are measured; 0: all.
+        keep: write samples into the run, for the trial of learning at export.
+    """
+
+    model: str
+    data: str
+    data_dir: Path | None = None
+    learn: str = "head"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    order: str = "rgb"
+    image: str = ""
+    fit: str = ""
+    head: str = "own"
+    classes: Path | None = None
+    on_bad_sample: str = "stop"
+    recipe: str = "pow2-mse"
+    test_samples: int = 0
+    seed: int = 0
+    keep: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A net and its data.
+
+    Attributes:
+        classes: of the net's scores.
+        rule: by which images are read.
+        data: cut in train and test.
+        cut: how; None: they have splits of their own.
+        order: of the training samples, in rounds over the classes.
+        drawn: the first of them, read.
+        policy: what becomes of a picture that cannot be read.
+    """
+
+    graph: Graph
+    classes: tuple[str, ...]
+    rule: ImageRule
+    data: Catalogue
+    cut: Cut | None
+    order: NDArray[np.int64]
+    drawn: Split
+    policy: Policy
+
+
+def prepared(options: AdoptOptions) -> Prepared:
+    """Read net and data, and bring them together.
+
+    Raises:
+        UsageError, DfedgeError: what cannot be adopted, with the reason.
+    """
+    door = Door(options.on_bad_sample)
+    model, found = open_model(options.model), open_data(options.data, options.data_dir, door=door)
+    door.tell()
+    rule = reading_rule(model, found, options.image, options.fit)
+    graph = model.graph(rule.shape)
+    channels, height, width = graph.nodes[0].shape
+    if (height, width, channels) != rule.shape:
+        raise DfedgeError(
+            f"{options.model} takes images of {height} x {width} x {channels}, {options.data} has "
+            f"{' x '.join(map(str, rule.shape))}; export it for those, or give other data"
+        )
+    graph = fold(normalised(graph, options.mean, options.std, options.order))
+    head = headed(graph, options.head, read_names(options.classes), found.classes)
+    data = found
+    if head.classes != found.classes:
+        data = open_data(options.data, options.data_dir, head.classes, Door(door.policy))
+    cut, data = data.record(options.seed), data.cut(options.seed)
+    train = data.part("train")[1]
+    _tell_of_missing(head, train.y)
+    order = by_class(train.y, options.seed)
+    drawn = train.take(order[: min(len(order), 2 * _most(rule))]).read(rule)
+    graph = fitted(head, drawn) if head.fit else head.graph
+    check_inside(graph)
+    return Prepared(graph, head.classes, rule, data, cut, order, drawn, door.policy)
+
+
+def _most(rule: ImageRule) -> int:
+    """Samples that set the anchors, and as many that judge them."""
+    return max(min(ANCHOR_SAMPLES, MOST_BYTES // (2 * math.prod(rule.shape))), LEAST_SAMPLES)
+
+
+def _tell_of_missing(head: Headed, y: NDArray[np.int64]) -> None:
+    there = np.bincount(y, minlength=len(head.classes))
+    missing = [name for name, count in zip(head.classes, there, strict=True) if not count]
+    if missing:
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        LOG.info(
+            "no training sample of %d of %d classes (%s): they keep the net's own weights, and no "
+            "accuracy is measured for them", len(missing), len(head.classes), shown,
+        )  # fmt: skip
