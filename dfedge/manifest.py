@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dfedge.data.catalogue import Cut
 from dfedge.data.image import ImageRule
 from dfedge.errors import DfedgeError
 from dfedge.limits import Count, Fraction, Hash, Natural
@@ -144,6 +145,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         lineage: of the run that it was exported from: bundles of one lineage take each other's
             state; empty in bundles that know none.
         bundle_version: that its maker gave it, to tell newer from older; 0: none.
+        cut: how the data that it was trained on were cut in train and test.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -171,6 +173,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning: Learning = Learning()
     lineage: Lineage = ""
     bundle_version: Natural = 0
+    cut: Cut | None = None
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:

@@ -239,8 +239,81 @@ def split() -> nn.Module:
     return _ends_in(Split(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
 
 
+def turned() -> nn.Module:
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.transpose(2, 3)
+
+    return _ends_in(Turned(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10))
+
+
+def two_heads() -> nn.Module:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 10), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = x.mean((2, 3))
+            return self.a(x), self.b(x)
+
+    return _ends_in(Two())
+
+
+def moved() -> nn.Module:
+    """What moves channels, strides that differ, dilation, a mean that does not count its padding, a
+    maximum over the image.
+    """
+
+    class Moved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(1, 8, 3, (2, 1), 1)
+            self.wide = nn.Conv2d(4, 4, 3, padding="same", dilation=(1, 2))
+            self.tall = nn.Conv2d(8, 8, 3, (1, 2), 1, groups=8)
+            self.fc = nn.Linear(12, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.stem(x))
+            x = F.channel_shuffle(x, 2)
+            a, b = x.chunk(2, 1)
+            x = torch.cat([F.relu(self.wide(a)), b], 1)[:, [7, 6, 5, 4, 3, 2, 1, 0]]
+            x = F.avg_pool2d(x - 0.1, 3, (2, 1), 1, count_include_pad=False)
+            x = x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2)
+            x = F.max_pool2d(self.tall(x), (1, 2), (2, 1))
+            return self.fc(torch.cat([x.amax((2, 3)), x.sum((2, 3))[:, 2:6]], 1))
+
+    torch.manual_seed(0)
+    return Moved()
+
+
+def of_one_row() -> nn.Module:
+    """Convolutions along one axis, over the image's rows as channels."""
+
+    class Row(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm = nn.Conv2d(1, 6, 3), nn.BatchNorm1d(8)
+            self.conv, self.fc = nn.Conv1d(6, 8, 3, 2, 1), nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(F.relu(self.norm(self.conv(self.stem(x).amax(2)))).mean(2))
+
+    torch.manual_seed(0)
+    return Row()
+
+
 def reflecting() -> nn.Module:
     return _ends_in(nn.ReflectionPad2d(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+
+def coloured() -> nn.Module:
+    """Three channels, with random weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 10),
+    ).eval()  # fmt: skip
 
 
 def with_softmax() -> nn.Module:

@@ -23,6 +23,7 @@ from dfedge.operations import (
     MaxPool,
     Multiply,
     Pad,
+    Select,
     Shape,
 )
 from dfedge.plan import FEEDBACKS
@@ -59,10 +60,12 @@ class Drawing:
             r.randint(1, min(5, height + pads[0] + pads[1])),
             r.randint(1, min(5, width + pads[2] + pads[3])),
         )
-        stride = r.choice([1, 1, 2, 3])
-        rows = (height + pads[0] + pads[1] - kernel[0]) // stride + 1
-        columns = (width + pads[2] + pads[3] - kernel[1]) // stride + 1
-        return kernel, stride, pads, rows, columns
+        down = across = r.choice([1, 1, 2, 3])
+        if r.random() < 0.3:
+            across = r.choice([1, 2, 3])
+        rows = (height + pads[0] + pads[1] - kernel[0]) // down + 1
+        columns = (width + pads[2] + pads[3] - kernel[1]) // across + 1
+        return kernel, down if down == across else (down, across), pads, rows, columns
 
     def _convolution(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
@@ -126,14 +129,17 @@ class Drawing:
 
     def _averagepool(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]
-        kernel, stride, _, rows, columns = self._windows(shape, False)
+        kernel, stride, pads, rows, columns = self._windows(shape, r.random() < 0.5)
+        if any(pad >= kernel[i // 2] for i, pad in enumerate(pads)):
+            kernel, stride, pads, rows, columns = self._windows(shape, False)
         if r.random() < 0.4:
-            kernel, stride, rows, columns = shape[:2], 1, 1, 1
+            kernel, stride, pads, rows, columns = shape[:2], 1, (0,) * 4, 1, 1
         shift = r.randint(0, 16)
         factor = round(r.uniform(-2, 2) * 2**shift / (kernel[0] * kernel[1]))
         made = (rows, columns, shape[2])
+        zero = r.choice([0, r.randint(1, 127)])
         return AveragePool(
-            "mean", (read,), made, kernel, stride, factor, self._offset(shift), shift
+            "mean", (read,), made, kernel, stride, factor, self._offset(shift), shift, pads, zero
         )
 
     def _maxpool(self, read: int) -> AnyOperation:
@@ -146,6 +152,18 @@ class Drawing:
         reads = (read, *self.r.choices(beside, k=self.r.randint(1, 3)))
         channels = sum(self.shapes[i][2] for i in reads)
         return Concat("concat", reads, (*size, channels)) if channels <= WIDEST else None
+
+    def _select(self, read: int) -> AnyOperation:
+        r, (height, width, channels) = self.r, self.shapes[read]
+        first = r.randrange(channels)
+        order = r.choice([
+            r.sample(range(channels), channels),
+            range(first, r.randint(first, channels - 1) + 1),
+            r.choices(range(channels), k=r.randint(1, 20)),
+        ])  # fmt: skip
+        chosen = torch.tensor(list(order), dtype=torch.int32)
+        self.constants[f"{len(self.operations)}.order"] = chosen
+        return Select("select", (read,), (height, width, len(chosen)))
 
 
 def draw_trunk(

@@ -67,7 +67,7 @@ def images(count: int = 8) -> Tensor:
 
 def graph_of(net: nn.Module) -> Graph:
     program = torch.export.export(net.eval(), (images(2),), strict=False)
-    return fold(read(program, 10))
+    return fold(read(program))
 
 
 def one_table(graph: Graph) -> None:
@@ -176,7 +176,7 @@ def model(name: str, **attributes: object) -> bytes:
 @pytest.mark.parametrize("attributes", ["defaults", "given"])
 def test_an_operator_computes_what_onnxruntime_does(name: str, attributes: str) -> None:
     content = model(name, **(GIVEN.get(name, {}) if attributes == "given" else {}))
-    graph = fold(read_onnx(onnx.load_model_from_string(content), 10))
+    graph = fold(read_onnx(onnx.load_model_from_string(content)))
     assert [node.op for node in graph.nodes] == ["input", "conv", "function", "mean", "conv"]
     x = images()
     if name == "Sqrt":
@@ -262,4 +262,4 @@ def test_a_package_adds_an_activation_in_one_file_and_one_line(
 
 def test_without_the_package_its_function_is_refused_by_name() -> None:
     with pytest.raises(DfedgeError, match=r"operation 'outside\.soften' at node 'act'"):
-        read_onnx(onnx.load_model_from_string(model("outside.soften")), 10)
+        read_onnx(onnx.load_model_from_string(model("outside.soften")))

@@ -56,8 +56,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, weights: None):  # noqa: 
 @pytest.mark.parametrize("name", ["small", "residual", "tiny"])
 def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> None:
     x, _ = foreign_nets.digits("test")
-    ours = fold(load_graph(str(exported(name, exporter)), (8, 8, 1), 10))
-    theirs = fold(load_graph(f"foreign_nets:{name}", (8, 8, 1), 10))
+    ours = fold(load_graph(str(exported(name, exporter)), (8, 8, 1)))
+    theirs = fold(load_graph(f"foreign_nets:{name}", (8, 8, 1)))
     for a, b in zip(ours.nodes, theirs.nodes, strict=True):
         for part in ("op", "reads", "shape", "kernel", "stride", "pads", "groups", "bounds"):
             assert getattr(a, part) == getattr(b, part), (a.name, part)
@@ -68,7 +68,7 @@ def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> Non
 
 
 def test_an_exporter_that_tells_modules_and_lines_is_quoted(exported) -> None:
-    graph = load_graph(str(exported("small", "dynamo")), (8, 8, 1), 10)
+    graph = load_graph(str(exported("small", "dynamo")), (8, 8, 1))
     node = next(node for node in graph.nodes if node.op == "function")
     assert node.name == "stem.2"
     assert re.search(r"foreign_nets\.py:\d+$", node.where)
@@ -142,7 +142,7 @@ def right(content: bytes, side: int = 6) -> None:
     x = rand(2, 4, side, side, seed=3)
     (wanted,) = onnxruntime.InferenceSession(content, options).run(None, {"x": x})
     for change in (lambda graph: graph, fold):
-        graph = change(read_onnx(onnx.load_model_from_string(content), 10))
+        graph = change(read_onnx(onnx.load_model_from_string(content)))
         found = graph.result(torch.from_numpy(x)).flatten(1).numpy()
         assert np.allclose(found, wanted.reshape(2, 10), atol=2e-4), np.abs(found - wanted).max()
 
@@ -203,18 +203,16 @@ def test_a_pool_is_padded_as_onnx_says_or_refused(window, largest: bool) -> None
     try:
         right(content, side)
     except DfedgeError as error:
-        padded = re.search("average pool with (padding|ceil_mode)|padding alone", str(error))
-        assert padded and (not largest or attributes.get("auto_pad", "").startswith("SAME"))
+        assert "padding alone" in str(error)
+        assert attributes.get("auto_pad", "").startswith("SAME")
 
 
-def test_the_last_window_of_a_mean_must_be_full() -> None:
+def test_the_last_window_of_a_mean_need_not_be_full() -> None:
     pool = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
     right(scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3)))
     pool["kernel_shape"] = [3, 3]
     right(scored([op("MaxPool", "x", **pool)], {}, (4, 3, 3)))
-    content = scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3))
-    with pytest.raises(DfedgeError, match="ceil_mode"):
-        read_onnx(onnx.load_model_from_string(content), 10)
+    right(scored([op("AveragePool", "x", **pool)], {}, (4, 3, 3)))
 
 
 def test_a_mean_may_count_its_padding() -> None:
@@ -235,7 +233,7 @@ def test_zeros_around_an_image_are_the_next_convolutions(held: dict, pads: tuple
     out = (8, 4 + sum(pads[:2]), 4 + sum(pads[2:]))
     content = scored(nodes, held | {"w": rand(8, 4, 3, 3)}, out)
     right(content)
-    graph = fold(read_onnx(onnx.load_model_from_string(content), 10))
+    graph = fold(read_onnx(onnx.load_model_from_string(content)))
     assert [(node.op, node.pads) for node in graph.nodes[1:-1]] == [("conv", pads)]
 
 
@@ -301,7 +299,7 @@ def test_chains_that_only_flatten_are_followed(chain: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data())
-def test_random_chains_of_reshapes_are_followed_or_refused(kinds: list[int], data) -> None:
+def test_random_chains_of_reshapes_are_followed(kinds: list[int], data) -> None:
     nodes: list[Node] = []
     held: dict[str, np.ndarray] = {}
     shape: tuple[int, ...] = (4, 6, 6)
@@ -327,17 +325,14 @@ def test_random_chains_of_reshapes_are_followed_or_refused(kinds: list[int], dat
             held[f"to{i}"] = np.array([len(shape)])
             nodes.append(op("Unsqueeze", given, f"to{i}", out=last))
     content = scored(nodes, used(nodes, held), shape)
-    try:
-        right(content)
-    except DfedgeError as error:
-        assert "only flatten is known" in str(error)
+    right(content)
 
 
 @pytest.mark.parametrize("axis", [0, 2])
 def test_a_reshape_across_samples_is_refused(axis: int) -> None:
     content = scored([op("Flatten", "x", axis=axis)], {}, (24, 12))
-    with pytest.raises(DfedgeError, match=r"across samples|reshape of \[4, 6, 6\]"):
-        read_onnx(onnx.load_model_from_string(content), 10)
+    with pytest.raises(DfedgeError, match="across samples"):
+        read_onnx(onnx.load_model_from_string(content))
 
 
 SQUARE = {"w": rand(4, 4, 3, 3), "v": rand(144, 10), "b": rand(10), "c": rand(4, 1, 1)}
@@ -450,7 +445,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         classifier(inputs=[helper.make_tensor_value_info("z", FLOAT, ["b", 1, 8, 8])]),
         "takes 'x', 'z'; allowed: one input",
     ),
-    "two outputs": (classifier(out=[SCORES, ("f", FLOAT, ["b", 1])]), "returns 2 results"),
+    "two outputs": (classifier(out=[SCORES, ("f", FLOAT, ["b", 1])]),
+                    r"returns 2 results \(10, 1 a sample\)"),
     "seven": (classifier(classes=7), "7 x 1 x 1 a sample.*10 classes"),
     "a map": (model([op("Relu", "x", out="scores")], {}, shape=["b", 10, 8, 8],
                     out=[("scores", FLOAT, ["b", 10, 8, 8])]), "10 x 8 x 8"),
@@ -467,9 +463,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
                              op("DequantizeLinear", "q", "scale", "zero"), held=SIGN),
                   "QuantizeLinear' at node 'QuantizeLinear for q'.*give the float model"),
     "softmax": (classifier(op("Softmax", "x")), "leave softmax out"),
-    "channels last": (
-        classifier(op("Transpose", "x", perm=[0, 3, 1, 2]), shape=["b", 8, 8, 1]),
-        "channels first",
+    "turned": (
+        classifier(op("Transpose", "x", out="t", perm=[0, 1, 3, 2]), op("Conv", "t", "w"), held=W),
+        "'Transpose .*' at node 'Transpose for t'.*whole channels",
+    ),
+    "reflecting": (
+        classifier(op("Pad", "x", "around", mode="reflect"),
+                   held={"around": np.array([0, 0, 1, 1, 0, 0, 1, 1])}),
+        "Pad other than zeros",
     ),
     "branching": (
         classifier(op("Cast", "one", out="c", to=onnx.TensorProto.BOOL),
@@ -477,11 +478,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
                    held={"one": np.float32(1)}),
         r"If \(control flow\).*same operations",
     ),
-    "dilated": (classifier(op("Conv", "x", "w", dilations=[2, 2]), held=W), "dilation 1"),
-    "strides": (classifier(op("Conv", "x", "w", strides=[2, 1]), held=W), "equal strides"),
-    "padded mean": (
-        classifier(op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])),
-        "average pool without padding",
+    "dilated": (
+        classifier(op("Conv", "x", "w", dilations=[20, 20], pads=[20] * 4), held=W),
+        "dilated kernel spans 41 x 41.*at most 1024",
+    ),
+    "a dilated pool": (
+        classifier(op("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])),
+        "a pool with dilation",
     ),
     "trained": (classifier(op("Dropout", "x", "", "on"), held={"on": np.bool_(True)}), "eval"),
     "weights computed": (classifier(op("Conv", "x", "x")), "weights that are computed"),
@@ -503,7 +506,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "vast images": (
         model([op("Shape", "x", out="s"), op("Relu", "x", out="scores")], {},
               shape=["b", 8, 8, 1 << 31], out=[("scores", FLOAT, ["b", 8, 8, 1 << 31])]),
-        r"takes images \[8, 8, 2147483648\]; allowed: .* at most 67,108,864 values",
+        r"takes images \[8, 8, 2147483648\]; allowed: .* at most 134,217,728 values",
     ),
     "vast padding": (
         classifier(op("Pad", "x", "by"), held={"by": np.array([0] * 6 + [1 << 20] * 2)}),
@@ -560,7 +563,7 @@ def test_damaged_files_are_read_or_refused(exported, tmp_path: Path) -> None:
             damaged[place] = numbers.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            assert read_onnx(load_onnx(path), 10).nodes[-1].shape == (10, 1, 1)
+            assert read_onnx(load_onnx(path)).nodes[-1].shape == (10, 1, 1)
         except DfedgeError:
             refused += 1
     assert 0 < refused < 150

@@ -25,7 +25,7 @@ from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table
-from dfedge.operations import OPERATIONS, Add, Convolution, Lookup
+from dfedge.operations import OPERATIONS, Add, AveragePool, Convolution, Lookup, Select
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.trunk import Trunk
 from dfedge.verify.random_nets import Drawn, filled
@@ -184,7 +184,8 @@ def test_constants_are_no_part_of_the_state() -> None:
     [
         ("place", 1 << 20), ("place", -1), ("weight", 1 << 20), ("bias", 2), ("lift", -4),
         ("limit", 1 << 20), ("shift", 23), ("shift", -1), ("height", 5), ("reads", 2), ("first", 1),
-        ("rows", 5), ("rows", -1), ("kind", 8), ("kernel_height", 0), ("stride", 0),
+        ("rows", 5), ("rows", -1), ("kind", len(OPERATIONS)), ("kernel_height", 0), ("stride", 0),
+        ("across", 0),
         ("depthwise", 1),
     ],
 )  # fmt: skip
@@ -229,6 +230,21 @@ def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:
     longer = replace(trunk, operations=(*trunk.operations, Lookup("f", (2,), trunk.output_shape)))
     with pytest.raises(DfedgeError, match="cannot hold"):
         program_of(under(longer), constants | {"2.table": table})
+
+
+def test_channels_that_are_not_there_and_means_of_nothing_are_refused() -> None:
+    trunk, constants = chain(4, 3, 8)
+    chosen = Select("select", (1,), (4, 4, 2))
+    longer = replace(trunk, operations=(*trunk.operations, chosen))
+    for order in ([0, 8], [-1, 0]):
+        wrong = constants | {"1.order": torch.tensor(order, dtype=torch.int32)}
+        with pytest.raises(DfedgeError, match="cannot hold"):
+            program_of(under(longer), wrong)
+    pool = AveragePool("mean", (1,), (6, 4, 8), (1, 1), 1, 1, 0, 0, (2, 0, 0, 0))
+    longer = replace(trunk, operations=(*trunk.operations, pool))
+    assert list(longer.flaws())
+    with pytest.raises(DfedgeError, match="cannot hold"):
+        program_of(under(longer), constants)
 
 
 def test_constants_of_another_trunk_are_refused() -> None:

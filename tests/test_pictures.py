@@ -13,7 +13,7 @@ from conftest import refused
 from PIL import Image, ImageCms, PngImagePlugin
 
 from dfedge.data.files import load_path
-from dfedge.data.image import ImageRule, common_rule
+from dfedge.data.image import ImageRule, common_rule, look_at
 
 HEIGHT, WIDTH = 12, 20
 GREY, COLOUR = ImageRule(HEIGHT, WIDTH, 1), ImageRule(HEIGHT, WIDTH, 3)
@@ -86,7 +86,7 @@ def test_the_same_picture_is_read_from_every_kind_of_file(kind: str, tmp_path: P
         found = rule.read(path)
         assert found.shape == rule.shape
         assert np.abs(found.astype(int) - wanted[..., None]).max() <= within
-    size = common_rule([path])
+    size = common_rule(look_at([path]))
     assert (size.height, size.width) == (HEIGHT, WIDTH)
 
 
@@ -168,7 +168,10 @@ def test_pictures_that_shrink_by_more_than_half_are_told_of(tmp_path: Path, dfed
             big = Image.fromarray(picture(i)).resize((200 + i, 120))
             big.save(tmp_path / "d" / name / f"{i}.png")
     found = dfedge("train", "--data", tmp_path / "d", "--epochs", 1, "--out", tmp_path / "run")
-    assert "note: pictures of up to 203 pixels a side are read as 32 x 32" in found.err
+    assert (
+        "note: pictures of 120 x 200 to 120 x 203 pixels are read as 32 x 32 (crop); --image HxW"
+        in found.err
+    )
     assert found.code == 0
     run, out = tmp_path / "run", tmp_path / "bundle"
     assert dfedge("calibrate", run).code == 0

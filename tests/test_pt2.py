@@ -24,7 +24,7 @@ def written(folder: Path, raw: bytes) -> str:
 def read(path: str) -> DfedgeError | None:
     """What the file is refused with; None where it is read."""
     try:
-        load_graph(path, (8, 8, 1), 10)
+        load_graph(path, (8, 8, 1))
     except DfedgeError as error:
         assert "\n" not in str(error)
         return error

@@ -7,7 +7,8 @@ unit takes it off again.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.fold import gives_scores
+from dfedge.adoption.graph import Graph, Node, steps
 from dfedge.blocks import Block
 from dfedge.errors import DfedgeError, UsageError
 
@@ -53,11 +54,10 @@ def tail_of(graph: Graph) -> Tail:
     """
     scores = len(graph.nodes) - 1
     last = graph.nodes[scores]
-    if last.op != "conv" or last.bounds[0] > float("-inf") or last.shape[1:] != (1, 1):
+    if not gives_scores(last):
         raise DfedgeError(
             f"the net ends in '{last.op}' ({', '.join(filter(None, (last.name, last.where)))}); "
-            "allowed: a linear layer, one score per class, with nothing after it; where a "
-            "convolution gives the scores, average before it and train on"
+            "allowed: one score per class"
         )
     (features,) = last.reads
     node = graph.nodes[features]
@@ -109,7 +109,7 @@ def _unit(graph: Graph, end: int, above: set[int]) -> Found | str:
         if under.bounds[0] != 0:
             return "follows a depthwise convolution without a ReLU"
         flaw = _same(under) or _plain(node)
-        block = Block(node.shape[0], "separable", under.kernel[0], stride=under.stride)
+        block = Block(node.shape[0], "separable", under.kernel[0], stride=steps(under.stride)[0])
         stages = (node.reads[0], end)
         return flaw or Found(block, stages, under.reads[0], end, any(under.pads))
     if node.kernel == under.shape[1:] and not any(node.pads):
@@ -118,7 +118,7 @@ def _unit(graph: Graph, end: int, above: set[int]) -> Found | str:
         flaw = _same(node)
         if flaw:
             return flaw
-        block = Block(node.shape[0], "conv", node.kernel[0], stride=node.stride)
+        block = Block(node.shape[0], "conv", node.kernel[0], stride=steps(node.stride)[0])
     return Found(block, (end,), node.reads[0], end, any(node.pads))
 
 
@@ -171,7 +171,7 @@ def _residual(graph: Graph, end: int) -> Found | str:
         if not inside or last.stride != 1:
             continue
         flaw = _same(first) or _same(last)
-        block = Block(node.shape[0], "residual", first.kernel[0], stride=first.stride)
+        block = Block(node.shape[0], "residual", first.kernel[0], stride=steps(first.stride)[0])
         return flaw or Found(block, stages, given, end, True)
     return "is a residual sum of another form than two convolutions and a shortcut"
 
@@ -182,8 +182,10 @@ def _depthwise(node: Node) -> bool:
 
 def _same(node: Node) -> str | None:
     """Why a convolution is not one of "same" padding and a square odd kernel, or None."""
-    kh, kw = node.kernel
-    if kh != kw or kh % 2 == 0 or node.pads != (kh // 2,) * 4 or kh > 15 or node.stride > 4:
+    (kh, kw), (down, across) = node.kernel, steps(node.stride)
+    if down != across:
+        return f"has strides {down} and {across}: a block that learns has one"
+    if kh != kw or kh % 2 == 0 or node.pads != (kh // 2,) * 4 or kh > 15 or down > 4:
         return (
             f"has kernel {kh} x {kw}, padding {node.pads[0]}: a block that learns has an odd "
             "square kernel and half of it as padding"

@@ -77,6 +77,8 @@ def _groups(graph: Graph, until: int) -> list[Tensor]:
         given = [own[read] for read in node.reads]
         if node.op == "concat":
             ties.tie(own[i], [one for part in given for one in part])
+        elif node.op == "select":
+            ties.tie(own[i], [given[0][channel] for channel in node.channels])
         elif _passes(node):
             for part in given[:1] if node.op == "mul" else given:
                 ties.tie(own[i], part)

@@ -1,7 +1,9 @@
 """Normalisation, activations and constants folded into the operations before them, padding into
-the convolutions after it, and parallel convolutions into one.
+the convolutions after it, and parallel convolutions into one; and scores that a linear layer gives.
 """
 
+import math
+from dataclasses import replace
 from math import gcd
 
 import torch
@@ -9,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.adoption.functions import absorbed, join_functions
-from dfedge.adoption.graph import EVERYTHING, Graph, Node, dense
+from dfedge.adoption.graph import EVERYTHING, Graph, Node, dense, steps
+from dfedge.adoption.windows import counted
 
 
 def fold(graph: Graph) -> Graph:
@@ -34,7 +37,42 @@ def fold(graph: Graph) -> Graph:
         elif node.op == "affine":
             _as_conv(node)
     last = into.get(len(nodes) - 1, len(nodes) - 1)
-    return Graph(_kept(nodes[: last + 1]))
+    nodes = _kept(nodes[: last + 1])
+    _averaged_first(nodes)
+    if not gives_scores(nodes[-1]):
+        _handed_on(nodes)
+    return replace(graph, nodes=nodes)
+
+
+def gives_scores(node: Node) -> bool:
+    """Whether it is a linear layer with nothing after it."""
+    return node.op == "conv" and node.bounds[0] == -math.inf and node.shape[1:] == (1, 1)
+
+
+def _averaged_first(nodes: list[Node]) -> None:
+    """Let a net that ends in the mean of a 1 x 1 convolution average before it: it is the same."""
+    mean = nodes[-1]
+    if mean.op != "mean":
+        return
+    conv = nodes[mean.reads[0]]
+    if mean.kernel != conv.shape[1:] or any(mean.pads):
+        return
+    plain = (conv.op, conv.kernel, conv.stride, conv.bounds) == ("conv", (1, 1), 1, EVERYTHING)
+    readers = sum(mean.reads[0] in node.reads for node in nodes)
+    if plain and readers == 1 and not any(conv.pads):
+        channels = nodes[conv.reads[0]].shape[0]
+        before = replace(mean, reads=conv.reads, shape=(channels, 1, 1))
+        after = replace(conv, reads=mean.reads, shape=mean.shape)
+        nodes[mean.reads[0]], nodes[-1] = before, after
+
+
+def _handed_on(nodes: list[Node]) -> None:
+    """Put a linear layer behind scores that none gives: each is itself."""
+    last, count = nodes[-1], nodes[-1].shape[0]
+    if last.shape[1:] == (1, 1):
+        weight = torch.eye(count)[:, :, None, None]
+        nodes.append(Node("conv", last.name, (len(nodes) - 1,), last.shape, weight,
+                          torch.zeros(count), where=last.where))  # fmt: skip
 
 
 def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:
@@ -89,10 +127,9 @@ def _summed(nodes: list[Node], node: Node) -> None:
     top, bottom, left, right = (max(p.pads[i] for p in both) for i in range(4))
     kh, kw = (max(p.kernel[i] - p.pads[2 * i] for p in both) + (top, left)[i] for i in (0, 1))
     _, height, width = nodes[a.reads[0]].shape
-    rows = (height + top + bottom - kh) // a.stride + 1
-    columns = (width + left + right - kw) // a.stride + 1
+    windows = counted((height, width), (kh, kw), steps(a.stride), (top, bottom, left, right))
     weights = node.shape[0] * (nodes[a.reads[0]].shape[0] // groups) * kh * kw
-    if (rows, columns) != node.shape[1:] or weights > a.weight.numel() + b.weight.numel():
+    if windows != node.shape[1:] or weights > a.weight.numel() + b.weight.numel():
         return
 
     def wide(conv: Node) -> Tensor:

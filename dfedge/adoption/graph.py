@@ -12,8 +12,18 @@ from torch import Tensor
 
 Shape = tuple[int, int, int]
 """[C, H, W]; a vector is [C, 1, 1]."""
-Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat"]
+Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat",
+             "select"]  # fmt: skip
+Stride = int | tuple[int, int]
+"""Both ways, or down and across where they differ."""
 EVERYTHING = (-math.inf, math.inf)
+PIECE = 1 << 21
+"""Numbers of the largest map of the images that go into a net at a time."""
+
+
+def steps(stride: Stride) -> tuple[int, int]:
+    """Down and across."""
+    return (stride, stride) if isinstance(stride, int) else stride
 
 
 @dataclass
@@ -25,7 +35,9 @@ class Node:
         reads: numbers of the operations whose results go in.
         shape: of its result.
         weight, bias: conv: [O, C/groups, kh, kw] and [O]; affine: [C] each.
-        kernel, stride, pads: conv, mean and max; pads above, below, left, right.
+        kernel, stride, pads: conv, mean and max; pads above, below, left, right; a mean does not
+            count them.
+        channels: select: of what goes in, by number, in the order of its result.
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
         bounds: what the result is kept within, after everything else.
@@ -40,11 +52,12 @@ class Node:
     weight: Tensor = field(default_factory=lambda: torch.empty(0))
     bias: Tensor = field(default_factory=lambda: torch.empty(0))
     kernel: tuple[int, int] = (1, 1)
-    stride: int = 1
+    stride: Stride = 1
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
     slope: float = 1.0
     lift: float = 0.0
+    channels: tuple[int, ...] = ()
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
     ceiling: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -56,8 +69,7 @@ class Node:
         top, bottom, left, right = self.pads
         match self.op:
             case "conv":
-                seen = F.pad(x, (left, right, top, bottom)) if any(self.pads) else x
-                y = F.conv2d(seen, self.weight, self.bias, self.stride, groups=self.groups)
+                y = self._conv(F.pad(x, (left, right, top, bottom)) if any(self.pads) else x)
             case "affine":
                 y = x * self.weight[:, None, None] + self.bias[:, None, None]
             case "clip":
@@ -69,19 +81,36 @@ class Node:
             case "mul":
                 y = x * given[1]
             case "mean":
-                y = F.avg_pool2d(x, self.kernel, self.stride)
+                y = self._mean(x)
             case "max":
                 y = F.max_pool2d(
                     F.pad(x, (left, right, top, bottom), value=-math.inf), self.kernel, self.stride
                 )
             case "concat":
                 y = torch.cat(list(given), 1)
+            case "select":
+                y = x[:, list(self.channels)]
             case "input":
                 y = x
         low, high = self.bounds
         if len(self.ceiling):
             y = torch.minimum(y, self.ceiling[:, None, None])
         return y if self.bounds == EVERYTHING else y.clamp(low, high)
+
+    def _conv(self, x: Tensor) -> Tensor:
+        """In float64 where strides differ: torch's float32 sums wrongly then, for one channel."""
+        dtype = x.dtype if isinstance(self.stride, int) else torch.float64
+        seen, weight, bias = (one.to(dtype) for one in (x, self.weight, self.bias))
+        return F.conv2d(seen, weight, bias, self.stride, groups=self.groups).to(x.dtype)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Over what of a window lies inside."""
+        if not any(self.pads):
+            return F.avg_pool2d(x, self.kernel, self.stride)
+        top, bottom, left, right = self.pads
+        both = (F.pad(one, (left, right, top, bottom)) for one in (x, torch.ones_like(x[:1, :1])))
+        total, count = (F.avg_pool2d(one, self.kernel, self.stride) for one in both)
+        return total / count
 
 
 @dataclass
@@ -110,6 +139,15 @@ class Graph:
             for read in node.reads:
                 if last[read] == i:
                     values.pop(read, None)
+
+    def largest(self, until: int | None = None) -> int:
+        """Numbers of the largest map of one image, up to an operation."""
+        nodes = self.nodes[: None if until is None else until + 1]
+        return max(math.prod(node.shape) for node in nodes)
+
+    def at_once(self, until: int | None = None) -> int:
+        """Images whose largest map has `PIECE` numbers."""
+        return max(PIECE // self.largest(until), 1)
 
     def result(self, x: Tensor, until: int | None = None) -> Tensor:
         """The last of `run`."""

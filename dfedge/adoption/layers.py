@@ -19,6 +19,8 @@ from dfedge.adoption.graph import Graph, Node
 from dfedge.adoption.observe import results
 from dfedge.blocks import Block
 from dfedge.errors import UsageError
+from dfedge.int8.bounds import most_features
+from dfedge.int8.ops.values import MARGIN_UNIT
 from dfedge.int8.scales import score_shifts
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.forms.onepass import pixels
@@ -49,6 +51,10 @@ FLATTERED = 0.01
 alone, and count together all the same.  Together they learn a shift (one to two points) and a new
 class better and keep more of what was known; and the foreign net was trained on these very samples,
 which flatters its scores: on unseen images both are equal."""
+FEW = 8
+"""Samples of a class that make a mean by which it may be judged."""
+ALIKE = 8
+"""Samples that stand for a class that has none."""
 
 
 @dataclass
@@ -73,6 +79,9 @@ def make_net(
     seen: Tensor,
 ) -> Learned:
     """Lay out the layers and give them their weights; anchors are still zero.
+
+    The head alone is a gain for each feature, whose anchors are the classes' means, and the linear
+    layer; of more features than an anchor holds (`most_features`), the linear layer.
 
     Args:
         seen: float [N, C, H, W], samples as the foreign net sees them.
@@ -110,10 +119,11 @@ def make_net(
         stages.append(_stages(nodes, block, size, base, after, lift))
         blocks.append(block)
         size, base = after, lift
-    if not units:
-        channels = graph.nodes[tail.features].shape[0]
-        blocks.append(Block(channels, "gain"))
-        stages.append([(torch.ones(channels, 1, 1, 1), torch.zeros(channels))])
+    features = graph.nodes[tail.features].shape
+    gained = not units and math.prod(features) <= most_features(round(MARGIN * MARGIN_UNIT))
+    if gained:
+        blocks.append(Block(features[0], "gain"))
+        stages.append([(torch.ones(features[0], 1, 1, 1), torch.zeros(features[0]))])
     scores = real[tail.scores].flatten()
     low = float(scores.quantile(SILENT))
     lift = 0.05 * (float(scores.max()) - low) - low
@@ -128,7 +138,9 @@ def make_net(
     for unit_of_net, given in zip(net.units, stages, strict=True):
         for j, stage in enumerate(given):
             _set(unit_of_net.conv(j), stage)
-    names = [graph.nodes[unit.end].name for unit in units] or [graph.nodes[tail.features].name]
+    names = [graph.nodes[unit.end].name for unit in units]
+    if gained:
+        names = [graph.nodes[tail.features].name]
     return Learned(net.eval(), [*names, last.name])
 
 
@@ -165,82 +177,74 @@ def _set(conv: ConvNorm, stage: Stage) -> None:
     norm.running_var.fill_(1 - norm.eps)
 
 
-@dataclass(frozen=True)
-class Tried:
-    """One choice of what counts.
-
-    Attributes:
-        accuracy: on held-out samples.
-        counted: layers whose scores are added.
-        own: whether the net's own scores decide, the last layer's anchors along the axes.
-    """
-
-    accuracy: float
-    counted: tuple[int, ...]
-    own: bool
-    anchors: Tensor
-
-
 @torch.no_grad()
 def anchored(
     learned: Learned, own: Samples, held_out: Samples, recipe: Recipe
-) -> tuple[Tried, list[Tried]]:
+) -> list[tuple[tuple[int, ...], float]]:
     """Set anchors, scales, and which layers count.
 
     Every layer's anchors are its class means; the last layer's may also lie along the axes.  The
-    scores count alone, or with the features that they are made of (`FLATTERED`).
+    scores count alone, or with the features that they are made of (`FLATTERED`).  Where a class has
+    too few samples for a mean (`FEW`), the net's own scores count alone: its trained weights know
+    the class, and the data do not.
 
     Returns:
-        What was chosen, and all that was tried.
+        Layers that may count, and the share of held-out samples that they recognise.
     """
     net = learned.net
     form, last = net.one_pass, len(net.units) - 1
-    member = torch.nn.functional.one_hot(own.y, net.classes).T.float()
-    mean = member / member.sum(1, keepdim=True).clamp(min=1)
-    for i, h in enumerate(net.activations(pixels(own.x))):
-        form.anchors[i].copy_(mean @ pool_cells(h, form.cells[i]))
+    count = torch.bincount(own.y, minlength=net.classes)
+    hidden = [pool_cells(h, form.cells[i]) for i, h in enumerate(net.activations(pixels(own.x)))]
+    for i, p in enumerate(hidden):
+        form.anchors[i].copy_(class_means(p, own.y, net.classes, hidden[last]))
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     _balance(net)
     net.scales = calibrate(net, own.x[: recipe.samples], recipe)
     means = form.anchors[last].clone()
+    tried = []
     axes = means.diagonal().mean() * torch.eye(net.classes)
-    tried = [
-        _tried(net, counted, anchors, anchors is axes, held_out)
-        for anchors in (axes, means)
-        for counted in ((last - 1, last), (last,))
-    ]
-    chosen = max(tried, key=lambda one: one.accuracy + FLATTERED * (len(one.counted) > 1))
-    _let(learned.net, chosen.counted, chosen.anchors)
-    return chosen, tried
+    enough = last > 0 and int(count.min()) >= FEW
+    for anchors in (axes, means) if enough else (axes,):
+        form.anchors[last].copy_(anchors)
+        for counted in ((last - 1, last), (last,)) if enough else ((last,),):
+            net.counted = counted
+            tried.append((accuracy(net, held_out), counted, anchors))
+    _, net.counted, anchors = max(tried, key=lambda one: one[0] + FLATTERED * (len(one[1]) > 1))
+    form.anchors[last].copy_(anchors)
+    return [(counted, found) for found, counted, _ in tried]
 
 
-@torch.no_grad()
-def by_scores_alone(learned: Learned, chosen: Tried, tried: list[Tried], samples: Samples) -> float:
-    """How accurate the foreign net's own scores are, in integers; the layers stay as chosen."""
-    (alone,) = (one for one in tried if one.own and len(one.counted) == 1)
-    _let(learned.net, alone.counted, alone.anchors)
-    found = accuracy(learned.net, samples)
-    _let(learned.net, chosen.counted, chosen.anchors)
-    return found
+def class_means(p: Tensor, y: Tensor, classes: int, scores: Tensor) -> Tensor:
+    """[K, F]; a class without samples lies where those do that the net takes for it most.
 
+    That is the way from the mean of all to the mean of the `ALIKE` samples of the highest score for
+    it, as far as the other classes lie from the mean of all.
 
-def _tried(
-    net: Net, counted: tuple[int, ...], anchors: Tensor, own: bool, held_out: Samples
-) -> Tried:
-    _let(net, counted, anchors)
-    return Tried(accuracy(net, held_out), counted, own, anchors)
-
-
-def _let(net: Net, counted: tuple[int, ...], anchors: Tensor) -> None:
-    net.counted = counted
-    net.one_pass.anchors[-1].copy_(anchors)
+    Args:
+        p: [N, F], features.
+        y: int64 [N].
+        scores: [N, K], of the net.
+    """
+    member = torch.nn.functional.one_hot(y, classes).to(p.dtype).T
+    count = member.sum(1, keepdim=True)
+    means = (member @ p) / count.clamp(min=1)
+    there = count[:, 0] > 0
+    middle = means[there].mean(0)
+    far = (means[there] - middle).norm(dim=1).mean()
+    relative = scores - scores.mean(1, keepdim=True)
+    for label in torch.nonzero(~there).flatten().tolist():
+        alike = p[relative[:, label].topk(min(ALIKE, len(p))).indices].mean(0) - middle
+        means[label] = (middle + far * alike / alike.norm().clamp(min=1e-9)).clamp(min=0)
+    return means
 
 
 @torch.no_grad()
 def _balance(net: Net) -> None:
-    """Let the scores weigh `SCORES` times as much in a sum as the features."""
+    """Let the scores weigh `SCORES` times as much in a sum as the features, where these count."""
     form, scales, last = net.one_pass, net.scales, len(net.units) - 1
     assert scales is not None
+    if not last:
+        return
     shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
     apart = [
         math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift

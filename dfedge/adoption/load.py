@@ -1,6 +1,7 @@
 """MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file .pt2 or .onnx."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +17,16 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
+from dfedge.adoption.values import Refused
+from dfedge.data.image import MODES
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
 from dfedge.regular import is_file
 
 Shape = tuple[int, int, int]
 """[H, W, C]."""
+Open = tuple[int | None, int | None, int | None]
+"""The same; None: left open."""
 KINDS = (
     "package.module:function that returns a torch.nn.Module, a torch.export file .pt2, or an ONNX "
     "file .onnx"
@@ -41,35 +46,51 @@ class Model:
     found: onnx.ModelProto | ExportedProgram | nn.Module
 
     @property
-    def image(self) -> Shape | None:
-        """The size that a file was made for; None: a function's net, or a size left open."""
-        dims: list[Any] = []
-        if isinstance(self.found, onnx.ModelProto):
-            graph = self.found.graph
-            weights = {weight.name for weight in graph.initializer}
-            given = [value for value in graph.input if value.name not in weights]
-            if len(given) == 1:
-                dims = [side.dim_value for side in given[0].type.tensor_type.shape.dim]
-        elif isinstance(self.found, ExportedProgram):
-            taken = set(self.found.graph_signature.user_inputs)
-            nodes = [node for node in self.found.graph.nodes if node.name in taken]
-            if len(nodes) == 1:
-                dims = list(nodes[0].meta["val"].shape)
-        sides = [side for side in dims[1:] if isinstance(side, int) and side > 0]
-        if len(dims) != 4 or len(sides) != 3:
-            return None
-        channels, height, width = sides
+    def size(self) -> Open:
+        """The size that it was made for; of a function's net only the channels are known."""
+        found = self.found
+        if isinstance(found, nn.Module):
+            first = (module for module in found.modules() if isinstance(module, nn.Conv2d))
+            return None, None, next((conv.in_channels for conv in first), None)
+        if isinstance(found, onnx.ModelProto):
+            taken = _taken(found)
+            dims: list[Any] = [side.dim_value for side in taken.dim] if taken else []
+        else:
+            names = set(found.graph_signature.user_inputs)
+            nodes = [node for node in found.graph.nodes if node.name in names]
+            dims = list(nodes[0].meta["val"].shape) if len(nodes) == 1 else []
+        sides = [side if isinstance(side, int) and side > 0 else None for side in dims[1:]]
+        if len(sides) != 3:
+            return None, None, None
+        last = sides[0] not in MODES and sides[2] in MODES
+        height, width, channels = sides if last else (sides[1], sides[2], sides[0])
         return height, width, channels
 
-    def graph(self, image: Shape, classes: int) -> Graph:
+    def graph(self, image: Shape, refused: Refused = None) -> Graph:
         """Translate, for images [H, W, C].
+
+        Args:
+            refused: see `dfedge.adoption.read`.
 
         Raises:
             DfedgeError: see `program`, `dfedge.adoption.read` and `dfedge.adoption.read_onnx`.
         """
         if isinstance(self.found, onnx.ModelProto):
-            return read_onnx(self.found, classes)
-        return read(self.program(image), classes)
+            return read_onnx(_closed(self.found, image), refused)
+        return read(self.program(image), refused)
+
+    def translated(self, image: Shape) -> tuple[Graph | None, list[str]]:
+        """The net, and all that stands in its way, each with its remedy."""
+        refused: list[tuple[str, str]] = []
+        graph = None
+        try:
+            graph = self.graph(image, refused)
+        except DfedgeError as error:  # of what no operation is to blame for
+            refused.append(("", str(error)))
+        first = dict(reversed(refused))
+        count = Counter(what for what, _ in refused)
+        more = {what: f"; {n - 1} more of the same" if n > 1 else "" for what, n in count.items()}
+        return graph, [first[what] + more[what] for what in dict.fromkeys(w for w, _ in refused)]
 
     def program(self, image: Shape) -> ExportedProgram:
         """What torch exports of it, in evaluation mode, for images [H, W, C].
@@ -96,13 +117,38 @@ def open_model(model: str) -> Model:
     return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
 
 
-def load_graph(model: str, image: Shape, classes: int) -> Graph:
+def load_graph(model: str, image: Shape) -> Graph:
     """Read and translate, for images [H, W, C].
 
     Raises:
         UsageError, DfedgeError: as `open_model` and `Model.graph`.
     """
-    return open_model(model).graph(image, classes)
+    return open_model(model).graph(image)
+
+
+def _taken(model: onnx.ModelProto) -> onnx.TensorShapeProto | None:
+    """The shape of a file's one input that is no weight; None: there are several."""
+    weights = {weight.name for weight in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in weights]
+    return given[0].type.tensor_type.shape if len(given) == 1 else None
+
+
+def _closed(model: onnx.ModelProto, image: Shape) -> onnx.ModelProto:
+    """With the sides of images [H, W, C] where the file leaves them open."""
+    taken = _taken(model)
+    if taken is None or len(taken.dim) != 4 or all(side.dim_value > 0 for side in taken.dim[1:]):
+        return model
+    closed = onnx.ModelProto()
+    closed.CopyFrom(model)
+    height, width, channels = image
+    last = taken.dim[1].dim_value not in MODES and taken.dim[3].dim_value in MODES
+    sides = (height, width, channels) if last else (channels, height, width)
+    shape = _taken(closed)
+    assert shape is not None
+    for side, value in zip(shape.dim[1:], sides, strict=True):
+        if side.dim_value <= 0:
+            side.dim_value = value
+    return closed
 
 
 def _file(model: str) -> Path:
@@ -113,6 +159,12 @@ def _file(model: str) -> Path:
 
 def _call(model: str) -> nn.Module:
     module, _, function = model.partition(":")
+    if model.endswith(".tflite"):
+        raise UsageError(
+            f"{model}: LiteRT files are not read; python -m tf2onnx.convert --tflite {model} "
+            "--output net.onnx makes an ONNX file of a float one; of an int8 one give the float "
+            "model that it was made from"
+        )
     if not function:
         raise UsageError(f"{model}: not a model; allowed: {KINDS}")
     if "" not in sys.path:

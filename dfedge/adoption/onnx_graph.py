@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ SHORT = 1024
 """Values of an operand that may be a size: onnx reads what they are."""
 SELECTING = ("NonZero", "Compress", "Unique")
 """Operations whose result has an open size, and no more values than go in."""
+NOTHING: Mapping[str, NDArray[Any]] = {}
+BEFORE = ("Cast", "Identity", "Add", "Sub", "Mul", "Div", "Neg")
+"""Operations that bring an image's values to their scale, before it is convolved."""
 OPEN_BATCH = 2
 """Stands for a batch of any size: with 1, what mixes samples could pass for what does not."""
 
@@ -37,8 +42,18 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     remedy = "export it anew, and keep its .data file beside it where it has one"
     with foreign(path, "an ONNX file", remedy):
         model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(model)
+        _forget_scalars(model.graph)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         return inliner.inline_local_functions(model)
+
+
+def _forget_scalars(graph: onnx.GraphProto) -> None:
+    """paddle2onnx says of every result that it is one number; onnx shall infer what it is."""
+    for result in graph.output:
+        kind = result.type.tensor_type
+        if kind.HasField("shape") and not kind.shape.dim:
+            kind.ClearField("shape")
 
 
 class OnnxGraph(Translation[str]):
@@ -51,11 +66,24 @@ class OnnxGraph(Translation[str]):
         self.model = model.graph
         self.opsets = {entry.domain: entry.version for entry in model.opset_import}
         self.batch = OPEN_BATCH
+        self.whole = model
 
     def turn_to(self, node: onnx.NodeProto) -> None:
         """Begin with a node."""
         self.node = node
         self.begin(node.output[0], _site(node))
+
+    def dims_said(self) -> list[int] | None:
+        """Shape of the result without the batch, as onnx infers it; asked for by --check alone."""
+        return None if self.refused is None else self._inferred.get(self.node.output[0])
+
+    @cached_property
+    def _inferred(self) -> dict[str, list[int]]:
+        graph = onnx.shape_inference.infer_shapes(self.whole, data_prop=True).graph
+        return {
+            value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[1:]]
+            for value in (*graph.value_info, *graph.output)
+        }
 
     def take_inputs(self) -> None:
         """The weights, and the image.
@@ -83,7 +111,8 @@ class OnnxGraph(Translation[str]):
             side.dim_value if side.HasField("dim_value") else side.dim_param or "?"
             for side in kind.shape.dim
         ]
-        self.input(given.name, dims)
+        self.begin(given.name, Site("the input", given.name))
+        self.input(given.name, dims, channels_last(self.model, given.name))
         if isinstance(dims[0], int) and dims[0] > 0:
             self.batch = dims[0]
 
@@ -95,30 +124,26 @@ class OnnxGraph(Translation[str]):
         elif array.dtype.name == "bfloat16":
             self.keep(name, name, torch.from_numpy(array.astype(np.float32)))
 
-    def evaluate(self, computed: list[str]) -> Any:
-        """The operation's result; of what is computed from the image only the shape is true."""
+    def evaluate(self, computed: Mapping[str, NDArray[Any]] = NOTHING) -> list[Any]:
+        """The operation's results, of constants and of what stands for a computed operand."""
         given = {name: self.constants[name].numpy() for name in self.node.input
                  if name in self.constants}  # fmt: skip
-        for name in computed:
-            given[name] = np.zeros((self.batch, *self.value(name).dims), np.float32)
+        given |= computed
         with foreign(f"operation '{self.site.what}' at node '{self.site.node}'", "one of onnx"):
             self.check_size(self._count(given))
-            return ReferenceEvaluator(self.node, opsets=self.opsets).run(None, given)[0]
+            model = self._one_operation(given, {})
+            return list(ReferenceEvaluator(model).run(None, given))
+
+    def shape_alone(self, name: str) -> dict[str, NDArray[Any]]:
+        """An operand of which only the shape is true."""
+        shape = (self.batch, *self.dims(name))
+        return {name: np.broadcast_to(np.float32(0), shape)}
 
     def _count(self, given: dict[str, NDArray[Any]]) -> int:
         """How many values the operation's result has, as onnx infers it before anything is made."""
-        types, short = [], []
-        for name, array in given.items():
-            if array.size <= SHORT:
-                short.append(numpy_helper.from_array(array, name))
-            else:
-                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-                types.append(helper.make_tensor_value_info(name, kind, array.shape))
-        out = onnx.ValueInfoProto(name=self.node.output[0])
-        graph = helper.make_graph([self.node], "one", types, [out], short)
-        opsets = [helper.make_opsetid(*entry) for entry in self.opsets.items()]
-        model = helper.make_model(graph, opset_imports=opsets)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        short = {name: array for name, array in given.items() if array.size <= SHORT}
+        long = {name: array for name, array in given.items() if name not in short}
+        model = onnx.shape_inference.infer_shapes(self._one_operation(long, short), data_prop=True)
         made = model.graph.output[0].type.tensor_type
         sides = [side.dim_value for side in made.shape.dim if side.HasField("dim_value")]
         if made.HasField("shape") and len(sides) == len(made.shape.dim):
@@ -128,6 +153,22 @@ class OnnxGraph(Translation[str]):
                 f"{self.site.what} with a result of open size", "a size that is given"
             )
         return sum(array.size * max(array.ndim, 1) for array in given.values())
+
+    def _one_operation(
+        self, given: Mapping[str, NDArray[Any]], held: Mapping[str, NDArray[Any]]
+    ) -> onnx.ModelProto:
+        """The operation as a model of its file's opset: a node alone would be read as today's."""
+        types = [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+            )
+            for name, array in given.items()
+        ]
+        weights = [numpy_helper.from_array(array, name) for name, array in held.items()]
+        results = [onnx.ValueInfoProto(name=name) for name in self.node.output if name]
+        graph = helper.make_graph([self.node], "one", types, results, weights)
+        opsets = [helper.make_opsetid(*entry) for entry in self.opsets.items()]
+        return helper.make_model(graph, opset_imports=opsets)
 
     # -- operands -----------------------------------------------------------------------------
 
@@ -167,6 +208,22 @@ class OnnxGraph(Translation[str]):
         if min(pads) < 0:
             raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
         return (strides[0], strides[1]), pads, (dilations[0], dilations[1])
+
+
+def channels_last(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether images come as [B, H, W, C]: their channels are brought to the front before anything
+    but arithmetic is done with them.
+    """
+    for _ in range(len(graph.node)):
+        readers = [node for node in graph.node if name in node.input]
+        perms = [list(one.ints) for node in readers if node.op_type == "Transpose"
+                 for one in node.attribute if one.name == "perm"]  # fmt: skip
+        if perms and all(perm == [0, 3, 1, 2] for perm in perms):
+            return True
+        if len(readers) != 1 or readers[0].op_type not in BEFORE:
+            return False
+        name = readers[0].output[0]
+    return False
 
 
 def _same(side: int, kernel: int, stride: int, upper: bool) -> Two:

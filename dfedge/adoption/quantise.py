@@ -8,7 +8,7 @@ error that is left on some samples, those that `SHOWN` values of the largest map
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
 from dfedge.adoption.graph import Graph, Node, dense
-from dfedge.adoption.observe import Watch, largest, observe, pieces, real
+from dfedge.adoption.observe import Watch, observe, pieces, real
 from dfedge.adoption.ranges import Range, choose
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
@@ -36,6 +36,7 @@ from dfedge.operations import (
     MaxPool,
     Multiply,
     Pad,
+    Select,
     Shape,
 )
 from dfedge.operations.lookup import LEVELS
@@ -84,6 +85,12 @@ def _start(zero: float, shift: int) -> int:
     return round(zero * 2**shift) + ((1 << shift) >> 1)
 
 
+def noisiest(losses: Sequence[Loss]) -> Loss | None:
+    """The result that lost most, where that is worth a word (`NOISY`)."""
+    worst = min(losses, key=lambda loss: loss.snr, default=None)
+    return worst if worst is not None and worst.snr < NOISY else None
+
+
 class Quantiser:
     """The graph's operations up to one of them, as a trunk."""
 
@@ -109,7 +116,7 @@ class Quantiser:
         """
         observed = observe(self.graph, x, until, watch)
         equalise(self.graph, observed, until)
-        shown = x[: max(SHOWN // largest(self.graph, until), 1)]
+        shown = x[: max(SHOWN // self.graph.largest(until), 1)]
         self.values[0] = [part for _, part in pieces(self.graph, shown, until)]
         exact = [self.graph.run(real(part), until) for part in self.values[0]]
         for i in range(until + 1):
@@ -117,7 +124,7 @@ class Quantiser:
             wanted = [next(one)[1] for one in exact]
             if i:
                 through = self._only_function(i)
-                if self.graph.nodes[i].op == "max":
+                if self.graph.nodes[i].op in ("max", "select"):
                     self.ranges[i] = self.ranges[self.graph.nodes[i].reads[0]]
                 else:
                     self.ranges[i] = choose(observed[i], self.recipe, through)
@@ -269,9 +276,19 @@ class Quantiser:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
+        if any(node.pads):
+            return self._append(AveragePool(node.name, (self.made[node.reads[0]],),
+                                  self._shape(node), node.kernel, node.stride, factor,
+                                  _start(own.zero, shift), shift, node.pads,
+                                  given.zero))  # fmt: skip
         offset = _start(own.zero, shift) - factor * given.zero * count
         return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
+
+    def _select(self, i: int, node: Node, wanted: Parts) -> Parts:
+        number = len(self.operations)
+        self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
+        return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
     def _max(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),

@@ -2,13 +2,15 @@
 refusal.
 
 Accepted: convolution (any group), linear, batch norm, any activation that works number by number,
-add, multiply, concat, average and max pool, mean over the image, zeros around it, flatten, dropout,
+add, multiply, concat, average and max pool, mean and maximum over the image, zeros around it, what
+only moves whole channels (split, slice, shuffle, transposes that come back), flatten, dropout,
 identity, and arithmetic with constants.
 """
 
 import math
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +20,16 @@ from torch.fx import Node as Fx
 
 from dfedge.adoption.activations import find
 from dfedge.adoption.graph import Graph
-from dfedge.adoption.refusal import Site, line_of
-from dfedge.adoption.translation import Translation
-from dfedge.adoption.values import Pads
+from dfedge.adoption.torch_graph import (
+    MOVING,
+    TorchGraph,
+    channels_last,
+    number,
+    padding_of,
+    pair,
+    site_of,
+)
+from dfedge.adoption.values import Refused
 from dfedge.errors import DfedgeError
 
 aten = torch.ops.aten
@@ -29,25 +38,26 @@ NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.
 """Operations that change no number in evaluation."""
 
 
-def read(program: ExportedProgram, classes: int) -> Graph:
+def read(program: ExportedProgram, refused: Refused = None) -> Graph:
     """Translate.
+
+    Args:
+        refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
+            use.
 
     Raises:
         DfedgeError: an operation that is not known (with its line and what would replace it), a
-            dynamic shape, weights that are not finite, more than one output, or another number of
-            scores than ``classes``.
+            dynamic shape, weights that are not finite, or more than one output.
     """
-    return _Reader(program).read(classes)
+    reader = _Reader(program)
+    reader.refused = refused
+    return reader.read()
 
 
-class _Reader(Translation[Fx]):
+class _Reader(TorchGraph):
     """One translation."""
 
-    def __init__(self, program: ExportedProgram) -> None:
-        super().__init__()
-        self.program = program
-
-    def read(self, classes: int) -> Graph:
+    def read(self) -> Graph:
         """See `read`."""
         signature = self.program.graph_signature
         held = {**self.program.state_dict, **self.program.constants}
@@ -57,18 +67,20 @@ class _Reader(Translation[Fx]):
             **signature.inputs_to_lifted_tensor_constants,
         }
         for fx in self.program.graph.nodes:
-            self.begin(fx, _site(fx))
+            self.begin(fx, site_of(fx))
             if fx.op == "placeholder" and fx.name in names:
                 self.keep(fx, names[fx.name], held[names[fx.name]].detach())
             elif fx.op == "placeholder":
                 value = fx.meta.get("val")
-                self.input(fx, value.shape if isinstance(value, Tensor) else ())
+                dims = value.shape if isinstance(value, Tensor) else ()
+                self.input(fx, dims, channels_last(fx))
+                self.batch = number(dims[0]) if dims else 1
             elif fx.op == "call_function":
-                self._call(fx)
+                self.attempt(partial(self._call, fx), fx.all_input_nodes, _dims(fx))
             elif fx.op == "output":
                 results: Any = fx.args[0]
                 given = list(results) if isinstance(results, list | tuple) else [results]
-                return self.graph(given, classes)
+                return self.graph(given)
             else:
                 raise self.refusal()
         raise DfedgeError("the net returns nothing; allowed: one score per class")
@@ -86,17 +98,13 @@ class _Reader(Translation[Fx]):
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), self.constants.__getitem__)
             self.constants[fx] = called(*args, **kwargs)
         elif fx.target is operator.getitem:
-            if fx.args[1] != 0:
-                raise self.refusal("a second result", "operations with one result")
-            self.same(inputs[0])
+            self.part(inputs[0], fx.args[1])
+        elif target.startswith(MOVING):
+            self.moving(fx)
         elif target.startswith(NOTHING):
             self.same(inputs[0])
         else:
             READERS.get(fx.target, _Reader.pointwise)(self, fx)
-
-    def optional(self, given: Any) -> Tensor | None:
-        """An operand that is a constant, where there is one."""
-        return None if given is None else self.weights(given)
 
     def convolution(self, fx: Fx) -> None:
         """conv2d and convolution."""
@@ -111,8 +119,13 @@ class _Reader(Translation[Fx]):
                 r if r is not None else d for r, d in zip(rest, (1, 0, 1, 1), strict=True)
             )
         weight = self.weights(w)
-        self.conv(given, weight, self.optional(b), _pair(stride), _padding(padding, weight),
-                  _pair(dilation), groups)  # fmt: skip
+        if weight.dim() == 3:
+            step, apart = pair(stride)[0], pair(dilation)[0]
+            pads = padding_of(padding, weight[:, :, None], (1, apart))
+            self.conv_of_rows(given, weight, self.optional(b), step, pads[2:], apart, groups)
+            return
+        self.conv(given, weight, self.optional(b), pair(stride),
+                  padding_of(padding, weight, pair(dilation)), pair(dilation), groups)  # fmt: skip
 
     def fully_connected(self, fx: Fx) -> None:
         """linear, and addmm with a transposed weight."""
@@ -164,7 +177,8 @@ class _Reader(Translation[Fx]):
     def prelu(self, fx: Fx) -> None:
         """A slope below zero, or one a channel."""
         args: Any = fx.args
-        self.leaky(args[0], self.weights(args[1]))
+        slope, rank = self.weights(args[1]), len(self.value(args[0]).dims)
+        self.leaky(args[0], slope.reshape(-1, *(1 for _ in range(rank - 1))))
 
     def probabilities(self, fx: Fx) -> None:
         """Softmax and its logarithm."""
@@ -196,8 +210,8 @@ class _Reader(Translation[Fx]):
             [None, None, None, 0, 1, False] if largest else [None, None, None, 0, False, True, None]
         )
         args: list[Any] = [*fx.args, *defaults[len(fx.args) :]]
-        kernel, stride, (top, left) = _pair(args[1]), _pair(args[2] or args[1]), _pair(args[3])
-        dilation, ceil = (_pair(args[4]), args[5]) if largest else ((1, 1), args[4])
+        kernel, stride, (top, left) = pair(args[1]), pair(args[2] or args[1]), pair(args[3])
+        dilation, ceil = (pair(args[4]), args[5]) if largest else ((1, 1), args[4])
         if not largest and args[6] is not None:
             raise self.refusal("average pool with divisor_override", "plain average pool")
         self.pool("max" if largest else "mean", given, kernel, stride, (top, top, left, left),
@@ -206,17 +220,19 @@ class _Reader(Translation[Fx]):
     def adaptive_pooling(self, fx: Fx) -> None:
         """adaptive_avg_pool2d and adaptive_max_pool2d."""
         args: Any = fx.args
-        given, (height, width) = args[0], _pair(args[1])
+        given, (height, width) = args[0], pair(args[1])
         self.adaptive("max" if "max" in str(fx.target) else "mean", given, (height, width))
 
-    def mean(self, fx: Fx) -> None:
-        """Mean over height and width."""
+    def over_axes(self, fx: Fx) -> None:
+        """Mean, sum and maximum over height and width."""
         args: Any = fx.args
-        rank = 1 + len(self.value(args[0]).dims)
-        axes = sorted(axis % rank for axis in args[1])
-        if axes != [2, 3]:
-            raise self.refusal(f"mean over axes {axes}", "mean over height and width")
-        self.whole(args[0], fx.meta["val"].dim() == 4)
+        given, before = args[0], math.prod(self.value(args[0]).dims)
+        axes = args[1] if len(args) > 1 and args[1] else range(1 + len(self.value(given).dims))
+        keep = bool(args[2]) if len(args) > 2 else bool(fx.kwargs.get("keepdim", False))
+        self.reduce("max" if fx.target is aten.amax.default else "mean", given, axes, keep)
+        if fx.target is aten.sum.dim_IntList:
+            count = before // math.prod(self.value(fx).dims)
+            self.with_constant("mul", fx, torch.tensor(float(count)), False)
 
     def padding(self, fx: Fx) -> None:
         """pad and constant_pad_nd with zeros, on the last two axes."""
@@ -234,6 +250,12 @@ class _Reader(Translation[Fx]):
         parts: Any = fx.args[0]
         axis: Any = fx.args[1] if len(fx.args) > 1 else 0
         self.concat(parts, axis)
+
+
+def _dims(fx: Fx) -> tuple[int, ...] | None:
+    """Shape of a result without the batch, where it is one tensor of known shape."""
+    said = fx.meta.get("val")
+    return tuple(said.shape[1:]) if isinstance(said, Tensor) else None
 
 
 def _line(slope: float, lift: float, low: float, high: float) -> Callable[[_Reader, Fx], None]:
@@ -254,6 +276,8 @@ def _tanh(reader: _Reader, fx: Fx) -> None:
 
 
 READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
+    aten.conv1d.default: _Reader.convolution,
+    aten.conv1d.padding: _Reader.convolution,
     aten.conv2d.default: _Reader.convolution,
     aten.conv2d.padding: _Reader.convolution,
     aten.convolution.default: _Reader.convolution,
@@ -284,7 +308,9 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.adaptive_max_pool2d.default: _Reader.adaptive_pooling,
     aten.pad.default: _Reader.padding,
     aten.constant_pad_nd.default: _Reader.padding,
-    aten.mean.dim: _Reader.mean,
+    aten.mean.dim: _Reader.over_axes,
+    aten.sum.dim_IntList: _Reader.over_axes,
+    aten.amax.default: _Reader.over_axes,
     aten.cat.default: _Reader.cat,
     aten.flatten.using_ints: _Reader.flatten,
     aten.view.default: _Reader.flatten,
@@ -295,25 +321,3 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.unsqueeze.default: _Reader.flatten,
 }
 """ATen operation -> its translation."""
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    pair = [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
-    return int(pair[0]), int(pair[1])
-
-
-def _padding(value: Any, weight: Tensor) -> Pads:
-    if value == "valid":
-        return 0, 0, 0, 0
-    if value == "same":
-        rows, columns = weight.shape[2] - 1, weight.shape[3] - 1
-        return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
-    top, left = _pair(value)
-    return top, top, left, left
-
-
-def _site(fx: Fx) -> Site:
-    stack = fx.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values() if path]
-    line = line_of(fx.meta.get("stack_trace") or "")
-    return Site(str(fx.target).removeprefix("aten."), fx.name, paths[-1] if paths else "", line)

@@ -4,38 +4,46 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import onnx
+import torch
 from torch import Tensor
 
 from dfedge.adoption.activations import Activation, find
 from dfedge.adoption.graph import Graph, Op
 from dfedge.adoption.onnx_graph import FLOATS, OnnxGraph
 from dfedge.adoption.translation import Arithmetic
+from dfedge.adoption.values import Refused
 
 CONTROL = ("If", "Loop", "Scan")
 
 
-def read_onnx(model: onnx.ModelProto, classes: int) -> Graph:
+def read_onnx(model: onnx.ModelProto, refused: Refused = None) -> Graph:
     """Translate.
+
+    Args:
+        refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
+            use.
 
     Raises:
         DfedgeError: an operation that is not known (with what would replace it), a shape that is
-            dynamic beyond the batch, weights that are not finite, more than one input or output,
-            or another number of scores than ``classes``.
+            dynamic beyond the batch, weights that are not finite, or more than one input or output.
     """
-    return _Reader(model).read(classes)
+    reader = _Reader(model)
+    reader.refused = refused
+    return reader.read()
 
 
 class _Reader(OnnxGraph):
     """One translation."""
 
-    def read(self, classes: int) -> Graph:
+    def read(self) -> Graph:
         """See `read_onnx`."""
         self.take_inputs()
         for node in self.model.node:
             self.turn_to(node)
-            self._translate()
-        return self.graph([value.name for value in self.model.output], classes)
+            self.attempt(self._translate, [name for name in node.input if name], self.dims_said())
+        return self.graph([value.name for value in self.model.output])
 
     def _translate(self) -> None:
         node = self.node
@@ -47,9 +55,10 @@ class _Reader(OnnxGraph):
             if name not in known:
                 raise self.refusal(f"{self.site.what} of '{name}'", "dense tensors, first results")
         if node.op_type == "Shape" and inputs[0] in self.values:
-            self.hold(self.key, self.evaluate(inputs[:1]))
+            self.hold(self.key, self.evaluate(self.shape_alone(inputs[0]))[0])
         elif node.op_type == "Constant" or (inputs and not self.values.keys() & set(inputs)):
-            self.hold(self.key, self.evaluate([]))
+            for name, made in zip(node.output, self.evaluate(), strict=False):
+                self.hold(name, made)
         else:
             made = READERS.get(self.site.what)
             activation = None if made else find(self.site.what)
@@ -130,16 +139,39 @@ class _Reader(OnnxGraph):
             raise self.refusal("Pow with an exponent for each value", "one number")
         self.function(self.operand(0), lambda x: x ** float(exponent))
 
-    def mean(self) -> None:
-        """GlobalAveragePool, or ReduceMean over height and width."""
-        given, keep = self.operand(0), True
-        if self.node.op_type == "ReduceMean":
-            rank = 1 + len(self.value(given).dims)
-            axes = sorted(int(axis) % rank for axis in self.setting("axes", 1, range(rank)))
-            if axes != [2, 3]:
-                raise self.refusal(f"mean over axes {axes}", "mean over height and width")
-            keep = bool(self.attribute("keepdims", 1))
-        self.whole(given, keep)
+    def whole(self) -> None:
+        """GlobalAveragePool and GlobalMaxPool."""
+        given = self.operand(0)
+        op: Op = "max" if "Max" in self.node.op_type else "mean"
+        self.reduce(op, given, range(2, 1 + len(self.value(given).dims)), True)
+
+    def over_axes(self) -> None:
+        """ReduceMean, ReduceSum and ReduceMax."""
+        given, kind = self.operand(0), self.node.op_type
+        rank = 1 + len(self.value(given).dims)
+        axes = [int(axis) for axis in self.setting("axes", 1, range(rank))]
+        before = math.prod(self.value(given).dims)
+        self.reduce("max" if kind == "ReduceMax" else "mean", given, axes,
+                    bool(self.attribute("keepdims", 1)))  # fmt: skip
+        if kind == "ReduceSum":
+            count = before // math.prod(self.value(self.key).dims)
+            self.with_constant("mul", self.key, torch.tensor(float(count)), False)
+
+    def neighbouring(self) -> None:
+        """LRN."""
+        alpha, beta = self.attribute("alpha", 1e-4), self.attribute("beta", 0.75)
+        self.neighbours(self.operand(0), self.attribute("size"), alpha, beta,
+                        self.attribute("bias", 1.0))  # fmt: skip
+
+    def total(self) -> None:
+        """Sum of any number of values."""
+        names = list(self.node.input)
+        if all(name in self.values for name in names):
+            self.sum(names)
+        elif len(names) == 2:
+            _arithmetic("add")(self)
+        else:
+            raise self.refusal("Sum with constants", "Add, one after the other")
 
     def padding(self) -> None:
         """Pad with zeros, over height and width."""
@@ -159,13 +191,26 @@ class _Reader(OnnxGraph):
 
     def flatten(self) -> None:
         """Flatten, Reshape, Squeeze and Unsqueeze: onnx says what shape comes of it."""
-        if self.operand(1):
-            self.weights(self.operand(1))
-        out = self.evaluate([self.operand(0)]).shape
+        self._check_constants()
+        out = self.evaluate(self.shape_alone(self.operand(0)))[0].shape
         if out[:1] != (self.batch,):
             raise self.refusal(f"{self.site.what} across samples, to {list(out)}",
-                               "only flatten is known")  # fmt: skip
+                               "the batch as the first axis")  # fmt: skip
         self.reshape(self.operand(0), out[1:])
+
+    def moving(self) -> None:
+        """Transpose, Slice, Split, Gather and others: onnx says where each number comes to lie."""
+        self._check_constants()
+        given = self.operand(0)
+        made = self.evaluate({given: self.places(given, self.batch).numpy()})
+        for name, one in zip(self.node.output, made, strict=False):
+            self.begin(name, self.site)
+            self.moved(given, torch.from_numpy(np.ascontiguousarray(one)), self.batch)
+
+    def _check_constants(self) -> None:
+        for name in list(self.node.input)[1:]:
+            if name:
+                self.weights(name)
 
     def nothing(self) -> None:
         """Identity, Dropout in evaluation, Cast between kinds of float."""
@@ -220,14 +265,26 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Div": _arithmetic("div"),
     "AveragePool": _pool("mean"),
     "MaxPool": _pool("max"),
-    "GlobalAveragePool": _Reader.mean,
-    "ReduceMean": _Reader.mean,
+    "GlobalAveragePool": _Reader.whole,
+    "GlobalMaxPool": _Reader.whole,
+    "ReduceMean": _Reader.over_axes,
+    "ReduceSum": _Reader.over_axes,
+    "ReduceMax": _Reader.over_axes,
+    "LRN": _Reader.neighbouring,
+    "Sum": _Reader.total,
     "Pad": _Reader.padding,
     "Concat": _Reader.cat,
     "Flatten": _Reader.flatten,
     "Reshape": _Reader.flatten,
     "Squeeze": _Reader.flatten,
     "Unsqueeze": _Reader.flatten,
+    "Transpose": _Reader.moving,
+    "Slice": _Reader.moving,
+    "Split": _Reader.moving,
+    "Gather": _Reader.moving,
+    "Expand": _Reader.moving,
+    "DepthToSpace": _Reader.moving,
+    "SpaceToDepth": _Reader.moving,
     "Identity": _Reader.nothing,
     "Dropout": _Reader.nothing,
     "Cast": _Reader.nothing,

@@ -10,13 +10,8 @@ REMEDIES = {
     "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
     "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
     "softmax": "leave softmax out, but for one at the very end: scores need none",
+    "resize": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
     "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
-    "transpose": "export the net with channels first, [B, C, H, W], and no Transpose in it",
-    "permute": "keep [B, C, H, W] throughout: nn.BatchNorm2d in the place of a norm over channels",
-    "split": "replace a split of the channels by a 1 x 1 convolution for each part and train on",
-    "chunk": "replace a split of the channels by a 1 x 1 convolution for each part and train on",
-    "slice": "replace a split of the channels by a 1 x 1 convolution for each part and train on",
-    "channelshuffle": "replace a channel shuffle by a 1 x 1 convolution and train on",
     "upsample": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
     "cond": "a net must run the same operations whatever it sees",
     "control flow": "a net must run the same operations whatever it sees",
@@ -28,7 +23,8 @@ REMEDIES = {
 """Part of an operation's name, in small letters without underscores -> what would replace it."""
 ALLOWED = (
     "allowed: convolution, linear, batch norm, activations that work number by number, add, "
-    "multiply, concat, average and max pool, mean over the image, flatten, dropout"
+    "multiply, concat, split and shuffle of channels, average and max pool, mean and maximum over "
+    "the image, flatten, dropout"
 )
 
 

@@ -50,7 +50,7 @@ def with_taps(graph: Graph, names: list[str], x: Tensor) -> Graph:
     weight = torch.zeros(len(last.weight), channels, 1, 1)
     weight[:, :own] = last.weight
     nodes.append(replace(last, reads=(len(nodes) - 1,), weight=weight, kernel=(1, 1)))
-    return Graph(nodes)
+    return replace(graph, nodes=nodes)
 
 
 def _number(graph: Graph, name: str, last: int) -> int:

@@ -6,26 +6,22 @@ A reader knows one framework's graph; it says of each operation which values and
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dfedge.adoption.graph import Node, Op
-from dfedge.adoption.values import K, Pads, Two, Value, Values
+from dfedge.adoption.pools import Pools
+from dfedge.adoption.values import K, Pads, Two, Value
+from dfedge.adoption.windows import banded, counted, one_stride, spread
+from dfedge.limits import MOST_TAPS
 
 Arithmetic = Literal["add", "sub", "mul", "div"]
 
 
-class Translation(Values[K]):
+class Translation(Pools[K]):
     """One net, an operation at a time."""
-
-    def same(self, given: K) -> None:
-        """An operation that changes no number."""
-        if given in self.constants:
-            self.constants[self.key] = self.constants[given]
-        else:
-            self.values[self.key] = self.value(given)
 
     def conv(
         self,
@@ -41,26 +37,52 @@ class Translation(Values[K]):
         channels, height, width = self.map(given)
         if weight.dim() != 4 or weight.shape[1] * groups != channels:
             raise self.refusal("convolution other than 2-d")
-        if stride[0] != stride[1]:
-            raise self.refusal(f"convolution with stride {stride}", "equal strides both ways")
-        if dilation != (1, 1):
-            raise self.refusal(f"convolution with dilation {dilation}", "dilation 1")
-        out, _, kh, kw = weight.shape
+        out, each, *sides = weight.shape
+        tall, wide = ((k - 1) * d + 1 for k, d in zip(sides, dilation, strict=True))
+        if (tall, wide) != (sides[0], sides[1]) and tall * wide > MOST_TAPS:
+            what = f"convolution whose dilated kernel spans {tall} x {wide}"
+            raise self.refusal(what, f"at most {MOST_TAPS} positions")
         if groups > 1 and (groups, out) != (channels, channels):
-            self.check_size(out * channels * kh * kw)  # as a whole convolution
-        sides = _windows((height, width), (kh, kw), stride[0], pads)
+            self.check_size(out * channels * tall * wide)  # as a whole convolution
+        self.check_size(out * each * tall * wide)
+        weight, kernel = spread(weight, dilation), (tall, wide)
         bias = torch.zeros(out) if bias is None else bias
-        self.add("conv", [given], (out, *sides), weight=weight, bias=bias, kernel=(kh, kw),
-                  stride=stride[0], pads=pads, groups=groups)  # fmt: skip
+        self.add("conv", [given], (out, *counted((height, width), kernel, stride, pads)),
+                 weight=weight, bias=bias, kernel=kernel, pads=pads, groups=groups,
+                 stride=one_stride((height, width), kernel, stride, pads))  # fmt: skip
+
+    def conv_of_rows(
+        self,
+        given: K,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        pads: Two,
+        dilation: int,
+        groups: int,
+    ) -> None:
+        """Convolution of a vector a channel, as of an image of one row; weight [O, C/groups, k]."""
+        value, shape = self.settled(given), self.shape(given)
+        if value.dims != (shape[0], shape[2]):
+            raise self.refusal("convolution other than 2-d", "images of one row")
+        self.reshape(given, shape)
+        self.conv(self.key, weight[:, :, None], bias, (1, stride), (0, 0, *pads), (1, dilation),
+                  groups)  # fmt: skip
+        self.reshape(self.key, (len(weight), self.shape(self.key)[2]))
 
     def linear(self, given: K, weight: Tensor, bias: Tensor | None) -> None:
         """``weight x + bias`` of a vector; weight [O, I], bias [O]."""
-        value, shape = self.value(given), self.shape(given)
-        if weight.dim() != 2 or value.dims != (weight.shape[1],):
+        value, shape = self.loose(given), self.shape(given)
+        dims = value.dims
+        if weight.dim() != 2 or (math.prod(dims), dims[-1]) != (weight.shape[1], weight.shape[1]):
             raise self.refusal("linear over one axis of a map", "flatten before it")
-        bias = torch.zeros(len(weight)) if bias is None else bias
-        self.add("conv", [given], (len(weight), 1, 1), (len(weight),),
-                  weight=weight.reshape(-1, *shape), bias=bias, kernel=shape[1:])  # fmt: skip
+        bias, out = torch.zeros(len(weight)) if bias is None else bias, len(weight)
+        if value.places is not None:
+            self.check_size(out * math.prod(shape))
+            own = weight.new_zeros(out, math.prod(shape))
+            weight = own.index_add_(1, value.places.flatten().long(), weight)
+        self.add("conv", [given], (out, 1, 1), (*dims[:-1], out),
+                 weight=weight.reshape(-1, *shape), bias=bias, kernel=shape[1:])  # fmt: skip
 
     def norm(
         self,
@@ -72,26 +94,30 @@ class Translation(Values[K]):
         eps: float,
     ) -> None:
         """Batch norm in evaluation, [C] each."""
+        value, shape = self.settled(given), self.shape(given)
+        if value.dims[0] != shape[0]:
+            raise self.refusal(f"{self.site.what} of a flattened map", "it before flatten")
         factor = torch.rsqrt(variance + eps)
         factor = factor if gamma is None else factor * gamma
         shift = -mean * factor
         self._affine(given, factor, shift if beta is None else shift + beta)
 
     def _affine(self, given: K, weight: Tensor, bias: Tensor) -> None:
-        value, shape = self.value(given), self.shape(given)
-        if value.dims[0] != shape[0]:
-            raise self.refusal(f"{self.site.what} of a flattened map", "it before flatten")
-        self.add("affine", [given], shape, value.dims, weight=weight, bias=bias)
+        self._alone("affine", given, weight=weight, bias=bias)
+
+    def _alone(self, op: Op, given: K, **rest: Any) -> None:
+        """What works number by number, or channel by channel, in whatever order it is seen."""
+        value = self.loose(given)
+        self.add(op, [given], self.shape(given), **rest)
+        self.as_seen(value)
 
     def clip(self, given: K, slope: float, lift: float, low: float, high: float) -> None:
         """A straight line between two bounds."""
-        self.add("clip", [given], self.shape(given), self.value(given).dims, slope=slope,
-                  lift=lift, bounds=(low, high))  # fmt: skip
+        self._alone("clip", given, slope=slope, lift=lift, bounds=(low, high))
 
     def function(self, given: K, function: Callable[[Tensor], Tensor]) -> None:
         """A function of one value, the same for every value."""
-        self.add("function", [given], self.shape(given), self.value(given).dims,
-                  function=function)  # fmt: skip
+        self._alone("function", given, function=function)
 
     def softmax(self, given: K, axis: int) -> None:
         """A softmax, or its logarithm, over the scores: nothing may follow it.
@@ -99,10 +125,11 @@ class Translation(Values[K]):
         Args:
             axis: counted with the batch; from the end where it is negative.
         """
-        value = self.value(given)
+        value = self.loose(given)
         if self.shape(given)[1:] != (1, 1):
             raise self.refusal()
-        if axis % (len(value.dims) + 1) != 1:
+        over = axis % (len(value.dims) + 1) - 1
+        if over < 0 or value.dims[over] != math.prod(value.dims):
             raise self.refusal(f"{self.site.what} over axis {axis}", "over the scores, as the last")
         self.values[self.key], self.finished[self.key] = value, self.site
 
@@ -112,20 +139,24 @@ class Translation(Values[K]):
             number = float(slope)
             self.function(given, lambda x: x.clamp(min=0) + number * x.clamp(max=0))
             return
-        channels = self.shape(given)[0]
-        if slope.numel() != channels or slope.shape[:1] not in ((1,), (channels,)):
+        slopes = self.by_channel(given, slope)
+        if slopes is None:
             what = f"{self.site.what} with slopes {list(slope.shape)}"
             raise self.refusal(what, "one number, or one a channel")
         made = self.key
         self.clip(given, 1, 0, 0, math.inf)
         above = self.values[made]
         self.clip(given, 1, 0, -math.inf, 0)
-        self._affine(made, slope.flatten(), torch.zeros(channels))
+        self._affine(made, slopes, torch.zeros(len(slopes)))
         below = self.values[made]
-        node = Node("add", self.site.name, (above.number, below.number), self.shape(given),
+        self._summed(above, below)
+
+    def _summed(self, a: Value, c: Value) -> None:
+        """The sum of two values that are seen alike."""
+        node = Node("add", self.site.name, (a.number, c.number), self.nodes[a.number].shape,
                     where=self.site.line)  # fmt: skip
         self.nodes.append(node)
-        self.values[made] = replace(above, number=len(self.nodes) - 1)
+        self.values[self.key] = replace(a, number=len(self.nodes) - 1)
 
     def combine(self, op: Arithmetic, a: K, b: K) -> None:
         """Two values: equal shapes, or in a product one side with one number a channel.
@@ -142,22 +173,35 @@ class Translation(Values[K]):
         product = op in ("mul", "div")
         if product and math.prod(self.shape(a)) < math.prod(self.shape(b)):
             a, b = b, a
-        one, other = self.value(a).dims, self.value(b).dims
-        gated = product and len(one) == 3 and other == (one[0], 1, 1)
-        if not gated and (one != other or self.shape(a) != self.shape(b)):
-            raise self.refusal(f"{op} of {list(one)} and {list(other)}", "equal shapes")
-        self.add("mul" if product else "add", [a, b], self.shape(a), one)
+        one, other = self.loose(a), self.loose(b)
+        alike = one.dims == other.dims and self.shape(a) == self.shape(b)
+        gated = product and (one.dims, other.dims) == (self.shape(a), self.shape(b))
+        gated = gated and other.dims == (one.dims[0], 1, 1)
+        if not gated and not alike:
+            what = f"{op} of {list(one.dims)} and {list(other.dims)}"
+            raise self.refusal(what, "equal shapes")
+        if gated or not _seen_alike(one, other):
+            self.settled(a), self.settled(b)
+        self.add("mul" if product else "add", [a, b], self.shape(a))
+        self.as_seen(one)
+
+    def sum(self, given: Sequence[K]) -> None:
+        """Any number of values of one shape."""
+        made = self.key
+        if len(given) == 1:
+            self.same(given[0])
+            return
+        before = given[0]
+        for one in given[1:]:
+            self.combine("add", before, one)
+            before = made
 
     def with_constant(self, op: Arithmetic, given: K, constant: Tensor, swapped: bool) -> None:
         """A value and a constant; ``swapped``: the constant stands on the left."""
-        dims, channels = self.value(given).dims, self.shape(given)[0]
-        missing = 1 + len(dims) - constant.dim()
-        broadcast = (1,) * missing + tuple(constant.shape)
-        allowed = [(1,) * (1 + len(dims)), (1, channels, *(1 for _ in dims[1:]))]
-        if missing < 0 or broadcast not in allowed:
+        value = self.by_channel(given, self.real(constant))
+        if value is None:
             what = f"{op} with a constant {list(constant.shape)}"
             raise self.refusal(what, "one number, or one a channel")
-        value = self.real(constant).flatten()
         one, none = torch.ones_like(value), torch.zeros_like(value)
         match op, swapped:
             case "add", _:
@@ -172,114 +216,35 @@ class Translation(Values[K]):
                 weight, bias = 1 / value, none
             case _:
                 raise self.refusal(f"a constant {op} a map", "multiply")
-        self._affine(given, weight.expand(channels).clone(), bias.expand(channels).clone())
-
-    def pad(self, given: K, pads: Pads) -> None:
-        """Zeros around a map: a convolution that hands on what it sees."""
-        channels, height, width = self.map(given)
-        if min(pads) < 0:
-            raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
-        sides = _windows((height, width), (1, 1), 1, pads)
-        self.add("conv", [given], (channels, *sides), weight=torch.ones(channels, 1, 1, 1),
-                  bias=torch.zeros(channels), pads=pads, groups=channels)  # fmt: skip
-
-    def pool(
-        self,
-        op: Op,
-        given: K,
-        kernel: Two,
-        stride: Two,
-        pads: Pads,
-        dilation: Two,
-        ceil: bool,
-        zeros: bool = False,
-    ) -> None:
-        """Average ("mean") and max pools.
-
-        Args:
-            ceil: a last window that is not full counts.
-            zeros: padding counts in a mean, as zeros.
-        """
-        channels, height, width = self.map(given)
-        if stride[0] != stride[1] or dilation != (1, 1):
-            raise self.refusal("a pool with unequal strides or dilation", "plain pools")
-        if any(pad >= kernel[i // 2] for i, pad in enumerate(pads)):
-            raise self.refusal("a pool with windows that see padding alone", "less padding")
-        if ceil:
-            below = _unfilled(height, kernel[0], stride[0], pads[:2])
-            right = _unfilled(width, kernel[1], stride[0], pads[2:])
-            if op == "mean" and (below or right):
-                raise self.refusal("average pool with ceil_mode", "full windows")
-            pads = (pads[0], pads[1] + below, pads[2], pads[3] + right)
-        sides = _windows((height, width), kernel, stride[0], pads)
-        if op == "mean" and any(pads):
-            if not zeros:
-                raise self.refusal(
-                    "average pool with padding that does not count",
-                    "average pool without padding, or count_include_pad",
-                )
-            self.check_shape((channels, *kernel))
-            weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
-            self.add("conv", [given], (channels, *sides), weight=weight,
-                      bias=torch.zeros(channels), kernel=kernel, stride=stride[0], pads=pads,
-                      groups=channels)  # fmt: skip
-            return
-        self.add(op, [given], (channels, *sides), kernel=kernel, stride=stride[0], pads=pads)
-
-    def adaptive(self, op: Op, given: K, sides: Two) -> None:
-        """A pool to a size, where windows are equal and do not overlap."""
-        _, height, width = self.map(given)
-        if sides == (height, width):
-            self.same(given)
-            return
-        kernel = height // sides[0], width // sides[1]
-        if (kernel[0] * sides[0], kernel[1] * sides[1]) != (height, width):
-            raise self.refusal(
-                f"adaptive pool from {height} x {width} to {sides[0]} x {sides[1]}",
-                "to 1, or to sides that divide the map's: other image sizes may",
-            )
-        stride = (max(kernel), max(kernel)) if sides == (1, 1) else kernel
-        self.pool(op, given, kernel, stride, (0, 0, 0, 0), (1, 1), ceil=False)
-
-    def whole(self, given: K, keep: bool) -> None:
-        """The mean over the image; ``keep``: as [C, 1, 1]."""
-        channels, height, width = self.map(given)
-        dims = (channels, 1, 1) if keep else (channels,)
-        self.add("mean", [given], (channels, 1, 1), dims, kernel=(height, width),
-                  stride=max(height, width))  # fmt: skip
+        self._affine(given, weight, bias)
 
     def concat(self, parts: Sequence[K], axis: int) -> None:
         """Channels side by side; ``axis`` counts the batch."""
-        shapes, dims = [self.shape(part) for part in parts], [self.value(p).dims for p in parts]
-        rank = 1 + len(dims[0])
+        dims = [self.settled(part).dims for part in parts]
+        shapes, at = [self.shape(part) for part in parts], axis % (1 + len(dims[0])) - 1
         alike = len({(len(d), *s[1:]) for d, s in zip(dims, shapes, strict=True)}) == 1
-        if axis % rank != 1 or not alike:
+        if at < 0 or not alike or any(math.prod(d[:at]) != 1 for d in dims):
             raise self.refusal(f"concat along axis {axis}", "concat along channels")
-        if any(d[0] != s[0] for d, s in zip(dims, shapes, strict=True)):
+        if any(d[at] != s[0] for d, s in zip(dims, shapes, strict=True)):
             raise self.refusal("concat of flattened maps", "concat before flatten")
-        channels = sum(s[0] for s in shapes)
-        self.add("concat", parts, (channels, *shapes[0][1:]), (channels, *dims[0][1:]))
+        channels, first = sum(s[0] for s in shapes), dims[0]
+        self.add("concat", parts, (channels, *shapes[0][1:]),
+                 (*first[:at], channels, *first[at + 1 :]))  # fmt: skip
 
-    def reshape(self, given: K, out: tuple[int, ...]) -> None:
-        """To a vector, or back to [C, 1, 1]; ``out`` without the batch."""
-        value, shape = self.value(given), self.shape(given)
-        if out not in ((math.prod(shape),), shape):
-            raise self.refusal(
-                f"reshape of {list(value.dims)} to {list(out)}",
-                "only flatten is known; replace a channel shuffle by a 1 x 1 convolution",
-            )
-        self.values[self.key] = Value(value.number, out)
-
-
-def _unfilled(side: int, kernel: int, stride: int, pads: Sequence[int]) -> int:
-    """By how much the last window leaves the image when one that is not full counts."""
-    rest = side + sum(pads) - kernel
-    windows = -(-rest // stride)
-    if windows * stride >= side + pads[0]:
-        windows -= 1  # it would begin in the padding below
-    return max(windows * stride - rest, 0)
+    def neighbours(self, given: K, size: int, alpha: float, beta: float, bias: float) -> None:
+        """Local response normalisation: ``x (bias + alpha / size sum x^2)^-beta``, the sum over
+        neighbouring channels, as a 1 x 1 convolution.
+        """
+        made, channels = self.key, self.map(given)[0]
+        self.check_size(channels * channels)
+        self.function(given, torch.square)
+        self.add("conv", [made], self.shape(given), bias=torch.full((channels,), bias),
+                 weight=banded(channels, size) * (alpha / size))  # fmt: skip
+        self.function(made, lambda x: x**-beta)
+        self.combine("mul", given, made)
 
 
-def _windows(sides: Two, kernel: Two, stride: int, pads: Pads) -> Two:
-    rows = (sides[0] + pads[0] + pads[1] - kernel[0]) // stride + 1
-    return rows, (sides[1] + pads[2] + pads[3] - kernel[1]) // stride + 1
+def _seen_alike(a: Value, b: Value) -> bool:
+    if a.places is None or b.places is None:
+        return a.places is b.places
+    return torch.equal(a.places, b.places)

@@ -8,16 +8,18 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph, Node, Op, Shape
+from dfedge.adoption.graph import Node, Op, Shape
 from dfedge.adoption.refusal import Site, refusal
 from dfedge.errors import DfedgeError
 
 K = TypeVar("K", bound=Hashable)
 """What a framework names its values by."""
+Refused = list[tuple[str, str]] | None
 Two = tuple[int, int]
 Pads = tuple[int, int, int, int]
-MOST_VALUES = 1 << 26
-"""Of an operation's result for one image, and of a constant: a file may ask for any size."""
+MOST_VALUES = 1 << 27
+"""Of an operation's result for one image, and of a constant: a file may ask for any size, and
+VGG's first linear layer has 102,760,448 weights."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,23 @@ class Value:
     Attributes:
         number: of the operation.
         dims: as the foreign net sees it, without the batch: [C, H, W], or flattened.
+        places: where each number of it lies in the operation's result, counted row by row;
+            None: in the same order.
+        site: of the last operation that put it into another order or form.
     """
 
     number: int
     dims: tuple[int, ...]
+    places: Tensor | None = None
+    site: Site | None = None
 
 
 class Values(Generic[K]):
-    """Operations so far, and what each foreign value is."""
+    """Operations so far, and what each foreign value is.
+
+    Attributes:
+        refused: collects (operation, why) of what cannot be translated; None: the first stops.
+    """
 
     site: Site
     """Of the operation at work."""
@@ -46,12 +57,43 @@ class Values(Generic[K]):
         self.values: dict[K, Value] = {}
         self.constants: dict[K, Tensor] = {}
         self.finished: dict[K, Site] = {}
+        self.refused: Refused = None
+
+    def attempt(
+        self, translate: Callable[[], None], given: Sequence[K], dims: Sequence[int] | None
+    ) -> None:
+        """Translate the operation at work, or note why not where refusals are collected.
+
+        What is refused passes as a result of its shape, so that what follows is looked at as well;
+        what follows a result of unknown shape is passed over.
+
+        Args:
+            translate: raises a refusal.
+            given: its operands.
+            dims: of its result, without the batch; None: unknown.
+        """
+        if self.refused is None:
+            translate()
+            return
+        known = self.values.keys() | self.constants.keys()
+        if all(one in known for one in given):
+            try:
+                translate()
+                return
+            except DfedgeError as error:
+                self.refused.append((self.site.what, str(error)))
+        if dims and all(isinstance(side, int) and side > 0 for side in dims):
+            shape: Shape = (math.prod(dims), 1, 1)
+            if len(dims) == 3:
+                shape = (dims[0], dims[1], dims[2])
+            self.nodes.append(Node("function", self.site.name, (0,), shape))
+            self.values[self.key] = Value(len(self.nodes) - 1, tuple(dims))
 
     def begin(self, key: K, site: Site) -> None:
         """Turn to the next operation."""
         self.key, self.site = key, site
 
-    def input(self, key: K, dims: Sequence[Any]) -> None:
+    def input(self, key: K, dims: Sequence[Any], channels_last: bool = False) -> None:
         """Take the image; ``dims`` with the batch, anything but a number where it is open."""
         if self.nodes or len(dims) != 4:
             raise DfedgeError(
@@ -63,7 +105,8 @@ class Values(Generic[K]):
                 f"the net's input has a dynamic shape {list(shape)}; export it for one image size "
                 "(only the batch may be dynamic)"
             )
-        sides = (int(shape[0]), int(shape[1]), int(shape[2]))
+        given = (int(shape[0]), int(shape[1]), int(shape[2]))
+        sides = (given[2], *given[:2]) if channels_last else given
         if not 1 <= min(sides) <= math.prod(sides) <= MOST_VALUES:
             raise DfedgeError(
                 f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
@@ -71,6 +114,9 @@ class Values(Generic[K]):
             )
         self.nodes.append(Node("input", str(key), (), sides))
         self.values[key] = Value(0, sides)
+        if channels_last:
+            places = torch.arange(math.prod(sides), dtype=torch.int32).reshape(sides)
+            self.values[key] = Value(0, given, places.permute(1, 2, 0), self.site)
 
     def keep(self, key: K, name: str, constant: Tensor) -> None:
         """Take a constant.
@@ -81,30 +127,6 @@ class Values(Generic[K]):
         if constant.is_floating_point() and not torch.isfinite(constant).all():
             raise DfedgeError(f"the net's {name} holds values that are not finite; train it again")
         self.constants[key] = constant
-
-    def graph(self, results: Sequence[K], classes: int) -> Graph:
-        """What was translated, up to the net's result.
-
-        Raises:
-            DfedgeError: not one result, or not one score per class.
-        """
-        if len(results) != 1 or results[0] not in self.values:
-            raise DfedgeError(
-                f"the net returns {len(results)} results; allowed: one score per class"
-            )
-        closing = self.finished.get(results[0])
-        left_out = [closing.what_and_where] if closing else []
-        last = self.values[results[0]].number
-        while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
-            left_out.append(f"the function of '{self.nodes[last].name}'")
-            (last,) = self.nodes[last].reads
-        channels, height, width = self.nodes[last].shape
-        if (channels * height * width, height, width) != (classes, 1, 1):
-            raise DfedgeError(
-                f"the net's output is {channels} x {height} x {width} a sample, and the data have "
-                f"{classes} classes; allowed: one score per class"
-            )
-        return Graph(self.nodes[: last + 1], tuple(left_out))
 
     def refusal(self, what: str = "", instead: str = "") -> DfedgeError:
         """Make the error for the operation at work."""
@@ -123,12 +145,6 @@ class Values(Generic[K]):
     def shape(self, key: K) -> Shape:
         """Of the operation that an operand comes from."""
         return self.nodes[self.value(key).number].shape
-
-    def map(self, key: K) -> Shape:
-        """Of an operand that is not flattened."""
-        if len(self.value(key).dims) != 3:
-            raise self.refusal(f"{self.site.what} of a vector", "it before flatten")
-        return self.shape(key)
 
     def weights(self, key: K) -> Tensor:
         """An operand that is a constant, in float."""
@@ -166,7 +182,11 @@ class Values(Generic[K]):
         dims: tuple[int, ...] | None = None,
         **rest: Any,
     ) -> None:
-        """Put an operation behind the others; its result is the value at work."""
+        """Put an operation behind the others; its result is the value at work.
+
+        Args:
+            dims: of the result as the foreign net sees it; default: its shape.
+        """
         self.check_shape(shape)
         reads = tuple(self.value(key).number for key in given)
         node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
@@ -177,9 +197,3 @@ class Values(Generic[K]):
             raise self.refusal(f"{self.site.what} with numbers that are not finite", "finite ones")
         self.nodes.append(node)
         self.values[self.key] = Value(len(self.nodes) - 1, shape if dims is None else dims)
-
-
-def _increases(function: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a larger score stays the larger one: a sigmoid's does."""
-    steps = function(torch.linspace(-6, 6, 1001, dtype=torch.float64)).diff()
-    return bool((steps > 0).all())

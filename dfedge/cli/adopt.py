@@ -1,12 +1,32 @@
 """``dfedge adopt``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
-from dfedge.cli.options import Data, DataDir, Json, NoKeep, seed_option
+from dfedge.cli.options import (
+    DATA_HELP,
+    Channels,
+    ClassNames,
+    DataDir,
+    Head,
+    Image,
+    ImageFit,
+    Json,
+    Mean,
+    NoKeep,
+    OnBadSample,
+    Std,
+    seed_option,
+)
+from dfedge.errors import UsageError
+
+if TYPE_CHECKING:
+    from dfedge.adoption.adopt import Adopted
+    from dfedge.exporters.adoption_check import Sizes
 
 
 def run(
@@ -17,8 +37,15 @@ def run(
             ".pt2 or .onnx (nothing in it is run)."
         ),
     ],
-    data: Data,
-    out: Annotated[Path, typer.Option(help="The RUN folder to make.")],
+    data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
+    out: Annotated[Path | None, typer.Option(help="The RUN folder to make.")] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Without data: list all that stands in the way, and what each --learn would cost.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     learn: Annotated[
         str,
@@ -27,16 +54,20 @@ def run(
             "blocks as well; or all of them."
         ),
     ] = "head",
-    mean: Annotated[
-        str, typer.Option(help="Of the images that the net was trained on: 0.49,0.48,0.45.")
-    ] = "",
-    std: Annotated[str, typer.Option(help="Their standard deviation, likewise.")] = "",
+    head: Head = "own",
+    classes: ClassNames = None,
+    image: Image = "",
+    fit: ImageFit = "",
+    channels: Channels = "rgb",
+    mean: Mean = "",
+    std: Std = "",
     recipe: Annotated[
         str, typer.Option(help="minmax, percentile, pow2-mse, or the path of a .toml file.")
     ] = "pow2-mse",
     test_samples: Annotated[
         int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
     ] = 0,
+    on_bad_sample: OnBadSample = "stop",
     seed: Annotated[int, seed_option("Which samples are looked at.")] = 0,
     no_keep: NoKeep = False,
     explain: Annotated[
@@ -50,12 +81,18 @@ def run(
     What does not learn becomes a frozen trunk of integer steps; the rest becomes layers that start
     from the net's own weights. Export the RUN like any other.
 
+    [bold]Example:[/] dfedge adopt net.onnx --check
+
     [bold]Example:[/] dfedge adopt nets:mobilenet --data cifar10 --learn head --out out/adopted
 
-    [bold]Example:[/] dfedge adopt net.onnx --data cifar10 --out out/adopted --explain losses.svg
+    [bold]Example:[/] dfedge adopt net.onnx --data photos --head new --out out/adopted
     """
-    from dataclasses import asdict
-
+    if check:
+        _check(model, image, json)
+        return
+    if data is None or out is None:
+        missing = "--data" if data is None else "--out"
+        raise UsageError(f"adopt: {missing} is missing; --check alone needs neither data nor --out")
     from dfedge.adoption.adopt import AdoptOptions, adopt
     from dfedge.allocator import keep_freed_memory
     from dfedge.learn.explain import explain as losses_of
@@ -66,24 +103,38 @@ def run(
         check_plot(explain)
     keep_freed_memory()
     options = AdoptOptions(
-        model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), recipe,
-        test_samples, seed, not no_keep,
+        model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), channels,
+        image, fit, head, classes, on_bad_sample, recipe, test_samples, seed, not no_keep,
     )  # fmt: skip
     with progress() as watch:
         found = adopt(options, out, watch)
     if explain:
         save(losses_figure(losses_of(found.run)), explain)
     if json:
-        print_json({
-            "run": str(out),
-            "float_accuracy": found.float_accuracy,
-            "test_accuracy": found.accuracy,
-            "learns": found.learned,
-            "counted": found.counted,
-            "left_out": found.left_out,
-            "losses": [asdict(loss) for loss in found.losses],
-        })  # fmt: skip
+        print_json(_as_json(found))
         return
+    _print(found)
+    if explain:
+        say(f"wrote {explain}")
+    say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
+
+
+def _as_json(found: "Adopted") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "run": str(found.run.folder),
+        "float_accuracy": found.float_accuracy,
+        "test_accuracy": found.accuracy,
+        "by_scores": found.by_scores,
+        "learns": found.learned,
+        "counted": found.counted,
+        "left_out": found.left_out,
+        "losses": [asdict(loss) for loss in found.losses],
+    }
+
+
+def _print(found: "Adopted") -> None:
     if found.losses:
         table(
             "frozen trunk: signal to noise of each result, in integers against float",
@@ -91,12 +142,61 @@ def run(
             [[loss.name, loss.op, f"{loss.snr:.1f}"] for loss in found.losses],
         )
     if found.left_out:
-        say(f"left out: {', '.join(found.left_out)}; the order of the scores is the same")
+        say(_left_out(found.left_out))
     say(f"learns: {', '.join(found.learned)}")
-    say(f"test split: {percent(found.float_accuracy)} in float, {percent(found.accuracy)} in int8")
-    if explain:
-        say(f"wrote {explain}")
-    say(f"wrote {out}", next_command=f"dfedge export {out} --format onnx --out {out}-bundle")
+    say(
+        f"test split: {percent(found.float_accuracy)} in float, {percent(found.accuracy)} in int8 "
+        f"({percent(found.by_scores)} by the net's own scores alone)"
+    )
+
+
+def _left_out(left_out: Sequence[str]) -> str:
+    return f"left out: {', '.join(left_out)}; the order of the scores is the same"
+
+
+def _check(model: str, image: str, json: bool) -> None:
+    import msgspec
+
+    from dfedge.errors import DfedgeError
+    from dfedge.exporters.adoption_check import check_model
+
+    with progress() as watch:
+        found = check_model(model, image, watch)
+    height, width, channels = found.image
+    if json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        say(f"{model}: images of {height} x {width} x {channels}, {found.scores:,} scores")
+        if found.left_out:
+            say(_left_out(found.left_out))
+        if found.sizes:
+            _print_sizes(found.sizes)
+        for number, why in enumerate(found.blockers, 1):
+            say(f"{number}. {why}")
+    if found.blockers:
+        raise DfedgeError(f"{model} cannot be adopted as it is: {len(found.blockers)} reason(s)")
+    if not json:
+        say("", next_command=f"dfedge adopt {model} --data DATA --learn head --out out/adopted")
+
+
+def _print_sizes(sizes: Sequence["Sizes"]) -> None:
+    table(
+        "bytes at batch 1, by the computed plan of the C program",
+        ["--learn", "arena to train", "to infer", "state", "flash of the trunk"],
+        [
+            [one.learn, *(["-"] * 4 if one.refused else
+             [f"{n:,}" for n in (one.train_bytes, one.infer_bytes, one.state_bytes,
+                                 one.flash_bytes)])]
+            for one in sizes
+        ],
+    )  # fmt: skip
+    refused: dict[str, list[str]] = {}
+    for one in sizes:
+        if one.refused:
+            why = one.refused.removeprefix(f"--learn {one.learn}: ")
+            refused.setdefault(why, []).append(one.learn)
+    for why, choices in refused.items():
+        say(f"{', '.join(choices)}: {why}")
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:
@@ -105,8 +205,6 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
     Raises:
         UsageError: something else.
     """
-    from dfedge.errors import UsageError
-
     try:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError as error:

@@ -40,7 +40,9 @@ def run(
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
-    name, samples = load_split(data, data_dir, manifest.image, session.classes, wanted, shift)
+    name, samples = load_split(
+        data, data_dir, manifest.image, session.classes, wanted, shift, cut=manifest.cut
+    )
     with progress() as watch:
         result = evaluate(session, samples, lambda done, of: watch("evaluate", done, of))
     if json:

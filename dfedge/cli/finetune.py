@@ -15,6 +15,7 @@ from dfedge.cli.options import (
     MinVersion,
     NoGuard,
     NoReplay,
+    OnBadSample,
     Rate,
     Replace,
     Runtime,
@@ -60,9 +61,7 @@ def run(
     save_seconds: Annotated[
         float | None, typer.Option(min=0, help="Save as well when so many seconds have passed.")
     ] = None,
-    on_bad_sample: Annotated[
-        str, typer.Option(help="stop, or skip and count, at a sample that cannot be learned.")
-    ] = "stop",
+    on_bad_sample: OnBadSample = "stop",
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
     seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
     pace: Annotated[
@@ -113,7 +112,9 @@ def run(
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes
-    name, images = load_split(data, data_dir, manifest.image, classes, wanted, shift, door)
+    name, images = load_split(
+        data, data_dir, manifest.image, classes, wanted, shift, door, manifest.cut
+    )
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
               slower=-round(math.log2(rate)))  # fmt: skip

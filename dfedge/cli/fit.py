@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
-from dfedge.cli.options import Budget, DataDir, DeviceRule, Json, Target, TrainLayers
+from dfedge.cli.options import (
+    Budget,
+    Channels,
+    ClassNames,
+    DataDir,
+    DeviceRule,
+    Head,
+    Image,
+    ImageFit,
+    Json,
+    Mean,
+    Std,
+    Target,
+    TrainLayers,
+)
 from dfedge.errors import UsageError
 from dfedge.runtimes import STOCK, listed
 
@@ -43,8 +57,13 @@ def run(
     samples: Annotated[
         int, typer.Option(min=16, help="--adopt: labelled samples that the device will have.")
     ] = 1000,
-    mean: Annotated[str, typer.Option(help="--adopt: as dfedge adopt takes it.")] = "",
-    std: Annotated[str, typer.Option(help="--adopt: likewise.")] = "",
+    head: Head = "own",
+    classes: ClassNames = None,
+    image: Image = "",
+    image_fit: ImageFit = "",
+    channels: Channels = "rgb",
+    mean: Mean = "",
+    std: Std = "",
     json: Json = False,
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.
@@ -71,8 +90,10 @@ def run(
     from dfedge.cli.adopt import numbers
     from dfedge.exporters.trial import LEARN, Question
 
-    model = AdoptOptions(what, data, data_dir, mean=numbers("--mean", mean),
-                         std=numbers("--std", std))  # fmt: skip
+    model = AdoptOptions(
+        what, data, data_dir, mean=numbers("--mean", mean), std=numbers("--std", std),
+        order=channels, image=image, fit=image_fit, head=head, classes=classes,
+    )  # fmt: skip
     tried = tuple(learn or LEARN)
     _choices(Question(model, tried, shift, samples, target, budget, formats[0]), json)
 

@@ -13,13 +13,11 @@ from dfedge.runtimes import NATIVE, OWN, STOCK, listed
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
 RunArg = Annotated[Path, typer.Argument(help="The folder made by dfedge train.")]
-Data = Annotated[
-    str,
-    typer.Option(
-        help="digits, mnist, fashion-mnist, cifar10, cifar100, a file .npz with x and y, or a "
-        "folder of images by class."
-    ),
-]
+DATA_HELP = (
+    "digits, mnist, fashion-mnist, cifar10, cifar100, a file .npz with x and y, or a folder of "
+    "images by class."
+)
+Data = Annotated[str, typer.Option(help=DATA_HELP)]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where downloaded sets lie; else $DFEDGE_DATA, else the user's cache."),
@@ -80,6 +78,48 @@ DeviceRule = Annotated[
 ]
 TrainLayers = Annotated[str, typer.Option(help="all, or last:N: the layers below are frozen.")]
 SplitName = Annotated[str | None, typer.Option("--split", help="Which split of the data.")]
+Image = Annotated[
+    str,
+    typer.Option(
+        "--image",
+        help="Height and width at which images are read, as 224x224; default: the net's own, "
+        "else the data's.",
+    ),
+]
+ImageFit = Annotated[
+    str,
+    typer.Option(
+        "--fit",
+        help="How images of other proportions are read: crop, the middle (the default of pictures "
+        "in a folder); pad, with black beside them; or squash.",
+    ),
+]
+Head = Annotated[
+    str,
+    typer.Option(
+        help="The last layer: own; keep, its rows that --classes names as the data do; "
+        "keep:ROW,ROW,..., one for each class of the data; new, fitted to the data; or add, a new "
+        "one over what the net gives."
+    ),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option("--classes", help="A file that names the net's scores, one a line."),
+]
+Channels = Annotated[
+    str, typer.Option(help="Order of the channels that the net was trained on: rgb or bgr.")
+]
+Mean = Annotated[
+    str,
+    typer.Option(
+        help="Of the images that the net was trained on: 0.49,0.48,0.45; where a number of --mean "
+        "or --std is above 1, both are of pixels from 0 to 255."
+    ),
+]
+Std = Annotated[str, typer.Option(help="Their standard deviation, likewise.")]
+OnBadSample = Annotated[
+    str, typer.Option(help="stop, or skip and count, at a sample that cannot be read or learned.")
+]
 NoReplay = Annotated[
     bool,
     typer.Option("--no-replay", help="Learn what is new alone; what was known may be forgotten."),

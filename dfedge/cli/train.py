@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say
-from dfedge.cli.options import Data, DataDir, Json, NoKeep, seed_option
+from dfedge.cli.options import (
+    Data,
+    DataDir,
+    Image,
+    ImageFit,
+    Json,
+    NoKeep,
+    OnBadSample,
+    seed_option,
+)
 from dfedge.cli.signals import told
 from dfedge.rules import OWN
 from dfedge.runtimes import listed
@@ -64,6 +73,9 @@ def run(
     weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
     seed: Annotated[int, seed_option("Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    image: Image = "",
+    fit: ImageFit = "",
+    on_bad_sample: OnBadSample = "stop",
     no_keep: NoKeep = False,
     json: Json = False,
 ) -> None:
@@ -90,7 +102,7 @@ def run(
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
-        not no_keep,
+        not no_keep, image, fit, on_bad_sample,
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)

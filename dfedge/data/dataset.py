@@ -1,6 +1,7 @@
 """What a data set is here: images, labels and class names, in named splits."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,22 +63,54 @@ class Dataset:
         Raises:
             UsageError: none of them is.
         """
-        for name in wanted:
-            if name in self.splits:
-                return name, self.splits[name]
-        raise unknown_name(f"split of {self.name}", wanted[0], list(self.splits))
+        return first_of(self.name, self.splits, wanted)
 
-    def cut(self, seed: int, test_fraction: float = 0.2) -> "Dataset":
+    def cut(self, seed: int) -> "Dataset":
         """Data in one piece, cut at random into train and test; any other as it is."""
-        if "train" in self.splits:
-            return self
-        whole = self.splits["all"]
-        held_out = max(1, round(len(whole) * test_fraction))
-        if held_out >= len(whole):
-            raise DfedgeError(f"{self.name}: {len(whole)} samples cannot be cut in train and test")
-        order = np.random.default_rng(seed).permutation(len(whole))
-        parts = {"train": whole.take(order[held_out:]), "test": whole.take(order[:held_out])}
-        return replace(self, splits=self.splits | parts)
+        return replace(self, splits=cut(self.name, self.splits, seed))
+
+
+P = TypeVar("P")
+
+
+def first_of(data: str, parts: dict[str, P], wanted: tuple[str, ...]) -> tuple[str, P]:
+    """The first of the wanted splits that is there, with its name.
+
+    Raises:
+        UsageError: none of them is.
+    """
+    for name in wanted:
+        if name in parts:
+            return name, parts[name]
+    raise unknown_name(f"split of {data}", wanted[0], list(parts))
+
+
+class Taken(Protocol):
+    """What a cut is made of."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: NDArray[np.int64]) -> Self:
+        """The samples at ``index``."""
+
+
+T = TypeVar("T", bound=Taken)
+
+
+def cut(name: str, parts: dict[str, T], seed: int, test_fraction: float = 0.2) -> dict[str, T]:
+    """Parts with train and test among them, drawn from ``all`` where they are not there yet.
+
+    Raises:
+        DfedgeError: one sample.
+    """
+    if "train" in parts:
+        return parts
+    whole = parts["all"]
+    held_out = max(1, round(len(whole) * test_fraction))
+    if held_out >= len(whole):
+        raise DfedgeError(f"{name}: {len(whole)} samples cannot be cut in train and test")
+    order = np.random.default_rng(seed).permutation(len(whole))
+    return parts | {"train": whole.take(order[held_out:]), "test": whole.take(order[:held_out])}
 
 
 def check_labels(y: Labels, classes: int, where: str) -> None:

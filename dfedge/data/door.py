@@ -4,6 +4,7 @@ What a whole array is (its axes, its type) is judged by `dfedge.data.image.as_im
 samples are judged: values that are not finite or out of range, and labels that no class bears.
 """
 
+import logging
 from collections import Counter
 from typing import Any, Literal, get_args
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dfedge.errors import DfedgeError, unknown_name
 
 Policy = Literal["stop", "skip"]
+LOG = logging.getLogger(__name__)
 
 
 class Door:
@@ -27,15 +29,22 @@ class Door:
     """
 
     def __init__(self, policy: str = "stop") -> None:
-        if policy not in get_args(Policy):
-            raise unknown_name("--on-bad-sample", policy, list(get_args(Policy)))
-        self.policy, self.skipped = policy, Counter[str]()
+        known: tuple[Policy, ...] = get_args(Policy)
+        if policy not in known:
+            raise unknown_name("--on-bad-sample", policy, list(known))
+        self.policy: Policy = next(one for one in known if one == policy)
+        self.skipped = Counter[str]()
 
     def refuse(self, error: DfedgeError, reason: str, samples: int = 1) -> None:
         """Tell of samples that came to nothing: raises the error, or counts them."""
         if self.policy == "stop":
             raise error
         self.skipped[reason] += samples
+
+    def tell(self) -> None:
+        """Log what was passed over."""
+        for reason, count in self.skipped.items():
+            LOG.info("skipped %d samples: %s", count, reason)
 
     def sift(
         self, x: NDArray[Any], y: NDArray[Any], classes: int, where: str

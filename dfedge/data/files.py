@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.data.catalogue import Catalogue, Part, Pictures, Stored
 from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
 from dfedge.data.door import Door
-from dfedge.data.image import ImageRule, as_images, common_rule, image_files
+from dfedge.data.image import ImageRule, as_images, image_files
 from dfedge.data.logmel import log_mel
-from dfedge.data.picture import SUFFIXES
+from dfedge.data.picture import SUFFIXES, opened, seen
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.names import class_flaw, spelled
@@ -37,12 +38,22 @@ def load_path(
     classes: tuple[str, ...] | None,
     door: Door | None = None,
 ) -> Dataset:
-    """Read data by path.
+    """Read all of the data at a path: see `open_path`.
 
     Args:
-        rule: a trained model's image rule; None takes the data's own shape (`common_rule`).
-        classes: a trained model's class names; None takes the data's own.
-        door: what becomes of bad samples, where the model is known; None stops at the first.
+        rule: a trained model's image rule; None takes the data's own.
+    """
+    return open_path(path, classes, door).read(rule)
+
+
+def open_path(
+    path: Path, classes: tuple[str, ...] | None = None, door: Door | None = None
+) -> Catalogue:
+    """Which samples there are at a path.
+
+    Args:
+        classes: a model's class names; None takes the data's own.
+        door: what becomes of bad samples; None stops at the first.
 
     Raises:
         UsageError: neither a file .npz nor a folder.
@@ -50,21 +61,18 @@ def load_path(
     """
     door = door or Door()
     if is_folder(path):
-        return _load_folder(path, rule, classes, door)
+        return _open_folder(path, classes, door)
     if path.suffix == ".npz" and is_file(path):
-        return _load_npz(path, rule, classes, door)
+        return _open_npz(path, classes, door)
     raise UsageError(f"{path}: no such data; give a data set's name, a file .npz or a folder")
 
 
-def _load_npz(
-    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
-) -> Dataset:
+def _open_npz(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalogue:
     found = _arrays(path)
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
     x, y = found["x"], found["y"]
-    if classes is not None:
-        x, y = door.sift(x, y, len(classes), str(path))
+    x, y = door.sift(x, y, MAX_UNNAMED if classes is None else len(classes), str(path))
     x = as_images(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
@@ -74,9 +82,7 @@ def _load_npz(
     if classes is None:
         classes = _class_names(y, found.get("classes"), path)
     check_labels(y, len(classes), str(path))
-    return Dataset(
-        str(path), classes, {"all": Split(x if rule is None else rule.apply(x, str(path)), y)}
-    )
+    return Catalogue(str(path), classes, {"all": Stored(Split(x, y), str(path))})
 
 
 def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str, ...]:
@@ -92,23 +98,19 @@ def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str
     return tuple(str(number) for number in range(count))
 
 
-def _load_folder(
-    path: Path, rule: ImageRule | None, classes: tuple[str, ...] | None, door: Door
-) -> Dataset:
+def _open_folder(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalogue:
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
-    parts = {part.name: part for part in named} if len(named) == 2 else {"all": path}
-    files = {name: images_by_class(folder, classes or ()) for name, folder in parts.items()}
-    every = [file for by_class in files.values() for group in by_class.values() for file in group]
-    if not every:
+    places = {place.name: place for place in named} if len(named) == 2 else {"all": path}
+    files = {name: images_by_class(folder, classes or ()) for name, folder in places.items()}
+    if not any(group for by_class in files.values() for group in by_class.values()):
         raise DfedgeError(
             f"{path}: no images; wanted: CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png"
         )
-    rule = rule or common_rule(every)
     classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
-    splits = {
-        name: _read_split(by_class, rule, classes, path, door) for name, by_class in files.items()
+    parts: dict[str, Part] = {
+        name: _pictures(by_class, classes, path, door) for name, by_class in files.items()
     }
-    return Dataset(str(path), classes, splits)
+    return Catalogue(str(path), classes, parts)
 
 
 def images_by_class(folder: Path, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
@@ -170,29 +172,36 @@ def _spelled_names(names: Sequence[str], where: Path) -> tuple[str, ...]:
     return tuple(map(spelled, names))
 
 
-def _read_split(
-    by_class: dict[str, list[Path]],
-    rule: ImageRule,
-    classes: tuple[str, ...],
-    where: Path,
-    door: Door,
-) -> Split:
-    images, labels = [], []
-    for name, files in by_class.items():
+def _pictures(
+    by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: Door
+) -> Pictures:
+    files: list[Path] = []
+    labels: list[int] = []
+    for name, group in by_class.items():
         if name not in classes:
             known = ", ".join(classes)
             error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
-            door.refuse(error, "label", len(files))
+            door.refuse(error, "label", len(group))
             continue
-        for file in files:
-            try:
-                images.append(rule.read(file))
-                labels.append(classes.index(name))
-            except DfedgeError as error:
-                door.refuse(error, "file")
-    if not images:
+        good = [file for file in group if _passes(file, door)]
+        files += good
+        labels += [classes.index(name)] * len(good)
+    if not files:
         raise DfedgeError(f"{where}: no image of {sum(map(len, by_class.values()))} can be used")
-    return Split(np.stack(images), np.asarray(labels, np.int64))
+    return Pictures(tuple(files), np.asarray(labels, np.int64), where)
+
+
+def _passes(file: Path, door: Door) -> bool:
+    """Whether a file can be read; looked at here only where one that cannot is passed over."""
+    if door.policy == "stop":
+        return True
+    try:
+        with opened(file) as image:
+            seen(image, file)
+    except DfedgeError as error:
+        door.refuse(error, "file")
+        return False
+    return True
 
 
 def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:

@@ -2,13 +2,16 @@
 
 0. a file is read as a viewer shows it (`dfedge.data.picture`);
 1. grey or colour: by Pillow's luma weights (grey), or repeated over R, G and B;
-2. size: resized to height x width (Pillow, bilinear) where it differs;
+2. size: brought to height x width where it differs, in proportion or not (`Fit`), by Pillow's
+   bilinear kernel, which widens as an image shrinks;
 3. values: bytes 0..255 as they are, floats in 0..1 times 255; the program is fed ``byte >> 1``.
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -23,7 +26,13 @@ MODES = {1: "L", 3: "RGB"}
 SMALL, LARGEST = 32, 64
 """Sides that pictures of several sizes are read at, and the longest that is kept as it is."""
 LOG = logging.getLogger(__name__)
-Side = Annotated[int, Meta(ge=1, le=4096)]
+MOST = 4096
+Side = Annotated[int, Meta(ge=1, le=MOST)]
+Fit = Literal["crop", "pad", "squash"]
+"""The largest part in the middle of the wanted proportions; the whole with black beside it; or the
+whole, stretched."""
+PHOTOS: Fit = "crop"
+"""How pictures in a folder are read where nothing else is asked for."""
 
 
 class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +41,7 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height: Side
     width: Side
     channels: Annotated[int, Meta(ge=1, le=3)]
+    fit: Fit = "squash"
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:
@@ -61,6 +71,8 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if x.shape[1:] == self.shape:
             return x
         image = pillow(f"{where} has images of {x.shape[1:]}, the model reads {self.shape}")
+        if x.shape[1:3] != self.shape[:2]:
+            LOG.info("%s: images of %d x %d are read as %s", where, *x.shape[1:3], self)
         mode = MODES[self.channels]
         fitted = [
             self._fit(image.fromarray(one[..., 0] if one.shape[2] == 1 else one).convert(mode))
@@ -69,9 +81,39 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.stack(fitted)
 
     def _fit(self, image: Any) -> Images:
-        if image.size != (self.width, self.height):
-            image = image.resize((self.width, self.height), pillow("resizing").Resampling.BILINEAR)
+        wanted = self.width, self.height
+        if image.size != wanted:
+            box = _middle(image.size, wanted) if self.fit == "crop" else None
+            inner = _within(image.size, wanted) if self.fit == "pad" else wanted
+            pil = pillow("resizing")
+            image = image.resize(inner, pil.Resampling.BILINEAR, box)
+            if inner != wanted:
+                whole = pil.new(image.mode, wanted)
+                whole.paste(image, tuple((w - i) // 2 for w, i in zip(wanted, inner, strict=True)))
+                image = whole
         return np.asarray(image, np.uint8).reshape(self.shape)
+
+    def __str__(self) -> str:
+        """``224 x 224 (crop)``."""
+        return f"{self.height} x {self.width} ({self.fit})"
+
+
+Size = tuple[int, int]
+"""Width and height, as Pillow has them."""
+
+
+def _middle(size: Size, wanted: Size) -> tuple[float, float, float, float]:
+    """The largest box of the wanted proportions: left, upper, right, lower."""
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    width, height = scale * wanted[0], scale * wanted[1]
+    left, upper = (size[0] - width) / 2, (size[1] - height) / 2
+    return left, upper, left + width, upper + height
+
+
+def _within(size: Size, wanted: Size) -> Size:
+    """The largest size of the image's own proportions that fits."""
+    scale = min(wanted[0] / size[0], wanted[1] / size[1])
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
 def as_images(x: NDArray[Any], where: str) -> Images:
@@ -112,22 +154,50 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
-def common_rule(files: list[Path]) -> ImageRule:
-    """The rule for a folder of images: their own size where they all share one of at most
-    `LARGEST`, else `SMALL`; grey only where all are grey.
+@dataclass(frozen=True)
+class Seen:
+    """What a first look at images shows.
+
+    Attributes:
+        sizes: that occur.
+        grey: whether all are.
+        pictures: files, and no array.
+    """
+
+    sizes: frozenset[Size]
+    grey: bool
+    pictures: bool
+
+    def __str__(self) -> str:
+        """``pictures of 64 x 64 to 480 x 640 pixels``, height by width."""
+        ends = sorted(self.sizes, key=lambda size: size[0] * size[1])
+        shown = [f"{height} x {width}" for width, height in dict.fromkeys((ends[0], ends[-1]))]
+        return f"{'pictures' if self.pictures else 'images'} of {' to '.join(shown)} pixels"
+
+
+def look_at(files: Sequence[Path]) -> Seen:
+    """Sizes and colours of image files.
 
     Raises:
         DfedgeError: a file that is no image.
     """
-    sizes, grey = set(), True
+    sizes, grey = set[Size](), True
     for path in files:
         with opened(path) as image:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)
-    width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
-    if max(width, height) > LARGEST:
+    return Seen(frozenset(sizes), grey, pictures=True)
+
+
+def common_rule(found: Seen) -> ImageRule:
+    """The rule for images whose size is left to us: that of arrays; of pictures their own where
+    they all share one of at most `LARGEST`, else `SMALL`; grey only where all are grey.
+    """
+    width, height = next(iter(found.sizes)) if len(found.sizes) == 1 else (SMALL, SMALL)
+    if found.pictures and max(width, height) > LARGEST:
         width, height = SMALL, SMALL
-    largest = max(max(size) for size in sizes)
+    rule = ImageRule(height, width, 1 if found.grey else 3, PHOTOS if found.pictures else "squash")
+    largest = max(max(size) for size in found.sizes)
     if largest > 2 * max(width, height):
-        LOG.info("pictures of up to %d pixels a side are read as %d x %d", largest, width, height)
-    return ImageRule(height, width, 1 if grey else 3)
+        LOG.info("%s are read as %s; --image HxW reads them larger", found, rule)
+    return rule

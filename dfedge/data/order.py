@@ -17,3 +17,16 @@ def shuffled(count: int, seed: int, start: int, size: int) -> NDArray[np.int64]:
     first = start - (start // count) * count
     flat = np.concatenate(order) if order else np.empty(0, np.int64)
     return flat[first : first + size].astype(np.int64)
+
+
+def by_class(y: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """All samples in an order drawn from the seed, in rounds: one of every class that has one left.
+
+    So the first N hold every class as often as it can be had.
+    """
+    drawn = np.random.default_rng([seed, 0]).permutation(len(y))
+    rounds = np.empty(len(y), np.int64)
+    for label in np.unique(y):
+        own = np.flatnonzero(y[drawn] == label)
+        rounds[own] = np.arange(len(own))
+    return drawn[np.argsort(rounds, kind="stable")].astype(np.int64)

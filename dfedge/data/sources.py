@@ -1,12 +1,13 @@
 """The table of named data sets, and the one way in: a name or a path."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
+from dfedge.data.catalogue import Catalogue, Cut, Part, Stored
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
-from dfedge.data.files import load_path
+from dfedge.data.files import open_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.errors import DfedgeError, unknown_name
@@ -83,6 +84,24 @@ def load(
     """Read a data set by name or by path, brought to a model's shape and labels where given.
 
     Raises:
+        UsageError, DfedgeError: as `open_data`, and images that cannot be read.
+    """
+    return open_data(data, data_dir, classes, door).read(rule)
+
+
+def open_data(
+    data: str,
+    data_dir: Path | None = None,
+    classes: tuple[str, ...] | None = None,
+    door: Door | None = None,
+) -> Catalogue:
+    """Which samples a data set has, by name or by path.
+
+    Args:
+        classes: a model's, by whose place labels count; None takes the data's own.
+        door: what becomes of bad samples; None stops at the first.
+
+    Raises:
         UsageError: neither a known name nor an existing path.
         DfedgeError: files that are missing or damaged, labels that the model does not know.
     """
@@ -93,19 +112,16 @@ def load(
             raise unknown_name(
                 "data set", data, list(SOURCES.all()), "or give a file .npz or a folder"
             )
-        return load_path(path, rule, classes, door)
+        return open_path(path, classes, door)
     dataset: Dataset = resolve_name(source.load)(data_dir, *source.arguments)
     if classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"
         )
-    if rule is None or dataset.shape == rule.shape:
-        return dataset
-    splits = {
-        name: Split(rule.apply(split.x, f"{data}, split {name}"), split.y)
-        for name, split in dataset.splits.items()
+    parts: dict[str, Part] = {
+        name: Stored(split, f"{data}, split {name}") for name, split in dataset.splits.items()
     }
-    return replace(dataset, splits=splits)
+    return Catalogue(data, dataset.classes, parts)
 
 
 def load_split(
@@ -116,15 +132,21 @@ def load_split(
     wanted: tuple[str, ...],
     shift: str | None,
     door: Door | None = None,
+    cut: Cut | None = None,
 ) -> tuple[str, Split]:
     """One split for a trained model, shifted: the first of ``wanted`` that is there, and its name.
 
     Args:
         door: what becomes of bad samples; None stops at the first.
+        cut: how the data that the model was trained on were cut; those data are cut so again.
 
     Raises:
-        UsageError, DfedgeError: as `load`; a split or shift that does not exist.
+        UsageError, DfedgeError: as `open_data`; a split or shift that does not exist.
     """
     move = parse_shift(shift) if shift else None
-    name, split = load(data, data_dir, rule, classes, door).split(*wanted)
+    found = open_data(data, data_dir, classes, door)
+    if cut is not None and found.record(cut.seed) == cut:
+        found = found.cut(cut.seed)
+    name, part = found.part(*wanted)
+    split = part.read(rule)
     return name, Split(move(split.x), split.y) if move else split

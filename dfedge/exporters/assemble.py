@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dfedge import __version__
 from dfedge.atomic import new_folder
 from dfedge.bundle import Bundle, file_record, read_head
+from dfedge.data.catalogue import Cut
 from dfedge.data.image import ImageRule
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError, UsageError
@@ -49,6 +50,7 @@ class Origin:
         known: samples that the bundle brings along, as `Bundle.known` gives them.
         lineage: of the run (`dfedge.learn.lineage`); empty where there is none.
         version: of the bundle; 0: none.
+        cut: how the data that the net was trained on were cut.
     """
 
     net: str
@@ -63,6 +65,7 @@ class Origin:
     known: dict[str, NDArray[Any]] = field(default_factory=dict)
     lineage: str = ""
     version: int = 0
+    cut: Cut | None = None
 
 
 def check_place(out: Path, version: int = 0) -> None:
@@ -137,6 +140,7 @@ def assemble(
             net=origin.net,
             rule=origin.rule,
             data=origin.data,
+            cut=origin.cut,
             classes=origin.classes,
             image=origin.image,
             input_exponent=INPUT_EXPONENT,

@@ -31,15 +31,19 @@ def to_arrays(state: State) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in state.items()}
 
 
+def golden_samples(samples: int, batch: int) -> NDArray[np.int64]:
+    """Which of a data set's samples the golden batches hold."""
+    return np.random.default_rng(0).choice(samples, STEPS * batch)
+
+
 def make_golden(plan: Plan, state: State, split: Split, batch: int, constants: Constants) -> Golden:
-    """Golden batches of real images.
+    """Golden batches of the images of `golden_samples`.
 
     Every other batch carries labels moved by one class, so that the margin is violated and every
     kind of update is exercised even by a net that knows its training data.
     """
-    index = np.random.default_rng(0).choice(len(split), STEPS * batch)
-    x = to_input(split.x[index]).reshape(STEPS, batch, *split.x.shape[1:])
-    y = split.y[index].astype(np.int32).reshape(STEPS, batch)
+    x = to_input(split.x).reshape(STEPS, batch, *split.x.shape[1:])
+    y = split.y.astype(np.int32).reshape(STEPS, batch)
     y[1::2] = (y[1::2] + 1) % int(state["live"].sum())
     return replay(plan, state, x, y, constants)
 

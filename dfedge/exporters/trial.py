@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from dfedge.adoption.adopt import AdoptOptions, Watch, adopt
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.dataset import Split
+from dfedge.data.door import Door
 from dfedge.data.shift import parse_shift
-from dfedge.data.sources import load
-from dfedge.data.streams.stream import drawn
+from dfedge.data.sources import open_data
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
@@ -31,6 +32,8 @@ from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.planned import state_bytes
 from dfedge.exporters.program import Method
 from dfedge.exporters.write import export
+from dfedge.learn.run import Run
+from dfedge.learn.train import open_run_data
 from dfedge.runtimes import NATIVE
 from dfedge.target import budget_of, check_runtimes, load_target
 
@@ -96,8 +99,7 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
     check_runtimes(target, question.target, [question.format])
     budget = budget_of(target, question.target, question.budget)
     move = parse_shift(question.shift)
-    lesson, exam = _samples(question)
-    shifted = Split(move(exam.x), exam.y)
+    _check_count(question)
     for number, learn in enumerate(question.learn):
         watch(f"try {learn}", number, len(question.learn))
         options = replace(question.model, learn=learn, test_samples=TESTED)
@@ -108,6 +110,8 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
                 raise  # no such choice, where the others only cannot be had
             yield Choice(learn, refused=str(error))
             continue
+        lesson, exam = _samples(question, run)
+        shifted = Split(move(exam.x), exam.y)
         plan = sized(run, ExportOptions((question.format,), question.target))
         native = installed(NATIVE)
         made = export(run, ExportOptions(("c" if native else "onnx",), batch=BATCH),
@@ -126,16 +130,23 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
     watch("try", len(question.learn), len(question.learn))
 
 
-def _samples(question: Question) -> tuple[Split, Split]:
+def _check_count(question: Question) -> None:
     options = question.model
-    train = load(options.data, options.data_dir).cut(options.seed).split("train")[1]
-    if len(train) < 2 * question.samples:
+    found = open_data(options.data, options.data_dir, door=Door(options.on_bad_sample))
+    count = len(found.cut(options.seed).part("train")[1])
+    if count < 2 * question.samples:
         raise DfedgeError(
-            f"--samples {question.samples}: {options.data} has {len(train)} training samples, and "
-            f"as many again must judge; at most --samples {len(train) // 2}"
+            f"--samples {question.samples}: {options.data} has {count} training samples, and "
+            f"as many again must judge; at most --samples {count // 2}"
         )
-    count, seed = question.samples, options.seed + 1
-    return drawn(train, count, seed), drawn(train, count, seed, at=count)
+
+
+def _samples(question: Question, run: Run) -> tuple[Split, Split]:
+    train = open_run_data(run.plan).part("train")[1]
+    count, seed = question.samples, question.model.seed + 1
+    order = np.random.default_rng(seed).permutation(len(train))[: 2 * count]
+    lesson, exam = (train.take(part).read(run.plan.image) for part in np.split(order, [count]))
+    return lesson, exam
 
 
 def _learn(session: Session, lesson: Split, question: Question) -> float:

@@ -11,15 +11,15 @@ from dfedge.bundle import Bundle
 from dfedge.compile.fold import lower
 from dfedge.compile.rates import LEAST_BATCH
 from dfedge.compile.state import State
-from dfedge.data.dataset import Split
+from dfedge.data.catalogue import Part
 from dfedge.data.image import to_input
 from dfedge.data.order import shuffled
-from dfedge.data.sources import load
+from dfedge.data.sources import open_data
 from dfedge.errors import UsageError
 from dfedge.exporters.assemble import Origin, assemble, check_place
 from dfedge.exporters.budget import check_possible, tile_bytes_for
 from dfedge.exporters.formats import Progress, Source, load_writer
-from dfedge.exporters.golden import make_golden
+from dfedge.exporters.golden import golden_samples, make_golden
 from dfedge.exporters.known import known_arrays
 from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
 from dfedge.exporters.options import ExportOptions, check_version, device_rule, first_learning
@@ -33,7 +33,7 @@ from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import load_data, quantised_net, tested
+from dfedge.learn.train import open_run_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.manifest import Exponents, Learning
 from dfedge.plan import Plan
@@ -70,8 +70,8 @@ def export(
     check_place(out, options.version)
     rule = device_rule(options.rule, run)
     net = quantised_net(run)
-    data = load_data(run.plan)
-    train = data.split("train")[1]
+    data = open_run_data(run.plan)
+    train = data.part("train")[1]
     constants = run.constants()
     plan, state = _lower(net, train, rule, options, run.plan, constants)
     measured = state
@@ -102,8 +102,10 @@ def export(
         known=known_arrays(kept, measured) if kept is not None else {},
         lineage=lineage(run),
         version=options.version,
+        cut=run.plan.cut,
     )
-    golden = make_golden(plan, state, train, options.batch, constants)
+    drawn = train.take(golden_samples(len(train), options.batch)).read(run.plan.image)
+    golden = make_golden(plan, state, drawn, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
     tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
     source = Source(
@@ -119,11 +121,12 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
         kept = read_kept(run.folder)
     else:
         folder = Path(plan.data_dir) if plan.data_dir else None
-        data = load(options.data, folder, plan.image, plan.classes).cut(plan.seed)
-        whole = data.split("train")[1]
+        whole = open_data(options.data, folder, plan.classes).cut(plan.seed).part("train")[1]
         order = shuffled(len(whole), plan.seed, 0, len(whole))
         held_out = held_out_count(len(whole), 0)
-        kept = choose(whole.take(order[held_out:]), whole.take(order[:held_out]), plan.seed)
+        parts = whole.take(order[held_out:]), whole.take(order[:held_out])
+        chosen = choose(*parts, plan.seed, plan.image.shape)
+        kept = Kept(*(part.read(plan.image) for part in chosen))
     if kept is None or not len(kept.trained) or not len(kept.held_out):
         return None
     kept.check(len(plan.classes), plan.image.shape, run.folder)
@@ -155,21 +158,22 @@ def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State
         DfedgeError: not trained, never calibrated, or the data are gone.
     """
     options = options or ExportOptions()
-    train = load_data(run.plan).split("train")[1]
+    train = open_run_data(run.plan).part("train")[1]
     rule = device_rule(options.rule, run)
     return _lower(quantised_net(run), train, rule, options, run.plan, run.constants())
 
 
 def _lower(
     net: Net,
-    train: Split,
+    train: Part,
     rule: str,
     options: ExportOptions,
     own: RunPlan,
     constants: Constants,
 ) -> tuple[Plan, State]:
     wanted = 2 * max(options.batch, LEAST_BATCH)
-    few = train.take(shuffled(len(train), 0, 0, min(wanted, len(train) // 2 * 2)))
+    drawn = train.take(shuffled(len(train), 0, 0, min(wanted, len(train) // 2 * 2)))
+    few = drawn.read(own.image)
     labels = torch.from_numpy(few.y.astype(np.int32))
     cut = first_learning(options.train_layers, len(net.units))
     if cut and net.plane:

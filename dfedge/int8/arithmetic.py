@@ -20,3 +20,7 @@ class TensorArithmetic:
     def concat(self, parts: list[Tensor]) -> Tensor:
         """int8."""
         return torch.cat(parts, 3)
+
+    def select(self, x: Tensor, order: Tensor) -> Tensor:
+        """int8."""
+        return x.index_select(3, order)

@@ -84,6 +84,15 @@ def most_gain(map_size: Sequence[int], cells: int) -> int:
     return max((gain for gain in range(MAX_GAIN + 1) if n << gain <= MAX_CELL), default=0)
 
 
+def most_features(margin: int) -> int:
+    """The longest anchor, d; ``margin`` in `MARGIN_UNIT`.
+
+    A contrast holds 16 score gaps (at most 2 * 127^2 d) and the margin's part of two anchors'
+    separation (at most 127^2 d).
+    """
+    return INT32 // (PEAK * (2 * MARGIN_UNIT + margin))
+
+
 def _goodness(layer: Layer, plan: Plan) -> Iterator[Check]:
     end = layer.ends
     if plan.form == "label-plane":
@@ -91,9 +100,7 @@ def _goodness(layer: Layer, plan: Plan) -> Iterator[Check]:
         yield "values of a map", values, INT32 // PEAK
         return
     cell = positions((end.out_height, end.out_width), layer.cells)
-    # 16 * score gap (at most 2 * 127^2 d) + margin * separation (at most 127^2 d)
-    limit = INT32 // (PEAK * (2 * MARGIN_UNIT + layer.margin))
-    yield "features d of an anchor", layer.features, limit
+    yield "features d of an anchor", layer.features, most_features(layer.margin)
     yield "scores' magnitude", (PEAK * layer.features) << layer.score_shift, -DEAD_SCORE - 1
     yield "positions of a pooling cell", cell << layer.gain, MAX_CELL
     yield "longest axis of an anchor", max(layer.features, plan.classes), MAX_AXIS

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.int8.arithmetic import TensorArithmetic
-from dfedge.int8.ops.convolution import groups_of, kernel_of, nchw, nhwc, padded
+from dfedge.int8.ops.convolution import groups_of, kernel_of, nhwc, padded, strides_of
 from dfedge.int8.ops.values import ACTIVATION_MAX, WEIGHT_MAX
 
 EXACT_FLOAT = 1 << 24
@@ -42,19 +42,26 @@ class Exact(TensorArithmetic):
     ) -> Tensor:
         """In float32 where that is exact."""
         fan_in = weight.shape[0] * (1 if geometry[7] else weight.shape[1])
-        # Exact in float32 where no partial sum reaches 2^24: several times faster.
-        exact = fan_in * ACTIVATION_MAX * WEIGHT_MAX < EXACT_FLOAT
+        steps = strides_of(geometry)
+        # Exact in float32 where no partial sum reaches 2^24: several times faster.  (Where
+        # strides differ, torch 2.13 sums one channel's convolution wrongly in float32.)
+        exact = fan_in * ACTIVATION_MAX * WEIGHT_MAX < EXACT_FLOAT and steps[0] == steps[1]
         dtype = torch.float32 if exact else torch.float64
         kernel, groups = kernel_of(weight, geometry).to(dtype), groups_of(weight, geometry)
-        total = F.conv2d(padded(x, geometry).to(dtype), kernel, None, geometry[2], groups=groups)
+        total = F.conv2d(padded(x, geometry).to(dtype), kernel, None, steps, groups=groups)
         return end(nhwc(total, torch.float64) + bias.double())
 
-    def window_sum(self, x: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
+    def window_sum(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
         """float64."""
-        total = F.avg_pool2d(nchw(x), kernel, stride, divisor_override=1)
+        kernel, steps = (geometry[0], geometry[1]), strides_of(geometry)
+        total = F.avg_pool2d(padded(x, geometry), kernel, steps, divisor_override=1)
         return nhwc(total, torch.float64)
+
+    def by_place(self, numbers: Sequence[Sequence[int]]) -> Tensor:
+        """float64."""
+        return torch.tensor(numbers, dtype=torch.float64)[None, :, :, None]
 
     def window_max(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
         """int8."""
-        kh, kw, stride = geometry[:3]
-        return nhwc(F.max_pool2d(padded(x, geometry), (kh, kw), stride), torch.int8)
+        kernel, steps = (geometry[0], geometry[1]), strides_of(geometry)
+        return nhwc(F.max_pool2d(padded(x, geometry), kernel, steps), torch.int8)

@@ -4,13 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import load_data, quantised_net
+from dfedge.learn.train import open_run_data, quantised_net
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def explain(run: Run, count: int = 256) -> list[Lost]:
         DfedgeError: not trained, never calibrated, or the data are gone.
     """
     net = quantised_net(run)
-    train = load_data(run.plan).split("train")[1]
-    few = train.take(torch.arange(min(count, len(train))).numpy())
+    train = open_run_data(run.plan).part("train")[1]
+    few = train.take(np.arange(min(count, len(train)))).read(run.plan.image)
     samples = to_samples(few, "cpu", run.plan.trunk, run.constants())
     none: list[dict[str, Any]] = []
     rows = next((row["losses"] for row in run.metrics() if "losses" in row), none)

@@ -7,6 +7,7 @@ is chosen by them is not reported on them.  The file stays in the RUN folder; a 
 of it (`dfedge.known`), unless the run was made with ``--no-keep``.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 
 from dfedge.atomic import write_file
-from dfedge.data.dataset import Split
+from dfedge.data.dataset import Split, T
 from dfedge.data.order import shuffled
 from dfedge.errors import DfedgeError, foreign
 from dfedge.regular import read_bytes
@@ -51,16 +52,16 @@ class Kept:
                 raise DfedgeError(f"{where}: its samples are not this run's; train again")
 
 
-def choose(trained: Split, held_out: Split, seed: int) -> Kept:
-    """As many of each as are kept, drawn from the seed."""
-    each = max(int(np.prod(trained.x.shape[1:])), 1)
-    fit = max(MAX_BYTES // each, 2)
-    wanted = min(TRAINED, fit * 2 // 3), min(HELD_OUT, fit // 3)
-    parts = [
-        split.take(shuffled(len(split), seed, 0, min(count, len(split)))) if len(split) else split
-        for split, count in zip((trained, held_out), wanted, strict=True)
-    ]
-    return Kept(*parts)
+def choose(trained: T, held_out: T, seed: int, shape: tuple[int, int, int]) -> tuple[T, T]:
+    """As many of each as are kept, of images of this shape, drawn from the seed."""
+    fit = max(MAX_BYTES // math.prod(shape), 2)
+
+    def some(part: T, count: int) -> T:
+        if not len(part):
+            return part
+        return part.take(shuffled(len(part), seed, 0, min(count, len(part))))
+
+    return some(trained, min(TRAINED, fit * 2 // 3)), some(held_out, min(HELD_OUT, fit // 3))
 
 
 def write(folder: Path, kept: Kept) -> None:

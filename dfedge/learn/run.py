@@ -21,6 +21,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dfedge.atomic import write_file
+from dfedge.data.catalogue import Cut
+from dfedge.data.door import Policy
 from dfedge.data.image import ImageRule
 from dfedge.disk import DISK
 from dfedge.errors import DfedgeError, foreign
@@ -46,6 +48,8 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         trunk: of an adopted net: its frozen part.
+        cut: how data in one piece were cut; None: they have splits of their own.
+        on_bad_sample: what becomes of a picture that cannot be read.
     """
 
     data: str
@@ -61,6 +65,8 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     version: int = VERSION
     trunk: Trunk | None = None
+    cut: Cut | None = None
+    on_bad_sample: Policy = "stop"
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:

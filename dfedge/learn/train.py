@@ -10,10 +10,12 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
+from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.image import ImageRule
+from dfedge.data.door import Door
 from dfedge.data.order import shuffled
-from dfedge.data.sources import default_net, load, named
+from dfedge.data.sized import rule_for
+from dfedge.data.sources import default_net, named, open_data
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.learn import kept, parallel
 from dfedge.learn.calibrate import calibrate
@@ -39,6 +41,8 @@ class TrainOptions:
 
     Attributes:
         keep: write samples into the run, for the trial of learning at export.
+        image, fit: what pictures are brought to, ``HxW`` and one of `Fit`; empty: see `rule_for`.
+        on_bad_sample: what becomes of a picture that cannot be read: ``stop`` or ``skip``.
     """
 
     data: str = "digits"
@@ -52,6 +56,9 @@ class TrainOptions:
     depth: int | None = None
     loss: dict[str, Any] | None = None
     keep: bool = True
+    image: str = ""
+    fit: str = ""
+    on_bad_sample: str = "stop"
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
@@ -70,13 +77,17 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
         raise UsageError("--loss separation needs anchors; the label-plane form has none")
-    dataset = load(options.data, options.data_dir).cut(options.seed)
+    door = Door(options.on_bad_sample)
+    found = open_data(options.data, options.data_dir, door=door)
+    door.tell()
+    size = rule_for(found, options.image, options.fit)
+    cut, dataset = found.record(options.seed), found.cut(options.seed).read(size)
     settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
         data=named(options.data),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=dataset.classes,
-        image=ImageRule(*dataset.shape),
+        image=size,
         net_name=name,
         net=replace(spec, **{part: rule.loss(own)}),
         rule=options.rule,
@@ -84,6 +95,8 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         settings=settings,
         qat=options.qat,
         seed=options.seed,
+        cut=cut,
+        on_bad_sample=door.policy,
     )
     _check(plan, dataset)
     return plan, dataset
@@ -237,7 +250,8 @@ class _Training:
     def keep(self) -> None:
         """Write samples that the net trains on, and some that it never sees."""
         trained, held_out = (from_samples(part) for part in (self.samples, self.held_out))
-        kept.write(self.run.folder, kept.choose(trained, held_out, self.plan.seed))
+        chosen = kept.choose(trained, held_out, self.plan.seed, self.plan.image.shape)
+        kept.write(self.run.folder, kept.Kept(*chosen))
 
     def save(self, optimisers: list[torch.optim.AdamW]) -> None:
         """The checkpoint."""
@@ -283,28 +297,44 @@ def calibrate_run(run: Run, recipe_name: str) -> Calibration:
     """
     recipe = load_recipe(recipe_name)
     net = run.load_net()
-    train = load_data(run.plan).split("train")[1]
+    train = open_run_data(run.plan).part("train")[1]
     if run.plan.trunk is not None:  # what is picked below is all that the trunk need see
         train = train.take(shuffled(len(train), recipe.seed, 0, min(recipe.samples, len(train))))
-    samples = to_samples(train, "cpu", run.plan.trunk, run.constants())
+    samples = to_samples(train.read(run.plan.image), "cpu", run.plan.trunk, run.constants())
     scales = calibrate(net, pick(samples.x, recipe.samples, recipe.seed), recipe)
     calibration = Calibration(recipe_name, recipe, scales)
     run.write_calibration(calibration)
     return calibration
 
 
-def load_data(plan: RunPlan) -> Dataset:
-    """The data that a run was planned on, cut as it was then."""
+def open_run_data(plan: RunPlan) -> Catalogue:
+    """The data that a run was planned on, cut as they were then.
+
+    Raises:
+        DfedgeError: they are gone, or others lie there now.
+    """
     folder = Path(plan.data_dir) if plan.data_dir else None
-    return load(plan.data, folder, plan.image, plan.classes).cut(plan.seed)
+    data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample))
+    now = data.record(plan.seed)
+    if plan.cut is not None and now != plan.cut:
+        raise DfedgeError(
+            f"{plan.data}: not the data of this run, which had {plan.cut.samples:,} samples; "
+            f"{now.samples if now else 'two splits'} lie there now; bring them back, or train again"
+        )
+    return data.cut(plan.seed)
 
 
-def tested(plan: RunPlan, data: Dataset) -> Split:
+def load_data(plan: RunPlan) -> Dataset:
+    """All of `open_run_data`."""
+    return open_run_data(plan).read(plan.image)
+
+
+def tested(plan: RunPlan, data: Catalogue) -> Split:
     """The test split; of an adopted net the part that it asks for."""
-    test, count = data.split("test")[1], plan.settings.test_samples
-    if plan.trunk is None or not 0 < count < len(test):
-        return test
-    return test.take(shuffled(len(test), plan.seed, 0, count))
+    test, count = data.part("test")[1], plan.settings.test_samples
+    if plan.trunk is not None and 0 < count < len(test):
+        test = test.take(shuffled(len(test), plan.seed, 0, count))
+    return test.read(plan.image)
 
 
 def quantised_net(run: Run) -> Net:

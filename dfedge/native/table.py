@@ -13,7 +13,7 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import FEEDBACKS, Conv, Layer, Plan
 
-ABI = 8
+ABI = 9
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1
@@ -117,6 +117,7 @@ def _conv(conv: Conv) -> Fields:
         "kernel_height": conv.kernel[0],
         "kernel_width": conv.kernel[1],
         "stride": conv.stride,
+        "across": conv.stride,
         **dict(zip(("top", "bottom", "left", "right"), conv.pads, strict=True)),
         "depthwise": int(conv.depthwise),
         "shift": conv.shift,

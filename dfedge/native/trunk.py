@@ -16,9 +16,9 @@ from dfedge.trunk import Trunk
 Constants = Mapping[str, NDArray[Any]]
 FIELDS = (
     "kind", "first", "reads", "height", "width", "channels", "place", "rows",
-    "kernel_height", "kernel_width", "stride", *PADS, "depthwise",
+    "kernel_height", "kernel_width", "stride", "across", *PADS, "depthwise",
     "zero", "other_zero", "factor", "other", "offset", "shift",
-    "weight", "bias", "lift", "limit", "table",
+    "weight", "bias", "lift", "limit", "table", "order",
 )  # fmt: skip
 """Of an operation, in order; what its kind has no use for is zero."""
 

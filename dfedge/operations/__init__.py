@@ -13,12 +13,13 @@ from dfedge.operations.max_pool import MaxPool
 from dfedge.operations.multiply import Multiply
 from dfedge.operations.operation import Arithmetic, Fields, Operation, Shape
 from dfedge.operations.pad import Pad
+from dfedge.operations.select import Select
 
-AnyOperation = Convolution | Pad | Add | Multiply | Lookup | AveragePool | MaxPool | Concat
+AnyOperation = Convolution | Pad | Add | Multiply | Lookup | AveragePool | MaxPool | Concat | Select
 OPERATIONS: tuple[type[Operation], ...] = AnyOperation.__args__
 """By the C interpreter's number of the kind."""
 
 __all__ = [
     "OPERATIONS", "Add", "AnyOperation", "Arithmetic", "AveragePool", "Concat", "Convolution",
-    "Fields", "Lookup", "MaxPool", "Multiply", "Operation", "Pad", "Shape",
+    "Fields", "Lookup", "MaxPool", "Multiply", "Operation", "Pad", "Select", "Shape",
 ]  # fmt: skip

@@ -23,7 +23,8 @@ class Convolution(PaddedWindows, frozen=True, tag="convolution"):
     @property
     def geometry(self) -> list[int]:
         """As an `Arithmetic` takes it."""
-        return [*self.kernel, self.stride, *self.pads, int(self.depthwise)]
+        *windows, _, across = super().geometry
+        return [*windows, int(self.depthwise), across]
 
     def fits(self, given: Sequence[Shape]) -> bool:
         """Channels stay where it is depthwise."""

@@ -11,4 +11,4 @@ class MaxPool(PaddedWindows, frozen=True, tag="max_pool"):
 
     def evaluate(self, math: Arithmetic, given: list[Any], constants: list[Any]) -> Any:
         """int8 [B, H', W', C]."""
-        return math.window_max(given[0], [*self.kernel, self.stride, *self.pads, 0])
+        return math.window_max(given[0], self.geometry)

@@ -45,11 +45,15 @@ class Arithmetic(Protocol):
 
         Args:
             weight: int8 [kh*kw, C, O]; depthwise [kh*kw, C, 1].
-            geometry: kernel, stride, pads above, below, left and right, depthwise.
+            geometry: kernel, stride down, pads above, below, left and right, depthwise, stride
+                across.
         """
 
-    def window_sum(self, x: Any, kernel: tuple[int, int], stride: int) -> Any:
-        """Sums over windows without padding, wide."""
+    def window_sum(self, x: Any, geometry: Sequence[int]) -> Any:
+        """Sums over what of windows lies inside, wide."""
+
+    def by_place(self, numbers: Sequence[Sequence[int]]) -> Any:
+        """Wide [1, H, W, 1] of the numbers of rows."""
 
     def window_max(self, x: Any, geometry: Sequence[int]) -> Any:
         """Maxima over windows; what lies outside is never the largest."""
@@ -59,6 +63,9 @@ class Arithmetic(Protocol):
 
     def concat(self, parts: list[Any]) -> Any:
         """Channels side by side."""
+
+    def select(self, x: Any, order: Any) -> Any:
+        """Channels by number; order int32 [C']."""
 
 
 class Operation(msgspec.Struct, frozen=True, tag_field="operation"):

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
 
 from dfedge.limits import Pad as Zeros
 from dfedge.limits import Side
@@ -11,6 +13,9 @@ from dfedge.operations.operation import Fields, Operation, Shape
 Two = tuple[Side, Side]
 Pads = tuple[Zeros, Zeros, Zeros, Zeros]
 """Above, below, left, right."""
+Stride = Side | Annotated[tuple[Side, ...], Meta(min_length=2, max_length=2)]
+"""Both ways; or down and across, where they differ.  (msgspec 0.22 crashes on a union of a bounded
+number and a tuple of fixed length.)"""
 NO_PADS = (0, 0, 0, 0)
 MOST_POOLED = 1 << 22
 """Positions of a window."""
@@ -22,11 +27,11 @@ class Windows(Operation, frozen=True):
 
     Attributes:
         kernel: height and width.
-        stride: both ways.
+        stride: of windows.
     """
 
     kernel: Two
-    stride: Side
+    stride: Stride
 
     windows: ClassVar[bool] = True
     most_taps: ClassVar[int] = MOST_POOLED
@@ -35,11 +40,24 @@ class Windows(Operation, frozen=True):
         """Rows and columns outside that windows see: above, below, left, right."""
         return NO_PADS
 
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The stride down and across."""
+        both = (self.stride, self.stride) if isinstance(self.stride, int) else self.stride
+        return both[0], both[1]
+
+    @property
+    def geometry(self) -> list[int]:
+        """As an `Arithmetic` takes it."""
+        down, across = self.steps
+        return [*self.kernel, down, *self.around(), 0, across]
+
     def sides(self, given: Shape) -> tuple[int, int]:
         """Rows and columns of the result."""
         top, bottom, left, right = self.around()
-        rows = (given[0] + top + bottom - self.kernel[0]) // self.stride + 1
-        return rows, (given[1] + left + right - self.kernel[1]) // self.stride + 1
+        down, across = self.steps
+        rows = (given[0] + top + bottom - self.kernel[0]) // down + 1
+        return rows, (given[1] + left + right - self.kernel[1]) // across + 1
 
     def fits(self, given: Sequence[Shape]) -> bool:
         """Channels stay."""
@@ -50,9 +68,10 @@ class Windows(Operation, frozen=True):
         return min(sides) >= 1 and self.shape[:2] == sides and prod(self.kernel) <= self.most_taps
 
     def fields(self) -> Fields:
-        """Kernel, stride, pads."""
+        """Kernel, strides, pads."""
         kernel = {"kernel_height": self.kernel[0], "kernel_width": self.kernel[1]}
-        return {**kernel, "stride": self.stride, **dict(zip(PADS, self.around(), strict=True))}
+        strides = dict(zip(("stride", "across"), self.steps, strict=True))
+        return {**kernel, **strides, **dict(zip(PADS, self.around(), strict=True))}
 
 
 class PaddedWindows(Windows, frozen=True):

@@ -49,7 +49,7 @@ def tried(made: nn.Module) -> dict[str, Any]:
     global given
     given = made
     try:
-        graph = fold(load_graph("translated:net", (SIDE, SIDE, 3), CLASSES))
+        graph = fold(load_graph("translated:net", (SIDE, SIDE, 3)))
         tail_of(graph)
     except DfedgeError as error:
         return {"refused": re.split(r" \(", str(error))[0]}  # without a path of this machine

@@ -29,6 +29,7 @@ from dfedge.exporters.litert.emit import (
 )
 from dfedge.exporters.litert.graph import Graph
 from dfedge.exporters.litert.options import (
+    gather_options,
     plain_options,
     reduce_options,
 )
@@ -190,9 +191,9 @@ def reduction(op: int) -> Lowering:
 
 
 def gather(n: Node) -> int:
-    """Of one row, by int32."""
+    """Along one axis, by int32."""
     return n.g.op(
-        Op.GATHER, [n.operand(0), n.operand(2)], n.shape, n.dtype, plain_options("Gather")
+        Op.GATHER, [n.operand(0), n.operand(2)], n.shape, n.dtype, gather_options(n.args[1])
     )
 
 

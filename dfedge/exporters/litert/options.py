@@ -28,6 +28,13 @@ def concat_options(axis: int) -> Options:
     return kind, options
 
 
+def gather_options(axis: int) -> Options:
+    """The axis that places are counted along."""
+    kind, options = plain_options("Gather")
+    options.axis = axis
+    return kind, options
+
+
 def reduce_options(keep: bool) -> Options:
     """Whether reduced axes stay, with length one."""
     kind, options = plain_options("Reducer")

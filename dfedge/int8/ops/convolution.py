@@ -38,6 +38,11 @@ def groups_of(w: Tensor, geometry: Sequence[int]) -> int:
     return w.shape[1] if geometry[7] else 1
 
 
+def strides_of(geometry: Sequence[int]) -> tuple[int, int]:
+    """Down and across."""
+    return geometry[2], geometry[8] if len(geometry) > 8 else geometry[2]
+
+
 def output_shape(x: Tensor, w: Tensor, geometry: Sequence[int]) -> tuple[int, int, int, int]:
     """[B, H', W', O]."""
     kh, kw, stride, top, bottom, left, right, depthwise = geometry

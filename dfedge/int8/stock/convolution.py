@@ -6,18 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.ops.convolution import strides_of
 from dfedge.int8.ops.values import ACTIVATION_MAX
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed, rounded
 
 
 def taps(x: Tensor, geometry: Sequence[int]) -> list[Tensor]:
     """What each tap of the kernel sees, row by row: kh*kw times [B, H', W', C]."""
-    kh, kw, stride, top, bottom, left, right = geometry[:7]
+    (kh, kw), (top, bottom, left, right) = geometry[:2], geometry[3:7]
+    down, across = strides_of(geometry)
     if any(geometry[3:7]):
         x = F.pad(x, (0, 0, left, right, top, bottom))
-    rows, cols = (x.shape[1] - kh) // stride * stride, (x.shape[2] - kw) // stride * stride
+    rows, cols = (x.shape[1] - kh) // down * down, (x.shape[2] - kw) // across * across
     return [
-        x[:, i : i + rows + 1 : stride, j : j + cols + 1 : stride]
+        x[:, i : i + rows + 1 : down, j : j + cols + 1 : across]
         for i in range(kh)
         for j in range(kw)
     ]

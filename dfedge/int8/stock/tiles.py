@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfedge.int8.ops.convolution import strides_of
 from dfedge.int8.stock.convolution import columns as side_by_side
 
 
@@ -64,9 +65,9 @@ def cat(parts: list[Tensor], dim: int) -> Tensor:
 
 
 def output(x: Tensor, geometry: Sequence[int]) -> tuple[int, int]:
-    kh, kw, stride, top, bottom, left, right = geometry[:7]
-    height = (x.shape[1] + top + bottom - kh) // stride + 1
-    return height, (x.shape[2] + left + right - kw) // stride + 1
+    kh, kw, down, top, bottom, left, right = geometry[:7]
+    height = (x.shape[1] + top + bottom - kh) // down + 1
+    return height, (x.shape[2] + left + right - kw) // strides_of(geometry)[1] + 1
 
 
 def row_bytes(channels: int, out: int, width: int, kernel_width: int) -> int:
@@ -76,18 +77,20 @@ def row_bytes(channels: int, out: int, width: int, kernel_width: int) -> int:
 
 def columns(x: Tensor, tile: Tile, i: int, geometry: Sequence[int]) -> Tensor | None:
     """What row i of the kernel sees for a tile's outputs: int8 [positions, kw*C]; None: zeros."""
-    _, kw, stride, top, _, left, right = geometry[:7]
-    first = tile.r0 * stride - top + i
-    rows = range(first, first + (tile.r1 - tile.r0) * stride, stride)
+    kw, top, (left, right), (down, across) = (
+        geometry[1], geometry[3], geometry[5:7], strides_of(geometry),
+    )  # fmt: skip
+    first = tile.r0 * down - top + i
+    rows = range(first, first + (tile.r1 - tile.r0) * down, down)
     inside = [row for row in rows if 0 <= row < x.shape[1]]
     if not inside:
         return None
-    seen = sliced(sliced(x, 0, tile.b0, tile.b1), 1, inside[0], inside[-1] + 1, stride)
-    above, below = (inside[0] - first) // stride, (rows[-1] - inside[-1]) // stride
+    seen = sliced(sliced(x, 0, tile.b0, tile.b1), 1, inside[0], inside[-1] + 1, down)
+    above, below = (inside[0] - first) // down, (rows[-1] - inside[-1]) // down
     if any((left, right, above, below)):
         seen = F.pad(seen, (0, 0, left, right, above, below))
-    width = (seen.shape[2] - kw) // stride * stride + 1
-    return side_by_side([sliced(seen, 2, j, j + width, stride) for j in range(kw)])
+    width = (seen.shape[2] - kw) // across * across + 1
+    return side_by_side([sliced(seen, 2, j, j + width, across) for j in range(kw)])
 
 
 def joined(made: list[Tensor], height: int) -> Tensor:

@@ -1,6 +1,8 @@
 """As `dfedge.int8.ops.trunk`: the operations' definitions over int32."""
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,20 +39,33 @@ class Stock(TensorArithmetic):
     ) -> Tensor:
         return end(conv_sum(x, weight, bias, geometry))
 
-    def window_sum(self, x: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
-        if kernel == tuple(x.shape[1:3]):
+    def window_sum(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
+        if tuple(geometry[:2]) == tuple(x.shape[1:3]) and not any(geometry[3:7]):
             return x.to(I32).sum((1, 2), keepdim=True, dtype=I32)
-        first, *rest = taps(x, [*kernel, stride, 0, 0, 0, 0])
+        first, *rest = taps(x, geometry)
         total = first.to(I32)
         for tap in rest:
             total = total + tap.to(I32)
         return total
+
+    def by_place(self, numbers: Sequence[Sequence[int]]) -> Tensor:
+        """Of constants that runtimes fill themselves: rows and columns that are alike are one."""
+        return torch.cat([
+            torch.cat([torch.full((1, high, wide, 1), value, dtype=I32)
+                       for value, wide in _runs(row)], 2)
+            for row, high in _runs(numbers)
+        ], 1)  # fmt: skip
 
     def window_max(self, x: Tensor, geometry: Sequence[int]) -> Tensor:
         first, *rest = taps(x, geometry)
         for tap in rest:
             first = torch.maximum(first, tap)
         return first
+
+
+def _runs(items: Sequence[Any]) -> list[tuple[Any, int]]:
+    """What follows itself, once, and how often."""
+    return [(key, len(list(same))) for key, same in groupby(items)]
 
 
 STOCK = Stock()

@@ -39,6 +39,7 @@ int dfe_good_geometry(const dfe_conv *c, int32_t most_taps) {
     return dfe_good_shape(given) && dfe_within(c->channels, 1, MAX_AXIS) &&
            dfe_within(c->kernel_height, 1, MAX_SIDE) && dfe_within(c->kernel_width, 1, MAX_SIDE) &&
            dfe_taps(c) <= most_taps && dfe_within(c->stride, 1, MAX_SIDE) &&
+           dfe_within(c->across, 1, MAX_SIDE) &&
            dfe_within(c->top, 0, DFE_MAX_KERNEL) && dfe_within(c->bottom, 0, DFE_MAX_KERNEL) &&
            dfe_within(c->left, 0, DFE_MAX_KERNEL) && dfe_within(c->right, 0, DFE_MAX_KERNEL) &&
            dfe_within(c->depthwise, 0, 1) && (!c->depthwise || c->channels == c->in_channels) &&
@@ -55,7 +56,7 @@ static int64_t fan_out(const dfe_conv *c) {
 }
 
 static int good_conv(const dfe_program *program, const dfe_conv *c) {
-    if (!dfe_good_geometry(c, DFE_MAX_KERNEL) || !dfe_within(c->shift, 0, DFE_MAX_SHIFT) ||
+    if (!dfe_good_geometry(c, DFE_MAX_KERNEL) || c->across != c->stride || !dfe_within(c->shift, 0, DFE_MAX_SHIFT) ||
         !dfe_within(c->back, 0, DFE_MAX_SHIFT))
         return 0;
     if (fan_in(c) * PEAK > INT32_LIMIT - DFE_BIAS_MAX - (1 << 23) ||

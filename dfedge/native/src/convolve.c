@@ -89,7 +89,7 @@ static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, d
         for (int32_t oy = rows.begin; oy < rows.end; oy++)
             for (int32_t ox = columns.begin; ox < columns.end; ox++) {
                 ptrdiff_t y = oy * conv->stride - conv->top + t->rows.begin;
-                ptrdiff_t across = ox * conv->stride - conv->left + t->columns.begin;
+                ptrdiff_t across = ox * conv->across - conv->left + t->columns.begin;
                 ptrdiff_t place = (b * out_height + oy) * out_width + ox;
                 at.x[at.count] =
                     t->rows.begin < t->rows.end && t->columns.begin < t->columns.end
@@ -118,11 +118,11 @@ static void convolve(task *t, int32_t batch, const int8_t *x) {
         rows.end = dfe_zone_end(rows.begin, conv->stride, conv->top, conv->kernel_height,
                                 conv->height, height);
         for (columns.begin = 0; columns.begin < width; columns.begin = columns.end) {
-            columns.end = dfe_zone_end(columns.begin, conv->stride, conv->left,
+            columns.end = dfe_zone_end(columns.begin, conv->across, conv->left,
                                        conv->kernel_width, conv->width, width);
             t->rows = dfe_window(rows.begin, conv->stride, conv->top, conv->kernel_height,
                                  conv->height);
-            t->columns = dfe_window(columns.begin, conv->stride, conv->left, conv->kernel_width,
+            t->columns = dfe_window(columns.begin, conv->across, conv->left, conv->kernel_width,
                                     conv->width);
             zone(t, batch, x, rows, columns);
         }

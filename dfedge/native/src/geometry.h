@@ -13,7 +13,7 @@ static inline int32_t dfe_out_height(const dfe_conv *c) {
 }
 
 static inline int32_t dfe_out_width(const dfe_conv *c) {
-    return (c->width + c->left + c->right - c->kernel_width) / c->stride + 1;
+    return (c->width + c->left + c->right - c->kernel_width) / c->across + 1;
 }
 
 static inline int32_t dfe_taps(const dfe_conv *c) { return c->kernel_height * c->kernel_width; }

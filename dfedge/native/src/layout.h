@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define DFE_ABI 8
+#define DFE_ABI 9
 #define DFE_MAX_SHIFT 24
 #define DFE_MAX_UPDATE_SHIFT 48
 #define DFE_MAX_PACE 8
@@ -22,7 +22,7 @@ enum dfe_form {
 };
 enum dfe_kind {
     DFE_CONVOLUTION, DFE_PAD, DFE_ADD, DFE_MULTIPLY, DFE_LOOKUP, DFE_AVERAGE_POOL, DFE_MAX_POOL,
-    DFE_CONCAT, DFE_KINDS
+    DFE_CONCAT, DFE_SELECT, DFE_KINDS
 };
 
 /* Of every kind of operation: its name, how many values go in, at least and at most, and
@@ -36,12 +36,13 @@ enum { DFE_WINDOWS = 1, DFE_WHOLE = 2, DFE_BY_CHANNEL = 4 };
     X(lookup, 1, 1, 0) \
     X(average_pool, 1, 1, DFE_WINDOWS) \
     X(max_pool, 1, 1, DFE_WINDOWS) \
-    X(concat, 1, 2147483647, DFE_WHOLE)
+    X(concat, 1, 2147483647, DFE_WHOLE) \
+    X(select, 1, 1, 0)
 
 /* See dfedge/plan.py.  Offsets are bytes into the state, -1 where a tensor does not exist. */
 typedef struct {
-    int32_t height, width, in_channels, channels, kernel_height, kernel_width, stride, top,
-            bottom, left, right, depthwise, shift, back, weight, bias, feedback;
+    int32_t height, width, in_channels, channels, kernel_height, kernel_width, stride,
+            across, top, bottom, left, right, depthwise, shift, back, weight, bias, feedback;
 } dfe_conv;
 
 /* first, convs: of its convolutions in the table.  joined: convolutions of a residual
@@ -59,8 +60,8 @@ typedef struct {
  * use for is zero. */
 typedef struct {
     int32_t kind, first, reads, height, width, channels, place, rows, kernel_height,
-            kernel_width, stride, top, bottom, left, right, depthwise, zero, other_zero, factor,
-            other, offset, shift, weight, bias, lift, limit, table;
+            kernel_width, stride, across, top, bottom, left, right, depthwise, zero, other_zero,
+            factor, other, offset, shift, weight, bias, lift, limit, table, order;
 } dfe_operation;
 
 /* operations to workspace: of the trunk; workspace: bytes of an image.  height, width,

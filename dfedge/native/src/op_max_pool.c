@@ -7,10 +7,10 @@ void dfe_run_max_pool(const dfe_work *w) {
     for (int32_t y = 0; y < op->height; y++) {
         dfe_span rows = dfe_window(y, op->stride, op->top, op->kernel_height, given.height);
         for (int32_t across = 0; across < op->width; across++) {
-            dfe_span columns = dfe_window(across, op->stride, op->left, op->kernel_width,
+            dfe_span columns = dfe_window(across, op->across, op->left, op->kernel_width,
                                           given.width);
             ptrdiff_t first = (ptrdiff_t)y * op->stride - op->top;
-            ptrdiff_t left = (ptrdiff_t)across * op->stride - op->left;
+            ptrdiff_t left = (ptrdiff_t)across * op->across - op->left;
             for (int32_t c = 0; c < given.channels; c += DFE_OUTPUTS) {
                 int8_t top[DFE_OUTPUTS] = {0};
                 int32_t n = dfe_some(given.channels - c);

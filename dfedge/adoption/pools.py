@@ -1,0 +1,122 @@
+"""Pools, means and maxima: one function is one operation, however it is written."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from dfedge.adoption.graph import Op
+from dfedge.adoption.values import K, Pads, Two, Value
+from dfedge.adoption.views import Views
+from dfedge.adoption.windows import counted, inside, one_stride, unfilled
+from dfedge.errors import DfedgeError
+
+NO_PADS: Pads = (0, 0, 0, 0)
+
+
+class Pools(Views[K]):
+    """Operations over windows of one channel."""
+
+    def pad(self, given: K, pads: Pads) -> None:
+        """Zeros around a map: a convolution that hands on what it sees."""
+        channels, height, width = self.map(given)
+        if min(pads) < 0:
+            raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
+        sides = counted((height, width), (1, 1), (1, 1), pads)
+        self.add("conv", [given], (channels, *sides), weight=torch.ones(channels, 1, 1, 1),
+                  bias=torch.zeros(channels), pads=pads, groups=channels)  # fmt: skip
+
+    def pool(
+        self,
+        op: Op,
+        given: K,
+        kernel: Two,
+        stride: Two,
+        pads: Pads,
+        dilation: Two,
+        ceil: bool,
+        zeros: bool = False,
+    ) -> None:
+        """Average ("mean") and max pools.
+
+        Args:
+            ceil: a last window that is not full counts.
+            zeros: padding counts in a mean, as zeros.
+        """
+        channels, height, width = self.map(given)
+        if any(apart > 1 and side > 1 for apart, side in zip(dilation, kernel, strict=True)):
+            raise self.refusal("a pool with dilation", "a pool without")
+        if any(pad >= kernel[i // 2] for i, pad in enumerate(pads)):
+            raise self.refusal("a pool with windows that see padding alone", "less padding")
+        filled = op == "mean" and zeros and any(pads)
+        if ceil:
+            below = unfilled(height, kernel[0], stride[0], pads[:2])
+            right = unfilled(width, kernel[1], stride[1], pads[2:])
+            if filled and (below or right):
+                raise self.refusal(
+                    "average pool with ceil_mode that counts its padding", "full windows"
+                )
+            pads = (pads[0], pads[1] + below, pads[2], pads[3] + right)
+        if filled:
+            self._with_zeros(given, kernel, stride, pads)
+            return
+        sides = counted((height, width), kernel, stride, pads)
+        kernel, pads = inside((height, width), kernel, stride, pads)
+        self.add(op, [given], (channels, *sides), kernel=kernel, pads=pads,
+                 stride=one_stride((height, width), kernel, stride, pads))  # fmt: skip
+
+    def _with_zeros(self, given: K, kernel: Two, stride: Two, pads: Pads) -> None:
+        """A mean that counts its padding is a convolution."""
+        channels, *rest = self.map(given)
+        size = (rest[0], rest[1])
+        self.check_shape((channels, *kernel))
+        weight = torch.full((channels, 1, *kernel), 1 / math.prod(kernel))
+        self.add("conv", [given], (channels, *counted(size, kernel, stride, pads)), weight=weight,
+                 bias=torch.zeros(channels), kernel=kernel, pads=pads, groups=channels,
+                 stride=one_stride(size, kernel, stride, pads))  # fmt: skip
+
+    def adaptive(self, op: Op, given: K, sides: Two) -> None:
+        """A pool to a size, where windows are equal and do not overlap."""
+        _, height, width = self.map(given)
+        if sides == (height, width):
+            self.same(given)
+            return
+        kernel = height // sides[0], width // sides[1]
+        if (kernel[0] * sides[0], kernel[1] * sides[1]) != (height, width):
+            raise self.refusal(
+                f"adaptive pool from {height} x {width} to {sides[0]} x {sides[1]}",
+                "to 1, or to sides that divide the map's: other image sizes may",
+            )
+        self.pool(op, given, kernel, kernel, NO_PADS, (1, 1), ceil=False)
+
+    def reduce(self, op: Op, given: K, axes: Sequence[int], keep: bool) -> None:
+        """The mean or the maximum over the image, or over its rows or columns alone.
+
+        Args:
+            axes: counted with the batch; from the end where they are negative.
+            keep: they stay, as sides of one.
+        """
+        dims = self.value(given).dims
+        over = sorted({int(axis) % (1 + len(dims)) - 1 for axis in axes})
+        kept = tuple(
+            1 if i in over else side for i, side in enumerate(dims) if keep or i not in over
+        )
+        if -1 in over or not over:
+            raise self._not_over(op, axes)
+        found, places = self.reduced(given, over), None
+        if found is None:
+            if self.settled(given).dims != self.shape(given) or 0 in over:
+                raise self._not_over(op, axes)
+            kernel = (dims[1] if 1 in over else 1, dims[2] if 2 in over else 1)
+            self.pool(op, given, kernel, kernel, NO_PADS, (1, 1), ceil=False)
+        else:
+            channels, height, width = self.shape(given)
+            self.add(op, [given], (channels, 1, 1), kernel=(height, width),
+                     stride=max(height, width))  # fmt: skip
+            if found != tuple(range(channels)):
+                places = torch.tensor(found, dtype=torch.int32).reshape(kept)
+        self.values[self.key] = Value(self.values[self.key].number, kept, places, self.site)
+
+    def _not_over(self, op: Op, axes: Sequence[int]) -> DfedgeError:
+        what = f"{'mean' if op == 'mean' else 'maximum'} over axes {list(axes)}"
+        return self.refusal(what, "over height and width")

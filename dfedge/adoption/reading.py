@@ -1,0 +1,57 @@
+"""At what size a foreign net reads data: its own, wherever it has one."""
+
+import logging
+
+from dfedge.adoption.load import Model
+from dfedge.data.catalogue import Catalogue
+from dfedge.data.image import LARGEST, MODES, PHOTOS, ImageRule, Seen
+from dfedge.data.sized import fit_of, sides
+from dfedge.errors import DfedgeError, UsageError
+
+LOG = logging.getLogger(__name__)
+
+
+def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") -> ImageRule:
+    """The rule by which a net reads data.
+
+    Args:
+        image: ``HxW``, for a net that has no size of its own; empty: that of the data.
+        fit: one of `dfedge.data.image.Fit`; empty: the middle of pictures, and arrays stretched.
+
+    Raises:
+        UsageError: a size that is not the net's, or none where pictures have several.
+        DfedgeError: a number of channels that no image has, or a picture that cannot be read.
+    """
+    asked, way = sides(image), fit_of(fit)
+    height, width, channels = model.size
+    own = (height, width) if height and width else None
+    if asked and own and asked != own:
+        raise UsageError(
+            f"--image {image}: {model.name} was made for {own[0]} x {own[1]}; leave --image out, "
+            "or export the net for another size"
+        )
+    if channels is not None and channels not in MODES:
+        raise DfedgeError(
+            f"{model.name} takes images of {channels} channels; allowed: 1 (grey) or 3 (colour)"
+        )
+    found = data.look()
+    rule = ImageRule(
+        *(own or asked or _size_of(model, found)),
+        channels or (1 if found.grey else 3),
+        way or (PHOTOS if found.pictures else "squash"),
+    )
+    if found.sizes != {(rule.width, rule.height)}:
+        LOG.info("%s are read as %s", found, rule)
+    if found.grey and rule.channels == 3:
+        LOG.info("the images are grey; the net reads them as red, green and blue alike")
+    return rule
+
+
+def _size_of(model: Model, found: Seen) -> tuple[int, int]:
+    width, height = next(iter(found.sizes))
+    if found.pictures and (len(found.sizes) > 1 or max(width, height) > LARGEST):
+        raise UsageError(
+            f"{model.name} names no image size, and the data are {found}; give --image HxW, the "
+            "size that the net was trained at"
+        )
+    return height, width

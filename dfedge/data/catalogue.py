@@ -1,0 +1,181 @@
+"""Data before they are read: which samples there are, and of which class.
+
+Images come when they are asked for, at the size that is asked for: a thousand photos need not lie
+in memory at 224 x 224 for a hundred of them to be looked at.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Dataset, Labels, Split, cut, first_of
+from dfedge.data.image import ImageRule, Seen, common_rule, look_at
+from dfedge.limits import Hash, Natural
+
+
+class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How data in one piece were cut in train and test: the same data are cut so again.
+
+    Attributes:
+        samples: of the whole.
+        digest: of the whole (`Part.digest`).
+    """
+
+    seed: Natural
+    samples: Annotated[int, Meta(ge=1)]
+    digest: Hash
+
+
+class Part(Protocol):
+    """Samples of a split, in order; ``y``: int64 [N]."""
+
+    @property
+    def y(self) -> Labels:
+        """Of each sample."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: NDArray[np.int64]) -> "Part":
+        """The samples at ``index``."""
+
+    def read(self, rule: ImageRule) -> Split:
+        """The images."""
+
+    def digest(self) -> str:
+        """SHA-256 of what tells these samples from others."""
+
+
+def nothing(rule: ImageRule) -> Split:
+    """No samples."""
+    return Split(np.empty((0, *rule.shape), np.uint8), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Images that lie in memory, of one size."""
+
+    split: Split
+    where: str
+
+    @property
+    def y(self) -> Labels:
+        """See `Part`."""
+        return self.split.y
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def take(self, index: NDArray[np.int64]) -> "Stored":
+        """See `Part`."""
+        return replace(self, split=self.split.take(index))
+
+    def read(self, rule: ImageRule) -> Split:
+        """See `Part`."""
+        if not len(self):
+            return nothing(rule)
+        return Split(rule.apply(self.split.x, self.where), self.split.y)
+
+    def digest(self) -> str:
+        """Of images and labels."""
+        found = hashlib.sha256(np.ascontiguousarray(self.split.x).data)
+        found.update(np.ascontiguousarray(self.split.y).data)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Image files; ``folder``: that they all lie in."""
+
+    files: tuple[Path, ...]
+    y: Labels
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, index: NDArray[np.int64]) -> "Pictures":
+        """See `Part`."""
+        return replace(self, files=tuple(self.files[i] for i in index), y=self.y[index])
+
+    def read(self, rule: ImageRule) -> Split:
+        """See `Part`.
+
+        Raises:
+            DfedgeError: a file that cannot be read.
+        """
+        if not len(self):
+            return nothing(rule)
+        return Split(np.stack([rule.read(file) for file in self.files]), self.y)
+
+    def digest(self) -> str:
+        """Of the files' names below the folder, with their classes."""
+        lines = [
+            f"{file.relative_to(self.folder).as_posix()}\t{label}\n"
+            for file, label in zip(self.files, self.y, strict=True)
+        ]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Parts that share their class names.
+
+    Attributes:
+        name: as given on the command line, a name or a path.
+        classes: the name of each label.
+        parts: by the split's name; ``all`` stands for data that came in one piece.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    parts: dict[str, Part]
+
+    def look(self) -> Seen:
+        """Sizes and colours of the images.
+
+        Raises:
+            DfedgeError: a file that is no picture.
+        """
+        whole = self.parts.get("all")
+        parts = [whole] if whole is not None else list(self.parts.values())
+        files = [file for part in parts if isinstance(part, Pictures) for file in part.files]
+        if files:
+            return look_at(files)
+        height, width, channels = next(p for p in parts if isinstance(p, Stored)).split.x.shape[1:]
+        return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
+
+    def part(self, *wanted: str) -> tuple[str, Part]:
+        """The first of the wanted splits that is there, with its name.
+
+        Raises:
+            UsageError: none of them is.
+        """
+        return first_of(self.name, self.parts, wanted)
+
+    def read(self, rule: ImageRule | None = None) -> Dataset:
+        """Everything, by this rule or by its own.
+
+        Raises:
+            DfedgeError: an image that cannot be read.
+        """
+        rule = rule or common_rule(self.look())
+        return Dataset(
+            self.name, self.classes, {name: part.read(rule) for name, part in self.parts.items()}
+        )
+
+    def cut(self, seed: int) -> "Catalogue":
+        """Data in one piece, cut at random into train and test; any other as they are."""
+        return replace(self, parts=cut(self.name, self.parts, seed))
+
+    def record(self, seed: int) -> Cut | None:
+        """How `cut` cuts them; None: they are not in one piece."""
+        if "train" in self.parts:
+            return None
+        whole = self.parts["all"]
+        return Cut(seed, len(whole), whole.digest())

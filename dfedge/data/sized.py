@@ -1,0 +1,59 @@
+"""At what size images are read: what a person asks for, what a model was made for, or their own."""
+
+from typing import get_args
+
+from msgspec.structs import replace
+
+from dfedge.data.catalogue import Catalogue
+from dfedge.data.image import MOST, PHOTOS, Fit, ImageRule, common_rule
+from dfedge.errors import UsageError, unknown_name
+
+
+def rule_for(data: Catalogue, image: str = "", fit: str = "") -> ImageRule:
+    """The rule by which a model that is yet to be trained reads data.
+
+    Args:
+        image: ``HxW``; empty: as `common_rule` says.
+        fit: one of `Fit`; empty: the middle of pictures, and arrays as they are.
+
+    Raises:
+        UsageError: another word.
+        DfedgeError: a picture that cannot be read.
+    """
+    wanted, way = sides(image), fit_of(fit)
+    found = data.look()
+    if wanted is None:
+        rule = common_rule(found)
+        return replace(rule, fit=way) if way else rule
+    return ImageRule(*wanted, 1 if found.grey else 3, way or PHOTOS)
+
+
+def fit_of(word: str) -> Fit | None:
+    """Read --fit; None where it is empty.
+
+    Raises:
+        UsageError: another word.
+    """
+    if not word:
+        return None
+    known: tuple[Fit, ...] = get_args(Fit)
+    for fit in known:
+        if fit == word:
+            return fit
+    raise unknown_name("--fit", word, list(known))
+
+
+def sides(image: str) -> tuple[int, int] | None:
+    """Read ``224x224``, or ``224`` for both: height and width; None where it is empty.
+
+    Raises:
+        UsageError: something else.
+    """
+    if not image:
+        return None
+    parts = image.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and 1 <= int(part) <= MOST for part in parts):
+        raise UsageError(
+            f"--image {image}: allowed: HEIGHTxWIDTH in pixels, as 224x224, each from 1 to {MOST}"
+        )
+    return int(parts[0]), int(parts[-1])

@@ -1,0 +1,130 @@
+"""``dfedge adopt --check``: what stands in a net's way, what could learn, and what that costs.
+
+No data are read.  Sizes follow from shapes; two images of noise stand for the samples that scales
+are chosen by.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import msgspec
+import torch
+from msgspec.structs import replace as with_changes
+
+from dfedge.adoption.blocks import check_inside, last_blocks, tail_of
+from dfedge.adoption.fold import fold
+from dfedge.adoption.graph import Graph
+from dfedge.adoption.layers import make_net
+from dfedge.adoption.load import open_model
+from dfedge.adoption.quantise import Quantiser
+from dfedge.compile.blank import blank, blank_constants
+from dfedge.data.image import ImageRule
+from dfedge.data.sized import sides
+from dfedge.errors import DfedgeError, UsageError
+from dfedge.exporters.planned import arena, state_bytes
+from dfedge.exporters.program import Method
+from dfedge.int8.stock.tiled import FLOORS
+from dfedge.learn.forms.onepass import pixels
+from dfedge.learn.recipe import load_recipe
+from dfedge.learn.skeleton import obstacle, skeleton
+
+CHOICES: dict[str, int | None] = {"head": 0, "last:1": 1, "last:2": 2, "last:3": 3, "all": None}
+USUAL = 224
+"""Pixels a side where neither the net nor the user names a size."""
+Watch = Callable[[str, int, int], None]
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """What a choice of --learn costs, in bytes.
+
+    Attributes:
+        train_bytes, infer_bytes: arena at batch 1, by the computed plan.
+        state_bytes: what learning changes.
+        flash_bytes: of the frozen trunk.
+        refused: why it cannot be had; all else is zero then.
+    """
+
+    learn: str
+    train_bytes: int = 0
+    infer_bytes: int = 0
+    state_bytes: int = 0
+    flash_bytes: int = 0
+    refused: str = ""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What was found.
+
+    Attributes:
+        image: height, width and channels.
+        scores: that the net gives.
+        blockers: each with its remedy; nothing can be adopted where there are any.
+        left_out: what follows the scores and changes no order of them.
+    """
+
+    model: str
+    image: tuple[int, int, int]
+    scores: int
+    blockers: list[str]
+    left_out: list[str]
+    sizes: list[Sizes]
+
+
+def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checked:
+    """Read a net, and size every choice of what learns.
+
+    Args:
+        image: ``HxW`` of a net that names no size; empty: `USUAL`.
+
+    Raises:
+        UsageError, DfedgeError: no net there at all.
+    """
+    watch("read the net", 0, 1)
+    model = open_model(name)
+    height, width, channels = model.size
+    asked = sides(image) or (USUAL, USUAL)
+    rule = ImageRule(height or asked[0], width or asked[1], channels or 3)
+    graph, blockers = model.translated(rule.shape)
+    if graph is not None and not blockers:
+        try:
+            graph = fold(graph)
+            check_inside(graph)
+            tail_of(graph)
+        except DfedgeError as error:
+            blockers.append(str(error))
+    scores = graph.nodes[-1].shape[0] if graph is not None else 0
+    left_out = list(graph.left_out) if graph is not None else []
+    sizes = [] if blockers or graph is None else list(_sizes(graph, rule, watch))
+    return Checked(name, rule.shape, scores, blockers, left_out, sizes)
+
+
+def _sizes(graph: Graph, rule: ImageRule, watch: Watch) -> Iterator[Sizes]:
+    for number, learn in enumerate(CHOICES):
+        watch(f"size {learn}", number, len(CHOICES))
+        try:
+            yield _size(graph, rule, learn)
+        except (UsageError, DfedgeError) as error:
+            yield Sizes(learn, refused=str(error))
+    watch("size", len(CHOICES), len(CHOICES))
+
+
+def _size(graph: Graph, rule: ImageRule, learn: str) -> Sizes:
+    graph = replace(graph, nodes=[replace(node) for node in graph.nodes])
+    tail, count = tail_of(graph), CHOICES[learn]
+    units = [] if count == 0 else last_blocks(graph, tail, count)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 128, (2, *rule.shape), dtype=torch.int8, generator=generator)
+    quantiser, end = Quantiser(graph, load_recipe("minmax")), units[0].reads if units else None
+    end = tail.features if end is None else end
+    trunk = quantiser.trunk(x, end, lambda *_: None) if end else None
+    seen = pixels(x.permute(0, 3, 1, 2))
+    classes = graph.nodes[-1].shape[0]
+    net = make_net(graph, tail, units, trunk, rule.shape, classes, seen).net
+    shape = trunk.output_shape if trunk else rule.shape
+    why = obstacle(net.spec, shape, classes, "one-pass")
+    if why is not None:
+        raise DfedgeError(f"the integer step does not know {why}")
+    plan = with_changes(skeleton(net.spec, shape, classes, "one-pass"), trunk=trunk)
+    state = state_bytes(blank(plan))
+    train, infer = (arena(plan, Method(kind, 1), "c", FLOORS[0]) for kind in ("train", "infer"))
+    return Sizes(learn, train, infer, state, state_bytes(blank_constants(plan)))
