@@ -25,8 +25,8 @@ HELD = {
 }  # fmt: skip
 
 
-def graph_of(content: bytes, classes: int = 10) -> Graph:
-    return fold(read_onnx(onnx.load_model_from_string(content), classes))
+def graph_of(content: bytes) -> Graph:
+    return fold(read_onnx(onnx.load_model_from_string(content)))
 
 
 def helper_split(given: str, parts: str) -> Node:
@@ -212,7 +212,7 @@ def against(content: bytes, x: np.ndarray, classes: int) -> None:
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     (wanted,) = onnxruntime.InferenceSession(content, options).run(None, {"x": x})
     seen = torch.from_numpy(x)
-    graph = read_onnx(onnx.load_model_from_string(content), classes)
+    graph = read_onnx(onnx.load_model_from_string(content))
     seen = seen if seen.shape[1:] == graph.nodes[0].shape else seen.permute(0, 3, 1, 2)
     for change in (lambda graph: graph, fold):
         graph = change(graph)
@@ -261,7 +261,7 @@ def test_scores_that_no_linear_layer_gives_are_handed_on(end: str) -> None:
     nodes, classes = ENDS[end], 6 if end == "a part of the scores" else 7
     held = {"k": rand(7, 4, 1, 1), "b": rand(7), "one": np.array([1]), "end": np.array([99])}
     content = model(nodes, used(nodes, held), out=[("scores", FLOAT, None)])
-    graph = read_onnx(onnx.load_model_from_string(content), classes)
+    graph = read_onnx(onnx.load_model_from_string(content))
     against(content, rand(3, 4, 6, 6, seed=5), classes)
     last = fold(graph).nodes[-1]
     assert (last.op, last.shape, last.bounds) == ("conv", (classes, 1, 1), (-math.inf, math.inf))
@@ -270,4 +270,4 @@ def test_scores_that_no_linear_layer_gives_are_handed_on(end: str) -> None:
 def test_a_mean_after_the_scores_goes_before_them() -> None:
     content = model(ENDS["convolution, mean"], {"k": rand(7, 4, 1, 1), "b": rand(7)},
                     out=[("scores", FLOAT, ["b", 7, 1, 1])])  # fmt: skip
-    assert [node.op for node in graph_of(content, 7).nodes] == ["input", "mean", "conv"]
+    assert [node.op for node in graph_of(content).nodes] == ["input", "mean", "conv"]

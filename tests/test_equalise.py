@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.load import Model
 from dfedge.adoption.observe import _seen, observe, real
-from dfedge.adoption.quantise import Quantiser
-from dfedge.adoption.read import read
+from dfedge.adoption.quantise import NOISY, Loss, Quantiser, noisiest
 from dfedge.learn.recipe import load_recipe
 
 RECIPE = load_recipe("pow2-mse")
@@ -51,7 +51,7 @@ def images(count: int) -> Tensor:
 
 
 def graph_of(net: nn.Module) -> Graph:
-    return fold(read(torch.export.export(net, (torch.zeros(2, 2, 8, 8),)), 10))
+    return fold(Model("net", net).graph((8, 8, 2)))
 
 
 def spread(net: Net, factor: float) -> None:
@@ -111,7 +111,7 @@ def test_one_function_is_one_program(seed: int) -> None:
 def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = Net(3), images(50)
     whole = observe(graph_of(net), x, 5, lambda *_: None)
-    monkeypatch.setattr("dfedge.adoption.observe.PIECE", 1)
+    monkeypatch.setattr("dfedge.adoption.graph.PIECE", 1)
     for one, other in zip(whole, observe(graph_of(net), x, 5, lambda *_: None), strict=True):
         assert torch.allclose(one.values, other.values, atol=1e-5)
         assert torch.allclose(one.high, other.high, atol=1e-5)
@@ -121,3 +121,23 @@ def test_the_last_place_is_seen_on_maps_of_more_places_than_float32_counts() -> 
     value = torch.zeros(1, 1, 64, 64)
     value[..., -1, -1] = 7
     assert float(_seen(value, 6000, 6001).values[-1]) == 7
+
+
+def test_channels_that_are_picked_are_multiplied_as_they_were() -> None:
+    torch.manual_seed(0)
+    sizes = torch.logspace(-2, 2, 8)[:, None, None, None]
+    first = Node("conv", "first", (0,), (8, 8, 8), torch.randn(8, 2, 1, 1) * sizes, torch.zeros(8),
+                 bounds=(0.0, torch.inf))  # fmt: skip
+    picked = Node("select", "picked", (1,), (4, 8, 8), channels=(6, 1, 0, 3))
+    last = Node("conv", "last", (2,), (5, 8, 8), torch.randn(5, 4, 1, 1), torch.zeros(5))
+    graph, x = Graph([Node("input", "x", (), (2, 8, 8)), first, picked, last]), images(16)
+    wanted, weight = graph.result(real(x)), last.weight
+    equalise(graph, observe(graph, x, 2, lambda *_: None), 2)
+    assert not torch.equal(last.weight, weight)
+    assert torch.allclose(graph.result(real(x)), wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_noisy_is_named() -> None:
+    fine, noisy = Loss("a", "conv", NOISY + 1), Loss("b", "conv", NOISY - 1)
+    assert noisiest([fine]) is noisiest([]) is None
+    assert noisiest([fine, noisy]) is noisy

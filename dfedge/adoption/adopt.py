@@ -11,7 +11,6 @@ import torch
 from dfedge.adoption.blocks import last_blocks, tail_of
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import Learned, anchored, by_scores_alone, make_net
-from dfedge.adoption.observe import at_once
 from dfedge.adoption.prepared import AdoptOptions as AdoptOptions
 from dfedge.adoption.prepared import Prepared, prepared
 from dfedge.adoption.quantise import Loss, Quantiser
@@ -186,6 +185,6 @@ def _choice(learn: str) -> tuple[int | None, list[str]]:
 
 @torch.no_grad()
 def _float_accuracy(graph: Graph, test: Split) -> float:
-    few = batches(to_samples(test), at_once(graph, len(graph.nodes) - 1))
+    few = batches(to_samples(test), graph.at_once())
     right = [int((graph.result(pixels(x)).flatten(1).argmax(1) == y).sum()) for x, y in few]
     return sum(right) / len(test)

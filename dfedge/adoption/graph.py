@@ -17,6 +17,8 @@ Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean"
 Stride = int | tuple[int, int]
 """Both ways, or down and across where they differ."""
 EVERYTHING = (-math.inf, math.inf)
+PIECE = 1 << 21
+"""Numbers of the largest map of the images that go into a net at a time."""
 
 
 def steps(stride: Stride) -> tuple[int, int]:
@@ -137,6 +139,15 @@ class Graph:
             for read in node.reads:
                 if last[read] == i:
                     values.pop(read, None)
+
+    def largest(self, until: int | None = None) -> int:
+        """Numbers of the largest map of one image, up to an operation."""
+        nodes = self.nodes[: None if until is None else until + 1]
+        return max(math.prod(node.shape) for node in nodes)
+
+    def at_once(self, until: int | None = None) -> int:
+        """Images whose largest map has `PIECE` numbers."""
+        return max(PIECE // self.largest(until), 1)
 
     def result(self, x: Tensor, until: int | None = None) -> Tensor:
         """The last of `run`."""

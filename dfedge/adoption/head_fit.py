@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.head import Headed
-from dfedge.adoption.observe import at_once
 from dfedge.data.dataset import Split
 from dfedge.errors import DfedgeError
 from dfedge.learn.forms.onepass import pixels
@@ -58,7 +57,7 @@ def fitted(head: Headed, drawn: Split) -> Graph:
     (features,) = last.reads
     parts = [
         graph.result(pixels(x), features).flatten(1)
-        for x, _ in batches(to_samples(drawn), at_once(graph, features))
+        for x, _ in batches(to_samples(drawn), graph.at_once(features))
     ]
     found = fit_head(torch.cat(parts), torch.from_numpy(drawn.y), classes)
     LOG.info(

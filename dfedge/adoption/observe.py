@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
@@ -14,8 +13,6 @@ from dfedge.int8.scales import INPUT_EXPONENT
 SEEN = 100_000
 """Values of a result that are kept, at least; their places are whole vectors of channels."""
 LEAST_PLACES = 512
-PIECE = 1 << 21
-"""Values of the largest map that are held at one time."""
 Watch = Callable[[str, int, int], None]
 
 
@@ -77,28 +74,18 @@ def real(x: Tensor) -> Tensor:
 
 def pieces(graph: Graph, x: Tensor, until: int) -> Iterator[tuple[int, Tensor]]:
     """A few images at a time, with the number of the first."""
-    size = at_once(graph, until)
+    size = graph.at_once(until)
     return ((i, x[i : i + size]) for i in range(0, len(x), size))
 
 
 def results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
     """Some results in full, made a few images at a time; x float [N, C, H, W]."""
-    until, size = max(wanted), at_once(graph, max(wanted))
+    until, size = max(wanted), graph.at_once(max(wanted))
     parts = [
         {i: value for i, value in graph.run(x[start : start + size], until) if i in wanted}
         for start in range(0, len(x), size)
     ]
     return {i: torch.cat([part[i] for part in parts]) for i in parts[0]}
-
-
-def at_once(graph: Graph, until: int) -> int:
-    """Images whose largest map has `PIECE` values."""
-    return max(PIECE // largest(graph, until), 1)
-
-
-def largest(graph: Graph, until: int) -> int:
-    """Values of the largest map of one image."""
-    return max(prod(node.shape) for node in graph.nodes[: until + 1])
 
 
 def _seen(value: Tensor, start: int, images: int) -> Observed:

@@ -8,7 +8,7 @@ error that is left on some samples, those that `SHOWN` values of the largest map
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
 from dfedge.adoption.graph import Graph, Node, dense
-from dfedge.adoption.observe import Watch, largest, observe, pieces, real
+from dfedge.adoption.observe import Watch, observe, pieces, real
 from dfedge.adoption.ranges import Range, choose
 from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
@@ -85,6 +85,12 @@ def _start(zero: float, shift: int) -> int:
     return round(zero * 2**shift) + ((1 << shift) >> 1)
 
 
+def noisiest(losses: Sequence[Loss]) -> Loss | None:
+    """The result that lost most, where that is worth a word (`NOISY`)."""
+    worst = min(losses, key=lambda loss: loss.snr, default=None)
+    return worst if worst is not None and worst.snr < NOISY else None
+
+
 class Quantiser:
     """The graph's operations up to one of them, as a trunk."""
 
@@ -110,7 +116,7 @@ class Quantiser:
         """
         observed = observe(self.graph, x, until, watch)
         equalise(self.graph, observed, until)
-        shown = x[: max(SHOWN // largest(self.graph, until), 1)]
+        shown = x[: max(SHOWN // self.graph.largest(until), 1)]
         self.values[0] = [part for _, part in pieces(self.graph, shown, until)]
         exact = [self.graph.run(real(part), until) for part in self.values[0]]
         for i in range(until + 1):

@@ -4,7 +4,7 @@ import logging
 
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.image import LARGEST, MODES, PHOTOS, ImageRule, Seen
+from dfedge.data.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
 from dfedge.data.sized import fit_of, sides
 from dfedge.errors import DfedgeError, UsageError
 
@@ -33,6 +33,11 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
     if channels is not None and channels not in MODES:
         raise DfedgeError(
             f"{model.name} takes images of {channels} channels; allowed: 1 (grey) or 3 (colour)"
+        )
+    if own and max(own) > MOST:
+        raise DfedgeError(
+            f"{model.name} takes images of {own[0]} x {own[1]}; allowed: sides of at most {MOST:,} "
+            "pixels"
         )
     found = data.look()
     rule = ImageRule(

@@ -75,7 +75,7 @@ def in_float(graph: Graph, test: Split) -> float:
 
 def measure(folder: str, side: int) -> dict[str, Any]:
     own, test = images(folder, side)
-    read = open_model("__main__:net").graph((side, side, 3), len(ROWS))
+    read = open_model("__main__:net").graph((side, side, 3))
     graph = fold(normalised(read, MEAN, STD))
     features = tail_of(graph).features
     before = time.process_time()
