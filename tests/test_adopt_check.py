@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.layers import MARGIN
+from dfedge.adoption.load import open_model
 from dfedge.exporters.fit import sized
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.planned import arena
@@ -45,6 +46,34 @@ def test_what_cannot_be_had_is_a_row_with_its_reason(dfedge) -> None:
     found = dfedge("adopt", "foreign_nets:small", "--check", "--image", "8x8")
     assert found.code == 0, found.err
     assert "last:2, last:3, all: " in found.out and "at most: --learn last:1" in found.out
+
+
+class Parts(nn.Module):
+    """Two halves of a map, which come of one operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.narrow = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = torch.relu(self.conv(x)).chunk(2, 1)
+        return self.fc(torch.relu(self.narrow(a) + self.narrow(b)).mean((2, 3)))
+
+
+def halved() -> nn.Module:
+    """For dfedge's own way in."""
+    torch.manual_seed(0)
+    return Parts().eval()
+
+
+def test_a_net_that_can_be_adopted_is_checked_as_it_is_adopted() -> None:
+    model = open_model("test_adopt_check:halved")
+    graph, blockers = model.translated((12, 12, 3))
+    assert graph is not None and not blockers
+    x = torch.rand(2, 3, 12, 12)
+    with torch.no_grad():
+        assert torch.allclose(graph.result(x).flatten(1), halved()(x), atol=1e-5)
 
 
 class Norms(nn.Module):

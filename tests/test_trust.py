@@ -189,8 +189,10 @@ def test_bad_files_of_a_folder_are_skipped_and_counted(tmp_path: Path) -> None:
         Image.new("L", (8, 8), 9).save(tmp_path / name / "good.png")
     (tmp_path / "a" / "torn.png").write_bytes((tmp_path / "a" / "good.png").read_bytes()[:50])
     rule = ImageRule(8, 8, 1)
-    with pytest.raises(DfedgeError, match="cannot be read as an image"):
+    with pytest.raises(DfedgeError, match="class 'unknown' is unknown to the model; known: a, b"):
         load_path(tmp_path, rule, ("a", "b"))
+    with pytest.raises(DfedgeError, match="cannot be read as an image"):
+        load_path(tmp_path, rule, ("a", "b", "unknown"))
     door = Door("skip")
     assert len(load_path(tmp_path, rule, ("a", "b"), door).splits["all"]) == 2
     assert door.skipped == {"file": 1, "label": 1}

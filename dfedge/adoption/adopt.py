@@ -13,7 +13,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.layers import Learned, anchored, by_scores_alone, make_net
 from dfedge.adoption.prepared import AdoptOptions as AdoptOptions
 from dfedge.adoption.prepared import Prepared, prepared
-from dfedge.adoption.quantise import Loss, Quantiser
+from dfedge.adoption.quantise import NOISY, Loss, Quantiser, noisiest
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
@@ -32,9 +32,6 @@ from dfedge.trunk import Trunk
 
 LOG = logging.getLogger(__name__)
 Watch = Callable[[str, int, int], None]
-FAINT = 10.0
-"""Signal to noise in dB of what the trunk gives, below which a note says so: trained nets that lose
-less than a point have 15 dB and more (results/pretrained.json, real_nets.json)."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +145,11 @@ def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk
 
 
 def _warn(losses: list[Loss]) -> None:
-    if losses and losses[-1].snr < FAINT:
-        worst = min(losses, key=lambda loss: loss.snr)
+    worst = noisiest(losses)
+    if worst is not None:
         LOG.info(
-            "what the frozen trunk gives has %.1f dB of signal to noise, below %.0f; the worst is "
-            "%.1f at '%s'; see --explain, and compare float and int8",
-            losses[-1].snr, FAINT, worst.snr, worst.name,
+            "'%s' keeps %.1f dB of signal to noise in int8, below %.0f; compare float and int8; "
+            "--explain draws every result", worst.name, worst.snr, NOISY,
         )  # fmt: skip
 
 

@@ -32,6 +32,10 @@ class TorchGraph(Translation[Fx]):
         self.batch = 1
         self.parts: dict[Fx, list[Tensor]] = {}
 
+    def known(self, key: Fx) -> bool:
+        """See `Values.known`; several results as well."""
+        return key in self.parts or super().known(key)
+
     def part(self, of: Fx, number: Any) -> None:
         """One of several results."""
         if of in self.parts:

@@ -75,8 +75,7 @@ class Values(Generic[K]):
         if self.refused is None:
             translate()
             return
-        known = self.values.keys() | self.constants.keys()
-        if all(one in known for one in given):
+        if not self.refused or all(self.known(one) for one in given):
             try:
                 translate()
                 return
@@ -88,6 +87,10 @@ class Values(Generic[K]):
                 shape = (dims[0], dims[1], dims[2])
             self.nodes.append(Node("function", self.site.name, (0,), shape))
             self.values[self.key] = Value(len(self.nodes) - 1, tuple(dims))
+
+    def known(self, key: K) -> bool:
+        """Whether a value was translated, or is a constant."""
+        return key in self.values or key in self.constants
 
     def begin(self, key: K, site: Site) -> None:
         """Turn to the next operation."""
