@@ -123,9 +123,11 @@ class Drawing:
 
     def _lookup(self, read: int) -> AnyOperation:
         g = torch.Generator().manual_seed(self.r.randrange(1 << 31))
-        table = torch.randint(0, 128, (128,), generator=g, dtype=torch.int8)
+        shape, each = self.shapes[read], self.r.random() < 0.5
+        tables = (shape[2], 128) if each else (128,)
+        table = torch.randint(0, 128, tables, generator=g, dtype=torch.int8)
         self.constants[f"{len(self.operations)}.table"] = table
-        return Lookup("lookup", (read,), self.shapes[read])
+        return Lookup("lookup", (read,), shape, each)
 
     def _averagepool(self, read: int) -> AnyOperation:
         r, shape = self.r, self.shapes[read]

@@ -18,6 +18,7 @@ from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import dense
 from dfedge.adoption.load import load_graph, open_model
 from dfedge.adoption.read import read
+from dfedge.adoption.tables import Tables
 from dfedge.adoption.taps import with_taps
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load
@@ -36,6 +37,7 @@ from dfedge.learn.train import load_data, quantised_net
 from dfedge.learn.trainer import accuracy
 from dfedge.native.program import TRAIN
 from dfedge.native.rendering import RENDERED, native_of
+from dfedge.operations import Lookup
 from dfedge.target import Budget, budget_of, load_target
 from dfedge.verify import verify
 
@@ -169,9 +171,15 @@ def test_the_program_holds_the_same_bits(adopted_bundle: Bundle) -> None:
     assert set(found.runtimes) == {"onnx", "onnx-native", "native", "pytorch"}
 
 
-@pytest.mark.parametrize("name", ["tiny", "moved"])
-def test_every_runtime_holds_the_same_bits(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "each"), [("tiny", False), ("moved", False), ("tiny", True)])
+def test_every_runtime_holds_the_same_bits(
+    name: str, each: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with tables for each channel."""
+    monkeypatch.setattr(Tables, "_pays", lambda *_: each)
     run = adopt(AdoptOptions(f"foreign_nets:{name}", "digits"), tmp_path / "run").run
+    assert run.plan.trunk is not None
+    assert each == any(one.each for one in run.plan.trunk.operations if isinstance(one, Lookup))
     formats = ("onnx", "litert", "executorch", "c")
     found = verify(export(run, ExportOptions(formats, batch=1), tmp_path / "bundle"), 10)
     assert found.identical, found.first_difference

@@ -230,6 +230,13 @@ def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:
     longer = replace(trunk, operations=(*trunk.operations, Lookup("f", (2,), trunk.output_shape)))
     with pytest.raises(DfedgeError, match="cannot hold"):
         program_of(under(longer), constants | {"2.table": table})
+    each = Lookup("f", (2,), trunk.output_shape, each=True)
+    longer = replace(trunk, operations=(*trunk.operations, each))
+    tables = torch.zeros((8, 128), dtype=torch.int8)
+    program_of(under(longer), constants | {"2.table": tables})
+    tables[-1, -1] = -1
+    with pytest.raises(DfedgeError, match="cannot hold"):
+        program_of(under(longer), constants | {"2.table": tables})
 
 
 def test_channels_that_are_not_there_and_means_of_nothing_are_refused() -> None:

@@ -17,7 +17,7 @@ from dfedge.int8.stock import trunk as stock
 from dfedge.int8.stock.tiled import FLOORS, Tiled
 from dfedge.native import build, layout_header
 from dfedge.native.trunk import FIELDS
-from dfedge.operations import OPERATIONS, AnyOperation
+from dfedge.operations import OPERATIONS, AnyOperation, Lookup
 from dfedge.trunk import Trunk
 
 Drawn = tuple[AnyOperation, list[Tensor], list[Tensor]]
@@ -98,3 +98,18 @@ def test_a_table_is_looked_up_at_every_value() -> None:
     record = OPERATIONS[4]("f", (0,), (4, 8, 4))
     assert torch.equal(operation(text_of(record), [x], [table]), 127 - x)
     assert prod(x.shape) == 128
+
+
+def test_each_channel_has_a_table_of_its_own() -> None:
+    table = torch.stack([torch.arange(128), torch.arange(127, -1, -1)]).to(torch.int8)
+    x = torch.arange(128, dtype=torch.int8).reshape(1, 4, 16, 2)
+    record = Lookup("f", (0,), (4, 16, 2), each=True)
+    found = operation(text_of(record), [x], [table])
+    assert torch.equal(found, torch.stack([x[..., 0], 127 - x[..., 1]], -1))
+    assert record.constants([(4, 16, 2)]) == {"table": ("int8", (2, 128))}
+
+
+def test_a_record_of_one_table_says_nothing_of_channels() -> None:
+    """So that manifests of before are read, and written, as they were."""
+    said = json.loads(text_of(Lookup("f", (0,), (4, 8, 4))))
+    assert said == {"operation": "lookup", "name": "f", "reads": [0], "shape": [4, 8, 4]}

@@ -4,21 +4,20 @@ A result has one scale for all of its channels, so a channel that is small besid
 of the 127 levels.  A net computes the same when a channel is multiplied by a number above zero and
 everything that reads it divides by it: a convolution does so in its weights.  Where a channel is
 passed on as it is (a sum, a mean, a maximum, a product, channels side by side), those before and
-after are multiplied alike.  What goes into a function of one value, or comes out of it, stays.
+after are multiplied alike.  What goes into a function of one value, or comes out of it, stays
+where one table serves all channels (`dfedge.adoption.tables`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
 
 from dfedge.adoption.graph import EVERYTHING, Graph, Node
 from dfedge.adoption.observe import Observed
+from dfedge.adoption.tables import FIXED, LEAST, Tables, of_one_value, passes, told_apart
+from dfedge.learn.recipe import Recipe
 
-FIXED = 0
-"""The group of channels that stay as they are."""
-LEAST = 2.0**-40
-"""What nothing is divided by less than."""
 ROOM = 16
 """The largest weight between two results of one scale: an eighth of what int8 holds, so that it
 keeps three bits behind the point.  A channel that is small because its ReLU hardly opens, or never
@@ -33,19 +32,40 @@ SWEEPS = 3
 """Over the weights, which change with what they read."""
 
 
-def equalise(graph: Graph, observed: Sequence[Observed], until: int) -> None:
+def equalise(graph: Graph, observed: list[Observed], until: int, recipe: Recipe) -> None:
     """Multiply channels up to an operation, in place; of what was observed too.
 
-    Bounds above zero become one a channel (`Node.ceiling`).
+    Bounds above zero become one a channel (`Node.ceiling`), and functions too (`Node.entry`).
     """
-    groups = _groups(graph, until)
+    tried = {i for i, node in enumerate(graph.nodes[: until + 1]) if of_one_value(node)}
+    apart = _apart(graph, observed, tried)
+    groups = _groups(graph, until, tried)
+    gains = _gains(graph, groups, apart)
+    free = Tables(graph, recipe, observed, apart, groups, gains).paying(tried)
+    observed[:] = _apart(graph, observed, free)
+    groups = _groups(graph, until, free)
     gains = _gains(graph, groups, observed)
+    for i in free:
+        node, (read,) = graph.nodes[i], graph.nodes[i].reads
+        if i in gains or read in gains:
+            ones = torch.ones(node.shape[0])
+            node.entry, node.exit = gains.get(read, ones), gains.get(i, ones)
     for i, node in enumerate(graph.nodes):
         if node.op == "conv" and node.reads[0] in gains:
             node.weight = _divided(node, gains[node.reads[0]])
         if i in gains:
             _multiply(node, gains[i])
-            observed[i].scale(gains[i])
+            observed[i] = observed[i].scaled(gains[i])
+
+
+def _apart(graph: Graph, observed: Sequence[Observed], free: set[int]) -> list[Observed]:
+    """What was observed; of what such a function alone reads, as far as it tells it apart."""
+    found = list(observed)
+    for i in free:
+        (read,) = graph.nodes[i].reads
+        if graph.readers(read) == [i]:
+            found[read] = told_apart(observed[read], graph.nodes[i])
+    return found
 
 
 class _Ties:
@@ -65,8 +85,12 @@ class _Ties:
             self.parent[max(a, b)] = min(a, b)
 
 
-def _groups(graph: Graph, until: int) -> list[Tensor]:
-    """For every result up to an operation int64 [C]: the number of each channel's group."""
+def _groups(graph: Graph, until: int, free: Container[int]) -> list[Tensor]:
+    """For every result up to an operation int64 [C]: the number of each channel's group.
+
+    Args:
+        free: functions with a table for each channel.
+    """
     nodes = graph.nodes[: until + 1]
     starts = [1]
     for node in nodes:
@@ -79,30 +103,21 @@ def _groups(graph: Graph, until: int) -> list[Tensor]:
             ties.tie(own[i], [one for part in given for one in part])
         elif node.op == "select":
             ties.tie(own[i], [given[0][channel] for channel in node.channels])
-        elif _passes(node):
+        elif passes(node):
             for part in given[:1] if node.op == "mul" else given:
                 ties.tie(own[i], part)
             if node.op == "mul":
                 ties.tie(given[1], [FIXED] * len(given[1]))
-        elif node.op != "conv":
+        elif node.op != "conv" and i not in free:
             for part in (own[i], *given):
                 ties.tie(part, [FIXED] * len(part))
-        elif not _grows(node):
+        elif node.op == "conv" and not _grows(node):
             ties.tie(own[i], [FIXED] * len(own[i]))
     for node in graph.nodes[until + 1 :]:  # a layer that learns adds what it reads as it is
         for read in node.reads:
             if read <= until and node.op != "conv":
                 ties.tie(own[read], [FIXED] * len(own[read]))
     return [torch.tensor([ties.root(one) for one in part]) for part in own]
-
-
-def _passes(node: Node) -> bool:
-    """Whether channels go through one by one, and as many times as large where they come so."""
-    if node.op == "clip" and node.lift:
-        return False
-    return node.op in ("add", "mul", "mean", "max", "clip") and node.bounds in (
-        EVERYTHING, (0.0, EVERYTHING[1]),
-    )  # fmt: skip
 
 
 def _grows(node: Node) -> bool:

@@ -40,6 +40,8 @@ class Node:
         channels: select: of what goes in, by number, in the order of its result.
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
+        entry, exit: function and clip: [C], what each channel of what it reads is divided by
+            first, and its result multiplied by last; empty: nothing.
         bounds: what the result is kept within, after everything else.
         ceiling: conv: [C], what each channel is kept below as well; empty: nothing.
         where: the line of the user's source.
@@ -61,11 +63,18 @@ class Node:
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
     ceiling: Tensor = field(default_factory=lambda: torch.empty(0))
+    entry: Tensor = field(default_factory=lambda: torch.empty(0))
+    exit: Tensor = field(default_factory=lambda: torch.empty(0))
     where: str = ""
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether a function differs from one channel to the next."""
+        return len(self.entry) > 0
 
     def run(self, given: Sequence[Tensor]) -> Tensor:
         """In float: [B, C, H, W] each."""
-        x = given[0]
+        x = given[0] / self.entry[:, None, None] if len(self.entry) else given[0]
         top, bottom, left, right = self.pads
         match self.op:
             case "conv":
@@ -95,7 +104,8 @@ class Node:
         low, high = self.bounds
         if len(self.ceiling):
             y = torch.minimum(y, self.ceiling[:, None, None])
-        return y if self.bounds == EVERYTHING else y.clamp(low, high)
+        y = y if self.bounds == EVERYTHING else y.clamp(low, high)
+        return y * self.exit[:, None, None] if len(self.exit) else y
 
     def _conv(self, x: Tensor) -> Tensor:
         """In float64 where strides differ: torch's float32 sums wrongly then, for one channel."""

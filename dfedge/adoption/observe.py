@@ -29,9 +29,9 @@ class Observed:
     low: Tensor
     high: Tensor
 
-    def scale(self, gain: Tensor) -> None:
+    def scaled(self, gain: Tensor) -> "Observed":
         """As if every channel were multiplied by a number above zero."""
-        self.values, self.low, self.high = self.values * gain, self.low * gain, self.high * gain
+        return Observed(self.values * gain, self.low * gain, self.high * gain)
 
     def add(self, other: "Observed") -> None:
         """Of more images."""

@@ -115,7 +115,7 @@ class Quantiser:
             DfedgeError: values or sums that the integer operations cannot hold.
         """
         observed = observe(self.graph, x, until, watch)
-        equalise(self.graph, observed, until)
+        equalise(self.graph, observed, until, self.recipe)
         shown = x[: max(SHOWN // self.graph.largest(until), 1)]
         self.values[0] = [part for _, part in pieces(self.graph, shown, until)]
         exact = [self.graph.run(real(part), until) for part in self.values[0]]
@@ -240,11 +240,14 @@ class Quantiser:
     def _table(self, node: Node, read: int, of: Callable[[Tensor], Tensor], own: Range) -> Parts:
         """A function of one value, from the scale of what it reads to a scale of its own."""
         given, shape = self.ranges[read], self._shape(self.graph.nodes[read])
-        every = given.real(torch.arange(LEVELS, dtype=torch.float64))
+        every, each = given.real(torch.arange(LEVELS, dtype=torch.float64)), node.by_channel
+        if each:
+            every = every.expand(1, shape[2], 1, LEVELS)
         number = len(self.operations)
         made = of(every).nan_to_num(0.0, 1e9, -1e9)  # where no sample comes
-        self.constants[f"{number}.table"] = own.integers(made).to(torch.int8)
-        return self._append(Lookup(node.name, (self.made[read],), shape))
+        table = own.integers(made).to(torch.int8)
+        self.constants[f"{number}.table"] = table.reshape(-1, LEVELS) if each else table
+        return self._append(Lookup(node.name, (self.made[read],), shape, each))
 
     def _function(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._table(node, node.reads[0], lambda v: node.run([v]), self.ranges[i])

@@ -40,7 +40,7 @@ def choose(
         through: the one function that reads it, whose result the error is then of: what saturates
             anyway needs no range of its own.
     """
-    seen = of.values.flatten()
+    seen = of.values[:, :, None, None]
     low, high = min(float(of.low.min()), 0.0), max(float(of.high.max()), 0.0)
     if recipe.activations == "percentile":
         part = recipe.percentile / 100

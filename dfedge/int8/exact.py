@@ -32,6 +32,10 @@ class Exact(TensorArithmetic):
         """Of a table."""
         return table[x.long()]
 
+    def take_each(self, table: Tensor, x: Tensor) -> Tensor:
+        """Of each channel's own table."""
+        return table[torch.arange(len(table)), x.long()]
+
     def convolve(
         self,
         x: Tensor,

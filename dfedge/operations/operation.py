@@ -38,6 +38,9 @@ class Arithmetic(Protocol):
     def take(self, table: Any, x: Any) -> Any:
         """``table[x]``: int8 like x; table int8 [128]."""
 
+    def take_each(self, table: Any, x: Any) -> Any:
+        """``table[c, x]``: int8 like x; table int8 [C, 128]."""
+
     def convolve(
         self, x: Any, weight: Any, bias: Any, geometry: Sequence[int], end: Callable[[Any], Any]
     ) -> Any:

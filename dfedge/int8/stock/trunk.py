@@ -29,6 +29,13 @@ class Stock(TensorArithmetic):
     def take(self, table: Tensor, x: Tensor) -> Tensor:
         return table.index_select(0, x.reshape(-1).to(I32)).reshape(x.shape)
 
+    def take_each(self, table: Tensor, x: Tensor) -> Tensor:
+        """Of the tables one after the other, which any runtime gathers from along one axis."""
+        channels, levels = table.shape
+        starts = torch.arange(channels, dtype=I32) * levels
+        places = (x.to(I32) + starts).reshape(-1)
+        return table.reshape(-1).index_select(0, places).reshape(x.shape)
+
     def convolve(
         self,
         x: Tensor,

@@ -1,17 +1,30 @@
 #include "operation.h"
 
+/* The channels' tables lie one after the other. */
+static void each(const int8_t *x, ptrdiff_t n, int32_t channels, const int8_t *table, int8_t *out) {
+    for (ptrdiff_t i = 0; i < n; i += channels)
+        for (int32_t c = 0; c < channels; c++)
+            out[i + c] = table[c * DFE_LEVELS + (x[i + c] & (DFE_LEVELS - 1))];
+}
+
 void dfe_run_lookup(const dfe_work *w) {
     const int8_t *table = dfe_constants(w->image->program) + w->op->table;
-    dfe_level_now()->lookup(w->x, dfe_values(w->given), table, w->out);
+    ptrdiff_t n = dfe_values(w->given);
+    if (w->op->depthwise) {
+        each(w->x, n, w->op->channels, table, w->out);
+    } else {
+        dfe_level_now()->lookup(w->x, n, table, w->out);
+    }
 }
 
 int dfe_good_lookup(const dfe_program *p, const dfe_operation *op, dfe_shape given,
                     dfe_shape other) {
     (void)other;
-    if (!dfe_alike(dfe_made(op), given) || op->table < 0 ||
-        op->table > p->constant_bytes - DFE_LEVELS)
+    int64_t bytes = DFE_LEVELS * (op->depthwise ? (int64_t)op->channels : 1);
+    if (!dfe_alike(dfe_made(op), given) || !dfe_within(op->depthwise, 0, 1) || op->table < 0 ||
+        op->table + bytes > p->constant_bytes)
         return 0;
-    for (int32_t i = 0; i < DFE_LEVELS; i++)
+    for (int64_t i = 0; i < bytes; i++)
         if (dfe_constants(p)[op->table + i] < 0) return 0;
     return 1;
 }
