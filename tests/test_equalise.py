@@ -143,7 +143,7 @@ def test_channels_that_are_picked_are_multiplied_as_they_were() -> None:
     last = Node("conv", "last", (2,), (5, 8, 8), torch.randn(5, 4, 1, 1), torch.zeros(5))
     graph, x = Graph([Node("input", "x", (), (2, 8, 8)), first, picked, last]), images(16)
     wanted, weight = graph.result(real(x)), last.weight
-    equalise(graph, observe(graph, x, 2, lambda *_: None), 2)
+    equalise(graph, observe(graph, x, 2, lambda *_: None), 2, RECIPE)
     assert not torch.equal(last.weight, weight)
     assert torch.allclose(graph.result(real(x)), wanted, rtol=1e-3, atol=1e-3)
 
