@@ -1,10 +1,13 @@
 #include "operation.h"
 
-/* The channels' tables lie one after the other. */
+/* The channels' tables lie one after the other; as many of them at a time as a cache holds. */
 static void each(const int8_t *x, ptrdiff_t n, int32_t channels, const int8_t *table, int8_t *out) {
-    for (ptrdiff_t i = 0; i < n; i += channels)
-        for (int32_t c = 0; c < channels; c++)
-            out[i + c] = table[c * DFE_LEVELS + (x[i + c] & (DFE_LEVELS - 1))];
+    for (int32_t first = 0; first < channels; first += DFE_OUTPUTS) {
+        int32_t end = first + dfe_some(channels - first);
+        for (ptrdiff_t i = 0; i < n; i += channels)
+            for (int32_t c = first; c < end; c++)
+                out[i + c] = table[c * DFE_LEVELS + (x[i + c] & (DFE_LEVELS - 1))];
+    }
 }
 
 void dfe_run_lookup(const dfe_work *w) {
