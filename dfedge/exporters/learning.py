@@ -32,8 +32,9 @@ from dfedge.data.dataset import Labels
 from dfedge.data.image import to_input
 from dfedge.exporters.formats import Progress
 from dfedge.int8.bounds import fan_in
-from dfedge.int8.trunk import Constants, latents
+from dfedge.int8.trunk import Constants
 from dfedge.learn.kept import Kept
+from dfedge.learn.samples import behind
 from dfedge.manifest import Learning, Look, Part
 from dfedge.native.build import compiler
 from dfedge.native.program import Program
@@ -237,11 +238,9 @@ def _fraction(value: float) -> torch.Tensor:
 
 def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
     """Images [N, H, W, C] as the first layer receives them."""
-    parts = [
-        latents(plan.trunk, constants, torch.from_numpy(to_input(x[i : i + 64]))).numpy()
-        for i in range(0, len(x), 64)
-    ]
-    return np.concatenate(parts)
+    if plan.trunk is None:
+        return to_input(x)
+    return behind(plan.trunk, constants, torch.from_numpy(to_input(x))).numpy()
 
 
 def rounds(plan: Plan) -> Iterator[list[Candidate]]:

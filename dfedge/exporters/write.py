@@ -26,13 +26,13 @@ from dfedge.exporters.options import ExportOptions, check_version, device_rule, 
 from dfedge.exporters.program import methods
 from dfedge.exporters.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
-from dfedge.int8.trunk import Constants, latents
+from dfedge.int8.trunk import Constants
 from dfedge.learn.kept import Kept, choose, held_out_count
 from dfedge.learn.kept import read as read_kept
 from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
-from dfedge.learn.samples import to_samples
+from dfedge.learn.samples import behind, to_samples
 from dfedge.learn.train import open_run_data, quantised_net, tested
 from dfedge.learn.trainer import accuracy
 from dfedge.manifest import Exponents, Learning
@@ -180,7 +180,9 @@ def _lower(
         raise UsageError("--train-layers: the label-plane form trains all layers")
     if options.spare_classes < 0:
         raise UsageError(f"--spare-classes {options.spare_classes}: allowed: 0 or more")
-    x = latents(own.trunk, constants, torch.from_numpy(to_input(few.x)))
+    x = torch.from_numpy(to_input(few.x))
+    if own.trunk is not None:
+        x = behind(own.trunk, constants, x)
     trained = bool(own.settings.epochs)
     plan, state = lower(net, x, labels, rule, options.spare_classes, cut, trained, options.batch)
     return replace(plan, trunk=own.trunk), state

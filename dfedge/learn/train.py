@@ -318,8 +318,9 @@ def open_run_data(plan: RunPlan) -> Catalogue:
     now = data.record(plan.seed)
     if plan.cut is not None and now != plan.cut:
         raise DfedgeError(
-            f"{plan.data}: not the data of this run, which had {plan.cut.samples:,} samples; "
-            f"{now.samples if now else 'two splits'} lie there now; bring them back, or train again"
+            f"{plan.data}: not the data of this run: other samples lie there now "
+            f"({plan.cut.samples:,} then, {f'{now.samples:,}' if now else 'two splits'} now); bring "
+            "them back, or train again"
         )
     return data.cut(plan.seed)
 
