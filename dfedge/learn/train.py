@@ -317,10 +317,10 @@ def open_run_data(plan: RunPlan) -> Catalogue:
     data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample))
     now = data.record(plan.seed)
     if plan.cut is not None and now != plan.cut:
+        count = f"{now.samples:,}" if now else "two splits"
         raise DfedgeError(
             f"{plan.data}: not the data of this run: other samples lie there now "
-            f"({plan.cut.samples:,} then, {f'{now.samples:,}' if now else 'two splits'} now); bring "
-            "them back, or train again"
+            f"({plan.cut.samples:,} then, {count} now); bring them back, or train again"
         )
     return data.cut(plan.seed)
 
