@@ -40,7 +40,8 @@ class Sizes(msgspec.Struct, frozen=True):
     Attributes:
         train_bytes, infer_bytes: arena at batch 1, by the computed plan.
         state_bytes: what learning changes.
-        flash_bytes: of the frozen trunk.
+        flash_bytes: of the frozen trunk, about: samples decide where a function has a table for
+            each channel, and here they are noise.
         refused: why it cannot be had; all else is zero then.
     """
 
