@@ -32,8 +32,9 @@ from dfedge.exporters.fit import sized
 from dfedge.exporters.program import Method
 from dfedge.exporters.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import load_data, quantised_net
+from dfedge.learn.train import quantised_net
 from dfedge.learn.trainer import accuracy
 from dfedge.native.program import TRAIN
 from dfedge.native.rendering import RENDERED, native_of

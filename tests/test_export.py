@@ -19,8 +19,9 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import load_data, quantised_net
+from dfedge.learn.train import quantised_net
 from dfedge.manifest import MANIFEST, seal
 from dfedge.runtimes import formats
 from dfedge.state import digest

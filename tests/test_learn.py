@@ -18,9 +18,10 @@ from dfedge.learn.counted import candidates
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import to_samples
 from dfedge.learn.spec import load_spec
-from dfedge.learn.train import TrainOptions, calibrate_run, load_data, plan_run, train
+from dfedge.learn.train import TrainOptions, calibrate_run, plan_run, train
 from dfedge.learn.trainer import accuracy
 
 

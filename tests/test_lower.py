@@ -10,8 +10,9 @@ from dfedge.errors import UsageError
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import lowered
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import TrainOptions, load_data, quantised_net, train
+from dfedge.learn.train import TrainOptions, quantised_net, train
 from dfedge.rules import RULES
 
 NET = """

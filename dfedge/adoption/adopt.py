@@ -23,10 +23,10 @@ from dfedge.learn import kept
 from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.recipe import Recipe, load_recipe
 from dfedge.learn.run import Calibration, Run, RunPlan
+from dfedge.learn.run_data import tested
 from dfedge.learn.samples import batches, to_samples
 from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Settings
-from dfedge.learn.train import tested
 from dfedge.learn.trainer import accuracy
 from dfedge.trunk import Trunk
 

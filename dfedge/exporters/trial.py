@@ -33,7 +33,7 @@ from dfedge.exporters.planned import state_bytes
 from dfedge.exporters.program import Method
 from dfedge.exporters.write import export
 from dfedge.learn.run import Run
-from dfedge.learn.train import open_run_data
+from dfedge.learn.run_data import open_run_data
 from dfedge.runtimes import NATIVE
 from dfedge.target import budget_of, check_runtimes, load_target
 

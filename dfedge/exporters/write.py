@@ -32,8 +32,9 @@ from dfedge.learn.kept import read as read_kept
 from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
+from dfedge.learn.run_data import open_run_data, tested
 from dfedge.learn.samples import behind, to_samples
-from dfedge.learn.train import open_run_data, quantised_net, tested
+from dfedge.learn.train import quantised_net
 from dfedge.learn.trainer import accuracy
 from dfedge.manifest import Exponents, Learning
 from dfedge.plan import Plan

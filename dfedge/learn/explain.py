@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import open_run_data
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import open_run_data, quantised_net
+from dfedge.learn.train import quantised_net
 
 
 @dataclass(frozen=True)

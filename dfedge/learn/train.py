@@ -10,8 +10,7 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
-from dfedge.data.catalogue import Catalogue
-from dfedge.data.dataset import Dataset, Split
+from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
 from dfedge.data.order import shuffled
 from dfedge.data.sized import rule_for
@@ -25,6 +24,7 @@ from dfedge.learn.net import Net
 from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.run import Calibration, Run, RunPlan, Slots
+from dfedge.learn.run_data import open_run_data
 from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle, skeleton
 from dfedge.learn.spec import Loss, Settings, load_spec
@@ -305,37 +305,6 @@ def calibrate_run(run: Run, recipe_name: str) -> Calibration:
     calibration = Calibration(recipe_name, recipe, scales)
     run.write_calibration(calibration)
     return calibration
-
-
-def open_run_data(plan: RunPlan) -> Catalogue:
-    """The data that a run was planned on, cut as they were then.
-
-    Raises:
-        DfedgeError: they are gone, or others lie there now.
-    """
-    folder = Path(plan.data_dir) if plan.data_dir else None
-    data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample))
-    now = data.record(plan.seed)
-    if plan.cut is not None and now != plan.cut:
-        count = f"{now.samples:,}" if now else "two splits"
-        raise DfedgeError(
-            f"{plan.data}: not the data of this run: other samples lie there now "
-            f"({plan.cut.samples:,} then, {count} now); bring them back, or train again"
-        )
-    return data.cut(plan.seed)
-
-
-def load_data(plan: RunPlan) -> Dataset:
-    """All of `open_run_data`."""
-    return open_run_data(plan).read(plan.image)
-
-
-def tested(plan: RunPlan, data: Catalogue) -> Split:
-    """The test split; of an adopted net the part that it asks for."""
-    test, count = data.part("test")[1], plan.settings.test_samples
-    if plan.trunk is not None and 0 < count < len(test):
-        test = test.take(shuffled(len(test), plan.seed, 0, count))
-    return test.read(plan.image)
 
 
 def quantised_net(run: Run) -> Net:

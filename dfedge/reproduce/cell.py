@@ -8,8 +8,9 @@ import torch
 
 from dfedge.learn.rules import load_rule
 from dfedge.learn.run import Run
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import to_samples
-from dfedge.learn.train import TrainOptions, load_data, train
+from dfedge.learn.train import TrainOptions, train
 from dfedge.learn.trainer import Trainer
 from dfedge.reproduce.table import Context, Row
 

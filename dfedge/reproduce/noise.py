@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dfedge.data.dataset import Dataset
 from dfedge.learn.net import Net, stages
+from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import Samples, to_samples
-from dfedge.learn.train import load_data
 from dfedge.learn.trainer import accuracy
 from dfedge.reproduce.accuracy import cell
 from dfedge.reproduce.table import Context, Job, Row, Table, grid

@@ -37,7 +37,8 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
-from dfedge.learn.train import TrainOptions, calibrate_run, load_data, train
+from dfedge.learn.run_data import load_data
+from dfedge.learn.train import TrainOptions, calibrate_run, train
 
 RESULTS = Path(__file__).parent / "results" / "harm_cases_two.json"
 WORK = Path("out/harm/cases")
