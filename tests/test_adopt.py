@@ -387,7 +387,12 @@ def test_pictures_in_a_folder_are_read_at_the_size_of_the_nets_file(
         ("foreign_nets:two_heads", [], 1, r"returns 2 results \(10, 4 a sample\)"),
         ("foreign_nets:reflecting", [], 1, "other than zeros.*module '2'.*zeros around"),
         ("foreign_nets:branching", [], 1, "torch.export cannot follow it.*no branch"),
-        ("foreign_nets:seven_scores", [], 1, "7 x 1 x 1.*10 classes"),
+        (
+            "foreign_nets:seven_scores",
+            [],
+            1,
+            "7 scores, and the data have 10 classes; --classes FILE",
+        ),
         ("foreign_nets:not_finite", [], 1, "0.weight.*not finite"),
         ("foreign_nets:no_net", [], 1, "returned int"),
         ("foreign_nets:nowhere", [], 1, "nowhere"),
