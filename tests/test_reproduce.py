@@ -106,7 +106,7 @@ def test_noise_does_what_its_name_says() -> None:
     assert (spots == 0).float().mean() == pytest.approx(0.05, abs=0.01)
     assert (spots == 127).float().mean() == pytest.approx(0.05, abs=0.01)
     assert torch.equal(impulse(x, 0.0, g), x)
-    net = Net(load_spec("digits"), (8, 8, 1))
+    net = Net(load_spec("digits"), (8, 8, 1), 10)
     before = net.units[1].first.weight.detach().clone()
     mismatch(net, 0.2, g)
     factor = net.units[1].first.weight.detach() / before
@@ -130,7 +130,7 @@ def test_local_rule_needs_no_more_memory_for_more_layers() -> None:
 
 
 def test_measured_peak_is_at_least_what_a_layer_must_hold() -> None:
-    net = Net(load_spec("digits"), (8, 8, 1))
+    net = Net(load_spec("digits"), (8, 8, 1), 10)
     g = torch.Generator().manual_seed(0)
     x = torch.randint(0, 128, (64, 1, 8, 8), generator=g, dtype=torch.int8)
     batch = Batch(x, torch.randint(0, 10, (64,), generator=g), 0, g)

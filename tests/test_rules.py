@@ -430,7 +430,7 @@ def test_layers_spread_over_two_workers_get_the_gradients_of_one() -> None:
     grads = []
     for cut in (3, 1, 2):
         torch.manual_seed(3)
-        net = Net(spec, (8, 8, 1)).train()
+        net = Net(spec, (8, 8, 1), 10).train()
         wire = Wire(net, range(cut, 3), y)
         slide(net, range(cut), net.form.begin(x, y, None), y, lambda i: None, wire)
         grads.append([p.grad.clone() for p in net.parameters()])
