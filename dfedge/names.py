@@ -18,3 +18,10 @@ def class_flaw(names: Sequence[str]) -> str | None:
     if len(set(map(spelled, names))) != len(names):
         return "two of them are one name"
     return None
+
+
+def places(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
+    """Where each name stands among a model's; None: one of them is none of these."""
+    at = {spelled(name): place for place, name in enumerate(known)}
+    found = [at.get(spelled(name)) for name in names]
+    return None if None in found else [place for place in found if place is not None]

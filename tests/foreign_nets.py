@@ -1,6 +1,7 @@
 """Foreign nets for tests of `dfedge adopt`: plain torch, trained on digits in seconds."""
 
 import os
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 
@@ -352,6 +353,17 @@ def branching() -> nn.Module:
             return x.mean((2, 3)).expand(-1, 10) * (2 if x.sum() > 0 else 1)
 
     return Branching()
+
+
+def ten_scores_among_others() -> nn.Module:
+    """The small net's scores backwards, with one before and one after that never wins."""
+    net = deepcopy(small())
+    with torch.no_grad():
+        weight, bias = net.fc.weight.flip(0), net.fc.bias.flip(0)
+        net.fc = nn.Linear(weight.shape[1], 12)
+        net.fc.weight.copy_(F.pad(weight, (0, 0, 1, 1)))
+        net.fc.bias.copy_(F.pad(bias, (1, 1), value=-100.0))
+    return net
 
 
 def seven_scores() -> nn.Module:

@@ -122,6 +122,22 @@ def test_named_scores_are_those_of_the_datas_classes_whatever_their_order(tmp_pa
     assert found.float_accuracy > 0.9 and found.accuracy > 0.9
 
 
+@pytest.mark.parametrize("kind", ["a data set by its name", "a file"])
+def test_names_decide_wherever_the_data_have_some(kind: str, tmp_path: Path) -> None:
+    """The net's scores are named in another order than the data's classes."""
+    names, data, model = [str(number) for number in range(10)], "digits", "foreign_nets:small"
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    if kind == "a file":
+        split = load("digits").cut(0).splits["train"]
+        np.savez(tmp_path / "x.npz", x=split.x, y=9 - split.y, classes=names[::-1])
+        data = str(tmp_path / "x.npz")
+    else:
+        model = "foreign_nets:ten_scores_among_others"
+        (tmp_path / "names.txt").write_text("\n".join(["none", *names[::-1], "nothing"]))
+    found = adopt(AdoptOptions(model, data, classes=tmp_path / "names.txt"), tmp_path / "run")
+    assert found.float_accuracy > 0.9 and found.accuracy > 0.9
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -1,5 +1,6 @@
 """What a data set is here: images, labels and class names, in named splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeVar
 
@@ -31,6 +32,10 @@ class Split:
     def take(self, index: NDArray[np.int64]) -> "Split":
         """The samples at ``index``."""
         return Split(self.x[index], self.y[index])
+
+    def labelled(self, places: Sequence[int] | None) -> "Split":
+        """The same samples, label k being ``places[k]``; None: as they are."""
+        return self if places is None else Split(self.x, np.asarray(places, np.int64)[self.y])
 
 
 @dataclass(frozen=True)

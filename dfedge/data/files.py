@@ -23,7 +23,7 @@ from dfedge.data.logmel import log_mel
 from dfedge.data.picture import SUFFIXES, opened, seen
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError, foreign
-from dfedge.names import class_flaw, spelled
+from dfedge.names import class_flaw, places, spelled
 from dfedge.regular import is_file, is_folder, open_file
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy"}
@@ -52,7 +52,8 @@ def open_path(
     """Which samples there are at a path.
 
     Args:
-        classes: a model's class names; None takes the data's own.
+        classes: a model's, told by name; by number where a file names none, or names that the
+            model does not know; None takes the data's own.
         door: what becomes of bad samples; None stops at the first.
 
     Raises:
@@ -71,24 +72,27 @@ def _open_npz(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalo
     found = _arrays(path)
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
+    names = None
+    if "classes" in found:
+        names = _spelled_names([str(name) for name in found["classes"].reshape(-1)], path)
+    by_name = places(names, classes) if names and classes else None
+    known = names if by_name is not None else classes
     x, y = found["x"], found["y"]
-    x, y = door.sift(x, y, MAX_UNNAMED if classes is None else len(classes), str(path))
+    x, y = door.sift(x, y, MAX_UNNAMED if known is None else len(known), str(path))
     x = as_images(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
             f"{path}: y is {y.dtype} of shape {y.shape}; wanted: integers of shape ({len(x)},)"
         )
     y = y.astype(np.int64)
-    if classes is None:
-        classes = _class_names(y, found.get("classes"), path)
-    check_labels(y, len(classes), str(path))
-    return Catalogue(str(path), classes, {"all": Stored(Split(x, y), str(path))})
+    known = known or names or _numbers(y, path)
+    check_labels(y, len(known), str(path))
+    split = Split(x, y).labelled(by_name)
+    return Catalogue(str(path), classes or known, {"all": Stored(split, str(path))})
 
 
-def _class_names(y: Labels, names: NDArray[Any] | None, path: Path) -> tuple[str, ...]:
-    """The file's own names, else the numbers up to its largest label."""
-    if names is not None:
-        return _spelled_names([str(name) for name in names.reshape(-1)], path)
+def _numbers(y: Labels, path: Path) -> tuple[str, ...]:
+    """Names of labels that have none: the numbers up to the largest."""
     count = int(y.max()) + 1 if len(y) else 0
     if count > MAX_UNNAMED:
         raise DfedgeError(

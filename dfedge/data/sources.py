@@ -11,6 +11,7 @@ from dfedge.data.files import open_path
 from dfedge.data.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.errors import DfedgeError, unknown_name
+from dfedge.names import places
 from dfedge.plugins import Records
 from dfedge.regular import is_file, is_folder
 
@@ -98,7 +99,8 @@ def open_data(
     """Which samples a data set has, by name or by path.
 
     Args:
-        classes: a model's, by whose place labels count; None takes the data's own.
+        classes: a model's, told by name, or by place where it does not know all of the names;
+            None takes the data's own.
         door: what becomes of bad samples; None stops at the first.
 
     Raises:
@@ -114,14 +116,16 @@ def open_data(
             )
         return open_path(path, classes, door)
     dataset: Dataset = resolve_name(source.load)(data_dir, *source.arguments)
-    if classes is not None and len(dataset.classes) > len(classes):
+    by_name = places(dataset.classes, classes) if classes is not None else None
+    if by_name is None and classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"
         )
     parts: dict[str, Part] = {
-        name: Stored(split, f"{data}, split {name}") for name, split in dataset.splits.items()
+        name: Stored(split.labelled(by_name), f"{data}, split {name}")
+        for name, split in dataset.splits.items()
     }
-    return Catalogue(data, dataset.classes, parts)
+    return Catalogue(data, classes or dataset.classes, parts)
 
 
 def load_split(
