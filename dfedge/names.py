@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 
 MOST_LETTERS = 255
+SHOWN = 8
+"""Names that a message lists."""
 
 
 def spelled(name: str) -> str:
@@ -25,3 +27,8 @@ def places(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
     at = {spelled(name): place for place, name in enumerate(known)}
     found = [at.get(spelled(name)) for name in names]
     return None if None in found else [place for place in found if place is not None]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of them, for a message."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

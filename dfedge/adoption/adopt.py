@@ -1,27 +1,27 @@
 """``dfedge adopt``: MODEL and data -> a RUN, calibrated, that everything else takes as its own."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dfedge.adoption.blocks import last_blocks, tail_of
 from dfedge.adoption.graph import Graph
-from dfedge.adoption.layers import Learned, anchored, by_scores_alone, make_net
+from dfedge.adoption.halves import Watch, choice, halves
+from dfedge.adoption.layers import Learned, anchored, by_scores_alone
+from dfedge.adoption.observe import real
 from dfedge.adoption.prepared import AdoptOptions as AdoptOptions
 from dfedge.adoption.prepared import Prepared, prepared
-from dfedge.adoption.quantise import NOISY, Loss, Quantiser, noisiest
+from dfedge.adoption.quantise import NOISY, Loss, noisiest
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.image import to_input
 from dfedge.data.sources import named
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import DfedgeError
 from dfedge.learn import kept
 from dfedge.learn.forms.onepass import pixels
-from dfedge.learn.recipe import Recipe, load_recipe
+from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Calibration, Run, RunPlan
 from dfedge.learn.run_data import tested
 from dfedge.learn.samples import batches, to_samples
@@ -31,7 +31,6 @@ from dfedge.learn.trainer import accuracy
 from dfedge.trunk import Trunk
 
 LOG = logging.getLogger(__name__)
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,17 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     Raises:
         UsageError, DfedgeError: what cannot be adopted, with the reason; nothing is written then.
     """
-    count, taps = _choice(options.learn)
+    count, taps = choice(options.learn)
     recipe = load_recipe(options.recipe)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DfedgeError(f"{out} exists and is not empty; choose another --out")
     watch("read the net", 0, 1)
     given = prepared(options)
-    graph, learned, trunk, quantiser = _halves(given, count, taps, recipe, watch)
-    constants, drawn, half = quantiser.constants, given.drawn, len(given.drawn) // 2
+    drawn, half = given.drawn, len(given.drawn) // 2
+    x = torch.from_numpy(to_input(drawn.x[: recipe.samples]))
+    graph = with_taps(given.graph, taps, real(x)) if taps else given.graph
+    made = halves(graph, x, count, recipe, watch)
+    learned, trunk, constants = made.learned, made.trunk, made.constants
     own, held_out = (
         to_samples(drawn.take(part), "cpu", trunk, constants)
         for part in (np.arange(half), np.arange(half, len(drawn)))
@@ -93,32 +95,13 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     assert learned.net.scales is not None
     run.write_calibration(Calibration(options.recipe, recipe, learned.net.scales))
     run.save_checkpoint(learned.net, [], {"float": 0, "qat": 0, "finished": 1, "rows": 1})
-    losses = [asdict(loss) for loss in quantiser.losses]
+    losses = [asdict(loss) for loss in made.losses]
     row = {"phase": "adopted", "test_accuracy": scored, "float_accuracy": exact, "losses": losses}
     run.log(row, keep=0)
     watch("test", 2, 2)
-    _warn(quantiser.losses)
-    return Adopted(run, exact, scored, by_scores, quantiser.losses, learned.names,
+    _warn(made.losses)
+    return Adopted(run, exact, scored, by_scores, made.losses, learned.names,
                    list(learned.net.counted), graph.left_out)  # fmt: skip
-
-
-def _halves(
-    given: Prepared, count: int | None, taps: list[str], recipe: Recipe, watch: Watch
-) -> tuple[Graph, Learned, Trunk | None, Quantiser]:
-    """The float net, its layers that learn, and what lies frozen below them."""
-    graph, few = given.graph, given.drawn.take(np.arange(min(recipe.samples, len(given.drawn))))
-    x = torch.from_numpy(to_input(few.x))
-    seen = pixels(x.permute(0, 3, 1, 2))
-    if taps:
-        graph = with_taps(graph, taps, seen)
-    tail = tail_of(graph)
-    units = [] if count == 0 else last_blocks(graph, tail, count)
-    quantiser = Quantiser(graph, recipe)
-    end = units[0].reads if units else tail.features
-    trunk = quantiser.trunk(x, end, watch) if end else None
-    classes = len(given.classes)
-    learned = make_net(graph, tail, units, trunk, given.rule.shape, classes, seen)
-    return graph, learned, trunk, quantiser
 
 
 def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk | None) -> RunPlan:
@@ -161,22 +144,6 @@ def _kept(given: Prepared, seed: int) -> kept.Kept:
         rest = given.order[half:used]
     chosen = kept.choose(train.take(given.order[:half]), train.take(rest), seed, given.rule.shape)
     return kept.Kept(*(part.read(given.rule) for part in chosen))
-
-
-def _choice(learn: str) -> tuple[int | None, list[str]]:
-    """How many blocks learn beside the head, None being all; and the names of taps.
-
-    Raises:
-        UsageError: another word.
-    """
-    if learn in ("head", "all"):
-        return 0 if learn == "head" else None, []
-    kind, _, what = learn.partition(":")
-    if kind == "heads" and what:
-        return 0, what.split(",")
-    if kind != "last" or not what.isdecimal() or int(what) < 1:
-        raise unknown_name("--learn", learn, ["head", "heads:NAME,NAME", "last:K", "all"])
-    return int(what), []
 
 
 @torch.no_grad()

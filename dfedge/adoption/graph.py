@@ -123,6 +123,13 @@ class Node:
         return total / count
 
 
+def average(of: int, node: Node, name: str) -> Node:
+    """The mean of a map: of operation number ``of``, which is ``node``."""
+    channels, height, width = node.shape
+    return Node("mean", name, (of,), (channels, 1, 1), kernel=(height, width),
+                stride=max(height, width))  # fmt: skip
+
+
 @dataclass
 class Graph:
     """Operations in order; the first is the image, the last gives the scores.

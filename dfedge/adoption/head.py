@@ -7,14 +7,12 @@ from pathlib import Path
 import torch
 
 from dfedge.adoption.blocks import tail_of
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.graph import Graph, Node, average
 from dfedge.errors import DfedgeError, UsageError, foreign, unknown_name
-from dfedge.names import class_flaw, spelled
+from dfedge.names import class_flaw, some, spelled
 from dfedge.regular import read_bytes
 
 HEADS = ("own", "keep", "keep:ROW,ROW,...", "new", "add")
-SHOWN = 8
-"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +86,10 @@ def _own_classes(scores: int, names: tuple[str, ...], classes: tuple[str, ...]) 
     strange = [name for name in classes if name not in known]
     if not strange:
         return known
-    shown = ", ".join(strange[:SHOWN]) + (", ..." if len(strange) > SHOWN else "")
     if names:
         raise DfedgeError(
-            f"the data have classes that --classes does not name: {shown}; rename them, or take "
-            "--head new"
+            f"the data have classes that --classes does not name: {some(strange)}; rename them, or "
+            "take --head new"
         )
     raise DfedgeError(
         f"the net gives {scores:,} scores, and the data have {len(classes)} classes; --classes "
@@ -107,7 +104,7 @@ def _rows(rows: str, scores: int, names: Sequence[str], classes: tuple[str, ...]
     if len(wanted) != len(classes):
         raise UsageError(
             f"--head keep: {len(wanted)} rows, and the data have {len(classes)} classes "
-            f"({', '.join(classes[:SHOWN])}{', ...' if len(classes) > SHOWN else ''}); one row each"
+            f"({some(classes)}); one row each"
         )
     places = {name: place for place, name in enumerate(names)}
     found = [
@@ -131,7 +128,7 @@ def _number(word: str, scores: int) -> int:
 def _kept(graph: Graph, rows: list[int]) -> Graph:
     last = graph.nodes[tail_of(graph).scores]
     kept = replace(last, weight=last.weight[rows], bias=last.bias[rows], shape=(len(rows), 1, 1))
-    return Graph([*graph.nodes[:-1], kept], graph.left_out)
+    return replace(graph, nodes=[*graph.nodes[:-1], kept])
 
 
 def _with_head(graph: Graph, classes: int, instead: bool) -> Graph:
@@ -140,11 +137,9 @@ def _with_head(graph: Graph, classes: int, instead: bool) -> Graph:
     if instead and nodes[-1].op == "conv" and nodes[-1].shape[1:] == (1, 1):
         (end,) = nodes[-1].reads
         nodes = nodes[: end + 1]
-    channels, height, width = nodes[-1].shape
-    if (height, width) != (1, 1):
-        nodes.append(Node("mean", "head.mean", (len(nodes) - 1,), (channels, 1, 1),
-                          kernel=(height, width), stride=max(height, width)))  # fmt: skip
-    weight = torch.zeros(classes, channels, 1, 1)
+    if nodes[-1].shape[1:] != (1, 1):
+        nodes.append(average(len(nodes) - 1, nodes[-1], "head.mean"))
+    weight = torch.zeros(classes, nodes[-1].shape[0], 1, 1)
     nodes.append(Node("conv", "head", (len(nodes) - 1,), (classes, 1, 1), weight=weight,
                       bias=torch.zeros(classes)))  # fmt: skip
     return Graph(nodes)

@@ -31,7 +31,6 @@ from dfedge.learn.samples import Samples
 from dfedge.learn.spec import Loss, NetSpec
 from dfedge.learn.trainer import accuracy
 from dfedge.learn.units import ConvNorm
-from dfedge.operations import Shape
 from dfedge.trunk import Trunk
 
 Stage = tuple[Tensor, Tensor]
@@ -74,8 +73,6 @@ def make_net(
     tail: Tail,
     units: list[Found],
     trunk: Trunk | None,
-    image: Shape,
-    classes: int,
     seen: Tensor,
 ) -> Learned:
     """Lay out the layers and give them their weights; anchors are still zero.
@@ -89,6 +86,8 @@ def make_net(
     Raises:
         UsageError: a first block that pads what may be below zero.
     """
+    channels, height, width = graph.nodes[0].shape
+    classes = graph.nodes[tail.scores].shape[0]
     size = trunk.scale / 128 if trunk else 1.0
     base = trunk.zero / trunk.scale if trunk else 0.0
     if units and units[0].padded and base:
@@ -132,7 +131,7 @@ def make_net(
     stages.append([_through(last, size, base, 1.0, lift)])
     net = Net(
         NetSpec(blocks, anchors=1, loss=Loss(margin=MARGIN)),
-        trunk.output_shape if trunk else image,
+        trunk.output_shape if trunk else (height, width, channels),
         classes,
     )
     for unit_of_net, given in zip(net.units, stages, strict=True):

@@ -138,16 +138,18 @@ def _taken(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
 
 def _closed(model: onnx.ModelProto, image: Shape) -> onnx.ModelProto:
     """With the sides of images [H, W, C] where the file leaves them open."""
-    closed = onnx.ModelProto()
-    closed.CopyFrom(model)
-    taken = _taken(closed)
+    taken = _taken(model)
     dims = taken.type.tensor_type.shape.dim[1:] if taken is not None else []
     if taken is None or len(dims) != 3 or all(side.dim_value > 0 for side in dims):
         return model
     height, width, channels = image
-    last = onnx_graph.channels_last(closed.graph, taken.name)
+    last = onnx_graph.channels_last(model.graph, taken.name)
     sides = (height, width, channels) if last else (channels, height, width)
-    for side, value in zip(dims, sides, strict=True):
+    closed = onnx.ModelProto()
+    closed.CopyFrom(model)
+    again = _taken(closed)
+    assert again is not None
+    for side, value in zip(again.type.tensor_type.shape.dim[1:], sides, strict=True):
         if side.dim_value <= 0:
             side.dim_value = value
     return closed

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfedge.adoption.graph import Graph
 from dfedge.errors import DfedgeError
-from dfedge.int8.scales import INPUT_EXPONENT
+from dfedge.learn.forms.onepass import pixels
 
 SEEN = 100_000
 """Values of a result that are kept, at least; their places are whole vectors of channels."""
@@ -69,7 +69,7 @@ def observe(graph: Graph, x: Tensor, until: int, watch: Watch) -> list[Observed]
 
 def real(x: Tensor) -> Tensor:
     """Images int8 [N, H, W, C] as the float net sees them, [N, C, H, W]."""
-    return x.permute(0, 3, 1, 2).float() * 2.0**-INPUT_EXPONENT
+    return pixels(x.permute(0, 3, 1, 2))
 
 
 def pieces(graph: Graph, x: Tensor, until: int) -> Iterator[tuple[int, Tensor]]:

@@ -10,8 +10,7 @@ from dfedge.adoption.values import K, Pads, Two, Value
 from dfedge.adoption.views import Views
 from dfedge.adoption.windows import counted, inside, one_stride, unfilled
 from dfedge.errors import DfedgeError
-
-NO_PADS: Pads = (0, 0, 0, 0)
+from dfedge.operations.windows import NO_PADS
 
 
 class Pools(Views[K]):

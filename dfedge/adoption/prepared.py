@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dfedge.adoption.blocks import check_inside
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
-from dfedge.adoption.head import SHOWN, Headed, headed, read_names
+from dfedge.adoption.head import Headed, headed, read_names
 from dfedge.adoption.head_fit import fitted
 from dfedge.adoption.load import open_model
 from dfedge.adoption.normalised import normalised
@@ -23,6 +23,7 @@ from dfedge.data.image import ImageRule
 from dfedge.data.order import by_class
 from dfedge.data.sources import open_data
 from dfedge.errors import DfedgeError
+from dfedge.names import some
 
 LOG = logging.getLogger(__name__)
 ANCHOR_SAMPLES = 2000
@@ -134,8 +135,7 @@ def _tell_of_missing(head: Headed, y: NDArray[np.int64]) -> None:
     there = np.bincount(y, minlength=len(head.classes))
     missing = [name for name, count in zip(head.classes, there, strict=True) if not count]
     if missing:
-        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         LOG.info(
             "no training sample of %d of %d classes (%s): they keep the net's own weights, and no "
-            "accuracy is measured for them", len(missing), len(head.classes), shown,
+            "accuracy is measured for them", len(missing), len(head.classes), some(missing),
         )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.blocks import tail_of
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.graph import Graph, Node, average
 from dfedge.adoption.observe import results
 from dfedge.errors import UsageError, unknown_name
 
@@ -38,11 +38,10 @@ def with_taps(graph: Graph, names: list[str], x: Tensor) -> Graph:
     size = {i: float(value.amax()) for i, value in seen.items()}
     parts = []
     for name, number in zip(names, wanted, strict=True):
-        channels, height, width = nodes[number].shape
-        nodes.append(Node("mean", name, (number,), (channels, 1, 1), kernel=(height, width),
-                          stride=max(height, width)))  # fmt: skip
+        mean = average(number, nodes[number], name)
+        nodes.append(mean)
         slope = size[tail.features] / max(size[number], 1e-6)
-        nodes.append(Node("clip", name, (len(nodes) - 1,), (channels, 1, 1), slope=slope))
+        nodes.append(Node("clip", name, (len(nodes) - 1,), mean.shape, slope=slope))
         parts.append(len(nodes) - 1)
     own = nodes[tail.features].shape[0]
     channels = own + sum(nodes[part].shape[0] for part in parts)

@@ -22,7 +22,7 @@ from dfedge.cli.options import (
     Std,
     seed_option,
 )
-from dfedge.errors import UsageError
+from dfedge.errors import DfedgeError, UsageError
 
 if TYPE_CHECKING:
     from dfedge.adoption.adopt import Adopted
@@ -157,7 +157,6 @@ def _left_out(left_out: Sequence[str]) -> str:
 def _check(model: str, image: str, json: bool) -> None:
     import msgspec
 
-    from dfedge.errors import DfedgeError
     from dfedge.exporters.adoption_check import check_model
 
     with progress() as watch:

@@ -87,8 +87,9 @@ def run(
     if data is None:
         raise UsageError("--adopt needs --data: what the net was trained on")
     from dfedge.adoption.adopt import AdoptOptions
+    from dfedge.adoption.halves import LEARN
     from dfedge.cli.adopt import numbers
-    from dfedge.exporters.trial import LEARN, Question
+    from dfedge.exporters.trial import Question
 
     model = AdoptOptions(
         what, data, data_dir, mean=numbers("--mean", mean), std=numbers("--std", std),

@@ -4,19 +4,18 @@ No data are read.  Sizes follow from shapes; two images of noise stand for the s
 are chosen by.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import torch
 from msgspec.structs import replace as with_changes
 
-from dfedge.adoption.blocks import check_inside, last_blocks, tail_of
+from dfedge.adoption.blocks import check_inside, tail_of
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
-from dfedge.adoption.layers import make_net
+from dfedge.adoption.halves import LEARN, Watch, choice, halves
 from dfedge.adoption.load import open_model
-from dfedge.adoption.quantise import Quantiser
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.image import ImageRule
 from dfedge.data.sized import sides
@@ -24,14 +23,11 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.planned import arena, state_bytes
 from dfedge.exporters.program import Method
 from dfedge.int8.stock.tiled import FLOORS
-from dfedge.learn.forms.onepass import pixels
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.skeleton import obstacle, skeleton
 
-CHOICES: dict[str, int | None] = {"head": 0, "last:1": 1, "last:2": 2, "last:3": 3, "all": None}
 USUAL = 224
 """Pixels a side where neither the net nor the user names a size."""
-Watch = Callable[[str, int, int], None]
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -100,32 +96,26 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
 
 
 def _sizes(graph: Graph, rule: ImageRule, watch: Watch) -> Iterator[Sizes]:
-    for number, learn in enumerate(CHOICES):
-        watch(f"size {learn}", number, len(CHOICES))
+    for number, learn in enumerate(LEARN):
+        watch(f"size {learn}", number, len(LEARN))
         try:
             yield _size(graph, rule, learn)
         except (UsageError, DfedgeError) as error:
             yield Sizes(learn, refused=str(error))
-    watch("size", len(CHOICES), len(CHOICES))
+    watch("size", len(LEARN), len(LEARN))
 
 
 def _size(graph: Graph, rule: ImageRule, learn: str) -> Sizes:
     graph = replace(graph, nodes=[replace(node) for node in graph.nodes])
-    tail, count = tail_of(graph), CHOICES[learn]
-    units = [] if count == 0 else last_blocks(graph, tail, count)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 128, (2, *rule.shape), dtype=torch.int8, generator=generator)
-    quantiser, end = Quantiser(graph, load_recipe("minmax")), units[0].reads if units else None
-    end = tail.features if end is None else end
-    trunk = quantiser.trunk(x, end, lambda *_: None) if end else None
-    seen = pixels(x.permute(0, 3, 1, 2))
-    classes = graph.nodes[-1].shape[0]
-    net = make_net(graph, tail, units, trunk, rule.shape, classes, seen).net
+    made = halves(graph, x, choice(learn)[0], load_recipe("minmax"))
+    net, trunk = made.learned.net, made.trunk
     shape = trunk.output_shape if trunk else rule.shape
-    why = obstacle(net.spec, shape, classes, "one-pass")
+    why = obstacle(net.spec, shape, net.classes, "one-pass")
     if why is not None:
         raise DfedgeError(f"the integer step does not know {why}")
-    plan = with_changes(skeleton(net.spec, shape, classes, "one-pass"), trunk=trunk)
+    plan = with_changes(skeleton(net.spec, shape, net.classes, "one-pass"), trunk=trunk)
     state = state_bytes(blank(plan))
     train, infer = (arena(plan, Method(kind, 1), "c", FLOORS[0]) for kind in ("train", "infer"))
     return Sizes(learn, train, infer, state, state_bytes(blank_constants(plan)))

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dfedge.adoption.adopt import AdoptOptions, Watch, adopt
+from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.adoption.halves import Watch
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.dataset import Split
 from dfedge.data.door import Door
@@ -37,7 +38,6 @@ from dfedge.learn.run_data import open_run_data
 from dfedge.runtimes import NATIVE
 from dfedge.target import budget_of, check_runtimes, load_target
 
-LEARN = ("head", "last:1", "last:2", "last:3", "all")
 PASSES, BATCH, TESTED = 5, 16, 200
 
 

@@ -19,8 +19,7 @@ def open_run_data(plan: RunPlan) -> Catalogue:
     """
     folder = Path(plan.data_dir) if plan.data_dir else None
     data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample))
-    now = data.record(plan.seed)
-    if plan.cut is not None and now != plan.cut:
+    if plan.cut is not None and (now := data.record(plan.seed)) != plan.cut:
         count = f"{now.samples:,}" if now else "two splits"
         raise DfedgeError(
             f"{plan.data}: not the data of this run: other samples lie there now "
