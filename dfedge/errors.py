@@ -4,9 +4,11 @@ A message tells what is wrong, where, what was found, what is allowed and what t
 one or two sentences.  The command line prints it without a traceback and exits with its code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+T = TypeVar("T", bound=str)
 LONGEST_MESSAGE = 2000
 """Letters of a message: it may quote what a stranger's file says, and not all of it."""
 FIRST_LETTERS = 1200
@@ -59,6 +61,18 @@ def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> 
     """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``."""
     hint = f"; {remedy}" if remedy else ""
     return UsageError(f"unknown {kind} '{name}'; known: {', '.join(sorted(allowed))}{hint}")
+
+
+def chosen(kind: str, name: str, allowed: Sequence[T]) -> T:
+    """The word that is meant.
+
+    Raises:
+        UsageError: it is none of those.
+    """
+    for one in allowed:
+        if one == name:
+            return one
+    raise unknown_name(kind, name, list(allowed))
 
 
 def _shortened(message: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from dfedge.adoption.graph import Graph, Node
-from dfedge.errors import UsageError, unknown_name
+from dfedge.errors import UsageError, chosen
 
 ORDERS = ("rgb", "bgr")
 
@@ -23,8 +23,7 @@ def normalised(
     Raises:
         UsageError: not one number for each channel, a standard deviation of zero, or another order.
     """
-    if order not in ORDERS:
-        raise unknown_name("--channels", order, list(ORDERS))
+    order = chosen("--channels", order, ORDERS)
     channels = graph.nodes[0].shape[0]
     if order == "bgr" and channels != 3:
         raise UsageError(f"--channels bgr: the net takes images of {channels} channels, not of 3")

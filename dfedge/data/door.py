@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import DfedgeError, chosen
 
 Policy = Literal["stop", "skip"]
 LOG = logging.getLogger(__name__)
@@ -30,9 +30,7 @@ class Door:
 
     def __init__(self, policy: str = "stop") -> None:
         known: tuple[Policy, ...] = get_args(Policy)
-        if policy not in known:
-            raise unknown_name("--on-bad-sample", policy, list(known))
-        self.policy: Policy = next(one for one in known if one == policy)
+        self.policy: Policy = chosen("--on-bad-sample", policy, known)
         self.skipped = Counter[str]()
 
     def refuse(self, error: DfedgeError, reason: str, samples: int = 1) -> None:

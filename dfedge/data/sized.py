@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.image import MOST, PHOTOS, Fit, ImageRule, common_rule
-from dfedge.errors import UsageError, unknown_name
+from dfedge.errors import UsageError, chosen
 
 
 def rule_for(data: Catalogue, image: str = "", fit: str = "") -> ImageRule:
@@ -37,10 +37,7 @@ def fit_of(word: str) -> Fit | None:
     if not word:
         return None
     known: tuple[Fit, ...] = get_args(Fit)
-    for fit in known:
-        if fit == word:
-            return fit
-    raise unknown_name("--fit", word, list(known))
+    return chosen("--fit", word, known)
 
 
 def sides(image: str) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from dfedge.data.door import Door
 from dfedge.data.order import shuffled
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import default_net, named, open_data
-from dfedge.errors import DfedgeError, UsageError, unknown_name
+from dfedge.errors import DfedgeError, UsageError, chosen
 from dfedge.learn import kept, parallel
 from dfedge.learn.calibrate import calibrate
 from dfedge.learn.counted import choose_layers
@@ -68,9 +68,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         UsageError, DfedgeError: before anything is written.
     """
     rule = load_rule(options.rule)
-    form = next((known for known in FORMS if known == options.form), None)
-    if form is None:
-        raise unknown_name("form", options.form, list(FORMS))
+    form = chosen("form", options.form, FORMS)
     name = options.net or default_net(options.data)
     spec = load_spec(name, options.depth)
     part = "plane" if form == "label-plane" else "loss"
