@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from dfedge.exporters.order import write_back_early
+from dfedge.maps import cell_grid, cell_size, pool_window
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.quiet import quiet
 
@@ -63,7 +64,9 @@ class FloatNet(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.layers = nn.ModuleList(FloatLayer(layer) for layer in plan.layers)
-        self.pools = [layer.pool for layer in plan.layers[:-1]]
+        self.pools = [
+            pool_window(layer.ends.output[:2]) if layer.pool else () for layer in plan.layers[:-1]
+        ]
         self.cells, end = plan.layers[-1].cells, plan.layers[-1].ends
         self.shape = end.channels, end.out_height, end.out_width
         self.head = nn.Linear(plan.layers[-1].features, plan.classes)
@@ -74,18 +77,19 @@ class FloatNet(nn.Module):
         end = count if end is None else end
         for i in range(first, min(end, count - 1)):
             x = self.layers[i](x)
-            x = F.max_pool2d(x, 2) if self.pools[i] else x
+            x = F.max_pool2d(x, self.pools[i]) if self.pools[i] else x
         if end < count:
             return x
         h = self.layers[-1](x)
         channels, rows, cols = self.shape  # numbers, where a tracer would see h.shape as tensors
-        height, width = -(-rows // self.cells), -(-cols // self.cells)
+        down, across = cell_grid((rows, cols), self.cells)
+        height, width = cell_size((rows, cols), self.cells)
         # Zeros joined on: ExecuTorch refuses the backward of pad and lacks that of avg_pool2d.
-        if height * self.cells > rows:
-            h = torch.cat([h, 0 * h[:, :, : height * self.cells - rows]], 2)
-        if width * self.cells > cols:
-            h = torch.cat([h, 0 * h[..., : width * self.cells - cols]], 3)
-        parts = h.reshape(-1, channels, self.cells, height, self.cells, width)
+        if height * down > rows:
+            h = torch.cat([h, 0 * h[:, :, : height * down - rows]], 2)
+        if width * across > cols:
+            h = torch.cat([h, 0 * h[..., : width * across - cols]], 3)
+        parts = h.reshape(-1, channels, down, height, across, width)
         logits: Tensor = self.head(parts.mean((3, 5)).flatten(1))
         return logits
 
