@@ -370,7 +370,7 @@ def test_pictures_in_a_folder_are_read_at_the_size_of_the_nets_file(
     assert open_model(model).size == (72, 48, 3)
     done = dfedge("adopt", model, "--data", tmp_path / "photos", "--out", tmp_path / "run")
     assert done.code == 0, done.err
-    image = Run.open(tmp_path / "run").plan.image
+    image = Run.open(tmp_path / "run").plan.input
     assert (image.height, image.width, image.channels) == (72, 48, 3)
 
 

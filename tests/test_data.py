@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.order import shuffled
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load, load_split
@@ -147,12 +148,12 @@ def test_unknown_name_lists_the_known_ones() -> None:
     ("arrays", "message"),
     [
         ({"x": np.zeros((2, 8, 8), np.uint8)}, "wanted: x and y"),
-        ({"x": np.zeros((2, 8), np.uint8), "y": np.zeros(2, int)}, r"shape \(2, 8\); allowed"),
+        ({"x": np.zeros((2, 8, 8, 2), np.uint8), "y": np.zeros(2, int)}, r"8, 2\); allowed"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, int)}, r"shape \(2,\)"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "wanted: integers"),
-        ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "allowed: 0 to 1"),
-        ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255"),
-        ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "allowed: 0 to 1"),
+        ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "0 to 1 of floats"),
+        ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255 of"),
+        ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "0 to 1 of floats"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, -1])}, "label -1 at sample 1"),
         ({"x": np.zeros((0, 8, 8), np.uint8), "y": np.zeros(0, int)}, "shape"),
     ],
@@ -230,17 +231,20 @@ def test_program_input_is_the_byte_halved() -> None:
     assert to_input(x).tolist() == [0, 0, 1, 63, 127, 127]
 
 
+RULE = ImageRule(2, 2, 1)
+
+
 def test_quarter_turns_move_pixels_and_change_none() -> None:
     x = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
-    assert parse_shift("rotate:90")(x)[0, :, :, 0].tolist() == [[1, 3], [0, 2]]
-    assert parse_shift("rotate:90+rotate:270")(x).tolist() == x.tolist()
-    assert parse_shift("invert")(x).ravel().tolist() == [255, 254, 253, 252]
+    assert parse_shift("rotate:90", RULE)(x)[0, :, :, 0].tolist() == [[1, 3], [0, 2]]
+    assert parse_shift("rotate:90+rotate:270", RULE)(x).tolist() == x.tolist()
+    assert parse_shift("invert", RULE)(x).ravel().tolist() == [255, 254, 253, 252]
 
 
 @pytest.mark.parametrize("text", ["rotate", "rotate:x", "rotate:nan", "blur:3", "", "invert:2"])
 def test_unknown_shift_lists_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match="known: rotate:DEGREES, invert"):
-        parse_shift(text)
+        parse_shift(text, RULE)
 
 
 def test_order_depends_on_position_alone() -> None:

@@ -17,7 +17,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.halves import LEARN, Watch, choice, halves
 from dfedge.adoption.load import open_model
 from dfedge.compile.blank import blank, blank_constants
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sized import sides
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.planned import arena, state_bytes

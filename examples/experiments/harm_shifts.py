@@ -13,8 +13,8 @@ from PIL import Image, ImageFilter
 
 from dfedge.data.dataset import Images
 from dfedge.data.fsdd import SPEAKERS
-from dfedge.data.image import MODES
-from dfedge.data.shift import rotate
+from dfedge.data.inputs.image import MODES
+from dfedge.data.turned import rotate
 
 PEOPLE = 10
 
