@@ -42,8 +42,6 @@ class Translation(Pools[K]):
         if (tall, wide) != (sides[0], sides[1]) and tall * wide > MOST_TAPS:
             what = f"convolution whose dilated kernel spans {tall} x {wide}"
             raise self.refusal(what, f"at most {MOST_TAPS} positions")
-        if groups > 1 and (groups, out) != (channels, channels):
-            self.check_size(out * channels * tall * wide)  # as a whole convolution
         self.check_size(out * each * tall * wide)
         weight, kernel = spread(weight, dilation), (tall, wide)
         bias = torch.zeros(out) if bias is None else bias
