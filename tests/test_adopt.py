@@ -27,6 +27,7 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
+from dfedge.exporters import onnx as onnx_exporter
 from dfedge.exporters.budget import check_possible, needs_bytes
 from dfedge.exporters.fit import sized
 from dfedge.exporters.program import Method
@@ -200,6 +201,19 @@ def test_every_runtime_holds_the_same_bits(
     found = verify(export(run, ExportOptions(formats, batch=1), tmp_path / "bundle"), 10)
     assert found.identical, found.first_difference
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
+
+
+def test_onnx_translates_a_trunk_once_for_each_batch_size(
+    adopted_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, whole = [], onnx_exporter.export_trunk
+    monkeypatch.setattr(
+        onnx_exporter, "export_trunk", lambda *given: made.append(given[1]) or whole(*given)
+    )
+    options = ExportOptions(("onnx",), batch=2, rendering="stock", trial=False)
+    found = verify(export(adopted_run, options, tmp_path / "bundle"), 3)
+    assert found.identical, found.first_difference
+    assert sorted(made) == [1, 2]
 
 
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])
