@@ -17,6 +17,7 @@ from dfedge.compile.step import features, infer, train, train_from
 from dfedge.int8 import stock
 from dfedge.int8.trunk import Constants, evaluate
 from dfedge.plan import Plan
+from dfedge.trunk import Trunk
 
 Results = tuple[State | None, tuple[Tensor, ...]]
 
@@ -139,6 +140,25 @@ def export_functional(plan: Plan, state: State, method: Method, constants: Const
         names + ["x", "y"][: len(given)],
         [f"{name}.next" for name in changed] + method.results(plan),
     )
+
+
+class TrunkProgram(nn.Module):
+    """A trunk alone: images in, out what the first layer receives."""
+
+    def __init__(self, trunk: Trunk, constants: Constants) -> None:
+        super().__init__()
+        self.trunk, self.constants = trunk, constants
+
+    def forward(self, x: Tensor) -> Tensor:
+        """int8 [B, H, W, C] -> int8 [B, H', W', C']."""
+        return evaluate(self.trunk, self.constants, x)
+
+
+def export_trunk(trunk: Trunk, batch: int, constants: Constants) -> Functional:
+    """As `export_functional`: what all methods of a batch size begin with, ``x -> latent``."""
+    x = torch.zeros((batch, *trunk.input_shape), dtype=torch.int8)
+    program = torch.export.export(TrunkProgram(trunk, constants), (x,), strict=False)
+    return Functional(program.run_decompositions(stock.decompositions()), ["x"], ["latent"])
 
 
 class StatefulModule(nn.Module):

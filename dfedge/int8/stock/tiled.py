@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from dfedge.int8.ops.convolution import groups_of
 from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
@@ -132,7 +133,8 @@ class Tiled:
                 seen = columns(x, tile, i, geometry)
                 if seen is None:
                     continue
-                part = multiply(seen, sliced(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
+                row_of_w = sliced(w, 0, i * kw, (i + 1) * kw)
+                part = convolution.product(seen, row_of_w, groups_of(w, geometry), multiply)
                 total = part if total is None else total + part
             shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
             if total is None:
