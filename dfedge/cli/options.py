@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
 from dfedge.rules import OF_DEVICES
@@ -63,7 +64,7 @@ MinVersion = Annotated[
 ]
 Shift = Annotated[
     str | None,
-    typer.Option(help="Turn the images first: rotate:90, invert, or both joined by '+'."),
+    typer.Option(help=f"Change the images first: {shifts()}."),
 ]
 Target = Annotated[
     str, typer.Option(help="The device: a name from dfedge targets list, or a path .toml.")

@@ -1,15 +1,16 @@
-"""Shifts of the input that a device may meet after it left the bench: ``rotate:90``, ``invert``."""
+"""Shifts of the input that a device may meet after it left the bench: ``rotate:90``, ``blur:2``."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from dfedge.data.dataset import Images
 from dfedge.data.image import MODES
+from dfedge.data.shift_forms import read
 from dfedge.errors import DfedgeError, UsageError
 
 Shift = Callable[[Images], Images]
-FORMS = "rotate:DEGREES, invert, or several joined by '+'"
 
 
 def parse_shift(text: str) -> Shift:
@@ -18,28 +19,19 @@ def parse_shift(text: str) -> Shift:
     Raises:
         UsageError: a form that does not exist.
     """
-    steps = [_parse_one(part.strip(), text) for part in text.split("+")]
+    steps = [read(part.strip(), text) for part in text.split("+")]
 
     def shift(x: Images) -> Images:
-        for step in steps:
-            x = step(x)
+        for name, numbers in steps:
+            x = SHIFTS[name](x, *numbers)
         return x
 
     return shift
 
 
-def _parse_one(part: str, text: str) -> Shift:
-    name, _, value = part.partition(":")
-    if name == "invert" and not value:
-        return lambda x: 255 - x
-    if name == "rotate":
-        try:
-            degrees = float(value)
-        except ValueError:
-            degrees = np.nan
-        if np.isfinite(degrees):
-            return lambda x: rotate(x, degrees)
-    raise UsageError(f"unknown shift '{text}'; known: {FORMS}")
+def invert(x: Images) -> Images:
+    """The negative."""
+    return 255 - x
 
 
 def rotate(x: Images, degrees: float) -> Images:
@@ -47,19 +39,44 @@ def rotate(x: Images, degrees: float) -> Images:
     quarters, rest = divmod(degrees, 90)
     if not rest and (x.shape[1] == x.shape[2] or quarters % 2 == 0):
         return np.ascontiguousarray(np.rot90(x, int(quarters), axes=(1, 2)))
+    bilinear = _pillow("turns by other than 90 degrees need").Image.Resampling.BILINEAR
+    return _each(x, lambda one: one.rotate(degrees, bilinear))
+
+
+def blur(x: Images, radius: float) -> Images:
+    """A lens out of focus: a Gaussian of so many pixels."""
+    how = _pillow("blur needs").ImageFilter.GaussianBlur(float(radius))
+    return _each(x, lambda one: one.filter(how))
+
+
+def cast(x: Images, red: float, green: float, blue: float) -> Images:
+    """Light of another colour: each channel times a number.
+
+    Raises:
+        UsageError: images of one channel.
+    """
+    if x.shape[3] != 3:
+        raise UsageError("a cast is for images of three channels; these have one")
+    tinted = x * np.array([red, green, blue])
+    return np.clip(np.round(tinted), 0, 255).astype(np.uint8)
+
+
+SHIFTS: dict[str, Callable[..., Images]] = {
+    "rotate": rotate, "invert": invert, "blur": blur, "cast": cast,
+}  # fmt: skip
+"""Name -> what it makes of images uint8 [N, H, W, C] and its numbers."""
+
+
+def _each(x: Images, change: Callable[[Any], Any]) -> Images:
+    image, mode = _pillow("this shift needs").Image, MODES[x.shape[3]]
+    pictures = (image.fromarray(one.squeeze(2) if mode == "L" else one) for one in x)
+    return np.stack([np.asarray(change(one), np.uint8).reshape(x.shape[1:]) for one in pictures])
+
+
+def _pillow(what: str) -> Any:
     try:
-        from PIL import Image
+        import PIL.Image
+        import PIL.ImageFilter
     except ImportError as error:
-        raise DfedgeError(
-            "turns by other than 90 degrees need Pillow; pip install Pillow"
-        ) from error
-    mode = MODES[x.shape[3]]
-    turned = [
-        np.asarray(
-            Image.fromarray(one.squeeze(2) if mode == "L" else one).rotate(
-                degrees, Image.Resampling.BILINEAR
-            )
-        ).reshape(one.shape)
-        for one in x
-    ]
-    return np.stack(turned)
+        raise DfedgeError(f"{what} Pillow; pip install Pillow") from error
+    return PIL
