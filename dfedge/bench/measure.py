@@ -66,7 +66,7 @@ def _pytorch(folder: Path, method: str, threads: int) -> Call:
 
     if kind in LEARNING:
         return step
-    return torch.inference_mode()(lambda: module.net(x))
+    return torch.inference_mode()(lambda: module.logits(x))
 
 
 def executorch_step(folder: Path, method: str, threads: int) -> Call:

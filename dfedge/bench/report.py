@@ -13,7 +13,6 @@ from dfedge.bench.measure import Timed
 from dfedge.bundle import LEARNING, Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.plan import Plan
 
 RIVALS = ("pytorch-bp", "executorch-bp", "ort-training-bp")
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
@@ -79,7 +78,7 @@ def bench(
         raise UsageError(f"--threads {min(threads)}: allowed: 1 or more")
     manifest = bundle.manifest
     wanted = runtimes or [name for name in manifest.formats if installed(name)]
-    not_run = _absent(manifest.plan, ort_training)
+    not_run = _absent(ort_training)
     rivals = [name for name in RIVALS if name not in not_run]
     jobs = [
         Job(contender, method.name, count)
@@ -120,9 +119,7 @@ def _computer() -> str:
     return names[0] if names else platform.machine()
 
 
-def _absent(plan: Plan, ort_training: Path | None) -> dict[str, str]:
-    if plan.adopted:
-        return dict.fromkeys(RIVALS, "no rival of an adopted net")
+def _absent(ort_training: Path | None) -> dict[str, str]:
     reasons = {}
     if ort_training is None:
         reasons["ort-training-bp"] = "no --ort-training PYTHON was given"
