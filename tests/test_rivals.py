@@ -1,12 +1,18 @@
 """Rivals of adopted nets: the plan's frozen part runs forwards, the part that learns is trained."""
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
 from msgspec.structs import replace
 from random_trunks import draw_adopted, draw_trunk
 from test_adopt import adopted_bundle, adopted_run, weights  # noqa: F401  fixtures
 
+from dfedge.bench import int8_litert, int8_onnx, report
 from dfedge.bench.frozen import FUNCTIONS, FloatTrunk, frozen
+from dfedge.bench.measure import WRITTEN
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, latents
 from dfedge.bundle import Bundle
 from dfedge.operations import OPERATIONS
@@ -90,7 +96,51 @@ def test_bench_measures_back_propagation_of_the_same_part(
                       "--seconds", 0.05, "--json")  # fmt: skip
     assert measured.code == 0, measured.err
     rows = {(row["contender"], row["method"]): row for row in measured.json["rows"]}
-    assert {name for name, _ in rows} == {"native", "pytorch-bp", "executorch-bp"}
-    step, rival = rows["native", "train_b1"], rows["pytorch-bp", "train_b1"]
-    assert step["ratios"]["pytorch-bp"] == pytest.approx(rival["ms"] / step["ms"], rel=0.05)
+    assert rows.keys() == {
+        *((name, f"{kind}_b1") for name in ("native", "pytorch-bp") for kind in ("train", "infer")),
+        ("executorch-bp", "train_b1"), ("onnx-int8", "infer_b1"), ("litert-int8", "infer_b1"),
+    }  # fmt: skip
+    answer, yardstick = rows["native", "infer_b1"], rows["litert-int8", "infer_b1"]
+    assert answer["ratios"].keys() == {"pytorch-bp", "onnx-int8", "litert-int8"}
+    assert answer["ratios"]["litert-int8"] == pytest.approx(
+        yardstick["ms"] / answer["ms"], rel=0.1, abs=0.01
+    )
+    assert yardstick["ratios"] == {}
     assert list(measured.json["not_run"]) == ["ort-training-bp"]
+
+
+def test_a_rival_that_cannot_be_made_is_told_and_the_others_run(
+    adopted_bundle: Bundle,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object) -> None:
+        raise RuntimeError("no such operator\nand much more")
+
+    monkeypatch.setattr(int8_litert, "write", refuses)
+    monkeypatch.setattr(
+        report, "RIVALS", {name: report.RIVALS[name] for name in ("pytorch-bp", "litert-int8")}
+    )
+    found = report.bench(adopted_bundle, ["native"], (1,), 0.01)
+    assert {row.contender for row in found.rows} == {"native", "pytorch-bp"}
+    assert found.not_run["litert-int8"] == "RuntimeError: no such operator"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_yardsticks_of_any_adopted_plan_run_with_quantised_operators(
+    seed: int, tmp_path: Path
+) -> None:
+    plan = draw_adopted(seed)[0].plan
+    int8_litert.write(plan, 2, tmp_path / "net.tflite")
+    scores = WRITTEN["litert-int8"](tmp_path / "net.tflite", 1)()["scores"]
+    assert (scores.shape, scores.dtype) == ((2, plan.classes), np.int8)
+
+
+def test_onnxruntimes_yardstick_is_quantised(plan: Plan, tmp_path: Path) -> None:
+    int8_onnx.write(plan, 2, tmp_path / "net.onnx")
+    (scores,) = WRITTEN["onnx-int8"](tmp_path / "net.onnx", 1)()
+    assert scores.shape == (2, plan.classes)
+    nodes = onnx.load(tmp_path / "net.onnx").graph
+    from_int8 = {node.output[0] for node in nodes.node if node.op_type == "DequantizeLinear"}
+    convs = [node for node in nodes.node if node.op_type == "Conv"]
+    assert convs and all(set(node.input[:2]) <= from_int8 for node in convs)
+    assert onnx.TensorProto.INT8 in {one.data_type for one in nodes.initializer}

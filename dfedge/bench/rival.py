@@ -101,9 +101,10 @@ def latents(plan: Plan, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def write_executorch(plan: Plan, batch: int, path: Path) -> None:
-    """The joint forward-backward program of ExecuTorch's training extension."""
+    """The joint forward-backward program of ExecuTorch's training extension, and an example."""
     from torch.export.experimental import _export_forward_backward
 
+    torch.save(example(plan, batch), path.with_suffix(".pt"))
     with quiet():
         from executorch.exir import to_edge
 
@@ -111,8 +112,13 @@ def write_executorch(plan: Plan, batch: int, path: Path) -> None:
         path.write_bytes(to_edge(_export_forward_backward(exported)).to_executorch().buffer)
 
 
-def write_onnx(plan: Plan, batch: int, path: Path) -> None:
-    """The forward graph, from which onnxruntime-training makes its own."""
+def write_onnx(plan: Plan, batch: int, path: Path, learns: bool = True) -> None:
+    """The forward graph, from which onnxruntime-training makes its own.
+
+    Args:
+        learns: weights stay apart; else constants are folded.
+    """
+    mode = torch.onnx.TrainingMode
     with quiet():
         torch.onnx.export(
             Logits(plan),
@@ -122,8 +128,8 @@ def write_onnx(plan: Plan, batch: int, path: Path) -> None:
             opset_version=17,
             input_names=["x"],
             output_names=["logits"],
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.TRAINING,
+            do_constant_folding=not learns,
+            training=mode.TRAINING if learns else mode.EVAL,
         )
 
 
