@@ -26,11 +26,11 @@ from dfedge.exporters.write import ExportOptions, export
 from dfedge.profile.report import profile
 
 RESULTS, WORK = Path(__file__).parent / "results/adopted_rivals.json", Path("out/adopted_rivals")
-SAMPLES, SECONDS = 96, 1.0
+SAMPLES, SECONDS = 96, 0.5
 NETS: dict[str, dict[str, Any]] = {
     "ResNet-8": {"model": "tiny_nets:resnet8", "shape": (32, 32, 3), "batch": 16,
-                 "learn": ("head", "last:1", "all")},
-    "MobileNetV1-0.25": {"model": "tiny_nets:mobilenet", "shape": (96, 96, 3), "batch": 16,
+                 "learn": ("head", "all")},
+    "MobileNetV1-0.25": {"model": "tiny_nets:mobilenet", "shape": (96, 96, 3), "batch": 1,
                          "learn": ("head", "last:4")},
     "EfficientNet-Lite0": {"model": "pretrained:net", "shape": (128, 128, 3), "batch": 1,
                            "learn": ("head", "last:2"), "mean": MEAN, "std": STD},
