@@ -95,11 +95,6 @@ def _convolution(one: Convolution, given: list[Shape]) -> Function:
     )
 
 
-def _around(pads: tuple[int, int, int, int]) -> list[int]:
-    top, bottom, left, right = pads
-    return [left, right, top, bottom]
-
-
 def _average(one: AveragePool, given: list[Shape]) -> Function:
     if one.kernel == given[0][:2] and not any(one.pads):
         return lambda x: F.adaptive_avg_pool2d(x, 1)
@@ -107,7 +102,8 @@ def _average(one: AveragePool, given: list[Shape]) -> Function:
 
 
 def _padded(x: Tensor, pads: tuple[int, int, int, int]) -> Tensor:
-    return F.pad(x, _around(pads)) if any(pads) else x
+    top, bottom, left, right = pads
+    return F.pad(x, (left, right, top, bottom)) if any(pads) else x
 
 
 FUNCTIONS: dict[type[Operation], Callable[[Any, list[Shape]], Function]] = {
