@@ -211,7 +211,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def adopted(self) -> bool:
-        """Whether it has what only adopted nets have; back-propagation of these is not compared."""
+        """Whether it has what only adopted nets have."""
         return self.trunk is not None or any(layer.mean for layer in self.layers)
 
     @property

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
     "adopt", "adopt_torchvision", "agreement", "examples", "installed", "memory", "on_device",
-    "random_nets", "renderings", "reproduce", "signals", "store_c",
+    "random_nets", "renderings", "reproduce", "rivals", "signals", "store_c",
 }  # fmt: skip
 SLOW_FIXTURES = {"bundle", "spare_bundle"}
 """What makes a test slow: it needs programs for every runtime."""

@@ -285,14 +285,6 @@ def test_a_trunk_that_exceeds_the_flash_is_refused_at_once(
         check_possible(small, plan, 1)
 
 
-def test_bench_measures_an_adopted_net_without_rivals(dfedge, adopted_bundle: Bundle) -> None:
-    measured = dfedge("bench", adopted_bundle.folder, "--runtime", "native", "--threads", 1,
-                      "--seconds", 0.1, "--json")  # fmt: skip
-    assert measured.code == 0, measured.err
-    assert {row["contender"] for row in measured.json["rows"]} == {"native"}
-    assert set(measured.json["not_run"].values()) == {"no rival of an adopted net"}
-
-
 def test_profile_knows_the_interpreters_arena_of_an_adopted_net(
     dfedge, adopted_bundle: Bundle
 ) -> None:
@@ -301,7 +293,13 @@ def test_profile_knows_the_interpreters_arena_of_an_adopted_net(
     methods = profiled.json["renderings"]["native"]["methods"]
     interpreted = open_runner(adopted_bundle, "native").program  # type: ignore[attr-defined]
     assert methods["train_b1"]["arena_bytes"] == interpreted.arena_bytes(TRAIN, 1)
-    assert profiled.json["not_computed"] == "no rivals of an adopted net"
+    assert set(profiled.json["rivals"]) == {
+        "bp",
+        "bp_checkpoint",
+        "bp_accumulated",
+        "bp_int8_ideal",
+    }
+    assert 0 < profiled.json["ratio_to_bp"] < 1
 
 
 def test_fit_tries_what_should_learn_and_marks_what_fits(dfedge, weights: None) -> None:

@@ -239,6 +239,7 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
         *((name, f"{kind}_b{n}") for name in (*formats(), "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
+        *((f"{name}-int8", f"infer_b{n}") for name in ("onnx", "litert") for n in (1, 16)),
     }  # fmt: skip
     step, rival = rows["onnx", "train_b16"], rows["pytorch-bp", "train_b16"]
     assert step["ratios"]["pytorch-bp"] == pytest.approx(rival["ms"] / step["ms"], abs=0.02)

@@ -10,7 +10,10 @@ from dfedge.data.dataset import Dataset, Split
 from dfedge.data.inputs import to_input
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.order import shuffled
+from dfedge.data.picture_shifts import SHIFTS
 from dfedge.data.shift import parse_shift
+from dfedge.data.shift_forms import IMAGES, SIGNALS
+from dfedge.data.signal_shifts import CHANGES
 from dfedge.data.sources import load, load_split
 from dfedge.errors import DfedgeError, UsageError
 
@@ -241,10 +244,35 @@ def test_quarter_turns_move_pixels_and_change_none() -> None:
     assert parse_shift("invert", RULE)(x).ravel().tolist() == [255, 254, 253, 252]
 
 
-@pytest.mark.parametrize("text", ["rotate", "rotate:x", "rotate:nan", "blur:3", "", "invert:2"])
+WRONG = ("rotate", "rotate:x", "rotate:nan", "blur:-1", "", "invert:2", "melt:3", "cast:1:1")
+
+
+@pytest.mark.parametrize("text", WRONG)
 def test_unknown_shift_lists_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match="known: rotate:DEGREES, invert"):
         parse_shift(text, RULE)
+
+
+def test_blur_spreads_a_point_and_keeps_what_is_even() -> None:
+    x = np.zeros((2, 9, 9, 1), np.uint8)
+    x[0, 4, 4], x[1] = 255, 77
+    point, even = parse_shift("blur:1.5", RULE)(x)
+    assert 0 < point[4, 5, 0] < point[4, 4, 0] < 100
+    assert (even == 77).all()
+
+
+def test_a_cast_tints_colour_images_alone() -> None:
+    x = np.full((1, 1, 1, 3), 200, np.uint8)
+    assert parse_shift("cast:0.5:1:2", ImageRule(1, 1, 3))(x).ravel().tolist() == [100, 200, 255]
+    with pytest.raises(UsageError, match="three channels; these have one"):
+        parse_shift("cast:1:1:1", RULE)
+
+
+def test_every_form_of_shift_is_applied_and_told(dfedge) -> None:
+    assert SHIFTS.keys() == IMAGES.keys()
+    assert CHANGES.keys() == SIGNALS.keys()
+    told = " ".join(dfedge("evaluate", "--help").out.split())
+    assert "cast:RED:GREEN:BLUE" in told
 
 
 def test_order_depends_on_position_alone() -> None:

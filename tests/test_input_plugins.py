@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 
 from dfedge.data.inputs import InputRule
+from dfedge.data.shift_forms import Form
 from dfedge.errors import DfedgeError
 
 
 class EventRule(InputRule, msgspec.Struct, frozen=True, tag_field="kind", tag="events"):
     side: int
     samples = "the events"
-    shifts = ("late",)
+    shifts = {"late": Form()}
 
     @property
     def shape(self):
@@ -49,8 +50,8 @@ class EventRule(InputRule, msgspec.Struct, frozen=True, tag_field="kind", tag="e
             np.add.at(code, (events[:, 0], events[:, 1], 0), 60)
         return codes
 
-    def shift(self, name, value):
-        return (lambda x: np.roll(x, 1, 1)) if name == "late" else None
+    def shift(self, name, numbers):
+        return lambda x: np.roll(x, 1, 1)
 '''
 
 

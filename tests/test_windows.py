@@ -160,7 +160,7 @@ def test_shifts_are_those_of_the_signal() -> None:
         with pytest.raises(UsageError, match="known: gain:FACTOR"):
             parse_shift(bad, rule)
     two = WindowRule.suited(x[..., :2])
-    with pytest.raises(UsageError, match="of the windows"):
+    with pytest.raises(UsageError, match="sensors of 3 axes; the windows have 2 channels"):
         parse_shift("turn:90", two)
 
 

@@ -1,9 +1,9 @@
 """The measuring process.
 
-    python -m dfedge.bench.measure CONTENDER FOLDER METHOD THREADS SECONDS
+    python -m dfedge.bench.measure CONTENDER MODEL METHOD THREADS SECONDS
 
-CONTENDER is a runtime (FOLDER is a bundle), ``pytorch-bp`` (likewise) or ``executorch-bp`` (FOLDER
-holds METHOD.pte).  Prints one JSON object.
+CONTENDER is a runtime or ``pytorch-bp`` (MODEL is a bundle), or a rival whose MODEL was written
+beforehand (`dfedge.bench.report.RIVALS`).  Prints one JSON object.
 """
 
 import os
@@ -66,11 +66,11 @@ def _pytorch(folder: Path, method: str, threads: int) -> Call:
 
     if kind in LEARNING:
         return step
-    return torch.inference_mode()(lambda: module.net(x))
+    return torch.inference_mode()(lambda: module.logits(x))
 
 
-def executorch_step(folder: Path, method: str, threads: int) -> Call:
-    """A step of ExecuTorch's training extension."""
+def executorch_step(path: Path, threads: int) -> Call:
+    """A step of ExecuTorch's training extension; beside the program lies an example, .pt."""
     from dfedge.bench.rival import LEARNING_RATE
     from dfedge.device.executorch import use_threads
     from dfedge.quiet import quiet
@@ -84,8 +84,8 @@ def executorch_step(folder: Path, method: str, threads: int) -> Call:
     import torch
 
     use_threads(threads)
-    module = _load_for_executorch_for_training(str(folder / f"{method}.pte"))
-    x, y = torch.load(folder / f"{method}.pt", weights_only=True)
+    module = _load_for_executorch_for_training(str(path))
+    x, y = torch.load(path.with_suffix(".pt"), weights_only=True)
     module.forward_backward("forward", (x, y))  # parameters are known after a first call
     optimizer = get_sgd_optimizer(module.named_parameters(), LEARNING_RATE)
 
@@ -96,16 +96,46 @@ def executorch_step(folder: Path, method: str, threads: int) -> Call:
     return step
 
 
-def main(contender: str, folder: str, method: str, threads: str, seconds: str) -> None:
+def _onnx_int8(path: Path, threads: int) -> Call:
+    """An inference by onnxruntime's own int8 operators."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    x = {given.name: np.random.default_rng(0).random(given.shape, np.float32)}
+    return lambda: session.run(None, x)
+
+
+def _litert_int8(path: Path, threads: int) -> Call:
+    """An inference by LiteRT's own int8 operators."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path), num_threads=threads).get_signature_runner("infer")
+    (given,) = runner.get_input_details().values()
+    x = np.random.default_rng(0).integers(-128, 128, given["shape"]).astype(np.int8)
+    return lambda: runner(x=x)
+
+
+WRITTEN = {
+    "executorch-bp": executorch_step, "onnx-int8": _onnx_int8, "litert-int8": _litert_int8,
+}  # fmt: skip
+"""Rivals whose model is a file."""
+
+
+def main(contender: str, model: str, method: str, threads: str, seconds: str) -> None:
     """Measure and print."""
     count = int(threads)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    where = Path(folder)
+    where = Path(model)
     if contender == "pytorch-bp":
         call = _pytorch(where, method, count)
-    elif contender == "executorch-bp":
-        call = executorch_step(where, method, count)
+    elif contender in WRITTEN:
+        call = WRITTEN[contender](where, count)
     else:
         call = _program(contender, where, method, count)
     print(msgspec.json.encode(clock(call, float(seconds))).decode())

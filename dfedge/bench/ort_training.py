@@ -23,7 +23,11 @@ from onnxruntime.training import artifacts
 def load(path: Path, folder: Path, threads: int) -> tuple[Any, Any]:
     """Training module and optimiser made from a forward graph."""
     model = onnx.load(path)
-    weights = [t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    weights = [
+        t.name
+        for t in model.graph.initializer
+        if t.data_type == onnx.TensorProto.FLOAT and ".frozen." not in t.name
+    ]
     artifacts.generate_artifacts(
         model,
         requires_grad=weights,

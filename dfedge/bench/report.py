@@ -5,19 +5,43 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
 
 from dfedge.bench.measure import Timed
-from dfedge.bundle import LEARNING, Bundle
+from dfedge.bundle import Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.plan import Plan
 
-RIVALS = ("pytorch-bp", "executorch-bp", "ort-training-bp")
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
 Watch = Callable[[str, int, int], None]
+
+
+class Rival(msgspec.Struct, frozen=True):
+    """Whom a bundle is measured beside.
+
+    Attributes:
+        kinds: of methods that it has.
+        writer: ``module:function`` that writes its model for a plan and a batch, beforehand.
+        suffix: of that file.
+    """
+
+    kinds: tuple[str, ...]
+    writer: str = ""
+    suffix: str = ""
+
+
+RIVALS = {
+    "pytorch-bp": Rival(("train", "infer")),
+    "executorch-bp": Rival(("train",), "dfedge.bench.rival:write_executorch", ".pte"),
+    "ort-training-bp": Rival(("train",), "dfedge.bench.rival:write_onnx", ".onnx"),
+    "onnx-int8": Rival(("infer",), "dfedge.bench.int8_onnx:write", ".onnx"),
+    "litert-int8": Rival(("infer",), "dfedge.bench.int8_litert:write", ".tflite"),
+}
+"""Back-propagation of what learns; and yardsticks: the same net in the runtimes' own int8
+operators, which infers and learns nothing."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -79,7 +103,7 @@ def bench(
         raise UsageError(f"--threads {min(threads)}: allowed: 1 or more")
     manifest = bundle.manifest
     wanted = runtimes or [name for name in manifest.formats if installed(name)]
-    not_run = _absent(manifest.plan, ort_training)
+    not_run = _absent(ort_training)
     rivals = [name for name in RIVALS if name not in not_run]
     jobs = [
         Job(contender, method.name, count)
@@ -87,13 +111,16 @@ def bench(
         for method in manifest.methods
         if method.kind in ("train", "infer")
         for contender in [*wanted, *rivals]
-        if contender in wanted or _has(contender, method.kind)
+        if contender in wanted or method.kind in RIVALS[contender].kinds
     ]
     found: dict[Job, Timed] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in rivals:
             watch(f"prepare {name}", 0, len(jobs))
-            _prepare(name, bundle, Path(scratch))
+            try:
+                _prepare(name, bundle, Path(scratch))
+            except Exception as error:  # of torch, ExecuTorch or a quantiser: a finding
+                not_run[name] = f"{type(error).__name__}: {error}".splitlines()[0]
         for i, job in enumerate(jobs):
             watch(f"{job.contender} {job.method}, {job.threads} threads", i, len(jobs))
             if job.contender in not_run:
@@ -120,9 +147,7 @@ def _computer() -> str:
     return names[0] if names else platform.machine()
 
 
-def _absent(plan: Plan, ort_training: Path | None) -> dict[str, str]:
-    if plan.adopted:
-        return dict.fromkeys(RIVALS, "no rival of an adopted net")
+def _absent(ort_training: Path | None) -> dict[str, str]:
     reasons = {}
     if ort_training is None:
         reasons["ort-training-bp"] = "no --ort-training PYTHON was given"
@@ -130,32 +155,27 @@ def _absent(plan: Plan, ort_training: Path | None) -> dict[str, str]:
         raise UsageError(
             f"--ort-training {ort_training}: no such file; give an environment's bin/python"
         )
-    if not installed("executorch"):
-        reasons["executorch-bp"] = "not installed; pip install 'dfedge[executorch]'"
+    for rival in ("executorch-bp", "onnx-int8", "litert-int8"):
+        runtime = rival.partition("-")[0]
+        if not installed(runtime):
+            reasons[rival] = f"not installed; pip install 'dfedge[{runtime}]'"
     return reasons
-
-
-def _has(rival: str, kind: str) -> bool:
-    """Rivals train; PyTorch also infers."""
-    return kind in LEARNING or rival == "pytorch-bp"
 
 
 def _prepare(rival: str, bundle: Bundle, folder: Path) -> None:
     """Write what the rival's measuring process loads."""
-    if rival == "pytorch-bp":
+    record = RIVALS[rival]
+    if not record.writer:
         return
-    import torch
+    module, _, name = record.writer.partition(":")
+    write = getattr(import_module(module), name)
+    for kind in record.kinds:
+        for batch in bundle.manifest.batches(kind):
+            write(bundle.manifest.plan, batch, _model(rival, f"{kind}_b{batch}", folder))
 
-    from dfedge.bench.rival import example, write_executorch, write_onnx
 
-    plan = bundle.manifest.plan
-    for batch in bundle.manifest.batches("train"):
-        path = folder / f"train_b{batch}"
-        if rival == "executorch-bp":
-            write_executorch(plan, batch, path.with_suffix(".pte"))
-            torch.save(example(plan, batch), path.with_suffix(".pt"))
-        else:
-            write_onnx(plan, batch, path.with_suffix(".onnx"))
+def _model(rival: str, method: str, folder: Path) -> Path:
+    return folder / f"{rival}-{method}{RIVALS[rival].suffix}"
 
 
 def _measure(
@@ -164,13 +184,16 @@ def _measure(
     """In a process of its own."""
     numbers = [str(job.threads), str(seconds)]
     if job.contender == "ort-training-bp":
-        model, batch = scratch / f"{job.method}.onnx", job.method.partition("_b")[2]
+        model = _model(job.contender, job.method, scratch)
+        batch = job.method.partition("_b")[2]
         classes = str(bundle.manifest.plan.classes)
         command = [str(ort_training), str(ORT_TRAINING), str(model), batch, classes, *numbers]
     else:
-        folder = scratch if job.contender == "executorch-bp" else bundle.folder
+        rival = RIVALS.get(job.contender)
+        made = rival is not None and rival.writer
+        model = _model(job.contender, job.method, scratch) if made else bundle.folder
         command = [sys.executable, "-m", "dfedge.bench.measure",
-                   job.contender, str(folder), job.method, *numbers]  # fmt: skip
+                   job.contender, str(model), job.method, *numbers]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DfedgeError(f"{job.contender} {job.method} failed: {done.stderr.strip()[-400:]}")

@@ -1,8 +1,8 @@
 """The rival: the plan's net in float32, trained by back-propagation with SGD.
 
-Same convolutions, shortcuts and pools; a linear head on the last layer's pooled features in place
-of its anchors, and cross-entropy.  Batch normalisation is folded as in the integer program, so the
-rival is spared its cost.
+The same convolutions, shortcuts and pools.  Of a net of one's own a linear head stands on the last
+layer's pooled features in place of its anchors; an adopted net's last layer is its own linear one.
+The loss is cross-entropy.  What the plan freezes is frozen (`dfedge.bench.frozen`).
 """
 
 from pathlib import Path
@@ -13,85 +13,45 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from dfedge.bench.frozen import frozen
+from dfedge.bench.layers import FloatLayer
 from dfedge.exporters.order import write_back_early
-from dfedge.maps import cell_grid, cell_size, pool_window
-from dfedge.plan import Conv, Layer, Plan
+from dfedge.plan import Plan
 from dfedge.quiet import quiet
 
 LEARNING_RATE = 0.01
 
 
-class FloatConv(nn.Module):
-    """One convolution of a plan with its bias."""
-
-    def __init__(self, conv: Conv) -> None:
-        super().__init__()
-        top, bottom, left, right = conv.pads
-        self.even = top == bottom and left == right
-        self.pads = [left, right, top, bottom]
-        groups = conv.in_channels if conv.depthwise else 1
-        padding = (top, left) if self.even else (0, 0)
-        self.inner = nn.Conv2d(
-            conv.in_channels, conv.channels, conv.kernel, conv.stride, padding, groups=groups
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float32 [B, C, H, W] -> [B, O, H', W']."""
-        result: Tensor = self.inner(x if self.even else F.pad(x, self.pads))
-        return result
-
-
-class FloatLayer(nn.Module):
-    """One layer of a plan, before its pool."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self.residual, self.chain = layer.join is not None, layer.chain
-        self.convs = nn.ModuleList(FloatConv(conv) for conv in layer.convs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float32 [B, C, H, W] -> [B, O, H', W']."""
-        skip = self.convs[self.chain](x) if len(self.convs) > self.chain else x
-        for conv in self.convs[: self.chain - 1]:
-            x = F.relu(conv(x))
-        x = self.convs[self.chain - 1](x)
-        return F.relu(x + skip if self.residual else x)
-
-
 class FloatNet(nn.Module):
-    """A plan's net with a linear head: float32 [B, C, H, W] -> logits [B, K]."""
+    """What of a plan learns: float32 [B, C, H, W], as `dfedge.bench.frozen` gives it -> [B, K]."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FloatLayer(layer) for layer in plan.layers)
-        self.pools = [
-            pool_window(layer.ends.output[:2]) if layer.pool else () for layer in plan.layers[:-1]
-        ]
-        self.cells, end = plan.layers[-1].cells, plan.layers[-1].ends
-        self.shape = end.channels, end.out_height, end.out_width
-        self.head = nn.Linear(plan.layers[-1].features, plan.classes)
+        own, last = list(plan.layers[plan.cut :]), plan.layers[-1]
+        features = last.features
+        if gives_scores(plan):
+            conv = own.pop().convs[0]
+            features = conv.height * conv.width * conv.in_channels
+        self.layers = nn.ModuleList(FloatLayer(layer, layer is last) for layer in own)
+        self.head = nn.Linear(features, plan.classes)
 
     def forward(self, x: Tensor, first: int = 0, end: int | None = None) -> Tensor:
         """The logits; or what layers ``first`` to ``end`` make of their input."""
         count = len(self.layers)
         end = count if end is None else end
-        for i in range(first, min(end, count - 1)):
-            x = self.layers[i](x)
-            x = F.max_pool2d(x, self.pools[i]) if self.pools[i] else x
+        for layer in self.layers[first:end]:
+            x = layer(x)
         if end < count:
             return x
-        h = self.layers[-1](x)
-        channels, rows, cols = self.shape  # numbers, where a tracer would see h.shape as tensors
-        down, across = cell_grid((rows, cols), self.cells)
-        height, width = cell_size((rows, cols), self.cells)
-        # Zeros joined on: ExecuTorch refuses the backward of pad and lacks that of avg_pool2d.
-        if height * down > rows:
-            h = torch.cat([h, 0 * h[:, :, : height * down - rows]], 2)
-        if width * across > cols:
-            h = torch.cat([h, 0 * h[..., : width * across - cols]], 3)
-        parts = h.reshape(-1, channels, down, height, across, width)
-        logits: Tensor = self.head(parts.mean((3, 5)).flatten(1))
+        logits: Tensor = self.head(x.flatten(1))
         return logits
+
+
+def gives_scores(plan: Plan) -> bool:
+    """Whether the last layer is an adopted net's own linear one."""
+    (first, *more) = plan.layers[-1].convs
+    whole = first.kernel == (first.height, first.width)
+    return plan.adopted and whole and not more and not first.depthwise
 
 
 class FloatLoss(nn.Module):
@@ -100,25 +60,51 @@ class FloatLoss(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.net = FloatNet(plan)
+        self.frozen, self.net = frozen(plan), FloatNet(plan)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (scalar) and classes int64 [B]."""
-        logits = self.net(x)
+        logits = self.logits(x)
         return F.cross_entropy(logits, y), logits.detach().argmax(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """float32 [B, C, H, W] -> [B, K]."""
+        logits: Tensor = self.net(self.frozen(x))
+        return logits
+
+
+class Logits(nn.Module):
+    """Inference alone."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.whole = FloatLoss(plan)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [B, C, H, W] -> [B, K]."""
+        return self.whole.logits(x)
 
 
 def example(plan: Plan, batch: int) -> tuple[Tensor, Tensor]:
     """A random batch: x float32 [B, C, H, W], y int64 [B]."""
     first, g = plan.layers[0].convs[0], torch.Generator().manual_seed(0)
-    x = torch.rand((batch, first.in_channels, first.height, first.width), generator=g)
+    sides = first.height, first.width, first.in_channels
+    height, width, channels = plan.trunk.input_shape if plan.trunk else sides
+    x = torch.rand((batch, channels, height, width), generator=g)
     return x, torch.randint(plan.classes, (batch,), generator=g)
 
 
+def latents(plan: Plan, batch: int) -> tuple[Tensor, Tensor]:
+    """As `example`, of what the first layer that learns receives."""
+    x, y = example(plan, batch)
+    return frozen(plan)(x), y
+
+
 def write_executorch(plan: Plan, batch: int, path: Path) -> None:
-    """The joint forward-backward program of ExecuTorch's training extension."""
+    """The joint forward-backward program of ExecuTorch's training extension, and an example."""
     from torch.export.experimental import _export_forward_backward
 
+    torch.save(example(plan, batch), path.with_suffix(".pt"))
     with quiet():
         from executorch.exir import to_edge
 
@@ -126,19 +112,24 @@ def write_executorch(plan: Plan, batch: int, path: Path) -> None:
         path.write_bytes(to_edge(_export_forward_backward(exported)).to_executorch().buffer)
 
 
-def write_onnx(plan: Plan, batch: int, path: Path) -> None:
-    """The forward graph, from which onnxruntime-training makes its own."""
+def write_onnx(plan: Plan, batch: int, path: Path, learns: bool = True) -> None:
+    """The forward graph, from which onnxruntime-training makes its own.
+
+    Args:
+        learns: weights stay apart; else constants are folded.
+    """
+    mode = torch.onnx.TrainingMode
     with quiet():
         torch.onnx.export(
-            FloatLoss(plan).net,
+            Logits(plan),
             (example(plan, batch)[0],),
             str(path),
             dynamo=False,
             opset_version=17,
             input_names=["x"],
             output_names=["logits"],
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.TRAINING,
+            do_constant_folding=not learns,
+            training=mode.TRAINING if learns else mode.EVAL,
         )
 
 

@@ -32,8 +32,10 @@ def run(
 ) -> None:
     """Measure steps and inferences a second, as ratios to back-propagation of the same net.
 
-    The rivals train the same net in float32 with SGD in the same run: PyTorch eager, ExecuTorch's
-    training extension, onnxruntime-training. A ratio of 2 says that the rival takes twice as long.
+    The rivals train what learns in float32 with SGD in the same run: PyTorch eager, ExecuTorch's
+    training extension, onnxruntime-training. onnx-int8 and litert-int8 are yardsticks: the same net
+    in these runtimes' own int8 operators, which learns nothing. A ratio of 2 says that the other
+    takes twice as long.
 
     [bold]Example:[/] dfedge bench out/bundle --threads 1
     """

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.window import WindowRule
+from dfedge.data.shift_forms import IMAGES, SIGNALS
+from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
 from dfedge.rules import OF_DEVICES
@@ -64,10 +64,7 @@ MinVersion = Annotated[
         help="Refuse a bundle of a lower version (dfedge export --version).",
     ),
 ]
-SHIFT_HELP = (
-    f"Change the samples first: {', '.join(ImageRule.shifts)}; signals: "
-    f"{', '.join(WindowRule.shifts)}; several joined by '+'."
-)
+SHIFT_HELP = f"Change the samples first: {shifts(IMAGES)}; of signals {shifts(SIGNALS)}."
 Shift = Annotated[
     str | None,
     typer.Option(help=SHIFT_HELP),

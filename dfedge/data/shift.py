@@ -1,21 +1,22 @@
-"""Shifts of the input that a device may meet after it left the bench: ``rotate:90``, ``invert``."""
+"""Shifts of the input that a device may meet after it left the bench: ``rotate:90``, ``gain:2``."""
 
 from dfedge.data.dataset import Images
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.rule import Shift
-from dfedge.errors import UsageError
+from dfedge.data.shift_forms import read
 
 
 def parse_shift(text: str, rule: InputRule) -> Shift:
     """Read one or several shifts, ``rotate:90+invert``, into a function on codes [N, H, W, C].
 
     Args:
-        rule: of the samples: each kind of input knows its own shifts.
+        rule: of the samples: each kind of input has its own shifts.
 
     Raises:
-        UsageError: a form that does not exist.
+        UsageError: a form that does not exist, or that does not suit the samples.
     """
-    steps = [_parse_one(part.strip(), text, rule) for part in text.split("+")]
+    parts = (read(part.strip(), text, rule.shifts, rule.samples) for part in text.split("+"))
+    steps = [rule.shift(name, numbers) for name, numbers in parts]
 
     def shift(x: Images) -> Images:
         for step in steps:
@@ -23,17 +24,3 @@ def parse_shift(text: str, rule: InputRule) -> Shift:
         return x
 
     return shift
-
-
-def _parse_one(part: str, text: str, rule: InputRule) -> Shift:
-    name, _, value = part.partition(":")
-    try:
-        found = rule.shift(name, value)
-    except ValueError:
-        found = None
-    if found is None:
-        forms = ", ".join(rule.shifts)
-        raise UsageError(
-            f"unknown shift '{text}' of {rule.samples}; known: {forms}, or several joined by '+'"
-        )
-    return found

@@ -31,7 +31,7 @@ def need_of(found: Footprint, plan: Plan) -> Need:
 
 
 def rivals_of(plan: Plan, batch: int) -> dict[str, Rival]:
-    """Back-propagation of the same net at the same batch, and one by one."""
+    """Back-propagation of what learns, at the same batch, and one by one."""
     bp = rivals.back_propagation(plan, batch)
     single = bp if batch == 1 else rivals.back_propagation(plan, 1)
     return {

@@ -110,12 +110,11 @@ def profile(
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
     host = find_spec("torch") is not None and find_spec("executorch") is not None
-    adopted = manifest.plan.adopted
     if host and rivals:
         from dfedge.profile.compare import native, rivals_of
 
         renderings["native"] = native(manifest.plan, [(m.kind, m.batch) for m in manifest.methods])
-        for i, batch in enumerate([] if adopted else batches):
+        for i, batch in enumerate(batches):
             watch(f"plan back-propagation at batch {batch}", i, len(batches))
             by_batch[str(batch)] = rivals_of(manifest.plan, batch)
     first = _first(renderings)
@@ -133,19 +132,12 @@ def profile(
             renderings=renderings,
             rivals={},
             rivals_by_batch=by_batch,
-            not_computed=_missing(host, adopted),
+            not_computed="" if host else "rivals and the native plan need torch and executorch",
             ratio_to_bp=None,
             ratio_to_inference=None,
             measured=measured,
         )
     )
-
-
-def _missing(host: bool, adopted: bool) -> str:
-    """Why rivals are not there, or nothing."""
-    if not host:
-        return "rivals and the native plan need torch and executorch"
-    return "no rivals of an adopted net" if adopted else ""
 
 
 def _first(renderings: dict[str, Rendering]) -> str:

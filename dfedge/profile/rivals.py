@@ -1,6 +1,7 @@
-"""What back-propagation of the same net would need, planned by the same ExecuTorch.
+"""What back-propagation of the same part of a net would need, planned by the same ExecuTorch.
 
-The rival is `dfedge.bench.rival`'s: float32, folded normalisation, a linear head, SGD.  Two honest
+The rival is `dfedge.bench.rival`'s: float32, folded normalisation, a linear head, SGD; its state is
+what learns, and frozen weights are constants, as dfedge's are.  Two honest
 plans of it are made and the smaller one counts: the joint forward-backward graph of ExecuTorch's
 training extension, and one method whose weights are state and are updated in place as soon as their
 gradient is there.  With checkpointing only every k-th activation is kept (k the root of the number
@@ -16,8 +17,19 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, planned
+from dfedge.bench.frozen import frozen
+from dfedge.bench.rival import (
+    LEARNING_RATE,
+    FloatLoss,
+    FloatNet,
+    example,
+    gives_scores,
+    latents,
+    planned,
+)
 from dfedge.exporters.executorch_plan import planned_footprint
+from dfedge.exporters.planned import native_arena
+from dfedge.exporters.program import Method
 from dfedge.plan import Plan
 from dfedge.profile.rival import Rival
 from dfedge.quiet import quiet
@@ -29,9 +41,10 @@ class Stretches:
     """One step of SGD as a function of the weights, layers cut into stretches computed twice."""
 
     def __init__(self, plan: Plan, stretches: int) -> None:
-        self.net, count = FloatNet(plan), len(plan.layers)
-        step = -(-count // stretches)
-        self.cuts = [(i, min(i + step, count)) for i in range(0, count, step)]
+        self.net = FloatNet(plan)
+        count = len(self.net.layers)
+        step = max(-(-count // stretches), 1)
+        self.cuts = [(i, min(i + step, count)) for i in range(0, max(count, 1), step)]
 
     def step(self, weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Tensor]:
         """New weights and the loss, from float32 [B, C, H, W] and int64 [B]."""
@@ -76,7 +89,7 @@ class InPlace(nn.Module):
 
     def __init__(self, plan: Plan, batch: int, stretches: int) -> None:
         super().__init__()
-        stretched = Stretches(plan, stretches)
+        self.frozen, stretched = frozen(plan), Stretches(plan, stretches)
         weights = {n: v.detach().clone() for n, v in stretched.net.named_parameters()}
         self.names = [name.replace(".", "_") for name in weights]
         for name, value in zip(self.names, weights.values(), strict=True):
@@ -85,13 +98,13 @@ class InPlace(nn.Module):
         def step(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Tensor]:
             return stretched.step(weights, x, y)  # a function: make_fx counts a method's self
 
-        self.traced = make_fx(step, tracing_mode="fake")(weights, *example(plan, batch))
+        self.traced = make_fx(step, tracing_mode="fake")(weights, *latents(plan, batch))
         self.keys = list(weights)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss before the step."""
         weights = {key: self.get_buffer(n) for key, n in zip(self.keys, self.names, strict=True)}
-        new, loss = self.traced(weights, x, y)
+        new, loss = self.traced(weights, self.frozen(x), y)
         for key, name in zip(self.keys, self.names, strict=True):
             self.get_buffer(name).copy_(new[key])
         result: Tensor = loss
@@ -109,8 +122,8 @@ def back_propagation(plan: Plan, batch: int) -> Rival:
 
 
 def checkpointed(plan: Plan, batch: int) -> Rival:
-    """Weights updated in place, a root of the layers in a stretch."""
-    return _in_place(plan, batch, round(math.sqrt(len(plan.layers))))
+    """Weights updated in place, a root of the layers that learn in a stretch."""
+    return _in_place(plan, batch, round(math.sqrt(len(plan.layers) - plan.cut)))
 
 
 def accumulated(single: Rival) -> Rival:
@@ -121,19 +134,21 @@ def accumulated(single: Rival) -> Rival:
 def int8_ideal(plan: Plan, batch: int) -> Rival:
     """The least that back-propagation could do in int8: computed, no program does it.
 
-    Every layer's output and the image are stored as int8 until they are used, one int8 error is on
-    its way, and weights are int8 like dfedge's.
+    The output of every layer that learns and what the lowest receives are stored as int8 until they
+    are used, one int8 error is on its way, and weights are int8 like dfedge's.  What is frozen runs
+    before, an image at a time, in the bytes that dfedge's own interpreter takes for it.
     """
-    outputs = [
-        c.out_height * c.out_width * c.channels for layer in plan.layers for c in layer.convs
-    ]
-    arena = batch * (math.prod(plan.input_shape) + sum(outputs) + max(outputs))
+    convs = [conv for layer in plan.layers[plan.cut :] for conv in layer.convs]
+    outputs = [math.prod(conv.output) for conv in convs]
+    given = math.prod(plan.latent_shape if plan.frozen else plan.input_shape)
+    arena = batch * (given + sum(outputs) + max(outputs))
+    if plan.frozen:
+        arena = max(arena, (batch - 1) * given + native_arena(plan, Method("infer", 1)))
     weights = sum(
         conv.taps * conv.in_channels * (1 if conv.depthwise else conv.channels) + 4 * conv.channels
-        for layer in plan.layers
-        for conv in layer.convs
+        for conv in convs
     )
-    head = plan.layers[-1].features * plan.classes + 4 * plan.classes
+    head = 0 if gives_scores(plan) else (plan.layers[-1].features + 4) * plan.classes
     return Rival(arena, weights + head, "computed: int8 activations stored, one int8 error")
 
 

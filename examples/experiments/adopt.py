@@ -36,8 +36,8 @@ from dfedge.compile.blank import blank
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
+from dfedge.data.picture_shifts import rotate
 from dfedge.data.sources import load
-from dfedge.data.turned import rotate
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.replay import check_golden

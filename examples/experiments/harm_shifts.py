@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from dfedge.data.dataset import Images
 from dfedge.data.fsdd import SPEAKERS
-from dfedge.data.inputs.image import MODES
-from dfedge.data.turned import rotate
+from dfedge.data.inputs.image import MODES, ImageRule
+from dfedge.data.picture_shifts import SHIFTS
+from dfedge.data.shift import parse_shift
 
 PEOPLE = 10
 
@@ -53,20 +54,14 @@ def shifted(x: Images, shift: str, seed: int) -> Images:
     name, *numbers = shift.split(":")
     if name == "columns":
         return _columns(x, int(numbers[0]), seed)
+    if name in SHIFTS:
+        return parse_shift(shift, ImageRule(*x.shape[1:]))(x)
     values = [float(v) for v in numbers]
     match name:
-        case "rotate":
-            return rotate(x, values[0])
         case "light":
             return _light(x, *values)
-        case "blur":
-            return _each(x, lambda one: one.filter(ImageFilter.GaussianBlur(values[0])))
         case "noise":
             return _bytes(x + np.random.default_rng(seed).normal(0, values[0], x.shape))
-        case "invert":
-            return 255 - x
-        case "cast":
-            return _bytes(x * np.array(values))
         case "zoom":
             return _zoom(x, values[0])
     raise ValueError(f"unknown shift {shift}")

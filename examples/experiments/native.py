@@ -173,7 +173,7 @@ def float_calls(plan: Plan, batch: int) -> dict[str, tuple[Call, Call]]:
 
     @torch.no_grad()
     def answer() -> None:
-        loss.net(x)
+        loss.logits(x)
 
     return {"pytorch bp step": (nothing, learn), "pytorch infer": (nothing, answer)}
 
@@ -182,8 +182,7 @@ def rival(plan: Plan, batch: int, scratch: Path) -> Call:
     """A step of ExecuTorch's own back-propagation: its training extension, float32, SGD."""
     path = scratch / f"train_b{batch}.pte"
     write_executorch(plan, batch, path)
-    torch.save(example(plan, batch), path.with_suffix(".pt"))
-    return executorch_step(scratch, path.stem, 1)
+    return executorch_step(path, 1)
 
 
 def steps(

@@ -8,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,12 +19,13 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.data.inputs.rule import InC, InputRule, Shift, number
+from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.logmel import FRAMES, MELS, log_mel
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
-from dfedge.data.turned import rotate
+from dfedge.data.picture_shifts import SHIFTS
+from dfedge.data.shift_forms import IMAGES, Form
 from dfedge.data.wav import read_wav
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 
 MODES = {1: "L", 3: "RGB"}
 SOUND = ".wav"
@@ -54,7 +55,7 @@ class ImageRule(
     fit: Fit = "squash"
 
     samples: ClassVar[str] = "the images"
-    shifts: ClassVar[tuple[str, ...]] = ("rotate:DEGREES", "invert")
+    shifts: ClassVar[Mapping[str, Form]] = IMAGES
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:
@@ -116,12 +117,12 @@ class ImageRule(
             f"    for (int32_t i = 0; i < {size}; i++) x[i] = (int8_t)(image[i] >> 1);",
         )
 
-    def shift(self, name: str, value: str) -> Shift | None:
+    def shift(self, name: str, numbers: list[float]) -> Shift:
         """See `InputRule`."""
-        if name == "rotate":
-            degrees = number(value)
-            return lambda x: rotate(x, degrees)
-        return (lambda x: 255 - x) if (name, value) == ("invert", "") else None
+        if name == "cast" and self.channels != 3:
+            raise UsageError("a cast is for images of three channels; these have one")
+        change = SHIFTS[name]
+        return lambda x: change(x, *numbers)
 
     def _fit(self, image: Any) -> Images:
         wanted = self.width, self.height

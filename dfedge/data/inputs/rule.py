@@ -4,7 +4,7 @@ A rule brings a sample, as it comes from a camera, a sensor or a file, to *codes
 A program is fed half of a code (`to_input`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
+from dfedge.data.shift_forms import Form
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class InputRule:
 
     Attributes:
         samples: what samples are called in messages.
-        shifts: forms of `shift`, as a person writes them.
+        shifts: how `shift` is written, by name.
     """
 
     samples: ClassVar[str]
-    shifts: ClassVar[tuple[str, ...]] = ()
+    shifts: ClassVar[Mapping[str, Form]] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,25 +106,13 @@ class InputRule:
         """The same rule for a C program; None: its author writes it."""
         return None
 
-    def shift(self, name: str, value: str) -> Shift | None:
-        """A shift ``name:value`` of such samples; None: there is none of this name.
+    def shift(self, name: str, numbers: list[float]) -> Shift:
+        """A shift of such samples, one of `shifts`, with as many numbers.
 
         Raises:
-            ValueError: a value that is none.
+            UsageError: it does not suit these samples.
         """
-        return None
-
-
-def number(value: str) -> float:
-    """The number after a shift's colon.
-
-    Raises:
-        ValueError: none, or not finite.
-    """
-    found = float(value)
-    if not np.isfinite(found):
-        raise ValueError(value)
-    return found
+        raise NotImplementedError
 
 
 def to_input(x: Images) -> NDArray[np.int8]:

@@ -11,7 +11,7 @@ sixteenth of that on either side, so that single spikes do not cost the others t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -20,10 +20,11 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dfedge.data import moved
 from dfedge.data.dataset import Images
-from dfedge.data.inputs.rule import InC, InputRule, Shift, number
-from dfedge.errors import DfedgeError
+from dfedge.data.inputs.rule import InC, InputRule, Shift
+from dfedge.data.shift_forms import SIGNALS, Form
+from dfedge.data.signal_shifts import AXES, CHANGES, IN_SPACE, moved
+from dfedge.errors import DfedgeError, UsageError
 
 LONGEST, MOST_CHANNELS = 4096, 4096
 OUTER, ROOM = 0.5, 1 / 16
@@ -75,10 +76,7 @@ class WindowRule(
     names: tuple[str, ...] = ()
 
     samples: ClassVar[str] = "the windows"
-    shifts: ClassVar[tuple[str, ...]] = (
-        "gain:FACTOR", "offset:SHARE", "noise:SHARE", "turn:DEGREES", "upside-down",
-        "stretch:FACTOR",
-    )  # fmt: skip
+    shifts: ClassVar[Mapping[str, Form]] = SIGNALS
 
     def __post_init__(self) -> None:
         if self.names and len(self.names) != len(self.scales):
@@ -156,27 +154,17 @@ class WindowRule(
             f"    dfe_window_input(scales, {self.length}, {len(self.scales)}, raw, x);",
         )
 
-    def shift(self, name: str, value: str) -> Shift | None:
-        """See `InputRule`; a share is of half a channel's range.
-
-        Raises:
-            ValueError: also for turns of channels that are not sensors of three axes.
-        """
+    def shift(self, name: str, numbers: list[float]) -> Shift:
+        """See `InputRule`."""
         zero = np.array([one.zero for one in self.scales])
         step = np.array([one.step for one in self.scales])
-        if name in ("turn", "upside-down") and len(self.scales) % moved.AXES:
-            raise ValueError(f"{len(self.scales)} channels are no sensors of three axes")
+        if name in IN_SPACE and len(self.scales) % AXES:
+            raise UsageError(
+                f"{name} is for sensors of {AXES} axes; {self.samples} have {len(self.scales)} "
+                "channels"
+            )
         half = np.divide(127.5, step, out=np.zeros_like(step), where=step > 0)
-        forms: dict[str, Callable[[float], moved.Change]] = {
-            "gain": moved.gain,
-            "offset": lambda share: moved.offset(share, half),
-            "noise": lambda share: moved.noise(share, half),
-            "turn": moved.turn,
-            "stretch": moved.stretch,
-        }
-        if (name, value) == ("upside-down", ""):
-            return moved.moved(moved.upside_down(), zero, step)
-        return moved.moved(forms[name](number(value)), zero, step) if name in forms else None
+        return moved(CHANGES[name](half, *numbers), zero, step)
 
     def __str__(self) -> str:
         """``windows of 128 samples of 6 channels``."""

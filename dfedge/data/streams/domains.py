@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Images, Split
+from dfedge.data.picture_shifts import rotate
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
-from dfedge.data.turned import rotate
 from dfedge.errors import UsageError
 
 Positive = Annotated[int, Meta(ge=1)]

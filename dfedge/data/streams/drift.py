@@ -7,9 +7,9 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Images, Split
+from dfedge.data.picture_shifts import blur, rotate
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
-from dfedge.data.turned import rotate
-from dfedge.errors import DfedgeError, UsageError
+from dfedge.errors import UsageError
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -69,17 +69,7 @@ class Drift(StreamKind, frozen=True):
         if self.rotate:
             x = rotate(x, self.rotate * at)
         if self.blur:
-            x = _blurred(x, self.blur * at)
+            x = blur(x, self.blur * at)
         noise = np.random.default_rng(seed).normal(0, self.noise * at, x.shape)
         moved = x + 255.0 * self.brightness * at + noise
         return np.clip(np.round(moved), 0, 255).astype(np.uint8)
-
-
-def _blurred(x: Images, radius: float) -> Images:
-    try:
-        from PIL import Image, ImageFilter
-    except ImportError as error:
-        raise DfedgeError("blur needs Pillow; pip install Pillow") from error
-    blur = ImageFilter.GaussianBlur(float(radius))
-    images = [Image.fromarray(one.squeeze(2) if one.shape[2] == 1 else one) for one in x]
-    return np.stack([np.asarray(image.filter(blur)) for image in images]).reshape(x.shape)

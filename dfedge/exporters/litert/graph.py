@@ -1,7 +1,7 @@
 """Building a .tflite: one file, several subgraphs, shared operator codes and constants."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flatbuffers
 import numpy as np
@@ -26,10 +26,27 @@ Options = tuple[int, Any] | None
 """(schema.BuiltinOptions.NAME, its object)."""
 
 
-class File:
-    """What all subgraphs of a file share."""
+class Scale(NamedTuple):
+    """What a quantised tensor's integers stand for: ``(q - zero) * scale``.
 
-    def __init__(self) -> None:
+    Attributes:
+        scales: one, or one for each place along ``axis``.
+    """
+
+    scales: tuple[float, ...]
+    zero: int = 0
+    axis: int = 0
+
+
+class File:
+    """What all subgraphs of a file share.
+
+    Args:
+        versions: of operators, beside `VERSIONS`.
+    """
+
+    def __init__(self, versions: Mapping[int, int] | None = None) -> None:
+        self.versions = VERSIONS | dict(versions or {})
         self.codes: dict[int, int] = {}
         self.buffers: list[bytes] = [b""]  # by convention the first is empty
         self.known: dict[bytes, int] = {b"": 0}
@@ -53,7 +70,7 @@ class File:
         model.operatorCodes = []
         for builtin in self.codes:
             code = schema.OperatorCodeT()
-            code.builtinCode, code.version = builtin, VERSIONS.get(builtin, 1)
+            code.builtinCode, code.version = builtin, self.versions.get(builtin, 1)
             code.deprecatedBuiltinCode = min(builtin, 127)
             model.operatorCodes.append(code)
         model.buffers = []
@@ -81,6 +98,7 @@ class Graph:
         self.types: list[np.dtype[Any]] = []
         self.constant: list[int] = []  # buffer of each tensor, 0 where it is none
         self.nodes: list[tuple[int, list[int], list[int], Options]] = []
+        self.scales: dict[int, Scale] = {}  # of quantised tensors
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
         self.made: dict[Any, int] = {}
@@ -135,6 +153,8 @@ class Graph:
             tensor = schema.TensorT()
             tensor.shape, tensor.type, tensor.buffer = list(shape), TYPES[dtype], buffer
             tensor.name = names.get(i, f"t{i}")
+            if i in self.scales:
+                tensor.quantization = _quantization(self.scales[i])
             graph.tensors.append(tensor)
         graph.operators = []
         for builtin, inputs, outputs, options in self.nodes:
@@ -162,3 +182,12 @@ class Graph:
         signature.signatureKey, signature.subgraphIndex = self.name, number
         signature.inputs, signature.outputs = entries(self.inputs), entries(self.outputs)
         return signature
+
+
+def _quantization(scale: Scale) -> Any:
+    """For the schema."""
+    made = schema.QuantizationParametersT()
+    made.scale = np.array(scale.scales, np.float32)
+    made.zeroPoint = np.full(len(scale.scales), scale.zero, np.int64)
+    made.quantizedDimension = scale.axis
+    return made

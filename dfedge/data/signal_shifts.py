@@ -15,6 +15,8 @@ from dfedge.data.dataset import Images
 Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 AXES = 3
 """Of a sensor that measures in space."""
+IN_SPACE = ("turn", "upside-down")
+"""Changes of such sensors alone."""
 
 
 def moved(change: Change, zero: NDArray[Any], step: NDArray[Any]) -> Callable[[Images], Images]:
@@ -34,17 +36,17 @@ def moved(change: Change, zero: NDArray[Any], step: NDArray[Any]) -> Callable[[I
     return shift
 
 
-def gain(factor: float) -> Change:
+def gain(_: NDArray[Any], factor: float) -> Change:
     """Every value times a factor."""
     return lambda x: x * factor
 
 
-def offset(share: float, half: NDArray[Any]) -> Change:
+def offset(half: NDArray[Any], share: float) -> Change:
     """Every channel moved by a share of half its range, ``half`` [C]."""
     return lambda x: x + share * half
 
 
-def noise(share: float, half: NDArray[Any]) -> Change:
+def noise(half: NDArray[Any], share: float) -> Change:
     """Noise whose standard deviation is a share of half the range, ``half`` [C]."""
 
     def change(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,7 +56,7 @@ def noise(share: float, half: NDArray[Any]) -> Change:
     return change
 
 
-def turn(degrees: float) -> Change:
+def turn(_: NDArray[Any], degrees: float) -> Change:
     """Sensors of three axes turned about their third one."""
     angle = np.radians(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -69,7 +71,7 @@ def turn(degrees: float) -> Change:
     return change
 
 
-def upside_down() -> Change:
+def upside_down(_: NDArray[Any]) -> Change:
     """Sensors of three axes turned over: the second and the third axis point the other way."""
 
     def change(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,14 +81,8 @@ def upside_down() -> Change:
     return change
 
 
-def stretch(factor: float) -> Change:
-    """Time runs so many times as slowly, about the window's middle; its ends are held.
-
-    Raises:
-        ValueError: a factor of 0 or less.
-    """
-    if factor <= 0:
-        raise ValueError(factor)
+def stretch(_: NDArray[Any], factor: float) -> Change:
+    """Time runs so many times as slowly, about the window's middle; its ends are held."""
 
     def change(x: NDArray[np.float64]) -> NDArray[np.float64]:
         last = x.shape[1] - 1
@@ -96,3 +92,10 @@ def stretch(factor: float) -> Change:
         return x[:, low] * (1 - part) + x[:, np.minimum(low + 1, last)] * part
 
     return change
+
+
+CHANGES: dict[str, Callable[..., Change]] = {
+    "gain": gain, "offset": offset, "noise": noise, "turn": turn, "upside-down": upside_down,
+    "stretch": stretch,
+}  # fmt: skip
+"""Name -> the change, of half the range of each channel [C] and the shift's numbers."""

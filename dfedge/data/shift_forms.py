@@ -1,0 +1,69 @@
+"""How shifts are written: what help prints, the parser reads and the message for a wrong one names.
+
+Pure data, so that ``--help`` needs neither NumPy nor Pillow; `dfedge.data.shift` applies them.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dfedge.errors import UsageError
+
+
+class Form(NamedTuple):
+    """How one kind of shift is written.
+
+    Attributes:
+        numbers: what each number after the name is.
+        least: below which none of them may lie.
+    """
+
+    numbers: tuple[str, ...] = ()
+    least: float = -math.inf
+
+
+IMAGES = {
+    "rotate": Form(("DEGREES",)),
+    "invert": Form(),
+    "blur": Form(("RADIUS",), 0),
+    "cast": Form(("RED", "GREEN", "BLUE"), 0),
+}
+SIGNALS = {
+    "gain": Form(("FACTOR",)),
+    "offset": Form(("SHARE",)),
+    "noise": Form(("SHARE",), 0),
+    "turn": Form(("DEGREES",)),
+    "upside-down": Form(),
+    "stretch": Form(("FACTOR",), 1 / 64),
+}
+"""Name -> form; a share is of half a channel's range."""
+
+
+def listed(forms: Mapping[str, Form]) -> str:
+    """All forms: ``rotate:DEGREES, invert, …, or several joined by '+'``."""
+    words = (":".join((name, *form.numbers)) for name, form in forms.items())
+    return f"{', '.join(words)}, or several joined by '+'"
+
+
+def read(part: str, text: str, forms: Mapping[str, Form], samples: str) -> tuple[str, list[float]]:
+    """The name and the numbers of one shift of ``text``.
+
+    Args:
+        samples: what is shifted, in words.
+
+    Raises:
+        UsageError: a form that does not exist.
+    """
+    name, *given = part.split(":")
+    form = forms.get(name)
+    try:
+        numbers = [float(one) for one in given]
+    except ValueError:
+        numbers = [math.nan]
+    if (
+        form is None
+        or len(numbers) != len(form.numbers)
+        or not all(math.isfinite(one) and one >= form.least for one in numbers)
+    ):
+        raise UsageError(f"unknown shift '{text}' of {samples}; known: {listed(forms)}")
+    return name, numbers
