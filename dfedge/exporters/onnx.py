@@ -25,6 +25,7 @@ from onnxscript.optimizer import fold_constants
 from dfedge.compile.state import State, layer_of
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
+from dfedge.exporters.onnx_exporter import decomposed_once
 from dfedge.exporters.onnx_join import joined
 from dfedge.exporters.program import (
     Functional,
@@ -106,16 +107,17 @@ def _trunk(trunk: Trunk, batch: int, constants: State) -> onnx.ModelProto:
 
 
 def _translate(functional: Functional) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        functional.program,
-        dynamo=True,
-        opset_version=OPSET,
-        custom_translation_table=TRANSLATIONS,
-        input_names=functional.inputs,
-        output_names=functional.outputs,
-        verbose=False,
-        optimize=False,
-    )
+    with decomposed_once():
+        program = torch.onnx.export(
+            functional.program,
+            dynamo=True,
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            input_names=functional.inputs,
+            output_names=functional.outputs,
+            verbose=False,
+            optimize=False,
+        )
     assert program is not None
     _tidy(program.model)
     model: onnx.ModelProto = program.model_proto
