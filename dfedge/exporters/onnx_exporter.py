@@ -8,7 +8,11 @@ from typing import Any
 import torch
 from torch.onnx._internal.exporter import _decomp, _fx_passes
 
-PASSED = {operator.getitem, torch.ops.aten._assert_tensor_metadata.default}
+aten = torch.ops.aten
+_KNOWN = torch.export.default_decompositions()
+UNTRANSLATED = {one: _KNOWN[one] for one in (aten.rsub.Scalar, aten.__and__.Scalar)}
+"""Operators of a step that the exporter does not know -> what it does know."""
+PASSED = {operator.getitem, aten._assert_tensor_metadata.default}
 """What the exporter reads, or leaves out, without a translation."""
 
 
@@ -26,7 +30,7 @@ def decomposed_once() -> Iterator[None]:
         called = {node.target for node in program.graph.nodes if node.op == "call_function"}
         return program if called <= known else whole(program, registry)
 
-    _fx_passes.decompose_with_registry = where_needed
+    _fx_passes.decompose_with_registry = where_needed  # type: ignore[assignment]
     try:
         yield
     finally:
