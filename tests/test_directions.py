@@ -105,6 +105,16 @@ def test_an_embedding_gets_a_new_head(
     assert [one.startswith(SAID) for one in found.left_out] == [True]
 
 
+def test_the_check_knows_an_embedding(
+    dfedge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = written(directed_nets.embedding(), ".pt2", tmp_path, monkeypatch)
+    found = dfedge("adopt", model, "--check")
+    assert found.code == 0, found.err
+    assert "24 features of an embedding" in found.out
+    assert "--head new" in found.out
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

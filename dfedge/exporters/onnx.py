@@ -25,6 +25,7 @@ from onnxscript.optimizer import fold_constants
 from dfedge.compile.state import State, layer_of
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
+from dfedge.exporters.onnx_exporter import UNTRANSLATED, decomposed_once
 from dfedge.exporters.onnx_join import joined
 from dfedge.exporters.program import (
     Functional,
@@ -82,7 +83,9 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     for i, method in enumerate(source.methods):
         progress(f"onnx {method.name}", i, len(source.methods))
         with quiet():
-            model = _translate(export_functional(above, source.state, method, source.constants))
+            model = _translate(
+                export_functional(above, source.state, method, source.constants, UNTRANSLATED)
+            )
         if source.plan.trunk is not None and method.kind != "train_from":
             if method.batch not in trunks:
                 trunks[method.batch] = _trunk(source.plan.trunk, method.batch, source.constants)
@@ -106,16 +109,17 @@ def _trunk(trunk: Trunk, batch: int, constants: State) -> onnx.ModelProto:
 
 
 def _translate(functional: Functional) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        functional.program,
-        dynamo=True,
-        opset_version=OPSET,
-        custom_translation_table=TRANSLATIONS,
-        input_names=functional.inputs,
-        output_names=functional.outputs,
-        verbose=False,
-        optimize=False,
-    )
+    with decomposed_once():
+        program = torch.onnx.export(
+            functional.program,
+            dynamo=True,
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            input_names=functional.inputs,
+            output_names=functional.outputs,
+            verbose=False,
+            optimize=False,
+        )
     assert program is not None
     _tidy(program.model)
     model: onnx.ModelProto = program.model_proto
