@@ -81,7 +81,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     cut, found = found.record(options.seed), found.cut(options.seed)
     size = rule_for(found, options.image, options.fit)
     dataset = found.read(size)
-    name = options.net or default_net(options.data, size.shape)
+    name = options.net or default_net(options.data, size)
     spec = load_spec(name, options.depth)
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
