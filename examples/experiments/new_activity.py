@@ -5,8 +5,9 @@
 
 Data: ``watch`` (seven exercises of ten people; the last fifth of every recording is the exam) and
 ``basic-motions`` (four; its own splits).  The net ``imu`` learns the other classes on the host, and
-is exported with a spare row.  Of the class left out ten windows of the training part are drawn, three
-times, and added as ``dfedge add-class`` does, without steps.  Judged are all windows of the exam.
+is exported with a spare row.  Of the class left out ten windows of the training part are drawn,
+three times, and added as ``dfedge add-class`` does, without steps.  Judged are all windows of the
+exam.
 """
 
 import json
