@@ -15,7 +15,7 @@ import numpy as np
 from dfedge.data.catalogue import Catalogue, Filed, Part
 from dfedge.data.door import Door
 from dfedge.data.inputs import KINDS as INPUTS
-from dfedge.data.inputs import InputRule, record_of
+from dfedge.data.inputs import InputRule, called, record_of
 from dfedge.data.reading import Reading
 from dfedge.errors import DfedgeError
 from dfedge.names import checked_names, spelled
@@ -70,7 +70,7 @@ def kind_of(folders: Sequence[Path], asked: str = "") -> str:
     if len(found) > 1:
         (one, a), (other, b) = sorted(found.items())[:2]
         raise DfedgeError(
-            f"{a} and {b}: {_called(one)} and {_called(other)} together; put them in folders of "
+            f"{a} and {b}: {called(one)} and {called(other)} together; put them in folders of "
             f"their own, or give --input {one} or --input {other}"
         )
     return next(iter(found), PLAIN)
@@ -108,11 +108,6 @@ def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict
     return found
 
 
-def _called(kind: str) -> str:
-    """``images``."""
-    return record_of(kind).samples.removeprefix("the ")
-
-
 def _class_folders(folder: Path) -> list[Path]:
     return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not _is_hidden(sub)]
 
@@ -133,7 +128,7 @@ def _nothing_in(sub: Path, kind: str) -> str:
     held = f"{len(files)} files of other kinds ({_suffixes(files)})" if files else "no files"
     taken = ", ".join(record.suffixes) or "not in files of their own"
     return (
-        f"{sub}: a class without {record.sample}: {held}; {_called(kind)} are {taken}; convert "
+        f"{sub}: a class without {record.sample}: {held}; {called(kind)} are {taken}; convert "
         "them, or remove the folder"
     )
 
@@ -147,7 +142,7 @@ def _tell_of_passed_over(folder: Path, subs: Sequence[Path], kind: str) -> None:
         LOG.info("%s: passed over folders that are hidden: %s", folder, names)
     if other:
         LOG.info("%s: passed over %d files that are no %s (%s)", folder, len(other),
-                 _called(kind), _suffixes(other))  # fmt: skip
+                 called(kind), _suffixes(other))  # fmt: skip
 
 
 def _filed(

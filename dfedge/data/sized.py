@@ -5,7 +5,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.inputs import InputRule, record_of
+from dfedge.data.inputs import InputRule, called
 from dfedge.data.inputs.image import MOST, PHOTOS, Fit, ImageRule, common_rule
 from dfedge.errors import UsageError, chosen
 
@@ -40,8 +40,9 @@ def rule_of_others(data: Catalogue, image: str, fit: str) -> InputRule:
         DfedgeError: samples that cannot be read.
     """
     if image or fit:
-        samples = record_of(data.kind).samples.removeprefix("the ")
-        raise UsageError(f"--image and --fit are of pictures; {data.name} holds {samples}")
+        raise UsageError(
+            f"--image and --fit are of pictures; {data.name} holds {called(data.kind)}"
+        )
     return data.own_rule()
 
 

@@ -11,7 +11,7 @@ from dfedge.data.inputs.window import WindowRule
 from dfedge.errors import unknown_name
 from dfedge.plugins import Records
 
-__all__ = ["GROUP", "KINDS", "InputRule", "decoded", "record_of", "to_input"]
+__all__ = ["GROUP", "KINDS", "InputRule", "called", "decoded", "record_of", "to_input"]
 
 GROUP = "dfedge.inputs"
 OWN: dict[str, type[InputRule]] = {
@@ -31,6 +31,15 @@ def record_of(kind: str) -> type[InputRule]:
     if found is None:
         raise unknown_name("--input", kind, list(KINDS.all()))
     return found
+
+
+def called(kind: str) -> str:
+    """What samples of a kind are called: ``images``.
+
+    Raises:
+        UsageError: no such kind.
+    """
+    return record_of(kind).samples.removeprefix("the ")
 
 
 def decoded(wanted: type, given: Any) -> Any:
