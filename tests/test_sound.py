@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import refused
 from sounds import PITCH, folder_of_tones, tone, write_wav
-from test_on_device import MAIN, ROOT, built, needs, output
+from test_on_device import MAIN, built, needs, output
 
 from dfedge.data.door import Door
 from dfedge.data.files import open_path, read_inputs
@@ -278,6 +278,20 @@ def test_a_c_program_makes_the_same_features_of_any_utterance(bundle: Path) -> N
     assert not made(np.zeros(0, np.int16)).any()
 
 
+SMALL_NET = """
+anchors = 2
+[train]
+epochs = 2
+qat_epochs = 1
+[[block]]
+channels = 8
+stride = 2
+[[block]]
+channels = 12
+stride = 2
+"""
+
+
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("target", ["mps2-an386", "mps3-an547"])
 def test_a_microcontroller_hears_and_learns_what_the_host_does(
@@ -286,8 +300,9 @@ def test_a_microcontroller_hears_and_learns_what_the_host_does(
     from dfedge.exporters.write import ExportOptions, export
     from dfedge.learn.train import TrainOptions, train
 
-    net, settings = ROOT / "examples" / "mcu_net.toml", {"epochs": 2, "qat_epochs": 1}
-    run = train(TrainOptions(str(tones), net=str(net), qat=True, settings=settings), tmp_path / "r")
+    net = tmp_path / "net.toml"
+    net.write_text(SMALL_NET)
+    run = train(TrainOptions(str(tones), net=str(net), qat=True), tmp_path / "run")
     export(run, ExportOptions(("c",), target, batch=1), tmp_path / "bundle")
     session = Session.open(tmp_path / "bundle", "native", initial=True)
     sound = tone("low", 7)

@@ -27,7 +27,7 @@ RATE = 8000
 """Samples a second."""
 FRAME, HOP, FRAMES, MELS = 256, 160, 32, 32
 LENGTH = FRAME + HOP * (FRAMES - 1)
-COSINE_BITS, WINDOW_BITS, MEL_BITS = 30, 14, 8
+COSINE_BITS, WINDOW_BITS, MEL_BITS = 29, 14, 8
 OCTAVES, STEPS = 62, 8
 """Of an energy, and thresholds in each of them."""
 LOWEST_HZ, HIGHEST_HZ = 60.0, 3900.0
@@ -55,7 +55,7 @@ def log_mel(sound: NDArray[np.int16]) -> Images:
 
 @cache
 def cosines() -> NDArray[np.int64]:
-    """One period, round(2^30 cos(2 pi j / 256)), int64 [FRAME]."""
+    """One period, round(2^29 cos(2 pi j / 256)), int64 [FRAME]."""
     angle = 2 * np.pi * np.arange(FRAME) / FRAME
     return np.round(np.cos(angle) * (1 << COSINE_BITS)).astype(np.int64)
 
@@ -64,11 +64,11 @@ def cosines() -> NDArray[np.int64]:
 def _basis() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Windowed cosines and sines, integers in float64 [FRAME, FRAME / 2 + 1].
 
-    No product lies within 1e-4 of a half, so that 30 bits round it as real numbers would.
+    No product lies within 1e-4 of a half, so that 29 bits round it as real numbers would.
     """
     period = cosines()
     n = np.arange(FRAME)[:, None]
-    window = period[0] - period[n]  # 2^31 times 1/2 - cos/2
+    window = period[0] - period[n]  # 2^30 times 1/2 - cos/2
     shift = 2 * COSINE_BITS + 1 - WINDOW_BITS
     angle = n * np.arange(FRAME // 2 + 1)
     cosine, sine = (

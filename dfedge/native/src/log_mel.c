@@ -12,8 +12,8 @@ enum {
 };
 
 /* Shifts of negative numbers are the compiler's affair: what is shifted is lifted above 0. */
-#define WAVE_SHIFT 47
-#define WAVE_LIFT ((int64_t)1 << 62)
+#define WAVE_SHIFT 45
+#define WAVE_LIFT ((int64_t)1 << 60)
 #define WAVE_HALF ((int64_t)1 << (WAVE_SHIFT - 1))
 #define SUM_SHIFT 14
 #define SUM_LIFT ((int64_t)1 << 40)
@@ -23,10 +23,9 @@ typedef struct {
     int32_t even[HALF + 1], odd[HALF + 1];
 } folded;
 
-/* A sum of real or imaginary parts over the even and the odd places. */
 typedef struct {
-    int64_t even, odd;
-} parts;
+    int64_t real, imaginary;
+} sum;
 
 static int32_t sample(const int16_t *sound, int32_t length, int32_t at) {
     return at >= 0 && at < length ? sound[at] : 0;
@@ -43,14 +42,26 @@ static void fold(const int16_t *sound, int32_t length, int32_t start, folded *fr
     frame->odd[HALF] = 0;
 }
 
-/* round(2^14 window cos), of 2^31 window and 2^30 cos. */
-static int32_t wave(int64_t window, int32_t cosine) {
-    return (int32_t)((window * cosine + WAVE_HALF + WAVE_LIFT) >> WAVE_SHIFT) -
+/* round(2^14 window cos), of 2^30 window and 2^29 cos. */
+static int32_t wave(int32_t window, int32_t cosine) {
+    return (int32_t)(((int64_t)window * cosine + WAVE_HALF + WAVE_LIFT) >> WAVE_SHIFT) -
            (int32_t)(WAVE_LIFT >> WAVE_SHIFT);
 }
 
-static int64_t lowered(int64_t sum) {
-    return ((sum + SUM_LIFT) >> SUM_SHIFT) - (SUM_LIFT >> SUM_SHIFT);
+/* Bin k of the places first, first + 2, ... */
+static sum half_of_bin(const int32_t *cosines, const folded *frame, int32_t k, int32_t first) {
+    sum found = {0, 0};
+    for (int32_t n = first; n <= HALF; n += 2) {
+        int32_t window = cosines[0] - cosines[n];
+        uint32_t angle = (uint32_t)(k * n), turned = angle + 3 * QUARTER;
+        found.real += wave(window, cosines[angle % DFE_SOUND_FRAME]) * frame->even[n];
+        found.imaginary += wave(window, cosines[turned % DFE_SOUND_FRAME]) * frame->odd[n];
+    }
+    return found;
+}
+
+static int64_t lowered(int64_t value) {
+    return ((value + SUM_LIFT) >> SUM_SHIFT) - (SUM_LIFT >> SUM_SHIFT);
 }
 
 static void spread(const dfe_mel *mel, int64_t real, int64_t imaginary, int64_t *energies) {
@@ -61,24 +72,16 @@ static void spread(const dfe_mel *mel, int64_t real, int64_t imaginary, int64_t 
     energies[mel->first + 1] += mel->rising * power;
 }
 
-/* Bins k and 128 - k differ by the sign of the odd cosines and of the even sines. */
+/* Bins k and 128 - k differ by the sign of the odd places' cosines and of the even ones' sines. */
 static void measure(const dfe_log_mel *tables, const folded *frame, int64_t *energies) {
-    const int32_t *cosines = tables->cosines;
+    const dfe_mel *mels = tables->mels;
     for (int32_t m = 0; m < MELS; m++) energies[m] = 0;
     for (int32_t k = 0; k <= QUARTER; k++) {
-        parts real = {0, 0}, imaginary = {0, 0};
-        for (int32_t n = 1; n <= HALF; n++) {
-            int64_t window = (int64_t)cosines[0] - cosines[n];
-            int32_t angle = k * n;
-            int32_t cosine = wave(window, cosines[angle % DFE_SOUND_FRAME]);
-            int32_t sine = wave(window, cosines[(angle + 3 * QUARTER) % DFE_SOUND_FRAME]);
-            *(n % 2 ? &real.odd : &real.even) += cosine * frame->even[n];
-            *(n % 2 ? &imaginary.odd : &imaginary.even) += sine * frame->odd[n];
-        }
-        spread(&tables->mels[k], real.even + real.odd, imaginary.even + imaginary.odd, energies);
+        sum odd = half_of_bin(tables->cosines, frame, k, 1);
+        sum even = half_of_bin(tables->cosines, frame, k, 2);
+        spread(&mels[k], even.real + odd.real, even.imaginary + odd.imaginary, energies);
         if (k < QUARTER)
-            spread(&tables->mels[HALF - k], real.even - real.odd, imaginary.odd - imaginary.even,
-                   energies);
+            spread(&mels[HALF - k], even.real - odd.real, odd.imaginary - even.imaginary, energies);
     }
 }
 

@@ -11,7 +11,7 @@ typedef struct {
     int16_t first, falling, rising;
 } dfe_mel;
 
-/* The only tables, 1,862 bytes in all: one period of round(2^30 cos), of which every windowed
+/* The only tables, 1,862 bytes in all: one period of round(2^29 cos), of which every windowed
    wave is a product; the loudness's thresholds in the last octave, floor(2^(61 + r/8)). */
 typedef struct {
     int64_t octave[DFE_SOUND_STEPS];
@@ -20,7 +20,7 @@ typedef struct {
 } dfe_log_mel;
 
 /* x int8 [32, 32] of an utterance at 8 kHz: its middle 0.65 s, a shorter one between silences.
-   Needs 1.4 KB of stack. */
+   Needs 1.6 KB of stack. */
 void dfe_log_mel_input(const dfe_log_mel *tables, const int16_t *sound, int32_t length, int8_t *x);
 
 #endif
