@@ -315,6 +315,21 @@ def test_arrays_of_signals_are_asked_for_by_name(tmp_path: Path) -> None:
         open_path(tmp_path / "x.npz", reading=Reading(input="smell"))
 
 
+def test_arrays_may_say_whose_each_sample_is(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(0, 3, (20, 5)), np.arange(20) % 2
+    groups = [f"machine:{i // 5}" for i in range(20)]
+    np.savez(tmp_path / "x.npz", x=x, y=y, groups=groups)
+    cut = open_path(tmp_path / "x.npz", reading=Reading(leave_out="machine:2")).cut(0)
+    assert set(cut.parts["test"].groups["machine"]) == {"2"}
+    assert len(cut.parts["train"]) == 15
+    np.savez(tmp_path / "y.npz", x=x, y=y, groups=groups[:-1])
+    with pytest.raises(DfedgeError, match="one word for each of 20 samples"):
+        open_path(tmp_path / "y.npz")
+    np.savez(tmp_path / "z.npz", x=x, y=y)
+    with pytest.raises(UsageError, match=r"z\.npz has no array groups"):
+        open_path(tmp_path / "z.npz", reading=Reading(leave_out="machine:2"))
+
+
 def test_series_are_read_as_the_archive_writes_them() -> None:
     raw = b"@problemName X\n@data\n1,2,3:4,5,6:Up\n7,8,9:1,1,1:Down\n"
     (label, x), (other, _) = parse_series(raw, "x.ts")

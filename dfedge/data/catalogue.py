@@ -7,7 +7,7 @@ in memory at 224 x 224 for a hundred of them to be looked at.
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
 from dfedge.data.inputs import KINDS, InputRule
 from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
-from dfedge.data.recordings import Windows
+from dfedge.data.stored import Stored, nothing
 from dfedge.limits import Hash, Natural
 
 
@@ -58,41 +58,6 @@ class Part(Protocol):
 
     def digest(self) -> str:
         """SHA-256 of what tells these samples from others."""
-
-
-def nothing(rule: InputRule) -> Split:
-    """No samples."""
-    return Split(np.empty((0, *rule.shape), np.uint8), np.empty(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Samples that lie in memory, [N, ...], of one shape."""
-
-    x: NDArray[Any]
-    y: Labels
-    where: str
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: NDArray[np.int64]) -> "Stored":
-        """See `Part`."""
-        return replace(self, x=self.x[index], y=self.y[index])
-
-    def divided(self, seed: int, where: str) -> Divided:
-        """See `Part`."""
-        return drawn_apart(len(self), seed, where)
-
-    def read(self, rule: InputRule) -> Split:
-        """See `Part`."""
-        return Split(rule.apply(self.x, self.where), self.y) if len(self) else nothing(rule)
-
-    def digest(self) -> str:
-        """Of values and labels."""
-        found = hashlib.sha256(np.ascontiguousarray(self.x).data)
-        found.update(np.ascontiguousarray(self.y).data)
-        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -183,7 +148,7 @@ class Catalogue:
         if self.kind == "image":
             return common_rule(self.look())
         part = self.parts.get("train") or self.part("all")[1]
-        assert isinstance(part, Stored | Windows)
+        assert isinstance(part, Stored)
         found = KINDS.find(self.kind)
         assert found is not None
         return found.suited(part.x, self.channels)

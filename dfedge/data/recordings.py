@@ -6,18 +6,17 @@ cut are dropped.  Where ``leave_out`` names a person, a machine or a day, all of
 the test split.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import TEST_FRACTION, Divided, Labels, Split, drawn_apart
-from dfedge.data.inputs import InputRule
+from dfedge.data.dataset import TEST_FRACTION, Divided, drawn_apart
 from dfedge.data.reading import Reading
+from dfedge.data.stored import Stored
 from dfedge.errors import DfedgeError, unknown_name
 
 LOG = logging.getLogger(__name__)
@@ -42,46 +41,26 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows that lie in memory; one of the `dfedge.data.catalogue.Part`.
+class Windows(Stored):
+    """Windows [N, T, C], as they were recorded.
 
     Attributes:
-        x: [N, T, C], as they were recorded.
-        y: int64 [N].
         recording, start: of each: which one it is of, and where in it it begins.
         groups: kind -> whose each is, [N].
         leave_out: see `Reading`.
     """
 
-    x: NDArray[Any]
-    y: Labels
     recording: Index
     start: Index
     groups: dict[str, NDArray[np.str_]]
-    where: str
     leave_out: str = ""
 
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: Index) -> "Windows":
+    def take(self, index: Index) -> Self:
         """The samples at ``index``."""
         return replace(
             self, x=self.x[index], y=self.y[index], recording=self.recording[index],
             start=self.start[index], groups={k: v[index] for k, v in self.groups.items()},
         )  # fmt: skip
-
-    def read(self, rule: InputRule) -> Split:
-        """As codes."""
-        if not len(self):
-            return Split(np.empty((0, *rule.shape), np.uint8), self.y)
-        return Split(rule.apply(self.x, self.where), self.y)
-
-    def digest(self) -> str:
-        """SHA-256 of values and labels."""
-        found = hashlib.sha256(np.ascontiguousarray(self.x).data)
-        found.update(np.ascontiguousarray(self.y).data)
-        return found.hexdigest()
 
     def divided(self, seed: int, where: str) -> Divided:
         """Windows to train on, and others to test on: see above.
@@ -172,6 +151,6 @@ def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Wi
     y, recording, starts = np.array(rows, np.int64).T
     owners = np.array(groups, np.str_).reshape(len(rows), len(kinds))
     return Windows(
-        np.stack(x), y, recording, starts, {k: owners[:, i] for i, k in enumerate(kinds)}, where,
-        reading.leave_out,
+        np.stack(x), y, where, recording, starts,
+        {k: owners[:, i] for i, k in enumerate(kinds)}, reading.leave_out,
     )  # fmt: skip

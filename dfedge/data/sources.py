@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
-from dfedge.data.catalogue import Catalogue, Cut, Part, Stored
+from dfedge.data.catalogue import Catalogue, Cut, Part
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
@@ -12,6 +12,7 @@ from dfedge.data.inputs import InputRule
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.signals import Signals
+from dfedge.data.stored import Stored
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.names import places
 from dfedge.plugins import Records
