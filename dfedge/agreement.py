@@ -72,10 +72,10 @@ def manifest_flaws(manifest: Manifest) -> Iterator[Flaw]:
         yield "files", f"{MANIFEST} or {signature.SIGNATURE} is one of them"
     if (plan.trunk is not None) != (TRUNK in files):
         yield "files", f"{TRUNK} belongs to a plan with a trunk"
-    if manifest.image.shape != plan.input_shape:
-        yield "image", f"it makes {manifest.image.shape}, the plan takes {plan.input_shape}"
+    if manifest.input.shape != plan.input_shape:
+        yield "input", f"it makes {manifest.input.shape}, the plan takes {plan.input_shape}"
     if manifest.input_exponent != INPUT_EXPONENT:
-        yield "input_exponent", f"it is {manifest.input_exponent}, images have {INPUT_EXPONENT}"
+        yield "input_exponent", f"it is {manifest.input_exponent}, inputs have {INPUT_EXPONENT}"
     yield from _class_flaws(manifest)
     yield from _method_flaws(manifest)
     if manifest.state_names != list(state_layout(plan)):

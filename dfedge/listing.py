@@ -7,6 +7,7 @@ from math import prod
 
 import msgspec
 
+from dfedge.maps import cell_grid, pool_window
 from dfedge.native.places import Placement, place
 from dfedge.operations import Operation
 from dfedge.plan import Conv, Layer, Plan, Shape
@@ -126,7 +127,8 @@ def _layer(
     if plan.form == "label-plane":
         yield row("energy", [output], f"{name}.goodness", (1,), 0, "dfe_energy")
     else:
-        cells = f"mean of {layer.cells} x {layer.cells} cells" if layer.cells > 1 else "mean"
+        down, across = cell_grid(end.output[:2], layer.cells)
+        cells = f"mean of {down} x {across} cells" if down * across > 1 else "mean"
         yield row(cells, [output], f"{name}.p", (layer.features,), 0, "dfe_pool_cells")
         counted = "" if layer.counted else ", not counted"
         yield row(f"distances to anchors{counted}", [f"{name}.p"], f"{name}.scores",
@@ -136,7 +138,8 @@ def _layer(
             yield one
             number += 1
     if layer.pool:
-        yield row("max_pool 2 x 2", [output], f"{name}.out", layer.hands_on, 0, "dfe_max_pool")
+        window = " x ".join(map(str, pool_window(end.output[:2])))
+        yield row(f"max_pool {window}", [output], f"{name}.out", layer.hands_on, 0, "dfe_max_pool")
     elif layer.mean:
         yield row("hand on the means", [f"{name}.p"], f"{name}.out", layer.hands_on, 0,
                   "dfe_pool_cells")  # fmt: skip

@@ -12,17 +12,15 @@ import msgspec
 from msgspec import Meta
 
 from dfedge.data.catalogue import Cut
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs import InputRule, decoded
+from dfedge.data.reading import Reading
 from dfedge.errors import DfedgeError
 from dfedge.limits import Count, Fraction, Hash, Natural
 from dfedge.plan import Plan
 
 T = TypeVar("T")
 
-VERSION = 4
-OLDEST_VERSION = 2
-"""Of bundles that are still read; 2 had no digest of its manifest, 3 no lineage and no version of
-the bundle."""
+VERSION = 5
 
 SEMANTICS_VERSION = 8
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
@@ -133,7 +131,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         classes: names of the classes that are live at first; the plan may have more rows.
-        image: the rule that brings any image to the programs' input.
+        input: the rule that brings any sample to the programs' input.
         data: the data set (or path) that the net was trained on.
         state_names: in the order in which programs take them.
         state_sha256: digest of the first state.
@@ -146,6 +144,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             state; empty in bundles that know none.
         bundle_version: that its maker gave it, to tell newer from older; 0: none.
         cut: how the data that it was trained on were cut in train and test.
+        reading: what those data do not say themselves.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -156,7 +155,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rule: str
     data: str
     classes: tuple[str, ...]
-    image: ImageRule
+    input: InputRule
     input_exponent: Exponent
     plan: Plan
     exponents: list[Exponents]
@@ -174,6 +173,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lineage: Lineage = ""
     bundle_version: Natural = 0
     cut: Cut | None = None
+    reading: Reading = Reading()
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:
@@ -218,20 +218,20 @@ def parse_manifest(raw: bytes, folder: Path) -> Manifest:
     else:
         remedy = "export again"
     found = (head.version, head.semantics_version)
-    if not OLDEST_VERSION <= head.version <= VERSION or found[1] != SEMANTICS_VERSION:
+    if found != (VERSION, SEMANTICS_VERSION):
         raise DfedgeError(
             f"{folder}: bundle version {found[0]}, semantics {found[1]}; this dfedge reads "
-            f"{OLDEST_VERSION} to {VERSION} and {SEMANTICS_VERSION}; {remedy}"
+            f"{VERSION} and {SEMANTICS_VERSION}; {remedy}"
         )
     digest = head.digest.encode()
     blanked = raw.replace(digest, BLANK.encode()) if digest else raw
-    if (digest or head.version > 2) and hashlib.sha256(blanked).hexdigest().encode() != digest:
+    if hashlib.sha256(blanked).hexdigest().encode() != digest:
         raise DfedgeError(f"{path}: changed since export (its digest does not fit); {AGAIN}")
     return _decode(raw, _MANIFEST, path)
 
 
 # Made at import, by one thread: msgspec crashes where two threads are the first to need one type.
-_HEAD, _MANIFEST = msgspec.json.Decoder(Head), msgspec.json.Decoder(Manifest)
+_HEAD, _MANIFEST = msgspec.json.Decoder(Head), msgspec.json.Decoder(Manifest, dec_hook=decoded)
 
 
 def _decode(raw: bytes, decoder: msgspec.json.Decoder[T], path: Path) -> T:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from dfedge import maps
 from dfedge.limits import Channels, Int32, Natural, Pad, Shift, Side
 from dfedge.trunk import Trunk
 
@@ -108,7 +109,7 @@ class Layer(msgspec.Struct, frozen=True):
         convs: in order; of a residual layer the inner ones and, where shape or channels change,
             the 1 x 1 one of the skipped input.
         join: of a residual layer.
-        pool: whether a 2 x 2 maximum follows, after the goodness was read.
+        pool: whether a 2 x 2 maximum follows, after the goodness was read (`dfedge.maps`).
         mean: what is handed on is the pooled features, as one position, and not the map.
         cells: the goodness sees the mean over cells x cells parts of the output,
         gain: 2^gain times, so that means use the range of int8 that peaks have set.
@@ -153,15 +154,16 @@ class Layer(msgspec.Struct, frozen=True):
     @property
     def features(self) -> int:
         """Length d of an anchor."""
-        return self.cells * self.cells * self.ends.channels
+        down, across = maps.cell_grid(self.ends.output[:2], self.cells)
+        return down * across * self.ends.channels
 
     @property
     def hands_on(self) -> Shape:
         """Shape [H, W, C] of what the next layer receives."""
         if self.mean:
             return 1, 1, self.features
-        half, (height, width, channels) = 2 if self.pool else 1, self.ends.output
-        return height // half, width // half, channels
+        height, width, channels = self.ends.output
+        return (*maps.pooled((height, width)), channels) if self.pool else (height, width, channels)
 
 
 class Plan(msgspec.Struct, frozen=True):

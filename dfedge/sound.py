@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import prod
 
 from dfedge.limits import MOST_TAPS
+from dfedge.maps import most_cells
 from dfedge.plan import FIXED, Conv, Layer, Plan, Shape
 from dfedge.trunk import MOST_VALUES, text
 
@@ -57,11 +58,11 @@ def _layer_flaws(layer: Layer, given: Shape, plane: bool) -> Iterator[str]:
         plain = skip is None or (_takes(skip) == given and skip.taps == 1 and not skip.depthwise)
         if passed != made or not plain or layer.ends.depthwise:
             yield f"its branches are {text(made)} and {text(passed)}"
-    if layer.pool and min(made[:2]) < 2:
+    if layer.pool and made[:2] == (1, 1):
         yield f"it halves {text(made)}"
     if layer.mean and (layer.pool or plane):
         yield "it hands on its mean and something else as well"
-    if layer.cells > min(made[:2]):
+    if layer.cells > most_cells(made[:2]):
         yield f"it has {layer.cells} cells a side, of {text(made)}"
     if layer.features > 40_000:
         yield f"an anchor has {layer.features:,} features"

@@ -17,7 +17,7 @@ import numpy as np
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sources import load
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export

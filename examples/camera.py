@@ -32,7 +32,7 @@ def main(out: Path, data: str, samples: int, epochs: int | None) -> None:
     settings = Settings(stream, data, strategy="none", guard=32)
     care = care_of(settings.strategy)
     session = Session.open(bundle, state=out / "state", initial=True, care=care)
-    made = settings.make_stream(Source(data, None, session.bundle.manifest.image))
+    made = settings.make_stream(Source(data, None, session.bundle.manifest.input))
     frozen = [
         float((session.scores(e.train.x).argmax(1) == e.train.y).mean()) for e in made.experiences
     ]

@@ -20,7 +20,7 @@ def main(out: Path, epochs: int) -> None:
     bundle = export(run, ExportOptions(formats=("onnx",)), out / "bundle")
 
     # From here on nothing needs torch: this is what runs on the device.
-    turn = parse_shift("rotate:90")
+    turn = parse_shift("rotate:90", bundle.manifest.input)
     digits = load("digits")
     stream, test = digits.splits["stream"], digits.splits["test"]
     session = Session.open(bundle, initial=True)

@@ -167,6 +167,16 @@ def tiny() -> nn.Module:
     return Tiny()
 
 
+def grouped() -> nn.Module:
+    """Untrained: convolutions by groups, narrower, wider, and two outputs of every channel."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 1, 1, groups=4), nn.ReLU(),
+        nn.Conv2d(12, 6, (1, 2), groups=3), nn.Hardswish(), nn.Conv2d(6, 12, 3, 1, 1, groups=6),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10),
+    )  # fmt: skip
+
+
 class Patterns(nn.Module):
     """What torchvision and timm write otherwise: TensorFlow's uneven padding, a last window that is
     not full (GoogLeNet), parallel branches (RepVGG, MobileOne), a mean with padding (Inception),

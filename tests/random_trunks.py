@@ -72,14 +72,17 @@ class Drawing:
         kernel, stride, pads, rows, columns = self._windows(shape, True)
         depthwise = r.random() < 0.4
         out = shape[2] if depthwise else r.choice([1, 3, 8, 16, 33, 64, 65, 70])
+        groups = r.choice([n for n in range(1, shape[2] + 1) if shape[2] % n == 0])
+        groups = 1 if depthwise or r.random() < 0.4 else groups
+        out = -(-out // groups) * groups
         taps = kernel[0] * kernel[1]
-        fan_in = taps * (1 if depthwise else shape[2])
+        fan_in = taps * (1 if depthwise else shape[2] // groups)
         middle = round(math.log2(math.sqrt(fan_in) * 60))
         shifts = torch.tensor([min(max(middle + r.randint(-3, 3), 0), 22) for _ in range(out)])
         shift, number = int(shifts.max()), len(self.operations)
         g = torch.Generator().manual_seed(r.randrange(1 << 31))
         each = 1 if depthwise else out
-        weight = torch.randint(-127, 128, (taps, shape[2], each), generator=g)
+        weight = torch.randint(-127, 128, (taps, shape[2] // groups, each), generator=g)
         if r.random() < 0.2:
             weight = weight.sign() * 127
         high = 1 << r.choice([10, 14, 18, 30])
@@ -91,9 +94,8 @@ class Drawing:
             f"{number}.limit": (2 ** (7 + shifts)).to(torch.int32),
         }
         name = f"conv{number}"
-        return Convolution(
-            name, (read,), (rows, columns, out), kernel, stride, pads, depthwise, shift
-        )
+        made = rows, columns, out
+        return Convolution(name, (read,), made, kernel, stride, pads, depthwise, shift, groups)
 
     def _pad(self, read: int) -> AnyOperation | None:
         r, (height, width, channels) = self.r, self.shapes[read]

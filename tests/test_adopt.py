@@ -27,6 +27,7 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
+from dfedge.exporters import onnx as onnx_exporter
 from dfedge.exporters.budget import check_possible, needs_bytes
 from dfedge.exporters.fit import sized
 from dfedge.exporters.program import Method
@@ -151,6 +152,19 @@ def test_taps_leave_the_scores_and_bring_every_layer_to_one_size() -> None:
     assert all(0.2 < top / tops[0] <= 1.01 for top in tops)
 
 
+def test_groups_are_kept_as_groups(tmp_path: Path) -> None:
+    run = adopt(AdoptOptions("foreign_nets:grouped", "digits"), tmp_path / "run").run
+    kept = {tuple(one.shape) for name, one in run.constants().items() if "weight" in name}
+    assert kept == {(9, 1, 8), (9, 2, 12), (2, 4, 6), (9, 1, 12)}
+    trunk = run.plan.trunk
+    assert trunk is not None
+    bytes_ = 72 + 216 + 48 + 108 + 12 * (8 + 12 + 6 + 12)  # and three words an output
+    lookups = 128 * sum(isinstance(one, Lookup) for one in trunk.operations)
+    assert sum(one.numel() * one.element_size() for one in run.constants().values()) == (
+        bytes_ + lookups
+    )
+
+
 def test_features_count_beside_the_scores(adopted_run: Run) -> None:
     net = quantised_net(adopted_run)
     assert net.counted == (0, 1)
@@ -172,7 +186,9 @@ def test_the_program_holds_the_same_bits(adopted_bundle: Bundle) -> None:
     assert set(found.runtimes) == {"onnx", "onnx-native", "native", "pytorch"}
 
 
-@pytest.mark.parametrize(("name", "each"), [("tiny", False), ("moved", False), ("tiny", True)])
+@pytest.mark.parametrize(
+    ("name", "each"), [("tiny", False), ("moved", False), ("tiny", True), ("grouped", False)]
+)
 def test_every_runtime_holds_the_same_bits(
     name: str, each: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +201,19 @@ def test_every_runtime_holds_the_same_bits(
     found = verify(export(run, ExportOptions(formats, batch=1), tmp_path / "bundle"), 10)
     assert found.identical, found.first_difference
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
+
+
+def test_onnx_translates_a_trunk_once_for_each_batch_size(
+    adopted_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, whole = [], onnx_exporter.export_trunk
+    monkeypatch.setattr(
+        onnx_exporter, "export_trunk", lambda *given: made.append(given[1]) or whole(*given)
+    )
+    options = ExportOptions(("onnx",), batch=2, rendering="stock", trial=False)
+    found = verify(export(adopted_run, options, tmp_path / "bundle"), 3)
+    assert found.identical, found.first_difference
+    assert sorted(made) == [1, 2]
 
 
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])
@@ -368,7 +397,7 @@ def test_pictures_in_a_folder_are_read_at_the_size_of_the_nets_file(
     assert open_model(model).size == (72, 48, 3)
     done = dfedge("adopt", model, "--data", tmp_path / "photos", "--out", tmp_path / "run")
     assert done.code == 0, done.err
-    image = Run.open(tmp_path / "run").plan.image
+    image = Run.open(tmp_path / "run").plan.input
     assert (image.height, image.width, image.channels) == (72, 48, 3)
 
 

@@ -24,7 +24,7 @@ from test_on_device import (
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.device.runners import open_runner
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.runner import compile_runner, write_idx

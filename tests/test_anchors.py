@@ -9,7 +9,7 @@ import torch
 from dfedge.bundle import Bundle
 from dfedge.compile.step import features
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load
 from dfedge.device.anchors import set_anchors
 from dfedge.device.session import Session

@@ -29,7 +29,7 @@ from dfedge.state import SHIFTS
 
 def digits(bundle: Bundle, name: str, shift: str | None = None) -> Split:
     manifest = bundle.manifest
-    return load_split("digits", None, manifest.image, manifest.classes, (name,), shift)[1]
+    return load_split("digits", None, manifest.input, manifest.classes, (name,), shift)[1]
 
 
 def job(samples: int, batch: int = 16) -> Job:

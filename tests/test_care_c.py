@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
 from dfedge.device.care import WAYS
@@ -128,7 +128,7 @@ def learner(bundle: Bundle, **given: Any) -> Learner:
 
 def stream(bundle: Bundle, count: int = LABELS, moved: int = 0) -> tuple[NDArray[Any], ...]:
     m = bundle.manifest
-    found = load_split("digits", None, m.image, m.classes, ("stream",), None)[1]
+    found = load_split("digits", None, m.input, m.classes, ("stream",), None)[1]
     return to_input(found.x[:count]), (found.y[:count] + moved) % 10
 
 

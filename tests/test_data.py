@@ -7,10 +7,13 @@ import pytest
 from PIL import Image
 
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.order import shuffled
-from dfedge.data.shift import SHIFTS, parse_shift
-from dfedge.data.shift_forms import FORMS
+from dfedge.data.picture_shifts import SHIFTS
+from dfedge.data.shift import parse_shift
+from dfedge.data.shift_forms import IMAGES, SIGNALS
+from dfedge.data.signal_shifts import CHANGES
 from dfedge.data.sources import load, load_split
 from dfedge.errors import DfedgeError, UsageError
 
@@ -148,12 +151,12 @@ def test_unknown_name_lists_the_known_ones() -> None:
     ("arrays", "message"),
     [
         ({"x": np.zeros((2, 8, 8), np.uint8)}, "wanted: x and y"),
-        ({"x": np.zeros((2, 8), np.uint8), "y": np.zeros(2, int)}, r"shape \(2, 8\); allowed"),
+        ({"x": np.zeros((2, 8, 8, 2), np.uint8), "y": np.zeros(2, int)}, r"8, 2\); allowed"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, int)}, r"shape \(2,\)"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "wanted: integers"),
-        ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "allowed: 0 to 1"),
-        ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255"),
-        ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "allowed: 0 to 1"),
+        ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "0 to 1 of floats"),
+        ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255 of"),
+        ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "0 to 1 of floats"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, -1])}, "label -1 at sample 1"),
         ({"x": np.zeros((0, 8, 8), np.uint8), "y": np.zeros(0, int)}, "shape"),
     ],
@@ -231,11 +234,14 @@ def test_program_input_is_the_byte_halved() -> None:
     assert to_input(x).tolist() == [0, 0, 1, 63, 127, 127]
 
 
+RULE = ImageRule(2, 2, 1)
+
+
 def test_quarter_turns_move_pixels_and_change_none() -> None:
     x = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
-    assert parse_shift("rotate:90")(x)[0, :, :, 0].tolist() == [[1, 3], [0, 2]]
-    assert parse_shift("rotate:90+rotate:270")(x).tolist() == x.tolist()
-    assert parse_shift("invert")(x).ravel().tolist() == [255, 254, 253, 252]
+    assert parse_shift("rotate:90", RULE)(x)[0, :, :, 0].tolist() == [[1, 3], [0, 2]]
+    assert parse_shift("rotate:90+rotate:270", RULE)(x).tolist() == x.tolist()
+    assert parse_shift("invert", RULE)(x).ravel().tolist() == [255, 254, 253, 252]
 
 
 WRONG = ("rotate", "rotate:x", "rotate:nan", "blur:-1", "", "invert:2", "melt:3", "cast:1:1")
@@ -244,26 +250,27 @@ WRONG = ("rotate", "rotate:x", "rotate:nan", "blur:-1", "", "invert:2", "melt:3"
 @pytest.mark.parametrize("text", WRONG)
 def test_unknown_shift_lists_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match="known: rotate:DEGREES, invert"):
-        parse_shift(text)
+        parse_shift(text, RULE)
 
 
 def test_blur_spreads_a_point_and_keeps_what_is_even() -> None:
     x = np.zeros((2, 9, 9, 1), np.uint8)
     x[0, 4, 4], x[1] = 255, 77
-    point, even = parse_shift("blur:1.5")(x)
+    point, even = parse_shift("blur:1.5", RULE)(x)
     assert 0 < point[4, 5, 0] < point[4, 4, 0] < 100
     assert (even == 77).all()
 
 
 def test_a_cast_tints_colour_images_alone() -> None:
     x = np.full((1, 1, 1, 3), 200, np.uint8)
-    assert parse_shift("cast:0.5:1:2")(x).ravel().tolist() == [100, 200, 255]
+    assert parse_shift("cast:0.5:1:2", ImageRule(1, 1, 3))(x).ravel().tolist() == [100, 200, 255]
     with pytest.raises(UsageError, match="three channels; these have one"):
-        parse_shift("cast:1:1:1")(x[..., :1])
+        parse_shift("cast:1:1:1", RULE)
 
 
 def test_every_form_of_shift_is_applied_and_told(dfedge) -> None:
-    assert SHIFTS.keys() == FORMS.keys()
+    assert SHIFTS.keys() == IMAGES.keys()
+    assert CHANGES.keys() == SIGNALS.keys()
     told = " ".join(dfedge("evaluate", "--help").out.split())
     assert "cast:RED:GREEN:BLUE" in told
 

@@ -27,8 +27,10 @@ def turned(folder, how):
 
 def test_what_has_no_name_takes_the_default_net() -> None:
     assert find("digits") is OWN["digits"]
-    assert default_net("cifar100") == "cifar"
-    assert default_net("somewhere/photos") == "mnist"
+    assert default_net("cifar100", (32, 32, 3)) == "cifar"
+    assert default_net("somewhere/photos", (28, 28, 1)) == "mnist"
+    assert default_net("somewhere/motion", (128, 1, 6)) == "imu"
+    assert default_net("somewhere/rows.csv", (1, 1, 13)) == "vector"
 
 
 def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from dfedge.runtimes import formats
 
 def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split:
     manifest = bundle.manifest
-    return load_split("digits", None, manifest.image, manifest.classes, (split,), shift)[1]
+    return load_split("digits", None, manifest.input, manifest.classes, (split,), shift)[1]
 
 
 def job(samples: int, seed: int = 0) -> store.Job:

@@ -11,7 +11,7 @@ import torch
 
 from dfedge.bundle import Bundle, file_record
 from dfedge.compile import step
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load
 from dfedge.device.replay import replay
 from dfedge.device.runners import open_runner

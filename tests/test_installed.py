@@ -63,7 +63,7 @@ def turned_digits(path: Path, name: str = "stream") -> Path:
 def learned_here(bundle: Bundle, stream: Path, state: Path) -> str:
     """The state's digest after 480 samples in ONNX Runtime."""
     session = Session.open(bundle, "onnx", state)
-    rule, names = session.bundle.manifest.image, tuple("0123456789")
+    rule, names = session.bundle.manifest.input, tuple("0123456789")
     _, images = load_split(str(stream), None, rule, names, ("all",), None)
     finetune(session, images, Job(stream.name, "all", "", 0, 16, 480))
     return session.digest()

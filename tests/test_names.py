@@ -11,7 +11,7 @@ from dfedge.bundle import Bundle
 from dfedge.continual.rows import Rows, check_names
 from dfedge.data.dataset import Split
 from dfedge.data.files import load_path
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.streams import Source, Stream, parse_stream
 from dfedge.data.streams.stream import Experience
 from dfedge.device.classes import add_class

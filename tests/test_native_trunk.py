@@ -186,7 +186,7 @@ def test_constants_are_no_part_of_the_state() -> None:
         ("limit", 1 << 20), ("shift", 23), ("shift", -1), ("height", 5), ("reads", 2), ("first", 1),
         ("rows", 5), ("rows", -1), ("kind", len(OPERATIONS)), ("kernel_height", 0), ("stride", 0),
         ("across", 0),
-        ("depthwise", 1),
+        ("groups", 0), ("groups", 2), ("groups", 8), ("groups", -1),
     ],
 )  # fmt: skip
 def test_a_damaged_operation_is_refused(name: str, value: int) -> None:

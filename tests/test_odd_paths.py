@@ -18,7 +18,7 @@ from dfedge.atomic import new_folder
 from dfedge.bundle import Bundle
 from dfedge.continual import checkpoint
 from dfedge.data.files import load_path, read_inputs
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.locate import read as read_located
 from dfedge.data.mat import read_arrays
 from dfedge.data.streams import Source, parse_stream

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dfedge import configs
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load_split
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
@@ -72,7 +72,7 @@ class Host:
 
 def turned(bundle: Bundle, split: str) -> Split:
     m = bundle.manifest
-    return load_split("digits", None, m.image, m.classes, (split,), "rotate:90")[1]
+    return load_split("digits", None, m.input, m.classes, (split,), "rotate:90")[1]
 
 
 def images(bundle: Bundle, split: str) -> tuple[NDArray[np.int8], NDArray[np.int32]]:

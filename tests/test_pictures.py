@@ -13,7 +13,7 @@ from conftest import refused
 from PIL import Image, ImageCms, PngImagePlugin
 
 from dfedge.data.files import load_path
-from dfedge.data.image import ImageRule, common_rule, look_at
+from dfedge.data.inputs.image import ImageRule, common_rule, look_at
 
 HEIGHT, WIDTH = 12, 20
 GREY, COLOUR = ImageRule(HEIGHT, WIDTH, 1), ImageRule(HEIGHT, WIDTH, 3)
@@ -83,7 +83,7 @@ def test_the_same_picture_is_read_from_every_kind_of_file(kind: str, tmp_path: P
     path, wanted = tmp_path / f"a.{suffix}", picture()
     save(Image.fromarray(wanted), path)
     for rule in (GREY, COLOUR):
-        found = rule.read(path)
+        found = rule.read(path)[0]
         assert found.shape == rule.shape
         assert np.abs(found.astype(int) - wanted[..., None]).max() <= within
     size = common_rule(look_at([path]))
@@ -95,11 +95,11 @@ def test_what_is_transparent_is_white_whatever_lies_under_it(tmp_path: Path) -> 
     hidden = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     hidden[..., 3] = ink  # black ink as far as it is opaque
     Image.fromarray(hidden).save(tmp_path / "a.png")
-    assert np.abs(GREY.read(tmp_path / "a.png")[..., 0].astype(int) - (255 - ink)).max() <= 1
+    assert np.abs(GREY.read(tmp_path / "a.png")[0, ..., 0].astype(int) - (255 - ink)).max() <= 1
     two = Image.fromarray((ink > 128).astype(np.uint8), "P")
     two.putpalette([0, 0, 0, 90, 90, 90])
     two.save(tmp_path / "b.png", transparency=0)
-    found = GREY.read(tmp_path / "b.png")[..., 0]
+    found = GREY.read(tmp_path / "b.png")[0, ..., 0]
     assert np.array_equal(found, np.where(ink > 128, 90, 255))
 
 
@@ -108,7 +108,7 @@ def test_a_png_of_another_gamma_is_brought_to_that_of_others(tmp_path: Path) -> 
     chunk = png(gAMA=struct.pack(">I", 100_000))  # proportional to light
     Image.fromarray(light).save(tmp_path / "a.png", pnginfo=chunk)
     wanted = 255 * (light / 255) ** (1 / 2.2)
-    assert np.abs(GREY.read(tmp_path / "a.png")[..., 0] - wanted).max() <= 1
+    assert np.abs(GREY.read(tmp_path / "a.png")[0, ..., 0] - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])

@@ -13,7 +13,7 @@ from test_adopt import weights  # noqa: F401
 from dfedge.adoption.load import open_model
 from dfedge.adoption.normalised import normalised
 from dfedge.data.files import open_path
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.order import by_class
 from dfedge.data.sources import load
 
@@ -32,7 +32,7 @@ def test_the_rule_says_which_part_of_an_image_is_read(
     fit: str, left: int, middle: int, tmp_path: Path
 ) -> None:
     stripes(60, 20).save(tmp_path / "a.png")
-    found = ImageRule(10, 10, 1, fit).read(tmp_path / "a.png")[..., 0]
+    found = ImageRule(10, 10, 1, fit).read(tmp_path / "a.png")[0, ..., 0]
     assert found.shape == (10, 10)
     assert abs(int(found[5, 0]) - left) <= 30  # the kernel sees a little beyond the edge
     assert found[5, 5] == middle
@@ -46,7 +46,7 @@ def test_an_array_is_fitted_as_a_file_is(tmp_path: Path) -> None:
     for fit in ("crop", "pad", "squash"):
         rule = ImageRule(10, 12, 3, fit)
         array = rule.apply(np.asarray(Image.open(tmp_path / "a.png"))[None], "x")[0]
-        assert np.array_equal(array, rule.read(tmp_path / "a.png"))
+        assert np.array_equal(array, rule.read(tmp_path / "a.png")[0])
 
 
 def photos(place: Path, count: int = 40, side: int = 12) -> Path:
@@ -69,7 +69,13 @@ def test_what_is_asked_for_is_kept_in_run_and_bundle(dfedge, tmp_path: Path) -> 
     assert dfedge("export", run, "--format", "onnx", "--out", out).code == 0
     for kept in (json.loads((run / "run.json").read_text()),
                  json.loads((out / "manifest.json").read_text())):  # fmt: skip
-        assert kept["image"] == {"height": 16, "width": 8, "channels": 1, "fit": "pad"}
+        assert kept["input"] == {
+            "kind": "image",
+            "height": 16,
+            "width": 8,
+            "channels": 1,
+            "fit": "pad",
+        }
         assert kept["cut"]["samples"] == 80
 
 

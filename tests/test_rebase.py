@@ -59,7 +59,7 @@ def old(bundle: Bundle, tmp_path: Path) -> Bundle:
 def turned(bundle: Bundle) -> Split:
     manifest = bundle.manifest
     shift = "rotate:90"
-    return load_split("digits", None, manifest.image, manifest.classes, ("stream",), shift)[1]
+    return load_split("digits", None, manifest.input, manifest.classes, ("stream",), shift)[1]
 
 
 def changed(folder: Path, **fields: Any) -> Bundle:

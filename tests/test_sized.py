@@ -78,8 +78,8 @@ def test_a_bundle_whose_image_rule_and_plan_differ_is_refused(
         (copy / path.name).symlink_to(path) if path.is_dir() else (copy / path.name).write_bytes(
             path.read_bytes()
         )
-    rule = msgspec.structs.replace(bundle.manifest.image, **size)
-    (copy / MANIFEST).write_bytes(seal(msgspec.structs.replace(bundle.manifest, image=rule)))
+    rule = msgspec.structs.replace(bundle.manifest.input, **size)
+    (copy / MANIFEST).write_bytes(seal(msgspec.structs.replace(bundle.manifest, input=rule)))
     image = np.zeros((8, 8), np.uint8)
     with pytest.raises(DfedgeError) as refused:
         Session.open(copy, exactly(runtime), tmp_path / "state").predict(image)

@@ -63,7 +63,7 @@ def opened(folder: Path, bundle: Bundle) -> tuple[int, list[str]]:
 
 def digits(bundle: Bundle) -> Split:
     manifest = bundle.manifest
-    return load_split("digits", None, manifest.image, manifest.classes, ("stream",), None)[1]
+    return load_split("digits", None, manifest.input, manifest.classes, ("stream",), None)[1]
 
 
 # -- one slot --------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ OWN: dict[str, Activation] = {
     "LeakyRelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), {"alpha": 0.01}),
     "Mish": Activation(F.mish),
     "Neg": Activation(torch.neg),
+    "Reciprocal": Activation(torch.reciprocal),
     "Selu": Activation(_selu, {"alpha": 1.67326319, "gamma": 1.05070102}),
     "Shrink": Activation(_shrink, {"bias": 0.0, "lambd": 0.5}),
     "Sigmoid": Activation(torch.sigmoid),

@@ -16,7 +16,7 @@ from dfedge.adoption.prepared import Prepared, prepared
 from dfedge.adoption.quantise import NOISY, Loss, noisiest
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import named
 from dfedge.errors import DfedgeError
 from dfedge.learn import kept
@@ -109,7 +109,7 @@ def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk
         data=named(options.data),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=given.classes,
-        image=given.rule,
+        input=given.rule,
         net_name=f"{options.model} --learn {options.learn}",
         net=learned.net.spec,
         rule="df",

@@ -4,7 +4,7 @@ Exporters write SiLU as ``x sigmoid(x)``, GELU as five operations, hard swish as
 computed from one value alone, number by number, is a function of that value, and so one table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -46,14 +46,14 @@ def absorbed(before: Node, node: Node) -> bool:
 
 def _shared(nodes: list[Node], a: int, c: int) -> tuple[int, Function, Function] | None:
     """The value that both come from, the nearest, and what is done to it on both ways."""
-    ways = dict(_ways(nodes, c))
-    for number, function in _ways(nodes, a):
-        if number in ways and (a, c) != (number, number):
-            return number, function, ways[number]
+    others = dict(ways(nodes, c))
+    for number, function in ways(nodes, a):
+        if number in others and (a, c) != (number, number):
+            return number, function, others[number]
     return None
 
 
-def _ways(nodes: list[Node], number: int) -> Iterator[tuple[int, Function]]:
+def ways(nodes: Sequence[Node], number: int) -> Iterator[tuple[int, Function]]:
     """A value, and those before it that it is a function of."""
     function: Function = same
     for _ in range(MOST_DEEP):

@@ -136,10 +136,12 @@ class Graph:
 
     Attributes:
         left_out: what followed the scores and changes no order of them, in words.
+        embeds: its result is no scores, but features for other layers.
     """
 
     nodes: list[Node]
     left_out: tuple[str, ...] = ()
+    embeds: bool = False
 
     def readers(self, number: int) -> list[int]:
         """Who reads a result."""

@@ -60,7 +60,8 @@ def headed(graph: Graph, head: str, names: Sequence[str], classes: tuple[str, ..
     """
     kind, _, rows = head.partition(":")
     if kind in ("new", "add") and not rows:
-        return Headed(_with_head(graph, len(classes), kind == "new"), classes, fit=True)
+        instead = kind == "new" and not graph.embeds
+        return Headed(_with_head(graph, len(classes), instead), classes, fit=True)
     channels, height, width = graph.nodes[-1].shape
     if names and len(names) != channels:
         raise DfedgeError(
@@ -142,4 +143,4 @@ def _with_head(graph: Graph, classes: int, instead: bool) -> Graph:
     weight = torch.zeros(classes, nodes[-1].shape[0], 1, 1)
     nodes.append(Node("conv", "head", (len(nodes) - 1,), (classes, 1, 1), weight=weight,
                       bias=torch.zeros(classes)))  # fmt: skip
-    return Graph(nodes)
+    return replace(graph, nodes=nodes, embeds=False)

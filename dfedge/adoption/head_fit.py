@@ -65,7 +65,8 @@ def fitted(head: Headed, drawn: Split) -> Graph:
         found.how, 100 * found.accuracy,
     )  # fmt: skip
     weight = found.weight[:, :, None, None]
-    return Graph([*graph.nodes[:-1], replace(last, weight=weight, bias=found.bias)])
+    nodes = [*graph.nodes[:-1], replace(last, weight=weight, bias=found.bias)]
+    return replace(graph, nodes=nodes)
 
 
 def fit_head(x: Tensor, y: Tensor, classes: int) -> Fitted:

@@ -104,6 +104,9 @@ class Pools(Views[K]):
             raise self._not_over(op, axes)
         found, places = self.reduced(given, over), None
         if found is None:
+            if op == "mean" and math.prod(kept) == 1 and self.shape(given)[1:] == (1, 1):
+                self._over_all(given, kept)
+                return
             if self.settled(given).dims != self.shape(given) or 0 in over:
                 raise self._not_over(op, axes)
             kernel = (dims[1] if 1 in over else 1, dims[2] if 2 in over else 1)
@@ -115,6 +118,14 @@ class Pools(Views[K]):
             if found != tuple(range(channels)):
                 places = torch.tensor(found, dtype=torch.int32).reshape(kept)
         self.values[self.key] = Value(self.values[self.key].number, kept, places, self.site)
+
+    def _over_all(self, given: K, dims: tuple[int, ...]) -> None:
+        """The mean of a vector is a linear layer."""
+        value, channels = self.loose(given), self.shape(given)[0]
+        if value.places is not None:
+            raise self.misplaced(value)
+        weight = torch.full((1, channels, 1, 1), 1 / channels)
+        self.add("conv", [given], (1, 1, 1), dims, weight=weight, bias=torch.zeros(1))
 
     def _not_over(self, op: Op, axes: Sequence[int]) -> DfedgeError:
         what = f"{'mean' if op == 'mean' else 'maximum'} over axes {list(axes)}"

@@ -19,7 +19,7 @@ from dfedge.adoption.reading import reading_rule
 from dfedge.data.catalogue import Catalogue, Cut
 from dfedge.data.dataset import Split
 from dfedge.data.door import Door, Policy
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.order import by_class
 from dfedge.data.sources import open_data
 from dfedge.errors import DfedgeError

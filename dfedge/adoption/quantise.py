@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
-from dfedge.adoption.graph import Graph, Node, dense
+from dfedge.adoption.graph import Graph, Node
 from dfedge.adoption.observe import Watch, observe, pieces, real
 from dfedge.adoption.ranges import Range, choose
 from dfedge.errors import DfedgeError
@@ -185,8 +185,7 @@ class Quantiser:
             self._append(Pad(node.name, (place,), wide, pads, given.zero))
             place, pads = len(self.operations), (0, 0, 0, 0)
         depthwise = node.groups == node.shape[0] == self.graph.nodes[read].shape[0] > 1
-        weight = node.weight if depthwise else dense(node.weight, node.groups)
-        target = weight.double() * (own.scale / given.scale)
+        target = node.weight.double() * (own.scale / given.scale)
         offset = node.bias.double() * own.scale + own.zero
         shifts = _shifts(target, offset)
         factor = torch.exp2(shifts)[:, None, None, None]
@@ -200,7 +199,7 @@ class Quantiser:
                 "hold 2^31; fewer channels or a smaller kernel fit"
             )
         record = Convolution(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
-                        depthwise, shift)  # fmt: skip
+                        depthwise, shift, 1 if depthwise else node.groups)  # fmt: skip
         taps = w.permute(2, 3, 0, 1) if depthwise else w.permute(2, 3, 1, 0)
         number = len(self.operations)
         self.constants |= {

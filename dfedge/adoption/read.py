@@ -128,10 +128,12 @@ class _Reader(TorchGraph):
                   padding_of(padding, weight, pair(dilation)), pair(dilation), groups)  # fmt: skip
 
     def fully_connected(self, fx: Fx) -> None:
-        """linear, and addmm with a transposed weight."""
+        """linear; addmm, mm and matmul with a transposed weight."""
         args: Any = fx.args
         if fx.target is aten.addmm.default:
             self.linear(args[1], self.weights(args[2]).T, self.weights(args[0]))
+        elif fx.target is not aten.linear.default:
+            self.linear(args[0], self.weights(args[1]).T, None)
         else:
             bias = args[2] if len(args) > 2 else None
             self.linear(args[0], self.weights(args[1]), self.optional(bias))
@@ -234,6 +236,24 @@ class _Reader(TorchGraph):
             count = before // math.prod(self.value(fx).dims)
             self.with_constant("mul", fx, torch.tensor(float(count)), False)
 
+    def norm_of(self, fx: Fx) -> None:
+        """A vector's norm, in torch's three operations."""
+        args: Any = [*fx.args, None, None, None][:4]
+        given, power, axes, keep = args
+        over = axes if axes else range(1 + len(self.value(given).dims))
+        self.length(given, 2.0 if power is None else float(power), over, bool(keep))
+
+    def cosines(self, fx: Fx) -> None:
+        """cosine_similarity of [B, 1, F] and a constant [1, K, F]."""
+        args: Any = fx.args
+        a, b, *rest = args
+        given, other = (a, b) if a in self.values else (b, a)
+        weight, axis = self.weights(other), rest[0] if rest else 1
+        dims = self.value(given).dims
+        if weight.dim() != 3 or len(dims) != 2 or dims[0] != 1 or axis not in (2, -1):
+            raise self.refusal("", "a vector [B, 1, F] and constants [1, K, F]")
+        self.cosine(given, weight[0], float(rest[1]) if len(rest) > 1 else 1e-8)
+
     def padding(self, fx: Fx) -> None:
         """pad and constant_pad_nd with zeros, on the last two axes."""
         args: Any = fx.args
@@ -283,6 +303,8 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.convolution.default: _Reader.convolution,
     aten.linear.default: _Reader.fully_connected,
     aten.addmm.default: _Reader.fully_connected,
+    aten.mm.default: _Reader.fully_connected,
+    aten.matmul.default: _Reader.fully_connected,
     aten.batch_norm.default: _Reader.batch_norm,
     aten._native_batch_norm_legit_no_training.default: _Reader.batch_norm,
     aten.relu.default: _line(1, 0, 0, math.inf),
@@ -310,6 +332,11 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.constant_pad_nd.default: _Reader.padding,
     aten.mean.dim: _Reader.over_axes,
     aten.sum.dim_IntList: _Reader.over_axes,
+    aten.linalg_vector_norm.default: _Reader.norm_of,
+    aten.linalg_norm.default: _Reader.norm_of,
+    aten.norm.ScalarOpt_dim: _Reader.norm_of,
+    aten.cosine_similarity.default: _Reader.cosines,
+    aten.expand_as.default: TorchGraph.expanded,
     aten.amax.default: _Reader.over_axes,
     aten.cat.default: _Reader.cat,
     aten.flatten.using_ints: _Reader.flatten,

@@ -157,6 +157,33 @@ class _Reader(OnnxGraph):
             count = before // math.prod(self.value(self.key).dims)
             self.with_constant("mul", self.key, torch.tensor(float(count)), False)
 
+    def length_of(self) -> None:
+        """ReduceL2 and ReduceSumSquare."""
+        given = self.operand(0)
+        axes = [int(axis) for axis in self.setting("axes", 1, range(1 + len(self.dims(given))))]
+        keep = bool(self.attribute("keepdims", 1))
+        if self.node.op_type == "ReduceL2":
+            self.length(given, 2, axes, keep)
+        else:
+            self.squares(given, axes, keep)
+
+    def direction(self) -> None:
+        """LpNormalization."""
+        given, made, axis = self.operand(0), self.key, self.attribute("axis", -1)
+        self.length(given, self.attribute("p", 2), [axis], True)
+        self.combine("div", given, made)
+
+    def extreme(self) -> None:
+        """Max and Min of a value and a number."""
+        given = [name for name in self.node.input if name in self.values]
+        others = [self.weights(name) for name in self.node.input if name not in given]
+        if len(given) != 1 or any(other.numel() != 1 for other in others):
+            raise self.refusal(f"{self.site.what} of several values", "one value and numbers")
+        bounds = [float(other) for other in others]
+        low, high = (max(bounds), math.inf) if self.node.op_type == "Max" else (
+            -math.inf, min(bounds))  # fmt: skip
+        self.clip(given[0], 1, 0, low, high)
+
     def neighbouring(self) -> None:
         """LRN."""
         alpha, beta = self.attribute("alpha", 1e-4), self.attribute("beta", 0.75)
@@ -270,6 +297,11 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "ReduceMean": _Reader.over_axes,
     "ReduceSum": _Reader.over_axes,
     "ReduceMax": _Reader.over_axes,
+    "ReduceL2": _Reader.length_of,
+    "ReduceSumSquare": _Reader.length_of,
+    "LpNormalization": _Reader.direction,
+    "Max": _Reader.extreme,
+    "Min": _Reader.extreme,
     "LRN": _Reader.neighbouring,
     "Sum": _Reader.total,
     "Pad": _Reader.padding,

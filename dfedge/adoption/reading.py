@@ -4,7 +4,7 @@ import logging
 
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
+from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
 from dfedge.data.sized import fit_of, sides
 from dfedge.errors import DfedgeError, UsageError
 
@@ -16,7 +16,8 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
 
     Args:
         image: ``HxW``, for a net that has no size of its own; empty: that of the data.
-        fit: one of `dfedge.data.image.Fit`; empty: the middle of pictures, and arrays stretched.
+        fit: one of `dfedge.data.inputs.image.Fit`; empty: the middle of pictures, and arrays
+            stretched.
 
     Raises:
         UsageError: a size that is not the net's, or none where pictures have several.

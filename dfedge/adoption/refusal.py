@@ -1,7 +1,7 @@
 """What is said of an operation that cannot be adopted: where it stands, what would replace it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfedge.errors import DfedgeError
 
@@ -48,6 +48,10 @@ class Site:
     def name(self) -> str:
         """What the user would call it."""
         return self.module or self.node
+
+    def called(self, what: str) -> "Site":
+        """The same place, and what is done there in words."""
+        return replace(self, what=what)
 
     @property
     def what_and_where(self) -> str:

@@ -18,7 +18,7 @@ aten = torch.ops.aten
 MOVING = (
     "transpose", "permute", "t.default", "slice.", "select.", "narrow", "split", "chunk", "unbind",
     "channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
-    "index_select", "index.", "flip", "roll", "expand", "movedim", "swapaxes",
+    "index_select", "index.", "flip", "roll", "expand.", "movedim", "swapaxes",
 )  # fmt: skip
 """Operations that only move numbers, or leave some of them out."""
 
@@ -71,6 +71,13 @@ class TorchGraph(Translation[Fx]):
             self.moved(given, made, self.batch)
         else:
             self.parts[fx] = list(made)
+
+    def expanded(self, fx: Fx) -> None:
+        """expand_as: repeated to the form of another value."""
+        args: Any = fx.args
+        given, like = args
+        places = self.places(given, self.batch)
+        self.moved(given, places.expand(len(places), *self.dims(like)), self.batch)
 
     def optional(self, given: Any) -> Tensor | None:
         """An operand that is a constant, where there is one."""

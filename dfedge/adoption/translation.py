@@ -4,23 +4,24 @@ A reader knows one framework's graph; it says of each operation which values and
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Node, Op
-from dfedge.adoption.pools import Pools
-from dfedge.adoption.values import K, Pads, Two, Value
+from dfedge.adoption.direction import WHAT, Directions, unit_rows
+from dfedge.adoption.graph import Node
+from dfedge.adoption.values import K, Left, Pads, Two, Value
 from dfedge.adoption.windows import banded, counted, one_stride, spread
 from dfedge.limits import MOST_TAPS
 
 Arithmetic = Literal["add", "sub", "mul", "div"]
 
 
-class Translation(Pools[K]):
+class Translation(Directions[K]):
     """One net, an operation at a time."""
 
     def conv(
@@ -42,8 +43,6 @@ class Translation(Pools[K]):
         if (tall, wide) != (sides[0], sides[1]) and tall * wide > MOST_TAPS:
             what = f"convolution whose dilated kernel spans {tall} x {wide}"
             raise self.refusal(what, f"at most {MOST_TAPS} positions")
-        if groups > 1 and (groups, out) != (channels, channels):
-            self.check_size(out * channels * tall * wide)  # as a whole convolution
         self.check_size(out * each * tall * wide)
         weight, kernel = spread(weight, dilation), (tall, wide)
         bias = torch.zeros(out) if bias is None else bias
@@ -72,6 +71,37 @@ class Translation(Pools[K]):
 
     def linear(self, given: K, weight: Tensor, bias: Tensor | None) -> None:
         """``weight x + bias`` of a vector; weight [O, I], bias [O]."""
+        with self._linear(given, bias is None or not bool(bias.any())):
+            self._through(given, weight, bias)
+        left = self.finished.get(self.key)
+        if left is not None:
+            self.finished[self.key] = replace(left, embeds=False)
+
+    def cosine(self, given: K, weight: Tensor, eps: float) -> None:
+        """Cosines of a vector and of constant ones, weight [O, I]: no order of them depends on the
+        vector's length.
+        """
+        made, count = self.key, math.prod(self.value(given).dims)
+        self.reshape(given, (count,))
+        self.linear(made, unit_rows(weight, eps), None)
+        site = self.site.called(WHAT)
+        self.finished[made] = Left(site, (site.what_and_where,), linear=True)
+
+    @contextmanager
+    def _linear(self, given: K, allowed: bool) -> Iterator[None]:
+        """While the operation at work is translated, which may follow `Left.linear`."""
+        left = self.finished.get(given)
+        if left is None or not (left.linear and allowed):
+            yield
+            return
+        del self.finished[given]
+        try:
+            yield
+            self.finished[self.key] = left
+        finally:
+            self.finished[given] = left
+
+    def _through(self, given: K, weight: Tensor, bias: Tensor | None) -> None:
         value, shape = self.loose(given), self.shape(given)
         dims = value.dims
         if weight.dim() != 2 or (math.prod(dims), dims[-1]) != (weight.shape[1], weight.shape[1]):
@@ -100,24 +130,7 @@ class Translation(Pools[K]):
         factor = torch.rsqrt(variance + eps)
         factor = factor if gamma is None else factor * gamma
         shift = -mean * factor
-        self._affine(given, factor, shift if beta is None else shift + beta)
-
-    def _affine(self, given: K, weight: Tensor, bias: Tensor) -> None:
-        self._alone("affine", given, weight=weight, bias=bias)
-
-    def _alone(self, op: Op, given: K, **rest: Any) -> None:
-        """What works number by number, or channel by channel, in whatever order it is seen."""
-        value = self.loose(given)
-        self.add(op, [given], self.shape(given), **rest)
-        self.as_seen(value)
-
-    def clip(self, given: K, slope: float, lift: float, low: float, high: float) -> None:
-        """A straight line between two bounds."""
-        self._alone("clip", given, slope=slope, lift=lift, bounds=(low, high))
-
-    def function(self, given: K, function: Callable[[Tensor], Tensor]) -> None:
-        """A function of one value, the same for every value."""
-        self._alone("function", given, function=function)
+        self.affine(given, factor, shift if beta is None else shift + beta)
 
     def softmax(self, given: K, axis: int) -> None:
         """A softmax, or its logarithm, over the scores: nothing may follow it.
@@ -125,13 +138,16 @@ class Translation(Pools[K]):
         Args:
             axis: counted with the batch; from the end where it is negative.
         """
-        value = self.loose(given)
-        if self.shape(given)[1:] != (1, 1):
+        before = self.finished.get(given)
+        with self._linear(given, True):
+            value, shape = self.loose(given), self.shape(given)
+        if shape[1:] != (1, 1):
             raise self.refusal()
         over = axis % (len(value.dims) + 1) - 1
         if over < 0 or value.dims[over] != math.prod(value.dims):
             raise self.refusal(f"{self.site.what} over axis {axis}", "over the scores, as the last")
-        self.values[self.key], self.finished[self.key] = value, self.site
+        said = (*(before.said if before else ()), self.site.what_and_where)
+        self.values[self.key], self.finished[self.key] = value, Left(self.site, said)
 
     def leaky(self, given: K, slope: Tensor) -> None:
         """``max(0, x) + slope min(0, x)``, one slope or one a channel."""
@@ -147,7 +163,7 @@ class Translation(Pools[K]):
         self.clip(given, 1, 0, 0, math.inf)
         above = self.values[made]
         self.clip(given, 1, 0, -math.inf, 0)
-        self._affine(made, slopes, torch.zeros(len(slopes)))
+        self.affine(made, slopes, torch.zeros(len(slopes)))
         below = self.values[made]
         self._summed(above, below)
 
@@ -163,10 +179,12 @@ class Translation(Pools[K]):
 
         A difference is a sum with the negative, a quotient a product with the reciprocal.
         """
+        if op in ("mul", "div") and self.directed(op, a, b):
+            return
         if op in ("sub", "div"):
             if op == "sub":
                 ones = torch.ones(self.shape(b)[0])
-                self._affine(b, -ones, 0 * ones)
+                self.affine(b, -ones, 0 * ones)
             else:
                 self.function(b, torch.reciprocal)
             b = self.key
@@ -198,6 +216,10 @@ class Translation(Pools[K]):
 
     def with_constant(self, op: Arithmetic, given: K, constant: Tensor, swapped: bool) -> None:
         """A value and a constant; ``swapped``: the constant stands on the left."""
+        with self._linear(given, op == "mul" or (op == "div" and not swapped)):
+            self._by_constant(op, given, constant, swapped)
+
+    def _by_constant(self, op: Arithmetic, given: K, constant: Tensor, swapped: bool) -> None:
         value = self.by_channel(given, self.real(constant))
         if value is None:
             what = f"{op} with a constant {list(constant.shape)}"
@@ -215,8 +237,10 @@ class Translation(Pools[K]):
             case "div", False:
                 weight, bias = 1 / value, none
             case _:
-                raise self.refusal(f"a constant {op} a map", "multiply")
-        self._affine(given, weight, bias)
+                made = self.key
+                self.function(given, torch.reciprocal)
+                given, weight, bias = made, value, none
+        self.affine(given, weight, bias)
 
     def concat(self, parts: Sequence[K], axis: int) -> None:
         """Channels side by side; ``axis`` counts the batch."""

@@ -40,6 +40,22 @@ class Value:
     site: Site | None = None
 
 
+@dataclass(frozen=True)
+class Left:
+    """An operation that is left out, because it changes no order of the scores.
+
+    Attributes:
+        said: it, and what was left out before it, in words.
+        linear: what is linear may follow; else nothing.
+        embeds: the net gives features, and no scores, where it ends here.
+    """
+
+    site: Site
+    said: tuple[str, ...]
+    linear: bool = False
+    embeds: bool = False
+
+
 class Values(Generic[K]):
     """Operations so far, and what each foreign value is.
 
@@ -56,7 +72,7 @@ class Values(Generic[K]):
         self.nodes: list[Node] = []
         self.values: dict[K, Value] = {}
         self.constants: dict[K, Tensor] = {}
-        self.finished: dict[K, Site] = {}
+        self.finished: dict[K, Left] = {}
         self.refused: Refused = None
 
     def attempt(
@@ -142,7 +158,9 @@ class Values(Generic[K]):
         if key not in self.values:
             raise self.refusal(f"{self.site.what} of '{key}'", "what is computed from the image")
         if key in self.finished:
-            raise refusal(self.finished[key])
+            left = self.finished[key]
+            where = "at the end, with nothing after it but what is linear, without a bias"
+            raise refusal(left.site, instead=where if left.linear else "")
         return self.values[key]
 
     def shape(self, key: K) -> Shape:

@@ -31,12 +31,13 @@ class Views(Values[K]):
         if len(results) != 1 or results[0] not in self.values:
             raise DfedgeError(self._several(results))
         closing = self.finished.pop(results[0], None)
-        left_out = [closing.what_and_where] if closing else []
+        left_out = list(closing.said) if closing else []
         last = self.settled(results[0]).number
         while self.nodes[last].op == "function" and _increases(self.nodes[last].function):
             left_out.append(f"the function of '{self.nodes[last].name}'")
             (last,) = self.nodes[last].reads
-        return Graph(self.nodes[: last + 1], tuple(left_out))
+        embeds = closing is not None and closing.embeds
+        return Graph(self.nodes[: last + 1], tuple(left_out), embeds)
 
     def _several(self, results: Sequence[K]) -> str:
         forms = [

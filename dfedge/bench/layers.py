@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfedge.maps import cell_grid, cell_size, pool_window
 from dfedge.plan import Conv, Layer
 
 
@@ -63,15 +64,16 @@ class FloatLayer(nn.Module):
         x = F.relu(x + skip if self.residual else x)
         if self.pooled:
             return self._cell_means(x)
-        return F.max_pool2d(x, 2) if self.pool else x
+        return F.max_pool2d(x, pool_window(self.shape[:2])) if self.pool else x
 
     def _cell_means(self, h: Tensor) -> Tensor:
         rows, cols, channels = self.shape  # numbers, where a tracer would see h.shape as tensors
-        height, width = -(-rows // self.cells), -(-cols // self.cells)
+        down, across = cell_grid((rows, cols), self.cells)
+        height, width = cell_size((rows, cols), self.cells)
         # Zeros joined on: ExecuTorch refuses the backward of pad and lacks that of avg_pool2d.
-        if height * self.cells > rows:
-            h = torch.cat([h, 0 * h[:, :, : height * self.cells - rows]], 2)
-        if width * self.cells > cols:
-            h = torch.cat([h, 0 * h[..., : width * self.cells - cols]], 3)
-        parts = h.reshape(-1, channels, self.cells, height, self.cells, width)
-        return parts.mean((3, 5)).reshape(-1, channels * self.cells * self.cells, 1, 1)
+        if height * down > rows:
+            h = torch.cat([h, 0 * h[:, :, : height * down - rows]], 2)
+        if width * across > cols:
+            h = torch.cat([h, 0 * h[..., : width * across - cols]], 3)
+        parts = h.reshape(-1, channels, down, height, across, width)
+        return parts.mean((3, 5)).reshape(-1, channels * down * across, 1, 1)

@@ -63,7 +63,7 @@ def run(
     from dfedge.device.classes import spare_rows
 
     session = open_session(bundle, runtime, state, initial, signer, min_version)
-    rule = session.bundle.manifest.image
+    rule = session.bundle.manifest.input
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     row = learn_class(session, name, x, steps, seed, lost)
     session.save()

@@ -165,7 +165,8 @@ def _check(model: str, image: str, json: bool) -> None:
     if json:
         print_json(msgspec.to_builtins(found))
     else:
-        say(f"{model}: images of {height} x {width} x {channels}, {found.scores:,} scores")
+        gives = "features of an embedding" if found.embeds else "scores"
+        say(f"{model}: images of {height} x {width} x {channels}, {found.scores:,} {gives}")
         if found.left_out:
             say(_left_out(found.left_out))
         if found.sizes:
@@ -175,7 +176,9 @@ def _check(model: str, image: str, json: bool) -> None:
     if found.blockers:
         raise DfedgeError(f"{model} cannot be adopted as it is: {len(found.blockers)} reason(s)")
     if not json:
-        say("", next_command=f"dfedge adopt {model} --data DATA --learn head --out out/adopted")
+        head = " --head new" if found.embeds else ""
+        command = f"dfedge adopt {model} --data DATA --learn head{head} --out out/adopted"
+        say("", next_command=command)
 
 
 def _print_sizes(sizes: Sequence["Sizes"]) -> None:

@@ -130,7 +130,8 @@ def run(
     assert bundle is not None
     care = care_of(settings.strategy)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
-    made = settings.make_stream(Source(settings.data, data_dir, session.bundle.manifest.image))
+    own = session.bundle.manifest
+    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"going on after {running.resumed:,} samples that an earlier call had learned")

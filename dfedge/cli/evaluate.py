@@ -41,7 +41,14 @@ def run(
     manifest = session.bundle.manifest
     wanted = (split,) if split else ("test", "all")
     name, samples = load_split(
-        data, data_dir, manifest.image, session.classes, wanted, shift, cut=manifest.cut
+        data,
+        data_dir,
+        manifest.input,
+        session.classes,
+        wanted,
+        shift,
+        cut=manifest.cut,
+        reading=manifest.reading,
     )
     with progress() as watch:
         result = evaluate(session, samples, lambda done, of: watch("evaluate", done, of))

@@ -113,7 +113,15 @@ def run(
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes
     name, images = load_split(
-        data, data_dir, manifest.image, classes, wanted, shift, door, manifest.cut
+        data,
+        data_dir,
+        manifest.input,
+        classes,
+        wanted,
+        shift,
+        door,
+        manifest.cut,
+        manifest.reading,
     )
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,

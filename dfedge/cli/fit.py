@@ -21,6 +21,7 @@ from dfedge.cli.options import (
     Target,
     TrainLayers,
 )
+from dfedge.data.shift_forms import IMAGES
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.errors import UsageError
 from dfedge.runtimes import STOCK, listed
@@ -49,7 +50,7 @@ def run(
     data: Annotated[str | None, typer.Option(help="--adopt: the data that it knows.")] = None,
     data_dir: DataDir = None,
     shift: Annotated[
-        str, typer.Option(help=f"--adopt: what the device will meet: {shifts()}.")
+        str, typer.Option(help=f"--adopt: what the device will meet: {shifts(IMAGES)}.")
     ] = "rotate:30",
     learn: Annotated[
         list[str] | None,

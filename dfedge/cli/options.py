@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dfedge.data.shift_forms import IMAGES, SIGNALS
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
@@ -15,8 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for ma
 BundleArg = Annotated[Path, typer.Argument(help="The folder made by dfedge export.")]
 RunArg = Annotated[Path, typer.Argument(help="The folder made by dfedge train.")]
 DATA_HELP = (
-    "digits, mnist, fashion-mnist, cifar10, cifar100, a file .npz with x and y, or a folder of "
-    "images by class."
+    "digits, mnist, fashion-mnist, cifar10, cifar100, fsdd, watch, basic-motions, gestures, "
+    "vowels, a file .npz with x and y, a table .csv, or a folder by class of images or of "
+    "recordings .wav or .csv."
 )
 Data = Annotated[str, typer.Option(help=DATA_HELP)]
 DataDir = Annotated[
@@ -62,9 +64,10 @@ MinVersion = Annotated[
         help="Refuse a bundle of a lower version (dfedge export --version).",
     ),
 ]
+SHIFT_HELP = f"Change the samples first: {shifts(IMAGES)}; of signals {shifts(SIGNALS)}."
 Shift = Annotated[
     str | None,
-    typer.Option(help=f"Change the images first: {shifts()}."),
+    typer.Option(help=SHIFT_HELP),
 ]
 Target = Annotated[
     str, typer.Option(help="The device: a name from dfedge targets list, or a path .toml.")
@@ -85,6 +88,34 @@ Image = Annotated[
         "--image",
         help="Height and width at which images are read, as 224x224; default: the net's own, "
         "else the data's.",
+    ),
+]
+Input = Annotated[
+    str,
+    typer.Option(
+        "--input", help="What the samples are: image or window (signals); default: as they look."
+    ),
+]
+Window = Annotated[
+    int, typer.Option("--window", min=0, help="Samples of a window of signals; 0: as recorded.")
+]
+Hop = Annotated[
+    int,
+    typer.Option(
+        "--hop", min=0, help="Samples from one window's start to the next; 0: half a window."
+    ),
+]
+Label = Annotated[
+    str,
+    typer.Option(
+        "--label",
+        help="Column of a table that names the class; default: label, class, activity, ...",
+    ),
+]
+LeaveOut = Annotated[
+    str,
+    typer.Option(
+        "--leave-out", help="Whose samples are the test split, as person:3; default: drawn ones."
     ),
 ]
 ImageFit = Annotated[

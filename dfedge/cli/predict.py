@@ -12,7 +12,7 @@ from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Si
 
 def run(
     bundle: BundleArg,
-    files: Annotated[list[Path], typer.Argument(help="Images, or files .npz with x.")],
+    files: Annotated[list[Path], typer.Argument(help="Images, recordings, or files .npz with x.")],
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -29,7 +29,7 @@ def run(
     from dfedge.data.files import read_inputs
 
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
-    rule = session.bundle.manifest.image
+    rule = session.bundle.manifest.input
     inputs = [item for file in files for item in read_inputs(file, rule)]
     answers = [(name, session.predict(image)) for name, image in inputs]
     if json:

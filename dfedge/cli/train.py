@@ -9,11 +9,16 @@ from dfedge.cli.console import percent, print_json, progress, say
 from dfedge.cli.options import (
     Data,
     DataDir,
+    Hop,
     Image,
     ImageFit,
+    Input,
     Json,
+    Label,
+    LeaveOut,
     NoKeep,
     OnBadSample,
+    Window,
     seed_option,
 )
 from dfedge.cli.signals import told
@@ -75,6 +80,11 @@ def run(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     image: Image = "",
     fit: ImageFit = "",
+    input: Input = "",
+    window: Window = 0,
+    hop: Hop = 0,
+    label: Label = "",
+    leave_out: LeaveOut = "",
     on_bad_sample: OnBadSample = "stop",
     no_keep: NoKeep = False,
     json: Json = False,
@@ -86,6 +96,7 @@ def run(
     [bold]Example:[/] dfedge train --data digits --qat --out out/digits
     """
     from dfedge.allocator import keep_freed_memory
+    from dfedge.data.reading import Reading
     from dfedge.learn.train import TrainOptions, train
 
     keep_freed_memory()
@@ -102,7 +113,7 @@ def run(
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
-        not no_keep, image, fit, on_bad_sample,
+        not no_keep, image, fit, on_bad_sample, Reading(input, window, hop, label, leave_out),
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)

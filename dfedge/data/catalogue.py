@@ -7,15 +7,17 @@ in memory at 224 x 224 for a hundred of them to be looked at.
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import Dataset, Labels, Split, cut, first_of
-from dfedge.data.image import ImageRule, Seen, common_rule, look_at
+from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
+from dfedge.data.inputs import KINDS, InputRule
+from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
+from dfedge.data.recordings import Windows
 from dfedge.limits import Hash, Natural
 
 
@@ -44,47 +46,52 @@ class Part(Protocol):
     def take(self, index: NDArray[np.int64]) -> "Part":
         """The samples at ``index``."""
 
-    def read(self, rule: ImageRule) -> Split:
-        """The images."""
+    def divided(self, seed: int, where: str) -> Divided:
+        """Which samples to train on, and which to test on.
+
+        Raises:
+            DfedgeError: too few.
+        """
+
+    def read(self, rule: InputRule) -> Split:
+        """The samples as codes."""
 
     def digest(self) -> str:
         """SHA-256 of what tells these samples from others."""
 
 
-def nothing(rule: ImageRule) -> Split:
+def nothing(rule: InputRule) -> Split:
     """No samples."""
     return Split(np.empty((0, *rule.shape), np.uint8), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Images that lie in memory, of one size."""
+    """Samples that lie in memory, [N, ...], of one shape."""
 
-    split: Split
+    x: NDArray[Any]
+    y: Labels
     where: str
 
-    @property
-    def y(self) -> Labels:
-        """See `Part`."""
-        return self.split.y
-
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.y)
 
     def take(self, index: NDArray[np.int64]) -> "Stored":
         """See `Part`."""
-        return replace(self, split=self.split.take(index))
+        return replace(self, x=self.x[index], y=self.y[index])
 
-    def read(self, rule: ImageRule) -> Split:
+    def divided(self, seed: int, where: str) -> Divided:
         """See `Part`."""
-        if not len(self):
-            return nothing(rule)
-        return Split(rule.apply(self.split.x, self.where), self.split.y)
+        return drawn_apart(len(self), seed, where)
+
+    def read(self, rule: InputRule) -> Split:
+        """See `Part`."""
+        return Split(rule.apply(self.x, self.where), self.y) if len(self) else nothing(rule)
 
     def digest(self) -> str:
-        """Of images and labels."""
-        found = hashlib.sha256(np.ascontiguousarray(self.split.x).data)
-        found.update(np.ascontiguousarray(self.split.y).data)
+        """Of values and labels."""
+        found = hashlib.sha256(np.ascontiguousarray(self.x).data)
+        found.update(np.ascontiguousarray(self.y).data)
         return found.hexdigest()
 
 
@@ -103,7 +110,11 @@ class Pictures:
         """See `Part`."""
         return replace(self, files=tuple(self.files[i] for i in index), y=self.y[index])
 
-    def read(self, rule: ImageRule) -> Split:
+    def divided(self, seed: int, where: str) -> Divided:
+        """See `Part`."""
+        return drawn_apart(len(self), seed, where)
+
+    def read(self, rule: InputRule) -> Split:
         """See `Part`.
 
         Raises:
@@ -111,7 +122,7 @@ class Pictures:
         """
         if not len(self):
             return nothing(rule)
-        return Split(np.stack([rule.read(file) for file in self.files]), self.y)
+        return Split(np.concatenate([rule.read(file) for file in self.files]), self.y)
 
     def digest(self) -> str:
         """Of the files' names below the folder, with their classes."""
@@ -130,11 +141,15 @@ class Catalogue:
         name: as given on the command line, a name or a path.
         classes: the name of each label.
         parts: by the split's name; ``all`` stands for data that came in one piece.
+        kind: of input, of `dfedge.data.inputs.KINDS`.
+        channels: their names; none where the data have none.
     """
 
     name: str
     classes: tuple[str, ...]
     parts: dict[str, Part]
+    kind: str = "image"
+    channels: tuple[str, ...] = ()
 
     def look(self) -> Seen:
         """Sizes and colours of the images.
@@ -147,7 +162,8 @@ class Catalogue:
         files = [file for part in parts if isinstance(part, Pictures) for file in part.files]
         if files:
             return look_at(files)
-        height, width, channels = next(p for p in parts if isinstance(p, Stored)).split.x.shape[1:]
+        stored = next(p for p in parts if isinstance(p, Stored))
+        height, width, channels = as_images(stored.x, stored.where).shape[1:]
         return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
 
     def part(self, *wanted: str) -> tuple[str, Part]:
@@ -158,19 +174,33 @@ class Catalogue:
         """
         return first_of(self.name, self.parts, wanted)
 
-    def read(self, rule: ImageRule | None = None) -> Dataset:
+    def own_rule(self) -> InputRule:
+        """The rule that suits the data: of signals their training samples alone.
+
+        Raises:
+            DfedgeError: samples that cannot be read.
+        """
+        if self.kind == "image":
+            return common_rule(self.look())
+        part = self.parts.get("train") or self.part("all")[1]
+        assert isinstance(part, Stored | Windows)
+        found = KINDS.find(self.kind)
+        assert found is not None
+        return found.suited(part.x, self.channels)
+
+    def read(self, rule: InputRule | None = None) -> Dataset:
         """Everything, by this rule or by its own.
 
         Raises:
-            DfedgeError: an image that cannot be read.
+            DfedgeError: samples that cannot be read.
         """
-        rule = rule or common_rule(self.look())
+        rule = rule or self.own_rule()
         return Dataset(
             self.name, self.classes, {name: part.read(rule) for name, part in self.parts.items()}
         )
 
     def cut(self, seed: int) -> "Catalogue":
-        """Data in one piece, cut at random into train and test; any other as they are."""
+        """Data in one piece, cut into train and test (`Part.divided`); any other as they are."""
         return replace(self, parts=cut(self.name, self.parts, seed))
 
     def record(self, seed: int) -> Cut | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.data.shift import rotate
+from dfedge.data.picture_shifts import rotate
 from dfedge.errors import DfedgeError
 
 DEGREES, BRIGHTNESS, GREY_NOISE = 15, 0.7, 8.0

@@ -11,6 +11,9 @@ from dfedge.errors import DfedgeError, unknown_name
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Divided = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Places of the samples to train on, and of those to test on."""
+TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Split:
     def take(self, index: NDArray[np.int64]) -> "Split":
         """The samples at ``index``."""
         return Split(self.x[index], self.y[index])
+
+    def divided(self, seed: int, where: str) -> Divided:
+        """A fifth is tested on."""
+        return drawn_apart(len(self), seed, where)
 
     def labelled(self, places: Sequence[int] | None) -> "Split":
         """The same samples, label k being ``places[k]``; None: as they are."""
@@ -98,24 +105,36 @@ class Taken(Protocol):
     def take(self, index: NDArray[np.int64]) -> Self:
         """The samples at ``index``."""
 
+    def divided(self, seed: int, where: str) -> Divided:
+        """Which samples to train on, and which to test on."""
+
 
 T = TypeVar("T", bound=Taken)
 
 
-def cut(name: str, parts: dict[str, T], seed: int, test_fraction: float = 0.2) -> dict[str, T]:
-    """Parts with train and test among them, drawn from ``all`` where they are not there yet.
+def cut(name: str, parts: dict[str, T], seed: int) -> dict[str, T]:
+    """Parts with train and test among them, from ``all`` where they are not there yet.
 
     Raises:
         DfedgeError: one sample.
     """
     if "train" in parts:
         return parts
-    whole = parts["all"]
-    held_out = max(1, round(len(whole) * test_fraction))
-    if held_out >= len(whole):
-        raise DfedgeError(f"{name}: {len(whole)} samples cannot be cut in train and test")
-    order = np.random.default_rng(seed).permutation(len(whole))
-    return parts | {"train": whole.take(order[held_out:]), "test": whole.take(order[:held_out])}
+    train, test = parts["all"].divided(seed, name)
+    return parts | {"train": parts["all"].take(train), "test": parts["all"].take(test)}
+
+
+def drawn_apart(count: int, seed: int, where: str) -> Divided:
+    """A fifth of the samples drawn to test on, and the others.
+
+    Raises:
+        DfedgeError: one sample.
+    """
+    held_out = max(1, round(count * TEST_FRACTION))
+    if held_out >= count:
+        raise DfedgeError(f"{where}: {count} samples cannot be cut in train and test")
+    order = np.random.default_rng(seed).permutation(count)
+    return order[held_out:], order[:held_out]
 
 
 def check_labels(y: Labels, classes: int, where: str) -> None:

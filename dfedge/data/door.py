@@ -1,11 +1,12 @@
 """The door of a stream: a sample that cannot be learned stops it, or is passed over and counted.
 
-What a whole array is (its axes, its type) is judged by `dfedge.data.image.as_images`; here single
-samples are judged: values that are not finite or out of range, and labels that no class bears.
+What a whole array is (its axes, its type) is judged by the rule of its kind of input; here single
+samples are judged: values that no sample of that kind has, and labels that no class bears.
 """
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -45,9 +46,18 @@ class Door:
             LOG.info("skipped %d samples: %s", count, reason)
 
     def sift(
-        self, x: NDArray[Any], y: NDArray[Any], classes: int, where: str
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        classes: int,
+        where: str,
+        unusable: Callable[[NDArray[Any]], NDArray[np.bool_]],
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """The samples [N, ...] and labels [N] that can be learned, if the policy is to skip.
+
+        Args:
+            unusable: which samples hold a value that none of their kind has
+                (`dfedge.data.inputs.InputRule.unusable`).
 
         Raises:
             DfedgeError: samples of different shapes, which are no array.
@@ -55,7 +65,7 @@ class Door:
         x, y = as_array(x, where), as_array(y, f"labels of {where}")
         if self.policy == "stop" or not x.ndim or y.shape != x.shape[:1]:
             return x, y
-        bad = {"value": _bad_values(x), "label": _bad_labels(y, classes)}
+        bad = {"value": unusable(x), "label": _bad_labels(y, classes)}
         taken = np.ones(len(y), bool)
         for reason, here in bad.items():
             self.skipped[reason] += int((here & taken).sum())
@@ -74,15 +84,6 @@ def as_array(values: Any, where: str) -> NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise DfedgeError(f"{where}: no array ({error}); all must have one shape") from error
-
-
-def _bad_values(x: NDArray[Any]) -> NDArray[np.bool_]:
-    """Samples with a value outside 0..255 (integers) or 0..1 (floats); NaN is outside."""
-    axes = tuple(range(1, x.ndim))
-    if x.dtype == np.uint8 or not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
-        return np.zeros(len(x), bool)
-    high = 255 if np.issubdtype(x.dtype, np.integer) else 1
-    return np.asarray(~((x >= 0) & (x <= high)).all(axis=axes))
 
 
 def _bad_labels(y: NDArray[Any], classes: int) -> NDArray[np.bool_]:

@@ -1,7 +1,9 @@
-"""A user's own data: an .npz file with x and y, or a folder of images by class.
+"""A user's own data: an .npz file with x and y, a table, or a folder of files by class.
 
-FILE.npz                x [N, H, W(, C)], y [N], and perhaps classes [K] (names)
-FOLDER/CLASS/*.png      in one piece
+FILE.npz                x [N, H, W(, C)] of images, [N, T, C] of signals or [N, C] of vectors,
+                        y [N], and perhaps classes [K] (names) and groups [N] (``person:3``)
+FILE.csv                a table (`dfedge.data.tables`)
+FOLDER/CLASS/*.png      in one piece; or recordings *.wav, or *.csv
 FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
 """
 
@@ -16,17 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.catalogue import Catalogue, Part, Pictures, Stored
-from dfedge.data.dataset import Dataset, Images, Labels, Split, check_labels
+from dfedge.data.dataset import Dataset, Images, Labels, check_labels
 from dfedge.data.door import Door
-from dfedge.data.image import ImageRule, as_images, image_files
-from dfedge.data.logmel import log_mel
-from dfedge.data.picture import SUFFIXES, opened, seen
-from dfedge.data.wav import read_wav
-from dfedge.errors import DfedgeError, UsageError, foreign
+from dfedge.data.inputs import KINDS, InputRule
+from dfedge.data.inputs.image import READ, ImageRule, image_files
+from dfedge.data.picture import opened, seen
+from dfedge.data.reading import Reading
+from dfedge.data.signals import open_by_class, open_table, table_files
+from dfedge.data.tables import SUFFIX as TABLE
+from dfedge.errors import DfedgeError, UsageError, foreign, unknown_name
 from dfedge.names import class_flaw, places, spelled
 from dfedge.regular import is_file, is_folder, open_file
 
-ENTRIES = {"x.npy", "y.npy", "classes.npy"}
+ENTRIES = {"x.npy", "y.npy", "classes.npy", "groups.npy"}
 MAX_UNPACKED_BYTES = 1 << 33
 MAX_UNNAMED = 10_000
 LOG = logging.getLogger(__name__)
@@ -34,20 +38,23 @@ LOG = logging.getLogger(__name__)
 
 def load_path(
     path: Path,
-    rule: ImageRule | None,
+    rule: InputRule | None,
     classes: tuple[str, ...] | None,
     door: Door | None = None,
 ) -> Dataset:
     """Read all of the data at a path: see `open_path`.
 
     Args:
-        rule: a trained model's image rule; None takes the data's own.
+        rule: a trained model's; None takes the data's own.
     """
     return open_path(path, classes, door).read(rule)
 
 
 def open_path(
-    path: Path, classes: tuple[str, ...] | None = None, door: Door | None = None
+    path: Path,
+    classes: tuple[str, ...] | None = None,
+    door: Door | None = None,
+    reading: Reading | None = None,
 ) -> Catalogue:
     """Which samples there are at a path.
 
@@ -55,20 +62,27 @@ def open_path(
         classes: a model's, told by name; by number where a file names none, or names that the
             model does not know; None takes the data's own.
         door: what becomes of bad samples; None stops at the first.
+        reading: what the files do not say themselves.
 
     Raises:
-        UsageError: neither a file .npz nor a folder.
+        UsageError: neither a file .npz or .csv nor a folder.
         DfedgeError: contents that cannot be used.
     """
-    door = door or Door()
+    door, reading = door or Door(), reading or Reading()
     if is_folder(path):
-        return _open_folder(path, classes, door)
+        return _open_folder(path, classes, door, reading)
     if path.suffix == ".npz" and is_file(path):
-        return _open_npz(path, classes, door)
-    raise UsageError(f"{path}: no such data; give a data set's name, a file .npz or a folder")
+        return _open_npz(path, classes, door, reading)
+    if path.suffix.lower() == TABLE and is_file(path):
+        return open_table(path, classes, door, reading)
+    raise UsageError(
+        f"{path}: no such data; give a data set's name, a file .npz or .csv, or a folder"
+    )
 
 
-def _open_npz(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalogue:
+def _open_npz(
+    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+) -> Catalogue:
     found = _arrays(path)
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
@@ -78,8 +92,11 @@ def _open_npz(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalo
     by_name = places(names, classes) if names and classes else None
     known = names if by_name is not None else classes
     x, y = found["x"], found["y"]
-    x, y = door.sift(x, y, MAX_UNNAMED if known is None else len(known), str(path))
-    x = as_images(x, str(path))
+    kind = _kind_of(x, reading.input, path)
+    record = _record(kind)
+    most = MAX_UNNAMED if known is None else len(known)
+    x, y = door.sift(x, y, most, str(path), record.unusable)
+    x = record.checked(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
             f"{path}: y is {y.dtype} of shape {y.shape}; wanted: integers of shape ({len(x)},)"
@@ -87,8 +104,33 @@ def _open_npz(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalo
     y = y.astype(np.int64)
     known = known or names or _numbers(y, path)
     check_labels(y, len(known), str(path))
-    split = Split(x, y).labelled(by_name)
-    return Catalogue(str(path), classes or known, {"all": Stored(split, str(path))})
+    y = y if by_name is None else np.asarray(by_name, np.int64)[y]
+    part = Stored(x, y, str(path))
+    return Catalogue(str(path), classes or known, {"all": part}, kind)
+
+
+def _kind_of(x: NDArray[Any], asked: str, where: Path) -> str:
+    """The kind of input: what is asked for; else vectors have two axes, images more.
+
+    Raises:
+        DfedgeError: three axes, and values that no image has.
+    """
+    if asked or x.ndim != 3 or not len(x) or not np.issubdtype(x.dtype, np.number):
+        return asked or ("window" if x.ndim == 2 else "image")
+    if ImageRule.unusable(x).mean() > 1 / 2:
+        raise DfedgeError(
+            f"{where}: x ({x.dtype} {list(x.shape)}) reaches from {x.min()} to {x.max()}; allowed: "
+            "0 to 255 of integers and 0 to 1 of floats; of signals [N, T, C] any: give --input "
+            "window"
+        )
+    return "image"
+
+
+def _record(kind: str) -> type[InputRule]:
+    found = KINDS.find(kind)
+    if found is None:
+        raise unknown_name("--input", kind, list(KINDS.all()))
+    return found
 
 
 def _numbers(y: Labels, path: Path) -> tuple[str, ...]:
@@ -102,7 +144,11 @@ def _numbers(y: Labels, path: Path) -> tuple[str, ...]:
     return tuple(str(number) for number in range(count))
 
 
-def _open_folder(path: Path, classes: tuple[str, ...] | None, door: Door) -> Catalogue:
+def _open_folder(
+    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+) -> Catalogue:
+    if table_files(path):
+        return open_by_class(path, classes, door, reading)
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
     places = {place.name: place for place in named} if len(named) == 2 else {"all": path}
     files = {name: images_by_class(folder, classes or ()) for name, folder in places.items()}
@@ -152,7 +198,7 @@ def _nothing_in(sub: Path) -> str:
     files = [file for file in sub.iterdir() if file.is_file() and not file.name.startswith(".")]
     held = f"{len(files)} files of other kinds ({_suffixes(files)})" if files else "no files"
     return (
-        f"{sub}: a class without an image: {held}; images are {', '.join(SUFFIXES)}; convert them, "
+        f"{sub}: a class without an image: {held}; images are {', '.join(READ)}; convert them, "
         "or remove the folder"
     )
 
@@ -160,7 +206,7 @@ def _nothing_in(sub: Path) -> str:
 def _tell_of_passed_over(folder: Path, every: Sequence[Path], subs: Sequence[Path]) -> None:
     hidden = [one for one in every if one.is_dir() and _is_hidden(one)]
     inside = [file for sub in subs for file in sub.iterdir() if file.is_file()]
-    other = [file for file in inside if file.suffix.lower() not in SUFFIXES]
+    other = [file for file in inside if file.suffix.lower() not in READ]
     if hidden:
         names = ", ".join(one.name for one in hidden)
         LOG.info("%s: passed over folders that are hidden: %s", folder, names)
@@ -208,31 +254,32 @@ def _passes(file: Path, door: Door) -> bool:
     return True
 
 
-def read_inputs(path: Path, rule: ImageRule) -> list[tuple[str, Images]]:
-    """Samples without labels: (name, [H, W, C]) each.
+def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
+    """Samples without labels: (name, codes [H, W, C]) each.
 
     Args:
-        path: an image, a recording .wav, a file .npz with x, or a folder of images and recordings.
+        path: an image, a recording .wav or .csv, a file .npz with x, or a folder of such files.
 
     Raises:
         DfedgeError: missing, empty, or not readable.
     """
     if is_folder(path):
-        files = sorted([*image_files(path), *path.glob("*.wav")])
+        files = sorted([*image_files(path), *path.glob(f"*{TABLE}")])
         if not files:
-            raise DfedgeError(f"{path}: no images or recordings; wanted: *.png, *.jpg, *.wav, ...")
+            raise DfedgeError(f"{path}: no images or recordings; wanted: *.png, *.wav, *.csv, ...")
         return [one for file in files for one in read_inputs(file, rule)]
     if not is_file(path):
-        raise DfedgeError(f"{path}: no such file; give images or files .npz with x")
-    if path.suffix == ".wav":
-        return [(str(path), rule.apply(log_mel(read_wav(path))[None], str(path))[0])]
-    if path.suffix != ".npz":
-        return [(str(path), rule.read(path))]
-    found = _arrays(path)
-    if "x" not in found:
-        raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x")
-    images = rule.apply(found["x"], str(path))
-    return [(f"{path}[{i}]", image) for i, image in enumerate(images)]
+        raise DfedgeError(f"{path}: no such file; give images, recordings, or files .npz with x")
+    if path.suffix == ".npz":
+        found = _arrays(path)
+        if "x" not in found:
+            raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x")
+        codes = rule.apply(found["x"], str(path))
+    else:
+        codes = rule.read(path)
+        if len(codes) == 1:
+            return [(str(path), codes[0])]
+    return [(f"{path}[{i}]", code) for i, code in enumerate(codes)]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

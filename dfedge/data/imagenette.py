@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dfedge.data.dataset import Dataset
 from dfedge.data.files import load_path
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.locate import search_path
 from dfedge.errors import DfedgeError
 

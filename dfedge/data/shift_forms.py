@@ -4,6 +4,7 @@ Pure data, so that ``--help`` needs neither NumPy nor Pillow; `dfedge.data.shift
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dfedge.errors import UsageError
@@ -21,29 +22,40 @@ class Form(NamedTuple):
     least: float = -math.inf
 
 
-FORMS = {
+IMAGES = {
     "rotate": Form(("DEGREES",)),
     "invert": Form(),
     "blur": Form(("RADIUS",), 0),
     "cast": Form(("RED", "GREEN", "BLUE"), 0),
 }
-"""Name -> form."""
+SIGNALS = {
+    "gain": Form(("FACTOR",)),
+    "offset": Form(("SHARE",)),
+    "noise": Form(("SHARE",), 0),
+    "turn": Form(("DEGREES",)),
+    "upside-down": Form(),
+    "stretch": Form(("FACTOR",), 1 / 64),
+}
+"""Name -> form; a share is of half a channel's range."""
 
 
-def listed() -> str:
+def listed(forms: Mapping[str, Form]) -> str:
     """All forms: ``rotate:DEGREES, invert, …, or several joined by '+'``."""
-    words = (":".join((name, *form.numbers)) for name, form in FORMS.items())
+    words = (":".join((name, *form.numbers)) for name, form in forms.items())
     return f"{', '.join(words)}, or several joined by '+'"
 
 
-def read(part: str, text: str) -> tuple[str, list[float]]:
+def read(part: str, text: str, forms: Mapping[str, Form], samples: str) -> tuple[str, list[float]]:
     """The name and the numbers of one shift of ``text``.
+
+    Args:
+        samples: what is shifted, in words.
 
     Raises:
         UsageError: a form that does not exist.
     """
     name, *given = part.split(":")
-    form = FORMS.get(name)
+    form = forms.get(name)
     try:
         numbers = [float(one) for one in given]
     except ValueError:
@@ -53,5 +65,5 @@ def read(part: str, text: str) -> tuple[str, list[float]]:
         or len(numbers) != len(form.numbers)
         or not all(math.isfinite(one) and one >= form.least for one in numbers)
     ):
-        raise UsageError(f"unknown shift '{text}'; known: {listed()}")
+        raise UsageError(f"unknown shift '{text}' of {samples}; known: {listed(forms)}")
     return name, numbers

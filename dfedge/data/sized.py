@@ -5,22 +5,28 @@ from typing import get_args
 from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.image import MOST, PHOTOS, Fit, ImageRule, common_rule
+from dfedge.data.inputs import InputRule
+from dfedge.data.inputs.image import MOST, PHOTOS, Fit, ImageRule, common_rule
 from dfedge.errors import UsageError, chosen
 
 
-def rule_for(data: Catalogue, image: str = "", fit: str = "") -> ImageRule:
+def rule_for(data: Catalogue, image: str = "", fit: str = "") -> InputRule:
     """The rule by which a model that is yet to be trained reads data.
 
     Args:
+        data: cut in train and test; the rule of signals is made of the training samples.
         image: ``HxW``; empty: as `common_rule` says.
         fit: one of `Fit`; empty: the middle of pictures, and arrays as they are.
 
     Raises:
-        UsageError: another word.
-        DfedgeError: a picture that cannot be read.
+        UsageError: another word, or a size of what is no image.
+        DfedgeError: samples that cannot be read.
     """
     wanted, way = sides(image), fit_of(fit)
+    if data.kind != "image":
+        if image or fit:
+            raise UsageError(f"--image and --fit are of pictures; {data.name} holds signals")
+        return data.own_rule()
     found = data.look()
     if wanted is None:
         rule = common_rule(found)

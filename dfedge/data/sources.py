@@ -8,8 +8,10 @@ from dfedge.data.catalogue import Catalogue, Cut, Part, Stored
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs import InputRule
+from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
+from dfedge.data.signals import Signals
 from dfedge.errors import DfedgeError, unknown_name
 from dfedge.names import places
 from dfedge.plugins import Records
@@ -17,7 +19,8 @@ from dfedge.regular import is_file, is_folder
 
 GROUP = "dfedge.data_sets"
 DEFAULT_NET = "mnist"
-"""The net that `train` takes for data by path."""
+OF_SIGNALS, OF_VECTORS = "imu", "vector"
+"""Nets that `train` takes for data by path: of images, of signals, of rows of numbers."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Source:
 
     Attributes:
         load: ``module:function``, called with the data folder (None: not named) and the arguments;
-            gives a `dfedge.data.dataset.Dataset`.
+            gives a `dfedge.data.dataset.Dataset`, or `dfedge.data.signals.Signals`.
         net: the net that `train` takes where none is named.
         arguments: words that the function takes besides.
     """
@@ -51,6 +54,10 @@ OWN: dict[str, Source] = {
         f"fsdd-without-{name}": Source("dfedge.data.fsdd:load", "speech", (name,))
         for name in SPEAKERS
     },
+    "watch": Source("dfedge.data.watch:load", "imu"),
+    "basic-motions": Source("dfedge.data.series:basic_motions", "imu"),
+    "gestures": Source("dfedge.data.series:gestures", "imu"),
+    "vowels": Source("dfedge.data.series:vowels", "imu"),
 }
 """Those that come with dfedge; reading the table imports nothing.  An installed package adds one by
 an entry point of the group `GROUP`."""
@@ -64,10 +71,18 @@ def find(name: str) -> Source | None:
     return None if "/" in name or name.endswith(".npz") else SOURCES.find(name)
 
 
-def default_net(data: str) -> str:
-    """The name of the net that `train` takes for a data set, or for a path."""
+def default_net(data: str, shape: tuple[int, int, int]) -> str:
+    """The name of the net that `train` takes for a data set, or for a path.
+
+    Args:
+        shape: [H, W, C] of a sample.
+    """
     found = find(data)
-    return found.net if found else DEFAULT_NET
+    if found is not None:
+        return found.net
+    if shape[:2] == (1, 1):
+        return OF_VECTORS
+    return OF_SIGNALS if shape[1] == 1 else DEFAULT_NET
 
 
 def named(data: str) -> str:
@@ -78,16 +93,17 @@ def named(data: str) -> str:
 def load(
     data: str,
     data_dir: Path | None = None,
-    rule: ImageRule | None = None,
+    rule: InputRule | None = None,
     classes: tuple[str, ...] | None = None,
     door: Door | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Read a data set by name or by path, brought to a model's shape and labels where given.
 
     Raises:
         UsageError, DfedgeError: as `open_data`, and images that cannot be read.
     """
-    return open_data(data, data_dir, classes, door).read(rule)
+    return open_data(data, data_dir, classes, door, reading).read(rule)
 
 
 def open_data(
@@ -95,6 +111,7 @@ def open_data(
     data_dir: Path | None = None,
     classes: tuple[str, ...] | None = None,
     door: Door | None = None,
+    reading: Reading | None = None,
 ) -> Catalogue:
     """Which samples a data set has, by name or by path.
 
@@ -102,6 +119,7 @@ def open_data(
         classes: a model's, told by name, or by place where it does not know all of the names;
             None takes the data's own.
         door: what becomes of bad samples; None stops at the first.
+        reading: what the files do not say themselves.
 
     Raises:
         UsageError: neither a known name nor an existing path.
@@ -112,18 +130,20 @@ def open_data(
         path = Path(data)
         if not (is_file(path) or is_folder(path)) and path.suffix != ".npz" and "/" not in data:
             raise unknown_name(
-                "data set", data, list(SOURCES.all()), "or give a file .npz or a folder"
+                "data set", data, list(SOURCES.all()), "or give a file .npz or .csv, or a folder"
             )
-        return open_path(path, classes, door)
-    dataset: Dataset = resolve_name(source.load)(data_dir, *source.arguments)
+        return open_path(path, classes, door, reading)
+    dataset: Dataset | Signals = resolve_name(source.load)(data_dir, *source.arguments)
+    if isinstance(dataset, Signals):
+        return dataset.catalogue(classes, door or Door(), reading or Reading())
     by_name = places(dataset.classes, classes) if classes is not None else None
     if by_name is None and classes is not None and len(dataset.classes) > len(classes):
         raise DfedgeError(
             f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"
         )
     parts: dict[str, Part] = {
-        name: Stored(split.labelled(by_name), f"{data}, split {name}")
-        for name, split in dataset.splits.items()
+        name: Stored(own.x, own.y, f"{data}, split {name}")
+        for name, own in ((name, split.labelled(by_name)) for name, split in dataset.splits.items())
     }
     return Catalogue(data, classes or dataset.classes, parts)
 
@@ -131,24 +151,26 @@ def open_data(
 def load_split(
     data: str,
     data_dir: Path | None,
-    rule: ImageRule,
+    rule: InputRule,
     classes: tuple[str, ...],
     wanted: tuple[str, ...],
     shift: str | None,
     door: Door | None = None,
     cut: Cut | None = None,
+    reading: Reading | None = None,
 ) -> tuple[str, Split]:
     """One split for a trained model, shifted: the first of ``wanted`` that is there, and its name.
 
     Args:
         door: what becomes of bad samples; None stops at the first.
         cut: how the data that the model was trained on were cut; those data are cut so again.
+        reading: what the files do not say themselves.
 
     Raises:
         UsageError, DfedgeError: as `open_data`; a split or shift that does not exist.
     """
-    move = parse_shift(shift) if shift else None
-    found = open_data(data, data_dir, classes, door)
+    move = parse_shift(shift, rule) if shift else None
+    found = open_data(data, data_dir, classes, door, reading)
     if cut is not None and found.record(cut.seed) == cut:
         found = found.cut(cut.seed)
     name, part = found.part(*wanted)

@@ -111,7 +111,7 @@ def run_demo(out: Path, seed: int = 0, watch: Watch = lambda *_: None) -> Demo:
 
 def _digits(bundle: Bundle, split: str, shift: str | None) -> Split:
     manifest = bundle.manifest
-    return load_split("digits", None, manifest.image, manifest.classes, (split,), shift)[1]
+    return load_split("digits", None, manifest.input, manifest.classes, (split,), shift)[1]
 
 
 def _lockstep(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Images
 from dfedge.data.door import as_array
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.device.answers import Prediction, nearest
 from dfedge.device.batches import class_number, parts
 from dfedge.device.lock import SharedLock
@@ -97,8 +97,8 @@ class Answering:
             return np.concatenate([latents for _, _, latents in self.seen(q)])
 
     def _one(self, x: NDArray[Any]) -> Images:
-        rule = self.bundle.manifest.image
-        return rule.apply(as_array(x, "the image")[None], "the image")
+        rule = self.bundle.manifest.input
+        return rule.apply(as_array(x, rule.samples)[None], rule.samples)
 
     def input(self, x: NDArray[Any]) -> NDArray[np.int8]:
         """What the programs take, int8 [B, H, W, C], of images [B, H, W] or [B, H, W, C].
@@ -106,7 +106,8 @@ class Answering:
         Raises:
             DfedgeError: images that cannot be used.
         """
-        return to_input(self.bundle.manifest.image.apply(as_array(x, "the images"), "the images"))
+        rule = self.bundle.manifest.input
+        return to_input(rule.apply(as_array(x, rule.samples), rule.samples))
 
     def _parts(self, kind: str, count: int) -> Iterator[slice]:
         """Of ``count`` samples, in the batch sizes that the bundle has."""

@@ -102,8 +102,10 @@ class ExportedRunner(NativeRunner):
         batch = max(method.batch for method in called)
         arena = max(record.memory[method.name].arena_bytes for method in called)
         identity = Identity(manifest.lineage, manifest.bundle_version, manifest.semantics_version)
-        header = sources.header(plan.input_shape, table, batch, arena, identity)
-        wrong = sources.differing(folder, sources.compiled(header, sources.source(table, state)))
+        input = manifest.input.in_c()
+        header = sources.header(plan.input_shape, table, batch, arena, identity, input)
+        body = sources.source(table, state, input)
+        wrong = sources.differing(folder, sources.compiled(header, body))
         if wrong is not None:
             raise DfedgeError(
                 f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "

@@ -186,7 +186,8 @@ class Session(Answering):
         Raises:
             DfedgeError: images or labels that cannot be used; nothing was learned then.
         """
-        x, y = self.door.sift(x, y, len(self.classes), "the images")
+        rule = self.bundle.manifest.input
+        x, y = self.door.sift(x, y, len(self.classes), rule.samples, rule.unusable)
         if not y.size and self.door.skipped:
             return self._no_lesson()
         q = self.input(x)

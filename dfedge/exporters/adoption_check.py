@@ -17,7 +17,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.halves import LEARN, Watch, choice, halves
 from dfedge.adoption.load import open_model
 from dfedge.compile.blank import blank, blank_constants
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sized import sides
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.planned import arena, state_bytes
@@ -57,6 +57,7 @@ class Checked(msgspec.Struct, frozen=True):
         scores: that the net gives.
         blockers: each with its remedy; nothing can be adopted where there are any.
         left_out: what follows the scores and changes no order of them.
+        embeds: its scores are none, but features for a new last layer.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Checked(msgspec.Struct, frozen=True):
     blockers: list[str]
     left_out: list[str]
     sizes: list[Sizes]
+    embeds: bool
 
 
 def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checked:
@@ -92,7 +94,8 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
     scores = graph.nodes[-1].shape[0] if graph is not None else 0
     left_out = list(graph.left_out) if graph is not None else []
     sizes = [] if blockers or graph is None else list(_sizes(graph, rule, watch))
-    return Checked(name, rule.shape, scores, blockers, left_out, sizes)
+    embeds = graph is not None and graph.embeds
+    return Checked(name, rule.shape, scores, blockers, left_out, sizes, embeds)
 
 
 def _sizes(graph: Graph, rule: ImageRule, watch: Watch) -> Iterator[Sizes]:

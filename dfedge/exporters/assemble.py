@@ -11,7 +11,8 @@ from dfedge import __version__
 from dfedge.atomic import new_folder
 from dfedge.bundle import Bundle, file_record, read_head
 from dfedge.data.catalogue import Cut
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs import InputRule
+from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import check_plans
@@ -50,14 +51,14 @@ class Origin:
         known: samples that the bundle brings along, as `Bundle.known` gives them.
         lineage: of the run (`dfedge.learn.lineage`); empty where there is none.
         version: of the bundle; 0: none.
-        cut: how the data that the net was trained on were cut.
+        cut, reading: how the data that the net was trained on were cut and read.
     """
 
     net: str
     rule: str
     data: str
     classes: tuple[str, ...]
-    image: ImageRule
+    input: InputRule
     exponents: list[Exponents]
     test_accuracy: float
     recipe: str
@@ -66,6 +67,7 @@ class Origin:
     lineage: str = ""
     version: int = 0
     cut: Cut | None = None
+    reading: Reading = AS_THEY_ARE
 
 
 def check_place(out: Path, version: int = 0) -> None:
@@ -111,7 +113,9 @@ def assemble(
     check_place(out, origin.version)
     check_sizes(source.plan, max(method.batch for method in source.methods))
     identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
-    source = replace(source, target=target, known=origin.known, identity=identity)
+    source = replace(
+        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c()
+    )
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
@@ -141,8 +145,9 @@ def assemble(
             rule=origin.rule,
             data=origin.data,
             cut=origin.cut,
+            reading=origin.reading,
             classes=origin.classes,
-            image=origin.image,
+            input=origin.input,
             input_exponent=INPUT_EXPONENT,
             plan=source.plan,
             exponents=origin.exponents,

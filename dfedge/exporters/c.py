@@ -44,11 +44,13 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     shutil.copytree(build.RUNNER, folder / "run")
     if target.cpu:
         _copy_board(source.target, folder / "board")
-    header = sources.header(source.plan.input_shape, table, batch, arena, source.identity)
+    header = sources.header(
+        source.plan.input_shape, table, batch, arena, source.identity, source.input
+    )
     (folder / "dfedge").mkdir()
     packed = image(table, program.block(state), source.identity)
     (folder / "net.dfe").write_bytes(packed)
-    compiled = sources.compiled(header, sources.source(table, state))
+    compiled = sources.compiled(header, sources.source(table, state, source.input))
     for name, content in compiled.items():
         (folder / name).write_bytes(content)
     kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))

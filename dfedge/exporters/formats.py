@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dfedge.compile.state import State
+from dfedge.data.inputs.rule import InC
 from dfedge.errors import unknown_name
 from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
@@ -33,6 +34,7 @@ class Source:
         constants: of the plan's trunk.
         known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
         identity: of the bundle, for what learns without its manifest.
+        input: how a C program makes a sample into what the net takes.
     """
 
     plan: Plan
@@ -44,6 +46,7 @@ class Source:
     constants: State = field(default_factory=dict)
     known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
+    input: InC | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dfedge.compile.state import State
 from dfedge.compile.step import infer, train
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.int8.trunk import Constants, latents
 from dfedge.plan import Plan
 from dfedge.state import digest, tensor_digest

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dfedge.compile.state import State
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.learn.kept import Kept
 from dfedge.state import SHIFTS
 

@@ -29,7 +29,7 @@ from dfedge.compile.pace import ERROR_BITS
 from dfedge.compile.state import State
 from dfedge.data.change import changed
 from dfedge.data.dataset import Labels
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.exporters.formats import Progress
 from dfedge.int8.bounds import fan_in
 from dfedge.int8.trunk import Constants

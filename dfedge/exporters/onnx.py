@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx
 import onnx.helper
 import onnx.shape_inference
@@ -21,13 +22,22 @@ from onnx_ir.passes import common as passes
 from onnxscript import opset20 as op
 from onnxscript.optimizer import fold_constants
 
-from dfedge.compile.state import layer_of
+from dfedge.compile.state import State, layer_of
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
-from dfedge.exporters.program import Method, export_functional, handed
+from dfedge.exporters.onnx_exporter import UNTRANSLATED, decomposed_once
+from dfedge.exporters.onnx_join import joined
+from dfedge.exporters.program import (
+    Functional,
+    Method,
+    export_functional,
+    export_trunk,
+    handed,
+)
 from dfedge.footprint import Footprint
 from dfedge.manifest import MemoryPlan
 from dfedge.quiet import quiet
+from dfedge.trunk import Trunk
 
 OPSET = 20
 TENSOR = onnx.TensorProto
@@ -68,9 +78,18 @@ TRANSLATIONS: dict[Any, Any] = {
 def write(source: Source, folder: Path, progress: Progress) -> Written:
     """Write METHOD.onnx for every method."""
     files, memory, footprints = {}, {}, {}
+    above = msgspec.structs.replace(source.plan, trunk=None)
+    trunks: dict[int, onnx.ModelProto] = {}
     for i, method in enumerate(source.methods):
         progress(f"onnx {method.name}", i, len(source.methods))
-        model = _translate(source, method)
+        with quiet():
+            model = _translate(
+                export_functional(above, source.state, method, source.constants, UNTRANSLATED)
+            )
+        if source.plan.trunk is not None and method.kind != "train_from":
+            if method.batch not in trunks:
+                trunks[method.batch] = _trunk(source.plan.trunk, method.batch, source.constants)
+            model = joined(trunks[method.batch], model)
         onnx.checker.check_model(model, full_check=True)
         name = f"{method.name}.onnx"
         (folder / name).write_bytes(model.SerializeToString())
@@ -83,9 +102,14 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     )
 
 
-def _translate(source: Source, method: Method) -> onnx.ModelProto:
+def _trunk(trunk: Trunk, batch: int, constants: State) -> onnx.ModelProto:
+    """Translated once for all methods of a batch size: most of an adopted net is trunk."""
     with quiet():
-        functional = export_functional(source.plan, source.state, method, source.constants)
+        return _translate(export_trunk(trunk, batch, constants))
+
+
+def _translate(functional: Functional) -> onnx.ModelProto:
+    with decomposed_once():
         program = torch.onnx.export(
             functional.program,
             dynamo=True,
@@ -96,8 +120,8 @@ def _translate(source: Source, method: Method) -> onnx.ModelProto:
             verbose=False,
             optimize=False,
         )
-        assert program is not None
-        _tidy(program.model)
+    assert program is not None
+    _tidy(program.model)
     model: onnx.ModelProto = program.model_proto
     return model
 

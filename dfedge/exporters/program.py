@@ -4,8 +4,10 @@ A method's name carries its batch size: ``train_b16``, ``infer_b1``.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,9 @@ from dfedge.compile.step import features, infer, train, train_from
 from dfedge.int8 import stock
 from dfedge.int8.trunk import Constants, evaluate
 from dfedge.plan import Plan
+from dfedge.trunk import Trunk
 
+Decompositions = Mapping[Any, Callable[..., Any]]
 Results = tuple[State | None, tuple[Tensor, ...]]
 
 
@@ -128,17 +132,46 @@ class Functional:
     outputs: list[str]
 
 
-def export_functional(plan: Plan, state: State, method: Method, constants: Constants) -> Functional:
-    """What every format without state of its own is made from."""
+def export_functional(
+    plan: Plan,
+    state: State,
+    method: Method,
+    constants: Constants,
+    more: Decompositions = MappingProxyType({}),
+) -> Functional:
+    """What every format without state of its own is made from.
+
+    Args:
+        more: operators that the format says in others, beside those of the stock rendering.
+    """
     names, given = list(state), method.example(plan)
     changed = changed_names(names, plan.cut) if method.learns else []
     module = FunctionalProgram(plan, names, method, constants)
     program = torch.export.export(module, (*state.values(), *given), strict=False)
     return Functional(
-        program.run_decompositions(stock.decompositions()),
+        program.run_decompositions(stock.decompositions() | dict(more)),
         names + ["x", "y"][: len(given)],
         [f"{name}.next" for name in changed] + method.results(plan),
     )
+
+
+class TrunkProgram(nn.Module):
+    """A trunk alone: images in, out what the first layer receives."""
+
+    def __init__(self, trunk: Trunk, constants: Constants) -> None:
+        super().__init__()
+        self.trunk, self.constants = trunk, constants
+
+    def forward(self, x: Tensor) -> Tensor:
+        """int8 [B, H, W, C] -> int8 [B, H', W', C']."""
+        return evaluate(self.trunk, self.constants, x)
+
+
+def export_trunk(trunk: Trunk, batch: int, constants: Constants) -> Functional:
+    """As `export_functional`: what all methods of a batch size begin with, ``x -> latent``."""
+    x = torch.zeros((batch, *trunk.input_shape), dtype=torch.int8)
+    program = torch.export.export(TrunkProgram(trunk, constants), (x,), strict=False)
+    return Functional(program.run_decompositions(stock.decompositions()), ["x"], ["latent"])
 
 
 class StatefulModule(nn.Module):

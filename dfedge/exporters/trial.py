@@ -98,7 +98,6 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
     target = load_target(question.target)
     check_runtimes(target, question.target, [question.format])
     budget = budget_of(target, question.target, question.budget)
-    move = parse_shift(question.shift)
     _check_count(question)
     for number, learn in enumerate(question.learn):
         watch(f"try {learn}", number, len(question.learn))
@@ -111,6 +110,7 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
             yield Choice(learn, refused=str(error))
             continue
         lesson, exam = _samples(question, run)
+        move = parse_shift(question.shift, run.plan.input)
         shifted = Split(move(exam.x), exam.y)
         plan = sized(run, ExportOptions((question.format,), question.target))
         native = installed(NATIVE)
@@ -145,7 +145,7 @@ def _samples(question: Question, run: Run) -> tuple[Split, Split]:
     train = open_run_data(run.plan).part("train")[1]
     count, seed = question.samples, question.model.seed + 1
     order = np.random.default_rng(seed).permutation(len(train))[: 2 * count]
-    lesson, exam = (train.take(part).read(run.plan.image) for part in np.split(order, [count]))
+    lesson, exam = (train.take(part).read(run.plan.input) for part in np.split(order, [count]))
     return lesson, exam
 
 

@@ -12,7 +12,7 @@ from dfedge.compile.fold import lower
 from dfedge.compile.rates import LEAST_BATCH
 from dfedge.compile.state import State
 from dfedge.data.catalogue import Part
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import open_data
 from dfedge.errors import UsageError
@@ -90,7 +90,7 @@ def export(
         rule=run.plan.rule,
         data=run.plan.data,
         classes=run.plan.classes,
-        image=run.plan.image,
+        input=run.plan.input,
         exponents=[
             Exponents([c.weight for c in own.convs], [c.activation for c in own.convs])
             for own in net.scales or ()
@@ -104,8 +104,9 @@ def export(
         lineage=lineage(run),
         version=options.version,
         cut=run.plan.cut,
+        reading=run.plan.reading,
     )
-    drawn = train.take(golden_samples(len(train), options.batch)).read(run.plan.image)
+    drawn = train.take(golden_samples(len(train), options.batch)).read(run.plan.input)
     golden = make_golden(plan, state, drawn, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
     tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
@@ -122,15 +123,16 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
         kept = read_kept(run.folder)
     else:
         folder = Path(plan.data_dir) if plan.data_dir else None
-        whole = open_data(options.data, folder, plan.classes).cut(plan.seed).part("train")[1]
+        found = open_data(options.data, folder, plan.classes, reading=plan.reading)
+        whole = found.cut(plan.seed).part("train")[1]
         order = shuffled(len(whole), plan.seed, 0, len(whole))
         held_out = held_out_count(len(whole), 0)
         parts = whole.take(order[held_out:]), whole.take(order[:held_out])
-        chosen = choose(*parts, plan.seed, plan.image.shape)
-        kept = Kept(*(part.read(plan.image) for part in chosen))
+        chosen = choose(*parts, plan.seed, plan.input.shape)
+        kept = Kept(*(part.read(plan.input) for part in chosen))
     if kept is None or not len(kept.trained) or not len(kept.held_out):
         return None
-    kept.check(len(plan.classes), plan.image.shape, run.folder)
+    kept.check(len(plan.classes), plan.input.shape, run.folder)
     return kept
 
 
@@ -174,7 +176,7 @@ def _lower(
 ) -> tuple[Plan, State]:
     wanted = 2 * max(options.batch, LEAST_BATCH)
     drawn = train.take(shuffled(len(train), 0, 0, min(wanted, len(train) // 2 * 2)))
-    few = drawn.read(own.image)
+    few = drawn.read(own.input)
     labels = torch.from_numpy(few.y.astype(np.int32))
     cut = first_learning(options.train_layers, len(net.units))
     if cut and net.plane:

@@ -1,7 +1,7 @@
 """Small, good descriptions: where fuzzing of their readers starts."""
 
 from dfedge.blocks import Block
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.int8.scales import LayerScales, Scales
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.run import Calibration, RunPlan
@@ -42,7 +42,7 @@ def manifest() -> Manifest:
         rule="df",
         data="digits",
         classes=CLASSES,
-        image=IMAGE,
+        input=IMAGE,
         input_exponent=7,
         plan=plan,
         exponents=[Exponents([7], [4])],
@@ -68,7 +68,7 @@ def run() -> RunPlan:
         data="digits",
         data_dir=None,
         classes=CLASSES,
-        image=IMAGE,
+        input=IMAGE,
         net_name="tiny",
         net=net,
         rule="df",

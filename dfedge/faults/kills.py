@@ -107,7 +107,7 @@ def _finetune(work: Work, state: Path, saves: Connection) -> None:
     session = Session.open(work.bundle, "onnx", state)
     manifest = session.bundle.manifest
     name, split = load_split(
-        "digits", None, manifest.image, manifest.classes, ("stream",), "rotate:90"
+        "digits", None, manifest.input, manifest.classes, ("stream",), "rotate:90"
     )
     job = Job("digits", name, "rotate:90", 0, 16, work.steps * 16, total=True)
 

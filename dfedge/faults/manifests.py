@@ -54,7 +54,7 @@ def mutate_manifests(
 
 def _learn(folder: Path, state: Path, runtime: str) -> None:
     session = Session.open(folder, runtime, state, read_only=True)
-    image = np.zeros(session.bundle.manifest.image.shape, np.uint8)
+    image = np.zeros(session.bundle.manifest.input.shape, np.uint8)
     session.predict(image)
     session.learn(image, 0)
     session.learn_batch(np.stack([image] * 17), np.zeros(17, np.int64))

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from dfedge import bundle, configs, manifest, state, target
 from dfedge.adoption import pt2
-from dfedge.data import cifar, files, idx, image, logmel, svhn
+from dfedge.data import cifar, files, idx, logmel, svhn
+from dfedge.data.inputs import image
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError

@@ -15,6 +15,7 @@ from dfedge.int8.ops.values import (
     WEIGHT_MAX,
 )
 from dfedge.limits import MOST_TAPS
+from dfedge.maps import cell_size
 from dfedge.plan import MAX_DITHERED_SHIFT, Conv, Layer, Plan
 
 INT32 = 1 << 31
@@ -74,8 +75,8 @@ def _join(layer: Layer) -> Iterator[Check]:
 
 def positions(map_size: Sequence[int], cells: int) -> int:
     """Of one pooling cell, n, in a map [H, W]."""
-    height, width = map_size
-    return -(-height // cells) * -(-width // cells)
+    height, width = cell_size(map_size, cells)
+    return height * width
 
 
 def most_gain(map_size: Sequence[int], cells: int) -> int:

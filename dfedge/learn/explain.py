@@ -59,7 +59,7 @@ def explain(run: Run, count: int = 256) -> list[Lost]:
     """
     net = quantised_net(run)
     train = open_run_data(run.plan).part("train")[1]
-    few = train.take(np.arange(min(count, len(train)))).read(run.plan.image)
+    few = train.take(np.arange(min(count, len(train)))).read(run.plan.input)
     samples = to_samples(few, "cpu", run.plan.trunk, run.constants())
     none: list[dict[str, Any]] = []
     rows = next((row["losses"] for row in run.metrics() if "losses" in row), none)

@@ -6,12 +6,15 @@ forward pass keeps only the convolution's output z, and the way back makes only 
 between lives for a few samples at a time.  Numbers: `dfedge reproduce d`.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from dfedge.maps import cell_grid, cell_size, pool_window, pooled
 
 CHUNK = 8
 """Samples whose temporaries live at a time."""
@@ -34,13 +37,12 @@ class _Read(torch.autograd.Function):
         inverse = 1 / deviation
         scale, shift = gamma * inverse, beta - mean * gamma * inverse
         batch, channels, height, width = z.shape
-        side = 2 if pool else 1
-        a = z.new_empty(batch, channels, height // side, width // side)
-        p = scale.new_empty(batch, cells * cells * channels)
+        a = z.new_empty(batch, channels, *(pooled((height, width)) if pool else (height, width)))
+        p = scale.new_empty(batch, math.prod(cell_grid((height, width), cells)) * channels)
         for part, to_a, to_p in zip(_parts(z), _parts(a), _parts(p), strict=True):
             h = F.relu(part * _map(scale) + _map(shift))
             to_p.copy_(pool_cells(h, cells))
-            to_a.copy_(F.max_pool2d(h, 2) if pool else h)
+            to_a.copy_(F.max_pool2d(h, pool_window((height, width))) if pool else h)
         ctx.save_for_backward(z, scale, shift, mean, inverse)
         ctx.cells, ctx.batch_statistics = cells, norm.training
         ctx.mark_non_differentiable(a)
@@ -118,8 +120,9 @@ def pool_cells(h: Tensor, cells: int) -> Tensor:
     A cell is ceil(H/cells) x ceil(W/cells), zeros outside the image, as in the integer step.  The
     flattened order is cell row, cell column, channel.
     """
-    height, width = (-(-n // cells) for n in h.shape[2:])
-    padded = F.pad(h, (0, width * cells - h.shape[3], 0, height * cells - h.shape[2]))
+    down, across = cell_grid(h.shape[2:], cells)
+    height, width = cell_size(h.shape[2:], cells)
+    padded = F.pad(h, (0, width * across - h.shape[3], 0, height * down - h.shape[2]))
     p = F.avg_pool2d(padded, (height, width))
     return p.permute(0, 2, 3, 1).flatten(1)
 
@@ -127,7 +130,9 @@ def pool_cells(h: Tensor, cells: int) -> Tensor:
 def _spread(error: Tensor, cells: int, shape: torch.Size) -> Tensor:
     """The gradient of `pool_cells`: [B, cells*cells*C] -> [B, C, H, W]."""
     channels, rows, columns = shape
-    height, width = (-(-n // cells) for n in (rows, columns))
-    e = error.reshape(-1, cells, cells, channels).permute(0, 3, 1, 2) / (height * width)
+    (down, across), (height, width) = (
+        cell_grid((rows, columns), cells), cell_size((rows, columns), cells),
+    )  # fmt: skip
+    e = error.reshape(-1, down, across, channels).permute(0, 3, 1, 2) / (height * width)
     e = e[..., None, :, None].expand(-1, -1, -1, height, -1, width)
-    return e.reshape(-1, channels, cells * height, cells * width)[..., :rows, :columns]
+    return e.reshape(-1, channels, down * height, across * width)[..., :rows, :columns]

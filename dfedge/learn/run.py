@@ -23,7 +23,8 @@ from torch import Tensor
 from dfedge.atomic import write_file
 from dfedge.data.catalogue import Cut
 from dfedge.data.door import Policy
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs import InputRule, decoded
+from dfedge.data.reading import Reading
 from dfedge.disk import DISK
 from dfedge.errors import DfedgeError, foreign
 from dfedge.int8.scales import LayerScales
@@ -49,13 +50,14 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         trunk: of an adopted net: its frozen part.
         cut: how data in one piece were cut; None: they have splits of their own.
-        on_bad_sample: what becomes of a picture that cannot be read.
+        on_bad_sample: what becomes of a sample that cannot be read.
+        reading: what the data do not say themselves.
     """
 
     data: str
     data_dir: str | None
     classes: tuple[str, ...]
-    image: ImageRule
+    input: InputRule
     net_name: str
     net: NetSpec
     rule: str
@@ -67,11 +69,12 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trunk: Trunk | None = None
     cut: Cut | None = None
     on_bad_sample: Policy = "stop"
+    reading: Reading = Reading()
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:
         """[H, W, C] of what the first layer receives."""
-        return self.trunk.output_shape if self.trunk else self.image.shape
+        return self.trunk.output_shape if self.trunk else self.input.shape
 
     def make_net(self) -> Net:
         """The untrained net, initialised from the seed."""
@@ -142,7 +145,7 @@ class Run:
                 f"make one with: dfedge train --out {folder}"
             ) from error
         with foreign(path, "a run", "train again"):
-            plan = msgspec.json.decode(raw, type=RunPlan)
+            plan = msgspec.json.decode(raw, type=RunPlan, dec_hook=decoded)
             if plan.trunk is not None and not plan.trunk.sound:
                 raise ValueError("its trunk cannot be computed")
             return Run(folder, plan)

@@ -18,7 +18,7 @@ def open_run_data(plan: RunPlan) -> Catalogue:
         DfedgeError: they are gone, or others lie there now.
     """
     folder = Path(plan.data_dir) if plan.data_dir else None
-    data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample))
+    data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample), plan.reading)
     if plan.cut is not None and (now := data.record(plan.seed)) != plan.cut:
         count = f"{now.samples:,}" if now else "two splits"
         raise DfedgeError(
@@ -30,7 +30,7 @@ def open_run_data(plan: RunPlan) -> Catalogue:
 
 def load_data(plan: RunPlan) -> Dataset:
     """All of `open_run_data`."""
-    return open_run_data(plan).read(plan.image)
+    return open_run_data(plan).read(plan.input)
 
 
 def tested(plan: RunPlan, data: Catalogue) -> Split:
@@ -38,4 +38,4 @@ def tested(plan: RunPlan, data: Catalogue) -> Split:
     test, count = data.part("test")[1], plan.settings.test_samples
     if plan.trunk is not None and 0 < count < len(test):
         test = test.take(shuffled(len(test), plan.seed, 0, count))
-    return test.read(plan.image)
+    return test.read(plan.input)

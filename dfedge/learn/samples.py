@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.errors import DfedgeError
 from dfedge.int8 import trunk as exact
 from dfedge.int8.trunk import Constants

@@ -7,6 +7,7 @@ from dfedge.errors import DfedgeError
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.ops.values import NO_PULL
 from dfedge.learn.spec import NetSpec
+from dfedge.maps import most_cells
 from dfedge.plan import Form, Join, Layer, Plan, Shape
 
 PLANE_CHANNELS = 2
@@ -35,7 +36,7 @@ def skeleton(spec: NetSpec, image: Shape, classes: int, form: Form = "one-pass")
                 join=Join(adds) if adds else None,
                 pool=block.pool,
                 mean=block.mean,
-                cells=min(spec.anchors, *output[:2]),
+                cells=min(spec.anchors, most_cells(output[:2])),
                 margin=spec.integer_margin(form),
                 pull=NO_PULL if plane else PULL,
             )

@@ -24,6 +24,7 @@ from dfedge import configs
 from dfedge.blocks import Block
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.int8.ops.values import ENERGY_MARGIN_UNIT, MARGIN_UNIT
+from dfedge.maps import most_cells, pooled
 from dfedge.plan import Shape
 
 NETS = Path(__file__).parent / "nets"
@@ -129,12 +130,12 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = []
         for i, block in enumerate(self.blocks()):
             height, width, channels = block.output(shape)
-            if not block.made_of.whole and min(height, width) < self.anchors:
+            if not block.made_of.whole and most_cells((height, width)) < self.anchors:
                 raise DfedgeError(
                     f"layer{i} sees {height} x {width} positions, fewer than its "
                     f"{self.anchors} x {self.anchors} anchor cells; pool less or use larger images"
                 )
-            if block.pool and min(height, width) < 2:
+            if block.pool and height * width == 1:
                 raise DfedgeError(f"layer{i} cannot pool {height} x {width} positions; pool less")
             if block.made_of.keeps_channels and channels != shape[2]:
                 raise DfedgeError(
@@ -142,8 +143,8 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "allowed: as many as it sees"
                 )
             found.append((shape, (height, width, channels)))
-            shape = (height // 2, width // 2, channels) if block.pool else (height, width, channels)
-            shape = (1, 1, channels) if block.mean else shape
+            height, width = pooled((height, width)) if block.pool else (height, width)
+            shape = (1, 1, channels) if block.mean else (height, width, channels)
         return found
 
     def integer_margin(self, form: str = "one-pass") -> int:

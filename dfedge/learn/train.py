@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
 from dfedge.data.order import shuffled
+from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import default_net, named, open_data
 from dfedge.errors import DfedgeError, UsageError, chosen
@@ -42,7 +43,8 @@ class TrainOptions:
     Attributes:
         keep: write samples into the run, for the trial of learning at export.
         image, fit: what pictures are brought to, ``HxW`` and one of `Fit`; empty: see `rule_for`.
-        on_bad_sample: what becomes of a picture that cannot be read: ``stop`` or ``skip``.
+        on_bad_sample: what becomes of a sample that cannot be read: ``stop`` or ``skip``.
+        reading: what the files do not say themselves.
     """
 
     data: str = "digits"
@@ -59,6 +61,7 @@ class TrainOptions:
     image: str = ""
     fit: str = ""
     on_bad_sample: str = "stop"
+    reading: Reading = AS_THEY_ARE
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
@@ -69,23 +72,26 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     """
     rule = load_rule(options.rule)
     form = chosen("form", options.form, FORMS)
-    name = options.net or default_net(options.data)
-    spec = load_spec(name, options.depth)
     part = "plane" if form == "label-plane" else "loss"
+    if options.net:
+        load_spec(options.net, options.depth)  # before the data, which may take long
+    door = Door(options.on_bad_sample)
+    found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
+    door.tell()
+    cut, found = found.record(options.seed), found.cut(options.seed)
+    size = rule_for(found, options.image, options.fit)
+    dataset = found.read(size)
+    name = options.net or default_net(options.data, size.shape)
+    spec = load_spec(name, options.depth)
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
         raise UsageError("--loss separation needs anchors; the label-plane form has none")
-    door = Door(options.on_bad_sample)
-    found = open_data(options.data, options.data_dir, door=door)
-    door.tell()
-    size = rule_for(found, options.image, options.fit)
-    cut, dataset = found.record(options.seed), found.cut(options.seed).read(size)
     settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
         data=named(options.data),
         data_dir=str(options.data_dir.resolve()) if options.data_dir else None,
         classes=dataset.classes,
-        image=size,
+        input=size,
         net_name=name,
         net=replace(spec, **{part: rule.loss(own)}),
         rule=options.rule,
@@ -95,6 +101,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         seed=options.seed,
         cut=cut,
         on_bad_sample=door.policy,
+        reading=options.reading,
     )
     _check(plan, dataset)
     return plan, dataset
@@ -248,7 +255,7 @@ class _Training:
     def keep(self) -> None:
         """Write samples that the net trains on, and some that it never sees."""
         trained, held_out = (from_samples(part) for part in (self.samples, self.held_out))
-        chosen = kept.choose(trained, held_out, self.plan.seed, self.plan.image.shape)
+        chosen = kept.choose(trained, held_out, self.plan.seed, self.plan.input.shape)
         kept.write(self.run.folder, kept.Kept(*chosen))
 
     def save(self, optimisers: list[torch.optim.AdamW]) -> None:
@@ -298,7 +305,7 @@ def calibrate_run(run: Run, recipe_name: str) -> Calibration:
     train = open_run_data(run.plan).part("train")[1]
     if run.plan.trunk is not None:  # what is picked below is all that the trunk need see
         train = train.take(shuffled(len(train), recipe.seed, 0, min(recipe.samples, len(train))))
-    samples = to_samples(train.read(run.plan.image), "cpu", run.plan.trunk, run.constants())
+    samples = to_samples(train.read(run.plan.input), "cpu", run.plan.trunk, run.constants())
     scales = calibrate(net, pick(samples.x, recipe.samples, recipe.seed), recipe)
     calibration = Calibration(recipe_name, recipe, scales)
     run.write_calibration(calibration)

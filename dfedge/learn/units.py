@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import grad
 
 from dfedge.blocks import Block
+from dfedge.maps import pool_window
 from dfedge.plan import Conv, Feedback, Shape
 
 Draw = Callable[[str, torch.Size], Tensor]
@@ -168,4 +169,4 @@ class Unit(nn.Module):
         """The pool, where the block has one."""
         if self.block.mean:
             return h.mean((2, 3), keepdim=True)
-        return F.max_pool2d(h, 2) if self.block.pool else h
+        return F.max_pool2d(h, pool_window(h.shape[2:])) if self.block.pool else h

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.data.inputs.rule import InC
 from dfedge.native import build
 from dfedge.native.image import Identity
 from dfedge.native.layout import Fields, Tensor
@@ -43,9 +44,18 @@ def differing(folder: Path, wanted: dict[str, bytes]) -> str | None:
 
 
 def header(
-    shape: tuple[int, int, int], table: Table, batch: int, arena_bytes: int, identity: Identity
+    shape: tuple[int, int, int],
+    table: Table,
+    batch: int,
+    arena_bytes: int,
+    identity: Identity,
+    input: InC | None = None,
 ) -> str:
-    """``net.h`` for images [H, W, C] in batches of at most ``batch``."""
+    """``net.h`` for samples [H, W, C] in batches of at most ``batch``.
+
+    Args:
+        input: how a sample is made into x.
+    """
     height, width, channels = shape
     lineage = [f"0x{byte:02x}" for byte in identity.lineage_bytes]
     row = ", \\\n                 "
@@ -86,12 +96,22 @@ void *net_arena(void);
 /* At most NET_BATCH samples; a dfe_status. */
 int net_infer(int32_t batch, const int8_t *x, int32_t *scores);
 int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active);
-
+{_input_declared(input)}
 #endif
 """
 
 
-def source(table: Table, state: dict[str, NDArray[Any]]) -> str:
+def _input_declared(input: InC | None) -> str:
+    return f"\n/* {input.says} */\n{input.prototype};\n" if input else ""
+
+
+def _input_defined(input: InC) -> str:
+    includes = [f'#include "dfedge/{name}"' for name in input.includes]
+    function = f"{input.prototype} {{\n{input.body}\n}}\n"
+    return "\n\n".join(filter(None, ["\n".join(includes), input.tables, function]))
+
+
+def source(table: Table, state: dict[str, NDArray[Any]], input: InC | None = None) -> str:
     """``net.c``."""
     parts = [
         "/* Made by dfedge export: the net as data. */",
@@ -100,6 +120,7 @@ def source(table: Table, state: dict[str, NDArray[Any]]) -> str:
         _state(table, state),
         CALLS,
     ]
+    parts += [_input_defined(input)] if input else []
     return "\n\n".join(parts)
 
 

@@ -13,7 +13,7 @@ from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import FEEDBACKS, Conv, Layer, Plan
 
-ABI = 9
+ABI = 10
 ABI_NAME = "dfedge native ABI"
 """What a manifest calls the version of the library that its programs need."""
 NOWHERE = -1

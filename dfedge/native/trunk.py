@@ -16,7 +16,7 @@ from dfedge.trunk import Trunk
 Constants = Mapping[str, NDArray[Any]]
 FIELDS = (
     "kind", "first", "reads", "height", "width", "channels", "place", "rows",
-    "kernel_height", "kernel_width", "stride", "across", *PADS, "depthwise",
+    "kernel_height", "kernel_width", "stride", "across", *PADS, "groups",
     "zero", "other_zero", "factor", "other", "offset", "shift",
     "weight", "bias", "lift", "limit", "table", "order",
 )  # fmt: skip

@@ -35,5 +35,5 @@ class Lookup(Operation, frozen=True, tag="lookup", omit_defaults=True):
         return take(constants[0], given[0])
 
     def fields(self) -> Fields:
-        """``depthwise``: every channel on its own."""
-        return {"depthwise": int(self.each)}
+        """``groups``: as many as there are tables."""
+        return {"groups": self.shape[2] if self.each else 1}

@@ -47,9 +47,9 @@ class Arithmetic(Protocol):
         """``end(conv(x, weight) + bias)``, whose argument is wide [..., O].
 
         Args:
-            weight: int8 [kh*kw, C, O]; depthwise [kh*kw, C, 1].
+            weight: int8 [kh*kw, C/groups, O]; depthwise [kh*kw, C, 1].
             geometry: kernel, stride down, pads above, below, left and right, depthwise, stride
-                across.
+                across, groups.
         """
 
     def window_sum(self, x: Any, geometry: Sequence[int]) -> Any:

@@ -18,7 +18,9 @@ from msgspec.structs import replace
 from dfedge.blocks import Block
 from dfedge.bundle import Bundle
 from dfedge.compile.state import State, conv_name
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs import InputRule
+from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs.window import Scale, WindowRule
 from dfedge.errors import DfedgeError
 from dfedge.exporters.assemble import Origin, assemble
 from dfedge.exporters.formats import Progress, Source
@@ -28,7 +30,7 @@ from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
 from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Loss, NetSpec
-from dfedge.plan import FEEDBACKS, FIXED, MAX_DITHERED_SHIFT, MAX_PACE, Conv, Layer, Plan
+from dfedge.plan import FEEDBACKS, FIXED, MAX_DITHERED_SHIFT, MAX_PACE, Conv, Layer, Plan, Shape
 from dfedge.target import budget_of, load_target
 
 STEPS = 4
@@ -60,10 +62,15 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def draw(seed: int) -> Drawn:
-    """A net inside the limits: up to 4 layers, 16 x 16, 32 channels, 2 to 300 classes."""
+    """A net inside the limits: up to 4 layers, 16 x 16, 32 channels, 2 to 300 classes.
+
+    Every fourth sees signals: a line of up to 64 positions, 1 to 6 channels.
+    """
     r = random.Random(seed)
     image = (r.randint(5, 16), r.randint(5, 16), r.choice([1, 3]))
     plane = r.random() < 0.2
+    if seed % 4 == 3 and not plane:
+        image = (r.randint(5, 64), 1, r.randint(1, 6))
     while True:
         blocks: list[Block] = []
         for i in range(r.randint(1, 4)):
@@ -234,11 +241,19 @@ def export_drawn(
     live = np.flatnonzero(drawn.state["live"].numpy())
     y = rng.choice(live, (STEPS, drawn.batch)).astype(np.int32)
     names = tuple(str(k) for k in range(plan.classes))
-    image = ImageRule(*plan.input_shape)
-    origin = Origin("random", "df", "random", names, image, [], 0.0, "random")
+    input = input_of(plan.input_shape)
+    origin = Origin("random", "df", "random", names, input, [], 0.0, "random")
     source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
     golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
     return assemble(source, origin, golden, formats, "host", budget, out, watch)
+
+
+def input_of(shape: Shape) -> InputRule:
+    """A rule that makes samples of a shape."""
+    if shape[1] == 1:
+        scale = Scale(fraction=0, multiplier=1, offset=0, shift=0)
+        return WindowRule(shape[0], (scale,) * shape[2])
+    return ImageRule(*shape)
 
 
 def _words(drawn: Drawn) -> str:

@@ -72,7 +72,7 @@ def bundle_of(seed: int) -> Bundle:
 def adapt(bundle: Bundle, order: int, change: Callable[[Rates], None]) -> float:
     manifest = bundle.manifest
     stream, test = (
-        load_split("digits", None, manifest.image, manifest.classes, (name,), SHIFT)[1]
+        load_split("digits", None, manifest.input, manifest.classes, (name,), SHIFT)[1]
         for name in ("stream", "test")
     )
     session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=Care(replace=True))

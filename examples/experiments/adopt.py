@@ -35,8 +35,8 @@ from dfedge.bundle import Bundle
 from dfedge.compile.blank import blank
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
-from dfedge.data.shift import rotate
+from dfedge.data.inputs import to_input
+from dfedge.data.picture_shifts import rotate
 from dfedge.data.sources import load
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate, recognised

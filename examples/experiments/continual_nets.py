@@ -140,7 +140,7 @@ def learned(
     bundle: Bundle, settings: Settings, given: Given, runtime: str = RUNTIME
 ) -> dict[str, Any]:
     """One run from the bundle's own state; what was found."""
-    stream = settings.make_stream(Source(settings.data, given.data_dir, bundle.manifest.image))
+    stream = settings.make_stream(Source(settings.data, given.data_dir, bundle.manifest.input))
     with tempfile.TemporaryDirectory() as state:
         session = Session.open(bundle, runtime, state, care=care_of(settings.strategy))
         run = Run(session, stream, settings)

@@ -44,7 +44,7 @@ def bundle_of(seed: int, data_dir: Path | None) -> Bundle:
 
 def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
     manifest = bundle.manifest
-    return load_split("mnist", data_dir, manifest.image, manifest.classes, (name,), None)[1]
+    return load_split("mnist", data_dir, manifest.input, manifest.classes, (name,), None)[1]
 
 
 def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int) -> Session:

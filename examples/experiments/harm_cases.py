@@ -100,7 +100,7 @@ def photo_case(seed: int, data_dir: Path) -> list[Row]:
     calibrate_run(run, "pow2-mse")
     bundle = export(run, ExportOptions(("c",)), folder / "bundle")
     data, manifest = load_data(run.plan), bundle.manifest
-    unseen = load_path(folder / "unseen", manifest.image, manifest.classes).splits["all"]
+    unseen = load_path(folder / "unseen", manifest.input, manifest.classes).splits["all"]
     exams = {"held": data.splits["test"], "unseen": unseen}
     return [{"seed": seed} | own(bundle, data.splits["train"], exams, folder / "state", seed)]
 

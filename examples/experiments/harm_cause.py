@@ -35,7 +35,7 @@ from dfedge.compile.rates import _inputs, _rms, _told, _unit, anchor_shift
 from dfedge.compile.step import train as step
 from dfedge.compile.units import errors
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.order import shuffled
 from dfedge.exporters.write import lowered
 from dfedge.int8 import ops

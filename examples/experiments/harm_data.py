@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images, Labels, Split
 from dfedge.data.fsdd import CLASSES, SPEAKERS, TEST_TAKES, recordings
-from dfedge.data.image import ImageRule
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sources import load
 from dfedge.errors import DfedgeError
 

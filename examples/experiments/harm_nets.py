@@ -21,7 +21,7 @@ from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.blocks import Block
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export

@@ -13,8 +13,9 @@ from PIL import Image
 
 from dfedge.data.dataset import Images
 from dfedge.data.fsdd import SPEAKERS
-from dfedge.data.image import MODES
-from dfedge.data.shift import SHIFTS, parse_shift
+from dfedge.data.inputs.image import MODES, ImageRule
+from dfedge.data.picture_shifts import SHIFTS
+from dfedge.data.shift import parse_shift
 
 PEOPLE = 10
 
@@ -54,7 +55,7 @@ def shifted(x: Images, shift: str, seed: int) -> Images:
     if name == "columns":
         return _columns(x, int(numbers[0]), seed)
     if name in SHIFTS:
-        return parse_shift(shift)(x)
+        return parse_shift(shift, ImageRule(*x.shape[1:]))(x)
     values = [float(v) for v in numbers]
     match name:
         case "light":

@@ -32,7 +32,7 @@ from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.allocator import keep_freed_memory
 from dfedge.blocks import Block
 from dfedge.data.dataset import Images, Split
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.sources import load
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate

@@ -37,7 +37,7 @@ def measured(data: str, data_dir: Path | None) -> dict[str, float]:
     bundle = export(run, ExportOptions(("onnx",), batch=16), OUT / f"{data}-bundle")
     session = Session.open(bundle, "onnx", OUT / "state", initial=True)
     manifest = bundle.manifest
-    test = load_split(data, data_dir, manifest.image, manifest.classes, ("test",), None)[1]
+    test = load_split(data, data_dir, manifest.input, manifest.classes, ("test",), None)[1]
     rows = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
     trained = {row["phase"]: row["test_accuracy"] for row in rows if "test_accuracy" in row}
     return trained | {"int8": round(evaluate(session, test).accuracy, 4)}

@@ -41,7 +41,7 @@ WAYS = {
 
 def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
     manifest = bundle.manifest
-    return load_split(manifest.data, data_dir, manifest.image, manifest.classes, (name,), None)[1]
+    return load_split(manifest.data, data_dir, manifest.input, manifest.classes, (name,), None)[1]
 
 
 def followed(bundle: Bundle, data_dir: Path | None, care: Care, constant: bool) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from dfedge.adoption.load import open_model
 from dfedge.adoption.normalised import normalised
 from dfedge.adoption.observe import real
 from dfedge.continual.new_class import learn_class
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sources import load
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
@@ -122,7 +123,7 @@ def of_device(photos: Photos, old: list[int], new: int, draw: int) -> dict[str, 
     bundle = export(found.run, ExportOptions(("c",), spare_classes=1), WORK / "bundle")
     exported = time.process_time() - start - adopted
     session = Session.open(bundle, "native", WORK / "state")
-    rule = session.bundle.manifest.image
+    rule = session.bundle.manifest.input
     tests = photos.judged(photos.x, [*old, new])
 
     def right() -> NDArray[np.bool_]:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from dated import dated
+from dfedge.data.image import ImageRule, to_input
 from harm import QUIET, job_of, open_session
 from pretrained import MEAN, STD
 from torch import Tensor, nn
@@ -41,7 +42,6 @@ from dfedge.adoption.observe import real, results
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.data.image import ImageRule, to_input
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load
 from dfedge.device.care import Care
@@ -70,7 +70,7 @@ def drawn(split: Split, seed: int, first: int, count: int) -> Split:
 
 
 def moved(split: Split, name: str) -> Split:
-    return Split(parse_shift(SHIFTS[name])(split.x), split.y)
+    return Split(parse_shift(SHIFTS[name], ImageRule(SIDE, SIDE, 3))(split.x), split.y)
 
 
 # -- the device ----------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from dfedge.adoption.normalised import normalised
 from dfedge.adoption.observe import real
 from dfedge.adoption.quantise import Quantiser
 from dfedge.data.dataset import Split
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sources import load
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.samples import batches, to_samples

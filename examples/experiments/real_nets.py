@@ -237,7 +237,7 @@ def measured(name: str, case: Case) -> dict[str, Any]:
         "train_arena": arena(plan, Method("train", 1), "c", FLOORS[0]),
         "state": state_bytes(blank(plan)),
         "flash": state_bytes(blank_constants(plan)),
-        "image": list(found.run.plan.image.shape),
+        "image": list(found.run.plan.input.shape),
     }
 
 

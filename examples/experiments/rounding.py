@@ -21,7 +21,7 @@ from dfedge.compile.state import State, conv_name
 from dfedge.compile.step import infer
 from dfedge.compile.step import train as step
 from dfedge.compile.units import Trace, errors
-from dfedge.data.image import to_input
+from dfedge.data.inputs import to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import load_split
 from dfedge.exporters.write import lowered
@@ -121,7 +121,7 @@ def go(run: Run, variant: str, constant: bool) -> dict[int, float]:
     torch.manual_seed(0)
     move = VARIANTS[variant]()
     stream, test = (
-        load_split("digits", None, run.plan.image, run.plan.classes, (name,), SHIFT)[1]
+        load_split("digits", None, run.plan.input, run.plan.classes, (name,), SHIFT)[1]
         for name in ("stream", "test")
     )
     x, seen = torch.from_numpy(to_input(stream.x)), torch.from_numpy(to_input(test.x))

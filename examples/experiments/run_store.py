@@ -52,7 +52,7 @@ def main(
     opened, found = Bundle.open(bundle), {}
     manifest = opened.manifest
     _, split = load_split(
-        "digits", None, manifest.image, manifest.classes, ("stream",), "rotate:90"
+        "digits", None, manifest.input, manifest.classes, ("stream",), "rotate:90"
     )
 
     def timed(name: str, measure: Callable[[], dict[str, Any]]) -> None:

@@ -37,7 +37,7 @@ def main(
     opened = Bundle.open(bundle)
     manifest = opened.manifest
     name, images = load_split(
-        manifest.data, None, manifest.image, manifest.classes, ("stream", "train"), "rotate:90"
+        manifest.data, None, manifest.input, manifest.classes, ("stream", "train"), "rotate:90"
     )
     job = Job(manifest.data, name, "rotate:90", 0, 16, steps * 16)
 

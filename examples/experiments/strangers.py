@@ -57,7 +57,7 @@ def main(
         return mutate_manifests(folder / "bundle", folder / "state", runtimes, trials, seed)
 
     def nets(folder: Path) -> Trials:
-        image = Bundle.open(home / bundle).manifest.image
+        image = Bundle.open(home / bundle).manifest.input
         zeros = np.zeros((4, *image.shape), np.uint8)
         sources = home / bundle / "c"
         shutil.copyfile(sources / "net.dfe", folder / "net.dfe")

@@ -31,7 +31,7 @@ def by_default(bundle: Bundle, seed: int, presentations: int) -> dict[str, float
     manifest = bundle.manifest
 
     def digits(split: str, shift: str | None) -> Any:
-        return load_split("digits", None, manifest.image, manifest.classes, (split,), shift)[1]
+        return load_split("digits", None, manifest.input, manifest.classes, (split,), shift)[1]
 
     session = Session.open(bundle, "onnx", bundle.folder.parent / "state-default", initial=True)
     job = Job("digits", "stream", SHIFT, seed, BATCH, presentations)

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Images, Split
-from dfedge.data.shift import blur, rotate
+from dfedge.data.picture_shifts import blur, rotate
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
 from dfedge.errors import UsageError
 

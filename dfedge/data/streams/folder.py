@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from dfedge.data.dataset import Split
 from dfedge.data.files import images_by_class
-from dfedge.data.image import common_rule, look_at
+from dfedge.data.inputs.image import common_rule, look_at
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
 from dfedge.errors import UsageError, foreign
 from dfedge.regular import is_folder
@@ -40,7 +40,7 @@ class FolderOverTime(StreamKind, frozen=True):
         with foreign(folder, "a stream of images"):
             files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
         rule = source.rule or common_rule(look_at([path for path, _ in files]))
-        x = np.stack([rule.read(path) for path, _ in files])
+        x = np.concatenate([rule.read(path) for path, _ in files])
         y = np.array([label for _, label in files], np.int64)
         parts = np.array_split(np.arange(len(files)), self.experiences)
         return Stream(tuple(found), tuple(

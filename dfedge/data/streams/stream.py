@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.image import ImageRule
-from dfedge.data.sources import load
+from dfedge.data.inputs import InputRule
+from dfedge.data.reading import AS_THEY_ARE, Reading
+from dfedge.data.sources import open_data
 from dfedge.errors import DfedgeError
 
 
@@ -66,7 +67,8 @@ class Source:
 
     data: str
     data_dir: Path | None = None
-    rule: ImageRule | None = None
+    rule: InputRule | None = None
+    reading: Reading = AS_THEY_ARE
 
     def load(self, seed: int) -> Dataset:
         """The data, with a train and a test split.
@@ -74,7 +76,8 @@ class Source:
         Raises:
             UsageError, DfedgeError: as `dfedge.data.sources.load`.
         """
-        return load(self.data, self.data_dir, self.rule).cut(seed)
+        found = open_data(self.data, self.data_dir, reading=self.reading)
+        return found.cut(seed).read(self.rule)
 
 
 class StreamKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -89,18 +89,23 @@ def transpose(g: Graph, x: int, order: Sequence[int]) -> int:
 
 
 def product_of(g: Graph, a: int, b: int) -> int:
-    """float32 products of integers, exact because no partial sum reaches 2^24."""
-    rows, depth = g.shapes[a]
-    cols = g.shapes[b][1]
+    """float32 products of integers, exact because no partial sum reaches 2^24.
+
+    Args:
+        a, b: [M, K] and [K, N], or [G, M, K] and [G, K, N].
+    """
+    *before, depth = g.shapes[a]
+    *behind, _, cols = g.shapes[b]
     total: int | None = None
     for start in range(0, depth, EXACT_DEPTH):
         stop = min(start + EXACT_DEPTH, depth)
         left, right = a, b
         if depth > EXACT_DEPTH:
-            left = part(g, a, 1, start, stop, 1, (rows, stop - start))
-            right = part(g, b, 0, start, stop, 1, (stop - start, cols))
+            left = part(g, a, len(before), start, stop, 1, (*before, stop - start))
+            right = part(g, b, len(behind), start, stop, 1, (*behind, stop - start, cols))
         both = [cast(g, left, F32), cast(g, right, F32)]
-        product = g.op(Op.BATCH_MATMUL, both, (rows, cols), F32, plain_options("BatchMatMul"))
+        made = (*before, cols)
+        product = g.op(Op.BATCH_MATMUL, both, made, F32, plain_options("BatchMatMul"))
         piece = cast(g, product, I32)
         total = piece if total is None else binary(g, Op.ADD, total, piece)
     assert total is not None

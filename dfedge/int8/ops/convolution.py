@@ -28,14 +28,16 @@ def padded(x: Tensor, geometry: Sequence[int]) -> Tensor:
 
 
 def kernel_of(w: Tensor, geometry: Sequence[int]) -> Tensor:
-    """As torch takes it: float64 [O, C, kh, kw], depthwise [C, 1, kh, kw]."""
+    """As torch takes it: float64 [O, C/groups, kh, kw], depthwise [C, 1, kh, kw]."""
     kernel = w.double().reshape(geometry[0], geometry[1], *w.shape[1:])
     return kernel.permute(2, 3, 0, 1) if geometry[7] else kernel.permute(3, 2, 0, 1)
 
 
 def groups_of(w: Tensor, geometry: Sequence[int]) -> int:
     """How many groups of channels are convolved on their own."""
-    return w.shape[1] if geometry[7] else 1
+    if geometry[7]:
+        return w.shape[1]
+    return geometry[9] if len(geometry) > 9 else 1
 
 
 def strides_of(geometry: Sequence[int]) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """As `dfedge.int8.ops.convolution`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfedge.int8.ops.convolution import strides_of
+from dfedge.int8.ops.convolution import groups_of, strides_of
 from dfedge.int8.ops.values import ACTIVATION_MAX
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed, rounded
 
@@ -35,8 +35,32 @@ def conv_sum(x: Tensor, w: Tensor, b: Tensor, geometry: Sequence[int]) -> Tensor
     seen = taps(x, geometry)
     if geometry[7]:
         return _weighted(seen, w) + b
-    acc = matmul_i32(columns(seen), w.reshape(-1, w.shape[2])) + b
+    acc = product(columns(seen), w, groups_of(w, geometry), matmul_i32) + b
     return acc.reshape(*seen[0].shape[:3], w.shape[2])
+
+
+def product(
+    seen: Tensor, w: Tensor, groups: int, multiply: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """What taps see times their weights; one product of matrices for each group, all at once.
+
+    Args:
+        seen: int8 [positions, taps*C].
+        w: int8 [taps, C/groups, O].
+        multiply: `matmul_i32` or `matmul_signed`.
+
+    Returns:
+        int32 [positions, O].
+    """
+    count, each, out = w.shape
+    if groups == 1:
+        return multiply(seen, w.reshape(-1, out))
+    left = seen.reshape(-1, count, groups, each).permute(2, 0, 1, 3)
+    right = w.reshape(count, each, groups, out // groups).permute(2, 0, 1, 3)
+    total = multiply(
+        left.reshape(groups, -1, count * each), right.reshape(groups, count * each, out // groups)
+    )
+    return total.permute(1, 0, 2).reshape(-1, out)
 
 
 def _weighted(seen: list[Tensor], w: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What no two runtimes do alike: integer matrix products and the shift.
 
-matmul_i32(a, b)      int8 [M, K] in 0..127 times int8 [K, N] -> int32 [M, N]
+matmul_i32(a, b)      int8 [M, K] in 0..127 times int8 [K, N] -> int32 [M, N]; or [G, M, K] times
+                      [G, K, N] -> [G, M, N], G products
 matmul_signed(a, b)   the same for a in -127..127
 correlate(a, b)       int8 [M, K] in 0..127, transposed, times int8 [M, N] -> int32 [K, N]
 shift_right(v, s)     int32 >= 0 of any shape, int32 scalar 0..31 -> floor(v / 2^s)
@@ -15,13 +16,13 @@ I8, I32 = torch.int8, torch.int32
 
 @custom_op("dfedge::matmul_i32", mutates_args=())
 def matmul_i32(a: Tensor, b: Tensor) -> Tensor:
-    """Integer product: int8 [M, K], values 0..127, times int8 [K, N] -> int32 [M, N]."""
+    """Integer product: int8 [M, K], values 0..127, times int8 [K, N] -> int32 [M, N]; or G such."""
     return (a.double() @ b.double()).to(I32)
 
 
 @matmul_i32.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty((a.shape[0], b.shape[1]), dtype=I32)
+    return a.new_empty((*a.shape[:-1], b.shape[-1]), dtype=I32)
 
 
 @custom_op("dfedge::matmul_signed", mutates_args=())

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from dfedge.int8.ops.convolution import groups_of
 from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.rounding import LATTICE
@@ -29,6 +30,7 @@ from dfedge.int8.stock.tiles import (
     sliced,
     tiles,
 )
+from dfedge.maps import cell_grid, cell_size
 from dfedge.operations import Convolution
 
 FLOORS = (1 << 20, 128 * 1024, 32 * 1024, 8 * 1024, 0)
@@ -45,17 +47,18 @@ ErrorOf = Callable[[Tile], Tensor]
 
 def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
     """`pooling.spread` for any tile: products of int8 and 0 or 1 stay int8."""
-    height, width = (-(-n // cells) for n in h.shape[1:3])
+    down, across = cell_grid(h.shape[1:3], cells)
+    height, width = cell_size(h.shape[1:3], cells)
 
     def of(tile: Tile) -> Tensor:
         first, last = tile.r0 // height, -(-tile.r1 // height)
         rows, count, channels = last - first, tile.b1 - tile.b0, h.shape[3]
         e = sliced(
-            sliced(error.reshape(-1, cells, cells, channels), 0, tile.b0, tile.b1), 1, first, last
+            sliced(error.reshape(-1, down, across, channels), 0, tile.b0, tile.b1), 1, first, last
         )
-        e = e.reshape(count, rows, 1, cells, 1, channels)
-        e = e.expand(count, rows, height, cells, width, channels)
-        e = e.reshape(count, rows * height, cells * width, channels)
+        e = e.reshape(count, rows, 1, across, 1, channels)
+        e = e.expand(count, rows, height, across, width, channels)
+        e = e.reshape(count, rows * height, across * width, channels)
         e = sliced(
             sliced(e, 1, tile.r0 - first * height, tile.r1 - first * height), 2, 0, h.shape[2]
         )
@@ -130,7 +133,8 @@ class Tiled:
                 seen = columns(x, tile, i, geometry)
                 if seen is None:
                     continue
-                part = multiply(seen, sliced(w, 0, i * kw, (i + 1) * kw).reshape(-1, out))
+                row_of_w = sliced(w, 0, i * kw, (i + 1) * kw)
+                part = convolution.product(seen, row_of_w, groups_of(w, geometry), multiply)
                 total = part if total is None else total + part
             shape = tile.b1 - tile.b0, tile.r1 - tile.r0, width, out
             if total is None:

@@ -6,6 +6,8 @@ is the squared distance between the projected input and the projected label).  D
 right label's distance is to be LOW.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.spec import Loss
 from dfedge.learn.units import Unit
+from dfedge.maps import cell_grid, most_cells
 from dfedge.plan import Shape
 
 
@@ -41,10 +44,10 @@ class OnePass(nn.Module):
     def __init__(self, shapes: list[Shape], cells: int, classes: int, loss: Loss) -> None:
         super().__init__()
         self.loss = loss
-        self.cells = [min(cells, height, width) for height, width, _ in shapes]
+        self.cells = [min(cells, most_cells((height, width))) for height, width, _ in shapes]
         self.scales: tuple[LayerScales, ...] | None = None
         self.anchors = nn.ParameterList(
-            torch.zeros(classes, cells * cells * shape[2])
+            torch.zeros(classes, math.prod(cell_grid(shape[:2], cells)) * shape[2])
             for cells, shape in zip(self.cells, shapes, strict=True)
         )
         self.odds: Tensor

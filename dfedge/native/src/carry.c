@@ -100,14 +100,24 @@ static int8_t added(int8_t own, int8_t down, int8_t h) {
     return h > 0 ? (int8_t)dfe_clamp(own + down, -DFE_MAX, DFE_MAX) : 0;
 }
 
-/* Through the maximum, to all of the four positions that held it. */
-static void add_pooled(const int8_t *h, ptrdiff_t row, int32_t channels, const int8_t *down,
-                       int32_t n, int8_t *map) {
-    ptrdiff_t corner[4] = {0, channels, row, row + channels};
+/* The window of a maximum: rows and columns, and how far apart they lie. */
+typedef struct {
+    int32_t rows, columns;
+    ptrdiff_t row, column;
+} pool_window;
+
+/* Through the maximum, to all positions of its window that held it. */
+static void add_pooled(const int8_t *h, const pool_window *window, const int8_t *down, int32_t n,
+                       int8_t *map) {
+    ptrdiff_t corner[4];
+    int32_t corners = 0;
+    for (int32_t y = 0; y < window->rows; y++)
+        for (int32_t x = 0; x < window->columns; x++)
+            corner[corners++] = y * window->row + x * window->column;
     for (int32_t i = 0; i < n; i++) {
         int8_t top = 0; /* activations are never negative */
-        for (int32_t k = 0; k < 4; k++) top = h[corner[k] + i] > top ? h[corner[k] + i] : top;
-        for (int32_t k = 0; k < 4; k++)
+        for (int32_t k = 0; k < corners; k++) top = h[corner[k] + i] > top ? h[corner[k] + i] : top;
+        for (int32_t k = 0; k < corners; k++)
             if (h[corner[k] + i] == top)
                 map[corner[k] + i] = added(map[corner[k] + i], down[i], top);
     }
@@ -116,8 +126,9 @@ static void add_pooled(const int8_t *h, ptrdiff_t row, int32_t channels, const i
 void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int32_t pool,
                      int8_t *map) {
     ptrdiff_t row = (ptrdiff_t)own->width * own->channels;
-    int32_t scale = pool ? 2 : 1;
-    int32_t height = own->height / scale, width = own->width / scale;
+    pool_window window = {pool ? dfe_pool_side(own->height) : 1, pool ? dfe_pool_side(own->width) : 1,
+                          row, own->channels};
+    int32_t height = own->height / window.rows, width = own->width / window.columns;
     for (int32_t b = 0; b < batch; b++) {
         for (int32_t y = 0; y < own->height; y++)
             dfe_error_row(own, b, y, 0, own->width, 0, own->channels,
@@ -127,11 +138,11 @@ void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *
                 for (int32_t c = 0; c < own->channels; c += DFE_OUTPUTS) {
                     int32_t n = dfe_min(DFE_OUTPUTS, own->channels - c);
                     int8_t down[DFE_OUTPUTS];
-                    ptrdiff_t at = (b * own->height + (ptrdiff_t)y * scale) * row +
-                                   (ptrdiff_t)x * scale * own->channels + c;
+                    ptrdiff_t at = (b * own->height + (ptrdiff_t)y * window.rows) * row +
+                                   (ptrdiff_t)x * window.columns * own->channels + c;
                     down_at(unit, b, y, x, c, n, down);
                     if (pool)
-                        add_pooled(own->h + at, row, own->channels, down, n, map + at);
+                        add_pooled(own->h + at, &window, down, n, map + at);
                     else
                         for (int32_t i = 0; i < n; i++)
                             map[at + i] = added(map[at + i], down[i], own->h[at + i]);
@@ -140,7 +151,8 @@ void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *
 }
 
 void dfe_carry_means(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int8_t *map) {
-    int32_t features = own->cells * own->cells * own->channels;
+    int32_t features = dfe_grid_side(own->height, own->cells) *
+                       dfe_grid_side(own->width, own->cells) * own->channels;
     for (int32_t b = 0; b < batch; b++)
         for (int32_t c = 0; c < features; c += DFE_OUTPUTS) {
             int32_t n = dfe_min(DFE_OUTPUTS, features - c);

@@ -100,6 +100,12 @@ static int good_join(const dfe_program *program, const dfe_layer *layer) {
            back * (1 << layer->back_lift) + carried * (1 << layer->skip_back_lift) <= limit;
 }
 
+/* Cells a side that a map has room for. */
+static int32_t most_cells(dfe_shape s) {
+    if (s.height == 1 || s.width == 1) return dfe_max(s.height, s.width);
+    return dfe_min(s.height, s.width);
+}
+
 static int good_goodness(const dfe_program *program, const dfe_layer *layer, int64_t *largest) {
     dfe_shape s = dfe_output(program, layer);
     if (program->form == DFE_LABEL_PLANE) {
@@ -109,14 +115,15 @@ static int good_goodness(const dfe_program *program, const dfe_layer *layer, int
                dfe_within(layer->norm_shift, 0, DFE_MAX_SHIFT) && layer->norm_high >= 0 &&
                dfe_within(layer->margin, 0, 1 << 10);
     }
-    if (!dfe_within(layer->cells, 1, dfe_min(s.height, s.width)) ||
+    if (!dfe_within(layer->cells, 1, most_cells(s)) ||
         !dfe_within(layer->gain, 0, MAX_GAIN) || !dfe_within(layer->score_shift, 0, DFE_MAX_SHIFT) ||
         !dfe_within(layer->margin, 0, 1 << 16) || !dfe_within(layer->pull, 0, MAX_PULL) ||
         layer->separation < 0)
         return 0;
-    int64_t d = (int64_t)layer->cells * layer->cells * s.channels;
-    int64_t cell = (int64_t)dfe_ceil_div(s.height, layer->cells) *
-                   dfe_ceil_div(s.width, layer->cells);
+    int64_t d = (int64_t)dfe_grid_side(s.height, layer->cells) *
+                dfe_grid_side(s.width, layer->cells) * s.channels;
+    int64_t cell = (int64_t)dfe_cell_side(s.height, layer->cells) *
+                   dfe_cell_side(s.width, layer->cells);
     *largest = (PEAK * d) * (1 << layer->score_shift);
     return d <= MAX_AXIS && d * PEAK * (MARGIN_UNITS + layer->margin) <= INT32_LIMIT &&
            cell * (1 << layer->gain) <= MAX_CELL && *largest < -(int64_t)DFE_DEAD &&
@@ -139,7 +146,7 @@ static int good_layer(const dfe_program *program, const dfe_layer *layer, int64_
             return 0;
     if (layer->joined && !good_join(program, layer)) return 0;
     dfe_shape s = dfe_output(program, layer);
-    if (layer->pool && (s.height < 2 || s.width < 2)) return 0;
+    if (layer->pool && s.height == 1 && s.width == 1) return 0;
     return good_goodness(program, layer, largest);
 }
 

@@ -14,6 +14,7 @@ typedef struct {
 
 typedef struct {
     const dfe_conv *conv;
+    int32_t groups; /* each convolves its own channels to its own outputs */
     const int8_t *w;
     const int32_t *b;
     const dfe_skip *skip;       /* NULL: none */
@@ -52,25 +53,34 @@ static void activate(const task *t, const int32_t *acc, ptrdiff_t place, int32_t
 static void flush(const task *t, block *at) {
     const dfe_conv *conv = t->conv;
     const dfe_level *level = dfe_level_now();
-    int32_t each = conv->depthwise ? 1 : conv->in_channels; /* weights of a tap and an output */
+    /* Of many groups the channels that one sees do not lie side by side: one column of taps at a
+     * time.  Depthwise, any outputs are as good as a group. */
+    int32_t apart = t->groups > 1 && !conv->depthwise;
+    int32_t own = apart ? conv->channels / t->groups : conv->channels;
+    int32_t each = conv->in_channels / t->groups; /* weights of a tap and an output */
+    int32_t columns = t->columns.end - t->columns.begin;
     ptrdiff_t step = (ptrdiff_t)each * conv->channels;
     int32_t acc[DFE_PIXELS * DFE_OUTPUTS];
-    for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
-        int32_t outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
-        for (int32_t p = 0; p < at->count; p++) {
+    for (int32_t o = 0, outputs; o < conv->channels; o += outputs) {
+        int32_t group = o / own;
+        outputs = dfe_min(DFE_OUTPUTS, (group + 1) * own - o);
+        for (int32_t p = 0; p < at->count; p++)
             for (int32_t i = 0; i < outputs; i++) acc[p * DFE_OUTPUTS + i] = t->b[o + i];
-            if (o && conv->depthwise) at->x[p] += DFE_OUTPUTS; /* the next channels */
+        for (int32_t c = 0; c < (apart ? columns : 1); c++) {
+            const int8_t *x[DFE_PIXELS];
+            ptrdiff_t from = conv->depthwise ? o : (ptrdiff_t)c * conv->in_channels + group * each;
+            for (int32_t p = 0; p < at->count; p++) x[p] = at->x[p] + from;
+            dfe_taps_run taps = {
+                t->w + (t->rows.begin * conv->kernel_width + t->columns.begin + c) * step + o,
+                conv->kernel_width * step,
+                (ptrdiff_t)conv->width * conv->in_channels,
+                t->rows.end - t->rows.begin,
+                apart ? each : columns * each,
+                conv->channels,
+            };
+            (conv->depthwise ? level->depthwise : level->multiply)(x, at->count, &taps, outputs,
+                                                                   acc);
         }
-        dfe_taps_run taps = {
-            t->w + (t->rows.begin * conv->kernel_width + t->columns.begin) * step + o,
-            conv->kernel_width * step,
-            (ptrdiff_t)conv->width * conv->in_channels,
-            t->rows.end - t->rows.begin,
-            (t->columns.end - t->columns.begin) * each,
-            conv->channels,
-        };
-        (conv->depthwise ? level->depthwise : level->multiply)(at->x, at->count, &taps, outputs,
-                                                               acc);
         if (t->skip) add_skip(t, at, o, outputs, acc);
         for (int32_t p = 0; p < at->count; p++)
             activate(t, acc + p * DFE_OUTPUTS, at->place[p], o, outputs);
@@ -131,13 +141,14 @@ static void convolve(task *t, int32_t batch, const int8_t *x) {
 
 void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
                    const int32_t *b, const dfe_skip *skip, int8_t *h) {
-    task t = {conv, w, b, skip, NULL, h, {0, 0}, {0, 0}};
+    int32_t groups = conv->depthwise ? conv->channels : 1;
+    task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
     convolve(&t, batch, x);
 }
 
-void dfe_conv_scaled(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
-                     const int32_t *b, dfe_scaling scaling, int8_t *h) {
-    task t = {conv, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
+void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
+                     const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h) {
+    task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
     convolve(&t, batch, x);
 }
 

@@ -13,9 +13,10 @@ typedef struct {
     const int32_t *lift, *limit;
 } dfe_scaling;
 
-/* min(127, (min(limit, max(0, conv(x, w) + b)) lift + half) >> shift): int8 [B, H', W', O]. */
-void dfe_conv_scaled(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
-                     const int32_t *b, dfe_scaling scaling, int8_t *h);
+/* min(127, (min(limit, max(0, conv(x, w) + b)) lift + half) >> shift): int8 [B, H', W', O].
+ * groups: of channels that are convolved on their own, weights [taps, C / groups, O]. */
+void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
+                     const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h);
 
 /* What a residual layer adds to its last convolution: the input, or a 1 x 1 convolution of it. */
 typedef struct {

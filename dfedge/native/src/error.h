@@ -5,7 +5,7 @@
 #include "dfedge.h"
 
 enum dfe_error_kind {
-    DFE_CELLS, /* values int8 [B, cells, cells, O], each at every position of its cell where h > 0 */
+    DFE_CELLS, /* values int8 [B, cells down, cells across, O], each at every position of its cell where h > 0 */
     DFE_MAP,   /* values int8 [B, H, W, O] */
     DFE_SIGNED /* values int8 [B], -1, 0 or 1, times h */
 };

@@ -23,6 +23,15 @@ static inline int32_t dfe_weights(const dfe_conv *c) {
     return dfe_taps(c) * c->in_channels * (c->depthwise ? 1 : c->channels);
 }
 
+/* Along an axis of one position nothing is pooled, and there is one cell. */
+static inline int32_t dfe_pool_side(int32_t side) { return dfe_min(2, side); }
+static inline int32_t dfe_grid_side(int32_t side, int32_t cells) { return dfe_min(cells, side); }
+
+/* Positions of one cell along an axis. */
+static inline int32_t dfe_cell_side(int32_t side, int32_t cells) {
+    return dfe_ceil_div(side, dfe_grid_side(side, cells));
+}
+
 /* Half-open. */
 typedef struct {
     int32_t begin, end;

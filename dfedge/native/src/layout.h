@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define DFE_ABI 9
+#define DFE_ABI 10
 #define DFE_MAX_SHIFT 24
 #define DFE_MAX_UPDATE_SHIFT 48
 #define DFE_MAX_PACE 8
@@ -60,7 +60,7 @@ typedef struct {
  * use for is zero. */
 typedef struct {
     int32_t kind, first, reads, height, width, channels, place, rows, kernel_height,
-            kernel_width, stride, across, top, bottom, left, right, depthwise, zero, other_zero,
+            kernel_width, stride, across, top, bottom, left, right, groups, zero, other_zero,
             factor, other, offset, shift, weight, bias, lift, limit, table, order;
 } dfe_operation;
 

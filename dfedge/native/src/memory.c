@@ -49,7 +49,8 @@ dfe_shape dfe_output(const dfe_program *program, const dfe_layer *layer) {
 }
 
 int32_t dfe_feature_count(const dfe_program *program, const dfe_layer *layer) {
-    return layer->cells * layer->cells * dfe_ends(program, layer)->channels;
+    dfe_shape s = dfe_output(program, layer);
+    return dfe_grid_side(s.height, layer->cells) * dfe_grid_side(s.width, layer->cells) * s.channels;
 }
 
 dfe_shape dfe_handed(const dfe_program *program, const dfe_layer *layer) {
@@ -58,8 +59,8 @@ dfe_shape dfe_handed(const dfe_program *program, const dfe_layer *layer) {
         s.channels = dfe_feature_count(program, layer);
         s.height = s.width = 1;
     } else if (layer->pool) {
-        s.height /= 2;
-        s.width /= 2;
+        s.height /= dfe_pool_side(s.height);
+        s.width /= dfe_pool_side(s.width);
     }
     return s;
 }

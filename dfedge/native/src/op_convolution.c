@@ -16,7 +16,7 @@ void dfe_run_convolution(const dfe_work *w) {
     const dfe_operation *op = w->op;
     dfe_conv conv = dfe_windows(op, w->given);
     dfe_scaling scaling = {words(p, op->lift), words(p, op->limit)};
-    dfe_conv_scaled(&conv, 1, w->x, dfe_constants(p) + op->weight, words(p, op->bias), scaling,
+    dfe_conv_scaled(&conv, op->groups, 1, w->x, dfe_constants(p) + op->weight, words(p, op->bias), scaling,
                     w->out);
 }
 
@@ -38,11 +38,12 @@ static int good_scaling(const dfe_program *p, const dfe_operation *op) {
 int dfe_good_convolution(const dfe_program *p, const dfe_operation *op, dfe_shape given,
                          dfe_shape other) {
     (void)other;
-    if (!dfe_within(op->shift, 0, MAX_SHIFT) || !dfe_within(op->depthwise, 0, 1) ||
+    if (!dfe_within(op->shift, 0, MAX_SHIFT) || !dfe_within(op->groups, 1, op->channels) ||
+        given.channels % op->groups || op->channels % op->groups ||
         !dfe_good_windows(op, given, DFE_MAX_KERNEL))
         return 0;
     dfe_conv c = dfe_windows(op, given);
-    int64_t fan_in = (int64_t)dfe_taps(&c) * (c.depthwise ? 1 : c.in_channels);
+    int64_t fan_in = (int64_t)dfe_taps(&c) * (c.in_channels / op->groups);
     return fan_in * PRODUCT_MAX + BIAS_LIMIT < INT64_C(1) << 31 && op->weight >= 0 &&
            op->weight + fan_in * c.channels <= p->constant_bytes &&
            good_words(p, op->bias, op->channels) && good_words(p, op->lift, op->channels) &&

@@ -26,10 +26,11 @@ int32_t dfe_value_read(const dfe_program *program, const dfe_operation *op, int3
 }
 
 dfe_conv dfe_windows(const dfe_operation *op, dfe_shape given) {
+    int alone = op->groups == given.channels && op->groups == op->channels;
     dfe_conv c = {given.height, given.width, given.channels, op->channels,
                   op->kernel_height, op->kernel_width, op->stride, op->across,
                   op->top, op->bottom, op->left, op->right,
-                  op->kind == DFE_CONVOLUTION ? op->depthwise : 1, op->shift, 0, 0, 0, 0};
+                  op->kind == DFE_CONVOLUTION ? alone : 1, op->shift, 0, 0, 0, 0};
     return c;
 }
 

@@ -8,10 +8,10 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -19,10 +19,18 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
+from dfedge.data.inputs.rule import InC, InputRule, Shift
+from dfedge.data.logmel import FRAMES, MELS, log_mel
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
-from dfedge.errors import DfedgeError
+from dfedge.data.picture_shifts import SHIFTS
+from dfedge.data.shift_forms import IMAGES, Form
+from dfedge.data.wav import read_wav
+from dfedge.errors import DfedgeError, UsageError
 
 MODES = {1: "L", 3: "RGB"}
+SOUND = ".wav"
+READ = (*SUFFIXES, SOUND)
+"""Files that become images: recordings become their log-mel features."""
 SMALL, LARGEST = 32, 64
 """Sides that pictures of several sizes are read at, and the longest that is kept as it is."""
 LOG = logging.getLogger(__name__)
@@ -35,13 +43,19 @@ PHOTOS: Fit = "crop"
 """How pictures in a folder are read where nothing else is asked for."""
 
 
-class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ImageRule(
+    InputRule, msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
+    tag="image",
+):  # fmt: skip
     """The shape that a model reads: one channel is grey, three are red, green, blue."""
 
     height: Side
     width: Side
     channels: Annotated[int, Meta(ge=1, le=3)]
     fit: Fit = "squash"
+
+    samples: ClassVar[str] = "the images"
+    shifts: ClassVar[Mapping[str, Form]] = IMAGES
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:
@@ -53,13 +67,11 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.height, self.width, self.channels
 
     def read(self, path: Path) -> Images:
-        """One image file as uint8 [H, W, C].
-
-        Raises:
-            DfedgeError: not an image that Pillow can read.
-        """
+        """One image, or the log-mel features of a recording .wav; see `InputRule`."""
+        if path.suffix.lower() == SOUND:
+            return self.apply(log_mel(read_wav(path))[None], str(path))
         with opened(path) as image:
-            return self._fit(seen(image, path).convert(MODES[self.channels]))
+            return self._fit(seen(image, path).convert(MODES[self.channels]))[None]
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Images of any size, [N, H, W] or [N, H, W, C], as uint8 of this rule's shape.
@@ -79,6 +91,38 @@ class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for one in x
         ]
         return np.stack(fitted)
+
+    @classmethod
+    def checked(cls, x: NDArray[Any], where: str) -> Images:
+        """See `as_images`."""
+        return as_images(x, where)
+
+    @classmethod
+    def unusable(cls, x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Values outside 0..255 (integers) or 0..1 (floats); NaN is outside."""
+        axes = tuple(range(1, x.ndim))
+        if x.dtype == np.uint8 or not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
+            return np.zeros(len(x), bool)
+        high = 255 if np.issubdtype(x.dtype, np.integer) else 1
+        return np.asarray(~((x >= 0) & (x <= high)).all(axis=axes))
+
+    def in_c(self) -> InC:
+        """Of bytes in this size: see `InputRule`."""
+        size = " * ".join(map(str, self.shape))
+        return InC(
+            (),
+            "One image, bytes 0..255 [H, W, C], grey or red, green, blue, of this size.",
+            "void net_input(const uint8_t *image, int8_t *x)",
+            "",
+            f"    for (int32_t i = 0; i < {size}; i++) x[i] = (int8_t)(image[i] >> 1);",
+        )
+
+    def shift(self, name: str, numbers: list[float]) -> Shift:
+        """See `InputRule`."""
+        if name == "cast" and self.channels != 3:
+            raise UsageError("a cast is for images of three channels; these have one")
+        change = SHIFTS[name]
+        return lambda x: change(x, *numbers)
 
     def _fit(self, image: Any) -> Images:
         wanted = self.width, self.height
@@ -142,15 +186,10 @@ def as_images(x: NDArray[Any], where: str) -> Images:
     return (x if integers else np.round(x * 255.0)).astype(np.uint8)
 
 
-def to_input(x: Images) -> NDArray[np.int8]:
-    """What the integer programs are fed: int8 0..127, standing for value / 2^7."""
-    return (x >> 1).astype(np.int8)
-
-
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, by name; hidden files are none."""
+    """The images and recordings of a folder, by name; hidden files are none."""
     return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+        p for p in folder.iterdir() if p.suffix.lower() in READ and not p.name.startswith(".")
     )
 
 
@@ -183,6 +222,9 @@ def look_at(files: Sequence[Path]) -> Seen:
     """
     sizes, grey = set[Size](), True
     for path in files:
+        if path.suffix.lower() == SOUND:
+            sizes.add((MELS, FRAMES))
+            continue
         with opened(path) as image:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)

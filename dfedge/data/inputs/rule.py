@@ -1,0 +1,120 @@
+"""What every kind of input has in common: a rule, kept in the bundle, applied on every device.
+
+A rule brings a sample, as it comes from a camera, a sensor or a file, to *codes*: uint8 [H, W, C].
+A program is fed half of a code (`to_input`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Images
+from dfedge.data.shift_forms import Form
+
+
+@dataclass(frozen=True)
+class InC:
+    """How a C program makes a sample into what a net takes, ``net_input``.
+
+    Only numbers of a rule stand in it, and none of its words: it is compiled.
+
+    Attributes:
+        includes: headers of the kernels.
+        says: a comment.
+        prototype: of the function.
+        tables: that its body reads.
+        body: its statements.
+    """
+
+    includes: tuple[str, ...]
+    says: str
+    prototype: str
+    tables: str
+    body: str
+
+
+Shift = Callable[[Images], Images]
+"""On codes [N, H, W, C]."""
+
+
+class InputRule:
+    """How samples of one kind are read; a frozen msgspec struct with the tag field ``kind``.
+
+    Attributes:
+        samples: what samples are called in messages.
+        shifts: how `shift` is written, by name.
+    """
+
+    samples: ClassVar[str]
+    shifts: ClassVar[Mapping[str, Form]] = {}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of what a program is fed."""
+        raise NotImplementedError
+
+    def apply(self, x: NDArray[Any], where: str) -> Images:
+        """Samples [N, ...] as codes uint8 [N, H, W, C]; codes of this shape pass as they are.
+
+        Args:
+            where: begins an error's text.
+
+        Raises:
+            DfedgeError: samples that cannot be used, with what is allowed.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def checked(cls, x: NDArray[Any], where: str) -> NDArray[Any]:
+        """Samples that came in an array, their axes and type checked: [N, ...].
+
+        Raises:
+            DfedgeError: with what was found and what is allowed.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def suited(cls, x: NDArray[Any], names: Sequence[str] = ()) -> "InputRule":
+        """The rule that suits training samples [N, ...] that lie in memory.
+
+        Args:
+            names: of the channels.
+
+        Raises:
+            DfedgeError: samples that no program takes.
+        """
+        raise NotImplementedError
+
+    def read(self, path: Path) -> Images:
+        """The samples of one file, codes [N, H, W, C].
+
+        Raises:
+            DfedgeError: a file of another kind, or one that cannot be read.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def unusable(cls, x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the samples [N, ...] hold a value that no sample of this kind has: bool [N]."""
+        raise NotImplementedError
+
+    def in_c(self) -> InC | None:
+        """The same rule for a C program; None: its author writes it."""
+        return None
+
+    def shift(self, name: str, numbers: list[float]) -> Shift:
+        """A shift of such samples, one of `shifts`, with as many numbers.
+
+        Raises:
+            UsageError: it does not suit these samples.
+        """
+        raise NotImplementedError
+
+
+def to_input(x: Images) -> NDArray[np.int8]:
+    """What the integer programs are fed: int8 0..127, standing for value / 2^7."""
+    return (x >> 1).astype(np.int8)

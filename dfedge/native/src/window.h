@@ -1,0 +1,17 @@
+/* Readings of sensors to what a net takes: dfedge/data/inputs/window.py has the rule. */
+#ifndef DFE_WINDOW_H
+#define DFE_WINDOW_H
+
+#include <stdint.h>
+
+/* One channel: code = (raw * multiplier + offset) >> shift, kept in 0..255; a net takes half of it. */
+typedef struct {
+    int64_t offset;
+    int32_t multiplier, shift;
+} dfe_scale;
+
+/* x int8 [length, channels] of raw int32 [length, channels]. */
+void dfe_window_input(const dfe_scale *scales, int32_t length, int32_t channels,
+                      const int32_t *raw, int8_t *x);
+
+#endif
