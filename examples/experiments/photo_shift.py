@@ -26,7 +26,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from dated import dated
-from dfedge.data.image import ImageRule, to_input
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from harm import QUIET, job_of, open_session
 from pretrained import MEAN, STD
 from torch import Tensor, nn
