@@ -20,6 +20,7 @@ from dfedge import configs
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
+from dfedge.data.reading import Reading
 from dfedge.data.sources import load_split
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
@@ -27,6 +28,7 @@ from dfedge.exporters.write import ExportOptions, export
 from dfedge.faults.calls import opened
 from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run
+from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
 from dfedge.native.program import Program
 from dfedge.runtimes import formats
@@ -113,15 +115,36 @@ def test_every_runtime_learns_to_the_same_bytes(
     assert digest(runner.get_state()) == digest(host.program.read())
 
 
-def data(bundle: Bundle, folder: Path) -> Path:
-    """``data.h``: the images, as constants in flash."""
-    x, y = images(bundle, "stream")
-    test, labels = images(bundle, "test")
-    lines = ["#include <stdint.h>", f"#define STEPS {STEPS}", f"#define TRAIN_IMAGES {len(x)}",
-             f"#define TEST_IMAGES {len(test)}", f"#define IMAGE_BYTES {x[0].size}"]  # fmt: skip
+@dataclass(frozen=True)
+class Raw:
+    """Samples as a camera or a sensor gives them, and their labels: learned, then judged.
+
+    Attributes:
+        kind: of one number in C.
+    """
+
+    kind: str
+    x: NDArray[np.generic]
+    y: NDArray[np.int64]
+    test: NDArray[np.generic]
+    labels: NDArray[np.int64]
+    steps: int = STEPS
+
+
+def raw_images(bundle: Bundle) -> Raw:
+    """Of the stream's and the test's turned digits."""
+    stream, test = turned(bundle, "stream"), turned(bundle, "test")
+    return Raw("uint8_t", stream.x, stream.y, test.x, test.y)
+
+
+def data(raw: Raw, folder: Path) -> Path:
+    """``data.h``: the samples, as constants in flash."""
+    lines = ["#include <stdint.h>", f"#define STEPS {raw.steps}", f"#define RAW {raw.kind}",
+             f"#define TRAIN_SAMPLES {len(raw.x)}",
+             f"#define TEST_SAMPLES {len(raw.test)}"]  # fmt: skip
     for name, kind, values in (
-        ("train_x", "int8_t", x), ("train_y", "int32_t", y),
-        ("test_x", "int8_t", test), ("test_y", "int32_t", labels),
+        ("train_x", raw.kind, raw.x), ("train_y", "int32_t", raw.y),
+        ("test_x", raw.kind, raw.test), ("test_y", "int32_t", raw.labels),
     ):  # fmt: skip
         numbers = ",".join(map(str, values.ravel()))
         lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
@@ -136,15 +159,16 @@ def output(*command: str | Path) -> dict[str, str]:
     return dict(line.split(" ") for line in (done.stdout + done.stderr).splitlines() if " " in line)
 
 
-def firmware(bundle: Bundle, target: str, folder: Path) -> Path:
+def firmware(bundle: Bundle, target: str, folder: Path, raw: Raw | None = None) -> Path:
     """Built by the exported CMake file, with the board's own startup and linker files."""
+    raw = raw or raw_images(bundle)
     made = folder / "c"
     shutil.copytree(bundle.folder / "c", made)
     shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
     command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={MAIN}",
                f"-DNET_CPU={load_target(target).cpu}",
                f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
-               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{data(bundle, folder)}"]  # fmt: skip
+               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{data(raw, folder)}"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", folder / "build"], check=True, capture_output=True)
     return folder / "build" / "app"
@@ -180,6 +204,74 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     assert 100_000 < instructions["infer"] < instructions["step"] < 4_000_000
 
 
+@pytest.fixture(scope="session")
+def motion(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A net of windows [24, 3] as C for the Cortex-M4."""
+
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        y = np.arange(400) % 3
+        speed, time = np.array([1.0, 2.0, 3.5])[y], np.arange(24) / 24
+        turns = speed[:, None] * time + rng.random((400, 1))
+        axes = [np.sin(2 * np.pi * turns + phase) for phase in (0.0, 1.0, 2.0)]
+        x = 400 + 900 * np.stack(axes, 2) + rng.normal(0, 60, (400, 24, 3))
+        folder.mkdir()
+        np.savez(folder / "motion.npz", x=np.round(x).astype(np.int32), y=y)
+        (folder / "net.toml").write_text(MOTION_NET)
+        run = train(
+            TrainOptions(str(folder / "motion.npz"), net=str(folder / "net.toml"), qat=True,
+                         reading=Reading(input="window")), folder / "run",
+        )  # fmt: skip
+        export(run, ExportOptions(("c",), "mps2-an386", batch=1), folder / "bundle")
+
+    return Bundle.open(once(tmp_path_factory, "motion", make) / "bundle")
+
+
+MOTION_NET = """
+anchors = 4
+[train]
+epochs = 4
+qat_epochs = 2
+[[block]]
+channels = 8
+kernel = 5
+kernel_width = 1
+pool = true
+[[block]]
+channels = 12
+kernel = 3
+kernel_width = 1
+pool = true
+"""
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+def test_microcontroller_learns_motion_from_raw_readings_to_the_same_bytes_as_the_host(
+    motion: Bundle, tmp_path: Path
+) -> None:
+    """The sensor is mounted otherwise: its first two axes are exchanged."""
+    with np.load(Path(motion.manifest.data)) as found:
+        x, y = found["x"][:, :, [1, 0, 2]], found["y"].astype(np.int64)
+    raw = Raw("int32_t", x[:200], y[:200], x[200:300], y[200:300], steps=400)
+    codes, runner = to_input(motion.manifest.input.apply(x, "x")), open_runner(motion, "native")
+
+    def right() -> int:
+        return int((runner.infer(codes[200:300]).argmax(1) == raw.labels).sum())
+
+    before = right()
+    for number in range(raw.steps):
+        i = number % 200
+        runner.train(codes[i : i + 1], y[i : i + 1].astype(np.int32))
+    app = firmware(motion, "mps2-an386", tmp_path, raw)
+    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
+                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["state"]) == runner.program.state.tobytes()  # type: ignore[attr-defined]
+    assert (int(found["before"]), int(found["after"])) == (before, right())
+    used = ram_bytes(app) + int(found["stack"])
+    print(f"{used:,} B of RAM, stack {found['stack']} B of it")
+    assert used <= 16 * 1024
+
+
 CROSS = {"aarch64": "aarch64-linux-gnu-gcc", "riscv64": "riscv64-linux-gnu-gcc",
          "s390x": "s390x-linux-gnu-gcc"}  # fmt: skip
 
@@ -202,8 +294,9 @@ def compiled(bundle: Bundle, compiler: str, folder: Path) -> Path:
     """The exported sources and the test's program, for a processor with an operating system."""
     made, app = bundle.folder / "c", folder / "app"
     sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
+    samples = data(raw_images(bundle), folder)
     subprocess.run(
-        [compiler, "-std=c99", "-O2", "-static", f"-I{made}", f"-I{data(bundle, folder)}",
+        [compiler, "-std=c99", "-O2", "-static", f"-I{made}", f"-I{samples}",
          "-o", app, *sources],
         check=True, capture_output=True,
     )  # fmt: skip

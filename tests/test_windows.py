@@ -17,6 +17,7 @@ from dfedge.data.recordings import Recording, windows
 from dfedge.data.series import parse_series
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load_split
+from dfedge.data.tables import read_table
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.library import load_from
@@ -195,6 +196,38 @@ def test_one_long_table_is_cut_at_labels_owners_and_gaps(tmp_path: Path, caplog)
         assert not (rows[0] < 60 <= rows[-1])
     with pytest.raises(DfedgeError, match="a recording over time; give --window"):
         open_path(tmp_path / "long.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("time;x;y\n2026-11-30T10:00:00.00;1,5;-,25\n2026-11-30T10:00:00.02;1e3;2,5e-1\n",
+         [[1.5, -0.25], [1000, 0.25]]),
+        ("t\tx\ty\n0\t1\t2\n1\t3\t4\n", [[1, 2], [3, 4]]),
+        ("1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ("\ufeffx,y\r\n1,2\r\n3,4\r\n", [[1, 2], [3, 4]]),
+    ],
+)  # fmt: skip
+def test_tables_are_read_as_people_write_them(text: str, values: list, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    assert read_table(tmp_path / "x.csv").x.tolist() == values
+
+
+def test_what_is_of_signals_alone_is_refused_for_images(dfedge, tmp_path: Path) -> None:
+    done = dfedge("train", "--data", "digits", "--window", 8, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "--window 8: digits holds images" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_one_vector_is_learned(tmp_path: Path) -> None:
+    from dfedge.learn.train import TrainOptions, train
+
+    write_table(
+        tmp_path / "rows.csv", np.random.default_rng(0).random((82, 3)), label=["a", "b"] * 41
+    )
+    options = TrainOptions(str(tmp_path / "rows.csv"), settings={"epochs": 1, "batch": 65})
+    assert train(options, tmp_path / "run").metrics()  # 66 training samples
 
 
 def test_nobody_is_in_both_splits_who_is_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recordings .csv of a person: a table with a column of classes, or a folder of tables by class."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dfedge.data.tables import SUFFIX, Table, check_alike, read_table, stretches
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.names import class_flaw, spelled
 
+LOG = logging.getLogger(__name__)
 WINDOW = "window"
 Named = list[tuple[str, Recording]]
 """Class and recording each, its label not yet set."""
@@ -110,6 +112,7 @@ def open_table(
         DfedgeError: no such column, or times and no --window.
     """
     table = read_table(path, reading.label, door)
+    LOG.info("%s: %s", path, table.columns)
     if not table.labels:
         raise DfedgeError(
             f"{path}: no column names the class; name it with --label COLUMN, or put one table of "
@@ -157,4 +160,5 @@ def open_by_class(
             tables.append((file, table))
             named += [(name, one) for _, one in stretches(table, name, {})]
     channels = check_alike(tables)
+    LOG.info("%s: tables of %s", folder, tables[0][1].columns)
     return signals(str(folder), {"all": named}, channels, classes, door, reading)

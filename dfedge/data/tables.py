@@ -8,6 +8,7 @@ change, and where time has a gap.
 import csv
 import io
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from dfedge.data.door import Door
 from dfedge.data.recordings import Recording
 from dfedge.errors import DfedgeError, UsageError, foreign
-from dfedge.names import spelled
+from dfedge.names import some, spelled
 from dfedge.regular import open_file
 
 LABELS = ("label", "class", "activity", "gesture", "target")
@@ -27,7 +28,8 @@ TIMES = ("time", "timestamp", "t", "seconds", "ms", "us")
 GROUPS = ("person", "subject", "user", "speaker", "machine", "device", "day", "session")
 GAP, SAME_RATE = 1.5, 0.05
 """Of the usual step in time: what is a gap, and by how much rates of two files may differ."""
-MOST_BYTES = 1 << 32
+MOST_BYTES = 1 << 30
+DECIMAL_COMMA = re.compile(r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$")
 SUFFIX = ".csv"
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Table:
         groups: kind -> whose each row is.
         breaks: rows that begin a new stretch because of a gap in time.
         step: usual, in the file's units of time; 0: it has none.
+        columns: what they were taken for, in words.
     """
 
     names: tuple[str, ...]
@@ -51,6 +54,7 @@ class Table:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     breaks: frozenset[int] = frozenset()
     step: float = 0.0
+    columns: str = ""
 
 
 def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
@@ -65,11 +69,10 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
         DfedgeError: not a table, with the line.
     """
     with foreign(path, "a table"), open_file(path) as file:
-        raw = file.read(MOST_BYTES)
-        text = raw.decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+        raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise DfedgeError(f"{path}: more than {MOST_BYTES:,} bytes; cut it into several files")
+        rows = _rows(raw.decode("utf-8-sig"))
     if not rows:
         raise DfedgeError(f"{path}: an empty table")
     header = None if all(map(_is_number, rows[0])) else [spelled(one.strip()) for one in rows[0]]
@@ -81,6 +84,16 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
     if odd is not None:
         raise DfedgeError(f"{path}: line {odd + 1} has {len(rows[odd])} columns, the first {wide}")
     return _table(path, header or [], body, label, door or Door())
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Cells apart by commas, tabs, or semicolons, where a comma may stand in a number."""
+    first = text.partition("\n")[0]
+    delimiter = next((one for one in ";\t" if one in first), ",")
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    if delimiter != ";":
+        return rows
+    return [[DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row] for row in rows]
 
 
 def _is_number(cell: str) -> bool:
@@ -108,8 +121,7 @@ def _table(path: Path, header: list[str], body: list[list[str]], label: str, doo
     breaks, step = frozenset[int](), 0.0
     if at.get("time"):
         here = at["time"][0]
-        times = _numbers(columns[here], f"{path}: column {header[here]}", first, Door())
-        breaks, step = _gaps(times, path)
+        breaks, step = _gaps(_times(columns[here], f"{path}: column {header[here]}", first), path)
     return Table(
         tuple(header[i] for i in at["channel"]) if header else (),
         np.stack(numbers, 1),
@@ -117,7 +129,19 @@ def _table(path: Path, header: list[str], body: list[list[str]], label: str, doo
         {header[i].lower(): tuple(one.strip() for one in columns[i]) for i in at.get("group", [])},
         breaks,
         step,
+        _understood(header, roles),
     )
+
+
+def _understood(header: list[str], roles: list[str]) -> str:
+    """``class activity; time t; 6 channels: x, y, ...``."""
+    if not header:
+        return f"{len(roles)} channels without names"
+    said = {"label": "class", "time": "time", "group": "group"}
+    parts = [f"{said[role]} {name}" for name, role in zip(header, roles, strict=True)
+             if role in said]  # fmt: skip
+    channels = [name for name, role in zip(header, roles, strict=True) if role == "channel"]
+    return "; ".join([*parts, f"{len(channels)} channels: {some(channels)}"])
 
 
 def _role(name: str, label: str) -> str:
@@ -136,10 +160,20 @@ def _numbers(cells: Sequence[str], where: str, first: int, door: Door) -> NDArra
         bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
     if door.policy == "stop":
         raise DfedgeError(
-            f"{where}, line {first + bad}: {cells[bad][:40]!r} is no number; correct it, or pass "
-            "over it with --on-bad-sample skip"
+            f"{where}, line {first + bad}: {cells[bad][:40]!r} is no number; correct it, pass over "
+            "it with --on-bad-sample skip, or give --label where this column names the class"
         )
     return np.array([float(cell) if _is_number(cell) else np.nan for cell in cells])
+
+
+def _times(cells: Sequence[str], where: str, first: int) -> NDArray[np.float64]:
+    """Numbers as they are, and dates as seconds."""
+    if not _is_number(cells[0]):
+        try:
+            return np.array(cells, "datetime64[us]").astype(np.float64) / 1e6
+        except ValueError:
+            pass
+    return _numbers(cells, where, first, Door())
 
 
 def _gaps(times: NDArray[np.float64], path: Path) -> tuple[frozenset[int], float]:

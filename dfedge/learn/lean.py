@@ -89,7 +89,7 @@ def read(z: Tensor, norm: nn.BatchNorm2d, cells: int, pool: bool) -> tuple[Tenso
 def _statistics(z: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel: the batch's own in training."""
     assert norm.running_mean is not None and norm.running_var is not None
-    if not norm.training:
+    if not norm.training or z.numel() == z.shape[1]:  # one value has no deviation
         return norm.running_mean, (norm.running_var + norm.eps).sqrt()
     wide = norm.running_mean.dtype
     count = z.numel() // z.shape[1]

@@ -10,6 +10,7 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
+from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
 from dfedge.data.order import shuffled
@@ -78,6 +79,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     door = Door(options.on_bad_sample)
     found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
     door.tell()
+    _check_reading(options, found)
     cut, found = found.record(options.seed), found.cut(options.seed)
     size = rule_for(found, options.image, options.fit)
     dataset = found.read(size)
@@ -105,6 +107,15 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     )
     _check(plan, dataset)
     return plan, dataset
+
+
+def _check_reading(options: TrainOptions, data: Catalogue) -> None:
+    """Refuse what is asked of signals alone where the data are none."""
+    for name in ("window", "hop", "label", "leave_out"):
+        value = getattr(options.reading, name)
+        if value and data.kind == "image":
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} {value}: {options.data} holds images; leave it out")
 
 
 def _check(plan: RunPlan, dataset: Dataset) -> None:

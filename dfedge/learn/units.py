@@ -91,7 +91,13 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H', W'], before any ReLU."""
-        y: Tensor = self.norm(self.convolve(x, self.weight))
+        z = self.convolve(x, self.weight)
+        if z.numel() == z.shape[1]:  # one value a channel has no deviation of its own
+            norm = self.norm
+            return F.batch_norm(
+                z, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+            )
+        y: Tensor = self.norm(z)
         return y
 
     def fold_factor(self) -> Tensor:

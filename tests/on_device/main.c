@@ -1,4 +1,4 @@
-/* Train an exported net on images in flash, one at a time, and print what came of it: the test
+/* Train an exported net on samples in flash, as a camera or a sensor gives them, one at a time, and print what came of it: the test
  * compares it with the host's. On a board by semihosting, elsewhere by the C library. */
 #include "data.h"
 #include "net.h"
@@ -37,11 +37,18 @@ static void state(void) {
     board_write("\n");
 }
 
+/* What the calls take of a sample. */
+static const int8_t *input(const RAW *samples, int32_t i) {
+    static int8_t x[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
+    net_input(samples + i * (int32_t)sizeof x, x);
+    return x;
+}
+
 static uint32_t right(void) {
     uint32_t count = 0;
-    for (int32_t i = 0; i < TEST_IMAGES; i++) {
+    for (int32_t i = 0; i < TEST_SAMPLES; i++) {
         int32_t scores[NET_CLASSES], best = 0;
-        if (net_infer(1, test_x + i * IMAGE_BYTES, scores) != DFE_OK) return 0;
+        if (net_infer(1, input(test_x, i), scores) != DFE_OK) return 0;
         for (int32_t k = 1; k < NET_CLASSES; k++)
             if (scores[k] > scores[best]) best = k;
         count += best == test_y[i];
@@ -55,15 +62,16 @@ int main(void) {
     net_reset();
     number("before", right());
     for (int32_t i = 0; i < STEPS; i++) {
+        const int8_t *x = input(train_x, i % TRAIN_SAMPLES);
         begin = board_ticks();
-        int status = net_step(1, train_x + i % TRAIN_IMAGES * IMAGE_BYTES,
-                              train_y + i % TRAIN_IMAGES, scores, active);
+        int status = net_step(1, x, train_y + i % TRAIN_SAMPLES, scores, active);
         if (status != DFE_OK) return status;
         uint32_t took = board_ticks() - begin;
         if (active[0] && active[NET_LAYERS - 1] && took > step) step = took;
     }
+    const int8_t *first = input(test_x, 0);
     begin = board_ticks();
-    if (net_infer(1, test_x, scores) != DFE_OK) return 1;
+    if (net_infer(1, first, scores) != DFE_OK) return 1;
     infer = board_ticks() - begin;
     number("after", right());
     number("step_ticks", step & 0xFFFFFF);

@@ -1,0 +1,122 @@
+"""A new activity from ten windows: one class left out in turn, added on the device.
+
+    pip download --no-deps seglearn aeon -d .data/wheels
+    OMP_NUM_THREADS=1 python examples/experiments/new_activity.py --data-dir .data
+
+Data: ``watch`` (seven exercises of ten people; the last fifth of every recording is the exam) and
+``basic-motions`` (four; its own splits).  The net ``imu`` learns the other classes on the host, and
+is exported with a spare row.  Of the class left out ten windows of the training part are drawn,
+three times, and added as ``dfedge add-class`` does, without steps.  Judged are all windows of the
+exam.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from dated import dated
+
+from dfedge.continual.new_class import learn_class
+from dfedge.data import series, watch
+from dfedge.data.dataset import Split
+from dfedge.data.signals import Signals
+from dfedge.data.sources import OWN, Source, open_data
+from dfedge.device.session import Session
+from dfedge.exporters.write import ExportOptions, export
+from dfedge.learn.train import TrainOptions, train
+
+RESULTS = Path(__file__).parent / "results" / "new_activity.json"
+EPOCHS = {"watch": 12, "basic-motions": 200}
+NEW, DRAWS, OTHERS = 10, 3, 0.8
+
+
+def split(name: str, data_dir: Path | None) -> Signals:
+    """A named set with a train and a test part."""
+    if name == "basic-motions":
+        return series.basic_motions(data_dir)
+    whole = watch.load(data_dir)
+    cut = [(one, int(len(one.x) * OTHERS)) for one in whole.recordings["all"]]
+    parts = {
+        "train": tuple(replace(one, x=one.x[:at]) for one, at in cut),
+        "test": tuple(replace(one, x=one.x[at:]) for one, at in cut),
+    }
+    return replace(whole, recordings=parts)
+
+
+def without(data_dir: Path | None, name: str, left_out: str) -> Signals:
+    """The set of all other classes, numbered anew."""
+    whole, k = split(name, data_dir), int(left_out)
+    kept = [number for number in range(len(whole.classes)) if number != k]
+    parts = {
+        part: tuple(
+            replace(one, label=kept.index(one.label)) for one in recordings if one.label != k
+        )
+        for part, recordings in whole.recordings.items()
+    }
+    return replace(whole, classes=tuple(whole.classes[i] for i in kept), recordings=parts)
+
+
+def rows_of(name: str, k: int, data_dir: Path) -> list[dict[str, Any]]:
+    mine = f"{name}-without-{k}"
+    OWN[mine] = Source("new_activity:without", "imu", (name, str(k)))
+    OWN[f"{name}-cut"] = Source("new_activity:cut", "imu", (name,))
+    found = []
+    with TemporaryDirectory() as folder:
+        home, epochs = Path(folder), EPOCHS[name]
+        settings = {"epochs": epochs, "qat_epochs": max(epochs // 5, 2)}
+        run = train(TrainOptions(mine, data_dir, qat=True, settings=settings), home / "run")
+        options = ExportOptions(("onnx",), spare_classes=1, trial=False)
+        bundle = export(run, options, home / "bundle")
+        rule = bundle.manifest.input
+        whole = {p: one.read(rule) for p, one in open_data(f"{name}-cut", data_dir).parts.items()}
+        old = open_data(mine, data_dir).parts["test"].read(rule)
+        new = whole["test"].take(np.flatnonzero(whole["test"].y == k))
+        lessons = whole["train"].x[whole["train"].y == k]
+        for draw in range(DRAWS):
+            session = Session.open(bundle, "native", home / f"state-{draw}", initial=True)
+
+            def right(asked: Split, number: int | None = None, at: Session = session) -> float:
+                y = asked.y if number is None else number
+                return float((at.scores(asked.x).argmax(1) == y).mean())
+
+            before = right(old)
+            ten = np.random.default_rng(draw).permutation(len(lessons))[:NEW]
+            row = learn_class(session, f"new {k}", lessons[ten])
+            found.append({"set": name, "class": k, "draw": draw, "exam": len(new),
+                          "old before": before, "old after": right(old),
+                          "recall": right(new, row)})  # fmt: skip
+    return found
+
+
+def cut(data_dir: Path | None, name: str) -> Signals:
+    """`split`, as a data set's loader is called."""
+    return split(name, data_dir)
+
+
+def main(
+    data_dir: Annotated[Path, typer.Option(help="Where the wheels lie.")] = Path(".data"),
+) -> None:
+    """See the module's text."""
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for name in EPOCHS:
+        for k in range(len(split(name, data_dir).classes)):
+            rows += rows_of(name, k, data_dir)
+            print(rows[-1], flush=True)
+    facts = ("old before", "old after", "recall")
+    means = {
+        name: {fact: mean(r[fact] for r in rows if r["set"] == name) for fact in facts}
+        for name in EPOCHS
+    }
+    RESULTS.write_text(json.dumps({**dated(), "means": means, "rows": rows}, indent=1) + "\n")
+    print(means)
+
+
+if __name__ == "__main__":
+    typer.run(main)
