@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Sequence
 
+from dfedge.errors import DfedgeError
+
 MOST_LETTERS = 255
 SHOWN = 8
 """Names that a message lists."""
@@ -20,6 +22,21 @@ def class_flaw(names: Sequence[str]) -> str | None:
     if len(set(map(spelled, names))) != len(names):
         return "two of them are one name"
     return None
+
+
+def checked_names(names: Sequence[str], where: object) -> tuple[str, ...]:
+    """Names of classes, each in its one spelling.
+
+    Args:
+        where: they were found, for the message.
+
+    Raises:
+        DfedgeError: names that no classes can have.
+    """
+    flaw = class_flaw(names)
+    if flaw is not None:
+        raise DfedgeError(f"{where}: invalid names of classes: {flaw}; rename one")
+    return tuple(map(spelled, names))
 
 
 def places(names: Sequence[str], known: Sequence[str]) -> list[int] | None:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from outside import dfedge, install
 
+from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs.sound import SoundRule
+from dfedge.data.inputs.window import CONSTANT, WindowRule
 from dfedge.data.sources import GROUP, OWN, default_net, find
 
 OUTSIDE = '''"""A package that dfedge does not know: digits upside down."""
@@ -27,10 +30,11 @@ def turned(folder, how):
 
 def test_what_has_no_name_takes_the_default_net() -> None:
     assert find("digits") is OWN["digits"]
-    assert default_net("cifar100", (32, 32, 3)) == "cifar"
-    assert default_net("somewhere/photos", (28, 28, 1)) == "mnist"
-    assert default_net("somewhere/motion", (128, 1, 6)) == "imu"
-    assert default_net("somewhere/rows.csv", (1, 1, 13)) == "vector"
+    assert default_net("cifar100", ImageRule(32, 32, 3)) == "cifar"
+    assert default_net("somewhere/photos", ImageRule(28, 28, 1)) == "mnist"
+    assert default_net("somewhere/motion", WindowRule(128, (CONSTANT,) * 6)) == "imu"
+    assert default_net("somewhere/words", SoundRule()) == "speech"
+    assert default_net("somewhere/rows.csv", WindowRule(1, (CONSTANT,))) == "vector"
 
 
 def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> None:

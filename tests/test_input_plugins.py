@@ -85,7 +85,7 @@ def test_a_package_adds_a_kind_of_input_in_one_file_and_one_line(tmp_path: Path)
     assert "known: late" in dfedge(env, *new, "--shift", "rotate:90").stderr
     assert dfedge(env, *new, "--shift", "late").returncode == 0
     without = {k: v for k, v in env.items() if k != "PYTHONPATH"}
-    assert "kind 'events'; known: image, window" in dfedge(without, *new).stderr
+    assert "kind 'events'; known: image, sound, window" in dfedge(without, *new).stderr
 
 
 @pytest.mark.parametrize("name", list(KINDS.all()))

@@ -160,15 +160,23 @@ def output(*command: str | Path) -> dict[str, str]:
 
 
 def firmware(bundle: Bundle, target: str, folder: Path, raw: Raw | None = None) -> Path:
-    """Built by the exported CMake file, with the board's own startup and linker files."""
-    raw = raw or raw_images(bundle)
+    """The program that learns samples."""
+    return built(bundle, target, data(raw or raw_images(bundle), folder), MAIN)
+
+
+def built(bundle: Bundle, target: str, folder: Path, main: Path) -> Path:
+    """By the exported CMake file, with the board's own startup and linker files.
+
+    Args:
+        folder: where ``data.h`` lies.
+    """
     made = folder / "c"
     shutil.copytree(bundle.folder / "c", made)
     shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
-    command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={MAIN}",
+    command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={main}",
                f"-DNET_CPU={load_target(target).cpu}",
                f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
-               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{data(raw, folder)}"]  # fmt: skip
+               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{folder}"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", folder / "build"], check=True, capture_output=True)
     return folder / "build" / "app"

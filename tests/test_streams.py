@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dfedge.data.fsdd import recordings
-from dfedge.data.logmel import FRAME, HOP, LENGTH, MEL_BITS, WINDOW_BITS, _filters, log_mel
+from dfedge.data.logmel import FRAME, HOP, LENGTH, MEL_BITS, WINDOW_BITS, filters, log_mel
 from dfedge.data.sources import load
 from dfedge.data.streams import KINDS, Source, Stream, parse_stream
 from dfedge.data.wav import read_wav
@@ -150,7 +150,7 @@ def test_features_are_what_the_formula_says(count: int, loud: int, seed: int) ->
             middle[at] = value
     n = np.arange(FRAME)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
-    t, filters = 5, _filters().astype(object)
+    t, triangles = 5, filters().astype(object)
     frame = middle[t * HOP : t * HOP + FRAME]
     energy = [0] * 32
     for k in range(FRAME // 2 + 1):
@@ -159,8 +159,8 @@ def test_features_are_what_the_formula_says(count: int, loud: int, seed: int) ->
             basis = np.round((1 << WINDOW_BITS) * window * wave_of(2 * np.pi * n * k / FRAME))
             parts.append(sum(int(b) * v for b, v in zip(basis, frame, strict=True)) >> WINDOW_BITS)
         power = parts[0] ** 2 + parts[1] ** 2
-        energy = [e + int(filters[k, m]) * power for m, e in enumerate(energy)]
-    assert filters.max() <= 1 << MEL_BITS
+        energy = [e + int(triangles[k, m]) * power for m, e in enumerate(energy)]
+    assert triangles.max() <= 1 << MEL_BITS
     # Eighths of an octave: level j is reached where E^8 >= 2^j, but that floor(2^(j/8)) rounds
     # the threshold down, which counts for the smallest energies only.
     levels = [next(j for j in range(600, -1, -1) if (e + 1) ** 8 > 1 << j) + 1 if e else 0

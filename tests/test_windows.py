@@ -113,7 +113,7 @@ def test_a_rule_is_read_back_as_it_was_written() -> None:
     raw = msgspec.json.encode(rule)
     assert msgspec.json.decode(raw, type=InputRule, dec_hook=decoded) == rule
     unknown = raw.replace(b'"window"', b'"smell"')
-    with pytest.raises(msgspec.ValidationError, match="kind 'smell'; known: image, window"):
+    with pytest.raises(msgspec.ValidationError, match="kind 'smell'; known: image, sound, window"):
         msgspec.json.decode(unknown, type=InputRule, dec_hook=decoded)
 
 
@@ -311,7 +311,7 @@ def test_arrays_of_signals_are_asked_for_by_name(tmp_path: Path) -> None:
         open_path(tmp_path / "x.npz")
     found = open_path(tmp_path / "x.npz", reading=Reading(input="window"))
     assert found.own_rule().shape == (T, 1, 3)
-    with pytest.raises(UsageError, match=r"unknown --input 'smell'; known: image, window"):
+    with pytest.raises(UsageError, match=r"unknown --input 'smell'; known: image, sound, window"):
         open_path(tmp_path / "x.npz", reading=Reading(input="smell"))
 
 

@@ -19,7 +19,7 @@ from dfedge.adoption.reading import reading_rule
 from dfedge.data.catalogue import Catalogue, Cut
 from dfedge.data.dataset import Split
 from dfedge.data.door import Door, Policy
-from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs import InputRule
 from dfedge.data.order import by_class
 from dfedge.data.sources import open_data
 from dfedge.errors import DfedgeError
@@ -86,7 +86,7 @@ class Prepared:
 
     graph: Graph
     classes: tuple[str, ...]
-    rule: ImageRule
+    rule: InputRule
     data: Catalogue
     cut: Cut | None
     order: NDArray[np.int64]
@@ -108,7 +108,7 @@ def prepared(options: AdoptOptions) -> Prepared:
     channels, height, width = graph.nodes[0].shape
     if (height, width, channels) != rule.shape:
         raise DfedgeError(
-            f"{options.model} takes images of {height} x {width} x {channels}, {options.data} has "
+            f"{options.model} takes samples of {height} x {width} x {channels}, {options.data} has "
             f"{' x '.join(map(str, rule.shape))}; export it for those, or give other data"
         )
     graph = fold(normalised(graph, options.mean, options.std, options.order))
@@ -126,7 +126,7 @@ def prepared(options: AdoptOptions) -> Prepared:
     return Prepared(graph, head.classes, rule, data, cut, order, drawn, door.policy)
 
 
-def _most(rule: ImageRule) -> int:
+def _most(rule: InputRule) -> int:
     """Samples that set the anchors, and as many that judge them."""
     return max(min(ANCHOR_SAMPLES, MOST_BYTES // (2 * math.prod(rule.shape))), LEAST_SAMPLES)
 

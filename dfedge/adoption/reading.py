@@ -4,14 +4,15 @@ import logging
 
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
+from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
-from dfedge.data.sized import fit_of, sides
+from dfedge.data.sized import fit_of, rule_of_others, sides
 from dfedge.errors import DfedgeError, UsageError
 
 LOG = logging.getLogger(__name__)
 
 
-def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") -> ImageRule:
+def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") -> InputRule:
     """The rule by which a net reads data.
 
     Args:
@@ -23,6 +24,8 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
         UsageError: a size that is not the net's, or none where pictures have several.
         DfedgeError: a number of channels that no image has, or a picture that cannot be read.
     """
+    if data.kind != "image":
+        return rule_of_others(data, image, fit)
     asked, way = sides(image), fit_of(fit)
     height, width, channels = model.size
     own = (height, width) if height and width else None

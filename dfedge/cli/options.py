@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dfedge.data.shift_forms import IMAGES, SIGNALS
+from dfedge.data.shift_forms import IMAGES, SIGNALS, SOUNDS
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
@@ -64,7 +64,8 @@ MinVersion = Annotated[
         help="Refuse a bundle of a lower version (dfedge export --version).",
     ),
 ]
-SHIFT_HELP = f"Change the samples first: {shifts(IMAGES)}; of signals {shifts(SIGNALS)}."
+SHIFT_HELP = f"Change the samples first: {shifts(IMAGES)}; of signals {shifts(SIGNALS)}; of "
+SHIFT_HELP += f"sounds {shifts(SOUNDS)}."
 Shift = Annotated[
     str | None,
     typer.Option(help=SHIFT_HELP),

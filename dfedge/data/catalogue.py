@@ -15,10 +15,14 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
-from dfedge.data.inputs import KINDS, InputRule
+from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
 from dfedge.data.stored import Stored, nothing
+from dfedge.errors import DfedgeError
 from dfedge.limits import Hash, Natural
+from dfedge.names import places
+
+Places = list[int] | None
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,9 +64,24 @@ class Part(Protocol):
         """SHA-256 of what tells these samples from others."""
 
 
+def labels_in(data: str, own: tuple[str, ...], classes: tuple[str, ...] | None) -> Places:
+    """Which label of a model each of the data's own labels is; None: the same.
+
+    Args:
+        classes: the model's; None: the data's own.
+
+    Raises:
+        DfedgeError: the model knows fewer classes, and not these by name.
+    """
+    by_name = places(own, classes) if classes is not None else None
+    if by_name is None and classes is not None and len(own) > len(classes):
+        raise DfedgeError(f"{data} has {len(own)} classes, the model knows {len(classes)}")
+    return by_name
+
+
 @dataclass(frozen=True)
-class Pictures:
-    """Image files; ``folder``: that they all lie in."""
+class Filed:
+    """Samples in files, one in each; ``folder``: that they all lie in."""
 
     files: tuple[Path, ...]
     y: Labels
@@ -71,7 +90,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, index: NDArray[np.int64]) -> "Pictures":
+    def take(self, index: NDArray[np.int64]) -> "Filed":
         """See `Part`."""
         return replace(self, files=tuple(self.files[i] for i in index), y=self.y[index])
 
@@ -124,7 +143,7 @@ class Catalogue:
         """
         whole = self.parts.get("all")
         parts = [whole] if whole is not None else list(self.parts.values())
-        files = [file for part in parts if isinstance(part, Pictures) for file in part.files]
+        files = [file for part in parts if isinstance(part, Filed) for file in part.files]
         if files:
             return look_at(files)
         stored = next(p for p in parts if isinstance(p, Stored))
@@ -148,10 +167,11 @@ class Catalogue:
         if self.kind == "image":
             return common_rule(self.look())
         part = self.parts.get("train") or self.part("all")[1]
+        record = record_of(self.kind)
+        if isinstance(part, Filed):
+            return record.of_files(part.files)
         assert isinstance(part, Stored)
-        found = KINDS.find(self.kind)
-        assert found is not None
-        return found.suited(part.x, self.channels)
+        return record.suited(part.x, self.channels)
 
     def read(self, rule: InputRule | None = None) -> Dataset:
         """Everything, by this rule or by its own.

@@ -1,41 +1,38 @@
 """A user's own data: an .npz file with x and y, a table, or a folder of files by class.
 
-FILE.npz                x [N, H, W(, C)] of images, [N, T, C] of signals or [N, C] of vectors,
-                        y [N], and perhaps classes [K] (names) and groups [N] (``person:3``)
-FILE.csv                a table (`dfedge.data.tables`)
-FOLDER/CLASS/*.png      in one piece; or recordings *.wav, or *.csv
-FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
+FILE.npz      x [N, H, W(, C)] of images, [N, T, C] of signals, [N, C] of vectors or [N, L] of
+              sounds, y [N], and perhaps classes [K] (names) and groups [N] (``person:3``)
+FILE.csv      a table (`dfedge.data.tables`)
+FOLDER        of tables by class (`dfedge.data.signals`), or of files that are a sample each
+              (`dfedge.data.folders`)
 """
 
 import io
-import logging
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.catalogue import Catalogue, Part, Pictures
+from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Images, Labels, check_labels
 from dfedge.data.door import Door
-from dfedge.data.inputs import KINDS, InputRule
-from dfedge.data.inputs.image import READ, ImageRule, image_files
-from dfedge.data.picture import opened, seen
+from dfedge.data.folders import open_folder, samples_in
+from dfedge.data.inputs import InputRule, record_of
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.reading import Reading
 from dfedge.data.recordings import Windows
 from dfedge.data.signals import open_by_class, open_table, table_files
 from dfedge.data.stored import Stored
 from dfedge.data.tables import SUFFIX as TABLE
-from dfedge.errors import DfedgeError, UsageError, foreign, unknown_name
-from dfedge.names import class_flaw, places, some, spelled
+from dfedge.errors import DfedgeError, UsageError, foreign
+from dfedge.names import checked_names, places, some
 from dfedge.regular import is_file, is_folder, open_file
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy", "groups.npy"}
 MAX_UNPACKED_BYTES = 1 << 33
 MAX_UNNAMED = 10_000
-LOG = logging.getLogger(__name__)
 
 
 def load_path(
@@ -72,7 +69,8 @@ def open_path(
     """
     door, reading = door or Door(), reading or Reading()
     if is_folder(path):
-        return _open_folder(path, classes, door, reading)
+        by_class = open_by_class if table_files(path) else open_folder
+        return by_class(path, classes, door, reading)
     if path.suffix == ".npz" and is_file(path):
         return _open_npz(path, classes, door, reading)
     if path.suffix.lower() == TABLE and is_file(path):
@@ -90,12 +88,12 @@ def _open_npz(
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
     names = None
     if "classes" in found:
-        names = _spelled_names([str(name) for name in found["classes"].reshape(-1)], path)
+        names = checked_names([str(name) for name in found["classes"].reshape(-1)], path)
     by_name = places(names, classes) if names and classes else None
     known = names if by_name is not None else classes
     x, y = found["x"], found["y"]
     kind = _kind_of(x, reading.input, path)
-    record = _record(kind)
+    record = record_of(kind)
     most = MAX_UNNAMED if known is None else len(known)
     x, y = door.sift(x, y, most, str(path), record.unusable)
     x = record.checked(x, str(path))
@@ -150,13 +148,6 @@ def _kind_of(x: NDArray[Any], asked: str, where: Path) -> str:
     return "image"
 
 
-def _record(kind: str) -> type[InputRule]:
-    found = KINDS.find(kind)
-    if found is None:
-        raise unknown_name("--input", kind, list(KINDS.all()))
-    return found
-
-
 def _numbers(y: Labels, path: Path) -> tuple[str, ...]:
     """Names of labels that have none: the numbers up to the largest."""
     count = int(y.max()) + 1 if len(y) else 0
@@ -166,116 +157,6 @@ def _numbers(y: Labels, path: Path) -> tuple[str, ...]:
             f"{MAX_UNNAMED:,}"
         )
     return tuple(str(number) for number in range(count))
-
-
-def _open_folder(
-    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
-) -> Catalogue:
-    if table_files(path):
-        return open_by_class(path, classes, door, reading)
-    named = [path / name for name in ("train", "test") if (path / name).is_dir()]
-    places = {place.name: place for place in named} if len(named) == 2 else {"all": path}
-    files = {name: images_by_class(folder, classes or ()) for name, folder in places.items()}
-    if not any(group for by_class in files.values() for group in by_class.values()):
-        raise DfedgeError(
-            f"{path}: no images; wanted: CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png"
-        )
-    classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
-    parts: dict[str, Part] = {
-        name: _pictures(by_class, classes, path, door) for name, by_class in files.items()
-    }
-    return Catalogue(str(path), classes, parts)
-
-
-def images_by_class(folder: Path, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """Class -> the images of its folder, by name; hidden folders are passed over.
-
-    Args:
-        classes: of a model; a folder that is one of them bears its very name.
-
-    Raises:
-        DfedgeError: two folders of one name, or one without an image.
-    """
-    every = sorted(folder.iterdir())
-    subs = [sub for sub in every if sub.is_dir() and not _is_hidden(sub)]
-    names = _spelled_names([sub.name for sub in subs], folder)
-    known = {spelled(name): name for name in classes}
-    found = {known.get(name, name): image_files(sub) for name, sub in zip(names, subs, strict=True)}
-    for name, sub in zip(found, subs, strict=True):
-        if not found[name]:
-            raise DfedgeError(_nothing_in(sub))
-    _tell_of_passed_over(folder, every, subs)
-    return found
-
-
-def _is_hidden(folder: Path) -> bool:
-    """Whether a person does not mean it: a notebook's checkpoints, an archive's resource forks."""
-    return folder.name.startswith(".") or folder.name in ("__MACOSX", "__pycache__")
-
-
-def _suffixes(files: Sequence[Path]) -> str:
-    """``.heic, .txt``."""
-    return ", ".join(sorted({file.suffix.lower() or "no suffix" for file in files}))
-
-
-def _nothing_in(sub: Path) -> str:
-    files = [file for file in sub.iterdir() if file.is_file() and not file.name.startswith(".")]
-    held = f"{len(files)} files of other kinds ({_suffixes(files)})" if files else "no files"
-    return (
-        f"{sub}: a class without an image: {held}; images are {', '.join(READ)}; convert them, "
-        "or remove the folder"
-    )
-
-
-def _tell_of_passed_over(folder: Path, every: Sequence[Path], subs: Sequence[Path]) -> None:
-    hidden = [one for one in every if one.is_dir() and _is_hidden(one)]
-    inside = [file for sub in subs for file in sub.iterdir() if file.is_file()]
-    other = [file for file in inside if file.suffix.lower() not in READ]
-    if hidden:
-        names = ", ".join(one.name for one in hidden)
-        LOG.info("%s: passed over folders that are hidden: %s", folder, names)
-    if other:
-        LOG.info("%s: passed over %d files that are no images (%s)", folder, len(other),
-                 _suffixes(other))  # fmt: skip
-
-
-def _spelled_names(names: Sequence[str], where: Path) -> tuple[str, ...]:
-    flaw = class_flaw(names)
-    if flaw is not None:
-        raise DfedgeError(f"{where}: invalid names of classes: {flaw}; rename one")
-    return tuple(map(spelled, names))
-
-
-def _pictures(
-    by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: Door
-) -> Pictures:
-    files: list[Path] = []
-    labels: list[int] = []
-    for name, group in by_class.items():
-        if name not in classes:
-            known = ", ".join(classes)
-            error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
-            door.refuse(error, "label", len(group))
-            continue
-        good = [file for file in group if _passes(file, door)]
-        files += good
-        labels += [classes.index(name)] * len(good)
-    if not files:
-        raise DfedgeError(f"{where}: no image of {sum(map(len, by_class.values()))} can be used")
-    return Pictures(tuple(files), np.asarray(labels, np.int64), where)
-
-
-def _passes(file: Path, door: Door) -> bool:
-    """Whether a file can be read; looked at here only where one that cannot is passed over."""
-    if door.policy == "stop":
-        return True
-    try:
-        with opened(file) as image:
-            seen(image, file)
-    except DfedgeError as error:
-        door.refuse(error, "file")
-        return False
-    return True
 
 
 def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
@@ -288,9 +169,11 @@ def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
         DfedgeError: missing, empty, or not readable.
     """
     if is_folder(path):
-        files = sorted([*image_files(path), *path.glob(f"*{TABLE}")])
+        suffixes = rule.suffixes or (TABLE,)
+        files = samples_in(path, suffixes)
         if not files:
-            raise DfedgeError(f"{path}: no images or recordings; wanted: *.png, *.wav, *.csv, ...")
+            wanted = ", ".join(f"*{one}" for one in suffixes)
+            raise DfedgeError(f"{path}: no files of {rule.samples}; wanted: {wanted}")
         return [one for file in files for one in read_inputs(file, rule)]
     if not is_file(path):
         raise DfedgeError(f"{path}: no such file; give images, recordings, or files .npz with x")

@@ -11,15 +11,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import Dataset, Images, Labels, Split
+from dfedge.data.catalogue import Catalogue, Part, labels_in
+from dfedge.data.dataset import Images, Labels, Split
+from dfedge.data.door import Door
 from dfedge.data.locate import locate
 from dfedge.data.logmel import log_mel
+from dfedge.data.reading import Reading
+from dfedge.data.recordings import Windows
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, unknown_name
 
 CLASSES = tuple("0123456789")
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 TEST_TAKES = 5
+SOUND = "sound"
 HOW_TO_GET = "Get the folder recordings/ of github.com/Jakobovski/free-spoken-digit-dataset."
 
 
@@ -72,13 +77,39 @@ def speaker_number(name: str) -> int:
     return SPEAKERS.index(name)
 
 
-def load(data_dir: Path | None = None, left_out: str | None = None) -> Dataset:
+@dataclass(frozen=True)
+class Spoken:
+    """The set as it is opened; ``left_out``: a speaker who is in none of its splits."""
+
+    name: str
+    found: Recordings
+    left_out: str | None = None
+
+    def catalogue(self, classes: tuple[str, ...] | None, door: Door, reading: Reading) -> Catalogue:
+        """Its official parts; in one piece where speakers are to be left out (``speaker:theo``).
+
+        Raises:
+            DfedgeError: a model that knows other classes.
+        """
+        found, labels = self.found, labels_in(self.name, CLASSES, classes)
+        kept = np.ones(len(found.y), bool)
+        if self.left_out is not None:
+            kept = found.speaker != speaker_number(self.left_out)
+        y = found.y if labels is None else np.asarray(labels, np.int64)[found.y]
+        whole = Windows(
+            found.x, y, self.name, np.arange(len(y)), np.zeros(len(y), np.int64),
+            {"speaker": np.array(SPEAKERS)[found.speaker]}, reading.leave_out,
+        )  # fmt: skip
+        test = found.take < TEST_TAKES
+        masks = {"train": kept & ~test, "test": kept & test}
+        masks = {"all": kept} if reading.leave_out else masks
+        parts: dict[str, Part] = {
+            name: whole.take(np.flatnonzero(mask)) for name, mask in masks.items()
+        }
+        return Catalogue(self.name, classes or CLASSES, parts, SOUND)
+
+
+def load(data_dir: Path | None = None, left_out: str | None = None) -> Spoken:
     """The official train and test parts, those of one speaker left out."""
-    found = recordings(data_dir)
-    kept = np.ones(len(found.y), bool)
-    if left_out is not None:
-        kept = found.speaker != speaker_number(left_out)
-    test = found.take < TEST_TAKES
-    splits = {"train": found.where(kept & ~test), "test": found.where(kept & test)}
     name = "fsdd" if left_out is None else f"fsdd-without-{left_out}"
-    return Dataset(name, CLASSES, splits)
+    return Spoken(name, recordings(data_dir), left_out)

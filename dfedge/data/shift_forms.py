@@ -36,7 +36,12 @@ SIGNALS = {
     "upside-down": Form(),
     "stretch": Form(("FACTOR",), 1 / 64),
 }
-"""Name -> form; a share is of half a channel's range."""
+SOUNDS = {
+    "noise": Form(("DECIBELS",), 0),
+    "later": Form(("MS",)),
+    "muffled": Form(("DECIBELS",), 0),
+}
+"""Name -> form; a share is of half a channel's range; decibels are below the loudest cell."""
 
 
 def listed(forms: Mapping[str, Form]) -> str:

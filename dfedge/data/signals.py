@@ -14,7 +14,7 @@ from dfedge.data.reading import Reading
 from dfedge.data.recordings import Recording, Windows, windows
 from dfedge.data.tables import SUFFIX, Table, check_alike, read_table, stretches
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.names import class_flaw, spelled
+from dfedge.names import checked_names, spelled
 
 LOG = logging.getLogger(__name__)
 WINDOW = "window"
@@ -70,9 +70,7 @@ def signals(
         DfedgeError: a class that the model does not know, or recordings that cannot be cut.
     """
     found = tuple(sorted({name for part in named.values() for name, _ in part}))
-    flaw = class_flaw(found)
-    if flaw is not None:
-        raise DfedgeError(f"{where}: invalid names of classes: {flaw}; rename one")
+    checked_names(found, where)
     if reading.leave_out and "all" not in named:
         raise UsageError(f"--leave-out {reading.leave_out}: {where} has a test split of its own")
     known = {spelled(name): number for number, name in enumerate(classes or found)}

@@ -5,7 +5,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.inputs import InputRule
+from dfedge.data.inputs import InputRule, called
 from dfedge.data.inputs.image import MOST, PHOTOS, Fit, ImageRule, common_rule
 from dfedge.errors import UsageError, chosen
 
@@ -24,14 +24,26 @@ def rule_for(data: Catalogue, image: str = "", fit: str = "") -> InputRule:
     """
     wanted, way = sides(image), fit_of(fit)
     if data.kind != "image":
-        if image or fit:
-            raise UsageError(f"--image and --fit are of pictures; {data.name} holds signals")
-        return data.own_rule()
+        return rule_of_others(data, image, fit)
     found = data.look()
     if wanted is None:
         rule = common_rule(found)
         return replace(rule, fit=way) if way else rule
     return ImageRule(*wanted, 1 if found.grey else 3, way or PHOTOS)
+
+
+def rule_of_others(data: Catalogue, image: str, fit: str) -> InputRule:
+    """The rule of data that are no images.
+
+    Raises:
+        UsageError: a size or a fit is asked for.
+        DfedgeError: samples that cannot be read.
+    """
+    if image or fit:
+        raise UsageError(
+            f"--image and --fit are of pictures; {data.name} holds {called(data.kind)}"
+        )
+    return data.own_rule()
 
 
 def fit_of(word: str) -> Fit | None:

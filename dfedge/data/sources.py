@@ -3,25 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Protocol
 
-from dfedge.data.catalogue import Catalogue, Cut, Part
+from dfedge.data.catalogue import Catalogue, Cut, Part, labels_in
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
 from dfedge.data.inputs import InputRule
+from dfedge.data.inputs.rule import DEFAULT_NET
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
-from dfedge.data.signals import Signals
 from dfedge.data.stored import Stored
-from dfedge.errors import DfedgeError, unknown_name
-from dfedge.names import places
+from dfedge.errors import unknown_name
 from dfedge.plugins import Records
 from dfedge.regular import is_file, is_folder
 
 GROUP = "dfedge.data_sets"
-DEFAULT_NET = "mnist"
-OF_SIGNALS, OF_VECTORS = "imu", "vector"
-"""Nets that `train` takes for data by path: of images, of signals, of rows of numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Source:
 
     Attributes:
         load: ``module:function``, called with the data folder (None: not named) and the arguments;
-            gives a `dfedge.data.dataset.Dataset`, or `dfedge.data.signals.Signals`.
+            gives a `dfedge.data.dataset.Dataset`, or what `Opens`.
         net: the net that `train` takes where none is named.
         arguments: words that the function takes besides.
     """
@@ -38,6 +35,13 @@ class Source:
     load: str
     net: str = DEFAULT_NET
     arguments: tuple[str, ...] = ()
+
+
+class Opens(Protocol):
+    """Data that know how they are cut, and of which kind of input they are."""
+
+    def catalogue(self, classes: tuple[str, ...] | None, door: Door, reading: Reading) -> Catalogue:
+        """See `open_data`."""
 
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -72,18 +76,10 @@ def find(name: str) -> Source | None:
     return None if "/" in name or name.endswith(".npz") else SOURCES.find(name)
 
 
-def default_net(data: str, shape: tuple[int, int, int]) -> str:
-    """The name of the net that `train` takes for a data set, or for a path.
-
-    Args:
-        shape: [H, W, C] of a sample.
-    """
+def default_net(data: str, rule: InputRule) -> str:
+    """The name of the net that `train` takes for a data set, or for a path by its rule."""
     found = find(data)
-    if found is not None:
-        return found.net
-    if shape[:2] == (1, 1):
-        return OF_VECTORS
-    return OF_SIGNALS if shape[1] == 1 else DEFAULT_NET
+    return found.net if found else rule.net
 
 
 def named(data: str) -> str:
@@ -134,14 +130,10 @@ def open_data(
                 "data set", data, list(SOURCES.all()), "or give a file .npz or .csv, or a folder"
             )
         return open_path(path, classes, door, reading)
-    dataset: Dataset | Signals = resolve_name(source.load)(data_dir, *source.arguments)
-    if isinstance(dataset, Signals):
+    dataset: Dataset | Opens = resolve_name(source.load)(data_dir, *source.arguments)
+    if not isinstance(dataset, Dataset):
         return dataset.catalogue(classes, door or Door(), reading or Reading())
-    by_name = places(dataset.classes, classes) if classes is not None else None
-    if by_name is None and classes is not None and len(dataset.classes) > len(classes):
-        raise DfedgeError(
-            f"{data} has {len(dataset.classes)} classes, the model knows {len(classes)}"
-        )
+    by_name = labels_in(data, dataset.classes, classes)
     parts: dict[str, Part] = {
         name: Stored(own.x, own.y, f"{data}, split {name}")
         for name, own in ((name, split.labelled(by_name)) for name, split in dataset.splits.items())

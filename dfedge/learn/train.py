@@ -13,8 +13,11 @@ from msgspec.structs import replace
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
+from dfedge.data.inputs import called
 from dfedge.data.order import shuffled
 from dfedge.data.reading import AS_THEY_ARE, Reading
+from dfedge.data.recordings import Windows
+from dfedge.data.signals import WINDOW
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import default_net, named, open_data
 from dfedge.errors import DfedgeError, UsageError, chosen
@@ -83,7 +86,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     cut, found = found.record(options.seed), found.cut(options.seed)
     size = rule_for(found, options.image, options.fit)
     dataset = found.read(size)
-    name = options.net or default_net(options.data, size.shape)
+    name = options.net or default_net(options.data, size)
     spec = load_spec(name, options.depth)
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
@@ -110,12 +113,15 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
 
 
 def _check_reading(options: TrainOptions, data: Catalogue) -> None:
-    """Refuse what is asked of signals alone where the data are none."""
+    """Refuse what is asked of signals alone where the data are none, or belong to nobody."""
+    grouped = any(isinstance(part, Windows) for part in data.parts.values())
     for name in ("window", "hop", "label", "leave_out"):
         value = getattr(options.reading, name)
-        if value and data.kind == "image":
+        if value and not (grouped if name == "leave_out" else data.kind == WINDOW):
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} {value}: {options.data} holds images; leave it out")
+            raise UsageError(
+                f"--{option} {value}: {options.data} holds {called(data.kind)}; leave it out"
+            )
 
 
 def _check(plan: RunPlan, dataset: Dataset) -> None:

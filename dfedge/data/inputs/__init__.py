@@ -6,15 +6,40 @@ import msgspec
 
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.inputs.rule import InputRule, to_input
+from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.inputs.window import WindowRule
+from dfedge.errors import unknown_name
 from dfedge.plugins import Records
 
-__all__ = ["GROUP", "KINDS", "InputRule", "decoded", "to_input"]
+__all__ = ["GROUP", "KINDS", "InputRule", "called", "decoded", "record_of", "to_input"]
 
 GROUP = "dfedge.inputs"
-OWN: dict[str, type[InputRule]] = {"image": ImageRule, "window": WindowRule}
+OWN: dict[str, type[InputRule]] = {
+    "image": ImageRule, "sound": SoundRule, "window": WindowRule,
+}  # fmt: skip
 KINDS: Records[type[InputRule]] = Records(OWN, GROUP, type)
 """Kind -> its rule's class."""
+
+
+def record_of(kind: str) -> type[InputRule]:
+    """A kind's rule's class.
+
+    Raises:
+        UsageError: no such kind.
+    """
+    found = KINDS.find(kind)
+    if found is None:
+        raise unknown_name("--input", kind, list(KINDS.all()))
+    return found
+
+
+def called(kind: str) -> str:
+    """What samples of a kind are called: ``images``.
+
+    Raises:
+        UsageError: no such kind.
+    """
+    return record_of(kind).samples.removeprefix("the ")
 
 
 def decoded(wanted: type, given: Any) -> Any:

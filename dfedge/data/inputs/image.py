@@ -20,17 +20,12 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift
-from dfedge.data.logmel import FRAMES, MELS, log_mel
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
 from dfedge.data.picture_shifts import SHIFTS
 from dfedge.data.shift_forms import IMAGES, Form
-from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError
 
 MODES = {1: "L", 3: "RGB"}
-SOUND = ".wav"
-READ = (*SUFFIXES, SOUND)
-"""Files that become images: recordings become their log-mel features."""
 SMALL, LARGEST = 32, 64
 """Sides that pictures of several sizes are read at, and the longest that is kept as it is."""
 LOG = logging.getLogger(__name__)
@@ -54,7 +49,9 @@ class ImageRule(
     channels: Annotated[int, Meta(ge=1, le=3)]
     fit: Fit = "squash"
 
+    sample: ClassVar[str] = "an image"
     samples: ClassVar[str] = "the images"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     shifts: ClassVar[Mapping[str, Form]] = IMAGES
 
     def __post_init__(self) -> None:
@@ -67,9 +64,7 @@ class ImageRule(
         return self.height, self.width, self.channels
 
     def read(self, path: Path) -> Images:
-        """One image, or the log-mel features of a recording .wav; see `InputRule`."""
-        if path.suffix.lower() == SOUND:
-            return self.apply(log_mel(read_wav(path))[None], str(path))
+        """One image; see `InputRule`."""
         with opened(path) as image:
             return self._fit(seen(image, path).convert(MODES[self.channels]))[None]
 
@@ -96,6 +91,17 @@ class ImageRule(
     def checked(cls, x: NDArray[Any], where: str) -> Images:
         """See `as_images`."""
         return as_images(x, where)
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> "ImageRule":
+        """See `common_rule`."""
+        return common_rule(look_at(files))
+
+    @classmethod
+    def try_file(cls, path: Path) -> None:
+        """See `InputRule`."""
+        with opened(path) as image:
+            seen(image, path)
 
     @classmethod
     def unusable(cls, x: NDArray[Any]) -> NDArray[np.bool_]:
@@ -186,13 +192,6 @@ def as_images(x: NDArray[Any], where: str) -> Images:
     return (x if integers else np.round(x * 255.0)).astype(np.uint8)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images and recordings of a folder, by name; hidden files are none."""
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in READ and not p.name.startswith(".")
-    )
-
-
 @dataclass(frozen=True)
 class Seen:
     """What a first look at images shows.
@@ -222,9 +221,6 @@ def look_at(files: Sequence[Path]) -> Seen:
     """
     sizes, grey = set[Size](), True
     for path in files:
-        if path.suffix.lower() == SOUND:
-            sizes.add((MELS, FRAMES))
-            continue
         with opened(path) as image:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)

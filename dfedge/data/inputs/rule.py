@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Images
 from dfedge.data.shift_forms import Form
 
+DEFAULT_NET = "mnist"
+"""Of data that ask for no other."""
+
 
 @dataclass(frozen=True)
 class InC:
@@ -45,17 +48,25 @@ class InputRule:
     """How samples of one kind are read; a frozen msgspec struct with the tag field ``kind``.
 
     Attributes:
-        samples: what samples are called in messages.
+        sample, samples: what one and several are called in messages.
+        suffixes: of files that hold one sample each, in small letters.
         shifts: how `shift` is written, by name.
     """
 
+    sample: ClassVar[str] = "a sample"
     samples: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
     shifts: ClassVar[Mapping[str, Form]] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """[H, W, C] of what a program is fed."""
         raise NotImplementedError
+
+    @property
+    def net(self) -> str:
+        """The net that `train` takes for such data by path."""
+        return DEFAULT_NET
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Samples [N, ...] as codes uint8 [N, H, W, C]; codes of this shape pass as they are.
@@ -86,6 +97,24 @@ class InputRule:
 
         Raises:
             DfedgeError: samples that no program takes.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> "InputRule":
+        """The rule that suits training samples in files of `suffixes`, one in each.
+
+        Raises:
+            DfedgeError: a file that cannot be read.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def try_file(cls, path: Path) -> None:
+        """Read a file of `suffixes` to see whether it can be read.
+
+        Raises:
+            DfedgeError: it cannot.
         """
         raise NotImplementedError
 

@@ -75,6 +75,7 @@ class WindowRule(
     scales: Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=MOST_CHANNELS)]
     names: tuple[str, ...] = ()
 
+    sample: ClassVar[str] = "a window"
     samples: ClassVar[str] = "the windows"
     shifts: ClassVar[Mapping[str, Form]] = SIGNALS
 
@@ -86,6 +87,11 @@ class WindowRule(
     def shape(self) -> tuple[int, int, int]:
         """[T, 1, C]."""
         return self.length, 1, len(self.scales)
+
+    @property
+    def net(self) -> str:
+        """See `InputRule`."""
+        return "vector" if self.length == 1 else "imu"
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Windows [N, T, C], of one channel also [N, T], vectors also [N, C]; see `InputRule`."""

@@ -1,4 +1,4 @@
-"""Images that arrive over time: a folder CLASS/*.png, in the order of the files' dates."""
+"""Samples that arrive over time: a folder CLASS/*.png or CLASS/*.wav, in order of their dates."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Split
-from dfedge.data.files import images_by_class
-from dfedge.data.inputs.image import common_rule, look_at
+from dfedge.data.folders import files_by_class, kind_of
+from dfedge.data.inputs import record_of
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
 from dfedge.errors import UsageError, foreign
 from dfedge.regular import is_folder
@@ -30,16 +30,17 @@ class FolderOverTime(StreamKind, frozen=True):
         folder = Path(source.data)
         if not is_folder(folder):
             raise UsageError(f"stream folder: {folder} is no folder; wanted: CLASS/*.png")
-        found = images_by_class(folder)
+        kind = kind_of([folder], source.reading.input)
+        found = files_by_class(folder, kind)
         files = [(path, label) for label, group in enumerate(found.values()) for path in group]
         if len(files) < self.experiences * self.held_out:
             raise UsageError(
-                f"stream folder: {folder} holds {len(files)} images, too few for "
+                f"stream folder: {folder} holds {len(files)} files, too few for "
                 f"{self.experiences} experiences of {self.held_out}; wanted: CLASS/*.png"
             )
-        with foreign(folder, "a stream of images"):
+        with foreign(folder, "a stream of files"):
             files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
-        rule = source.rule or common_rule(look_at([path for path, _ in files]))
+        rule = source.rule or record_of(kind).of_files([path for path, _ in files])
         x = np.concatenate([rule.read(path) for path, _ in files])
         y = np.array([label for _, label in files], np.int64)
         parts = np.array_split(np.arange(len(files)), self.experiences)

@@ -1,0 +1,178 @@
+"""A person's samples in files, one in each, in a folder for every class.
+
+FOLDER/CLASS/*.png                                      in one piece; or recordings *.wav
+FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
+
+What a file is called tells its kind of input (`InputRule.suffixes`); one folder is of one kind.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfedge.data.catalogue import Catalogue, Filed, Part
+from dfedge.data.door import Door
+from dfedge.data.inputs import KINDS as INPUTS
+from dfedge.data.inputs import InputRule, called, record_of
+from dfedge.data.reading import Reading
+from dfedge.errors import DfedgeError
+from dfedge.names import checked_names, spelled
+
+PLAIN = "image"
+"""The kind that is thought of where no file tells it."""
+LOG = logging.getLogger(__name__)
+
+
+def open_folder(
+    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+) -> Catalogue:
+    """The samples of a folder; see `dfedge.data.files.open_path`.
+
+    Raises:
+        DfedgeError: files of two kinds, a class without one, or none that can be used.
+    """
+    named = [path / name for name in ("train", "test") if (path / name).is_dir()]
+    places = {place.name: place for place in named} if len(named) == 2 else {"all": path}
+    kind = kind_of(list(places.values()), reading.input)
+    files = {name: files_by_class(place, kind, classes or ()) for name, place in places.items()}
+    if not any(group for by_class in files.values() for group in by_class.values()):
+        raise DfedgeError(
+            f"{path}: no images or recordings; wanted: CLASS/*.png, or train/CLASS/*.png and "
+            "test/CLASS/*.png; or *.wav"
+        )
+    classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
+    parts: dict[str, Part] = {
+        name: _filed(by_class, classes, path, door, record_of(kind))
+        for name, by_class in files.items()
+    }
+    return Catalogue(str(path), classes, parts, kind)
+
+
+def kind_of(folders: Sequence[Path], asked: str = "") -> str:
+    """The kind of input of the files by class in all of the folders.
+
+    Args:
+        asked: the kind that a person names; files of others are then passed over.
+
+    Raises:
+        DfedgeError: files of two kinds.
+    """
+    if asked:
+        return asked
+    kinds = {suffix: name for name, one in INPUTS.all().items() for suffix in one.suffixes}
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for sub in _class_folders(folder):
+            for file in samples_in(sub, tuple(kinds)):
+                found.setdefault(kinds[file.suffix.lower()], file)
+    if len(found) > 1:
+        (one, a), (other, b) = sorted(found.items())[:2]
+        raise DfedgeError(
+            f"{a} and {b}: {called(one)} and {called(other)} together; put them in folders of "
+            f"their own, or give --input {one} or --input {other}"
+        )
+    return next(iter(found), PLAIN)
+
+
+def samples_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder that hold samples, by name; hidden files are none."""
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")
+    )
+
+
+def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """Class -> the files of its folder, by name; hidden folders are passed over.
+
+    Args:
+        kind: of input.
+        classes: of a model; a folder that is one of them bears its very name.
+
+    Raises:
+        UsageError: no such kind.
+        DfedgeError: two folders of one name, or one without a file of that kind.
+    """
+    record, subs = record_of(kind), _class_folders(folder)
+    names = checked_names([sub.name for sub in subs], folder)
+    known = {spelled(name): name for name in classes}
+    found = {
+        known.get(name, name): samples_in(sub, record.suffixes)
+        for name, sub in zip(names, subs, strict=True)
+    }
+    for name, sub in zip(found, subs, strict=True):
+        if not found[name]:
+            raise DfedgeError(_nothing_in(sub, kind))
+    _tell_of_passed_over(folder, subs, kind)
+    return found
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not _is_hidden(sub)]
+
+
+def _is_hidden(folder: Path) -> bool:
+    """Whether a person does not mean it: a notebook's checkpoints, an archive's resource forks."""
+    return folder.name.startswith(".") or folder.name in ("__MACOSX", "__pycache__")
+
+
+def _suffixes(files: Sequence[Path]) -> str:
+    """``.heic, .txt``."""
+    return ", ".join(sorted({file.suffix.lower() or "no suffix" for file in files}))
+
+
+def _nothing_in(sub: Path, kind: str) -> str:
+    record = record_of(kind)
+    files = [file for file in sub.iterdir() if file.is_file() and not file.name.startswith(".")]
+    held = f"{len(files)} files of other kinds ({_suffixes(files)})" if files else "no files"
+    taken = ", ".join(record.suffixes) or "not in files of their own"
+    return (
+        f"{sub}: a class without {record.sample}: {held}; {called(kind)} are {taken}; convert "
+        "them, or remove the folder"
+    )
+
+
+def _tell_of_passed_over(folder: Path, subs: Sequence[Path], kind: str) -> None:
+    hidden = [one for one in sorted(folder.iterdir()) if one.is_dir() and _is_hidden(one)]
+    inside = [file for sub in subs for file in sub.iterdir() if file.is_file()]
+    other = [file for file in inside if file.suffix.lower() not in record_of(kind).suffixes]
+    if hidden:
+        names = ", ".join(one.name for one in hidden)
+        LOG.info("%s: passed over folders that are hidden: %s", folder, names)
+    if other:
+        LOG.info("%s: passed over %d files that are no %s (%s)", folder, len(other),
+                 called(kind), _suffixes(other))  # fmt: skip
+
+
+def _filed(
+    by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: Door,
+    record: type[InputRule],
+) -> Filed:  # fmt: skip
+    files: list[Path] = []
+    labels: list[int] = []
+    for name, group in by_class.items():
+        if name not in classes:
+            known = ", ".join(classes)
+            error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
+            door.refuse(error, "label", len(group))
+            continue
+        good = [file for file in group if _passes(file, door, record)]
+        files += good
+        labels += [classes.index(name)] * len(good)
+    if not files:
+        count = sum(map(len, by_class.values()))
+        raise DfedgeError(f"{where}: none of {count} files of {record.samples} can be used")
+    return Filed(tuple(files), np.asarray(labels, np.int64), where)
+
+
+def _passes(file: Path, door: Door, record: type[InputRule]) -> bool:
+    """Whether a file can be read; looked at here only where one that cannot is passed over."""
+    if door.policy == "stop":
+        return True
+    try:
+        record.try_file(file)
+    except DfedgeError as error:
+        door.refuse(error, "file")
+        return False
+    return True

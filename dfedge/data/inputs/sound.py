@@ -1,0 +1,146 @@
+"""Utterances: a microphone's samples at 8 kHz, which become log-mel features (`logmel`).
+
+The features are computed in integers, so that a device makes the same bytes of the same samples
+(``dfe_log_mel_input`` in C, of which `SoundRule.in_c` writes the tables).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dfedge.data.dataset import Images
+from dfedge.data.inputs.rule import InC, InputRule, Shift
+from dfedge.data.logmel import FRAMES, MELS, RATE, cosines, filters, log_mel, octave
+from dfedge.data.shift_forms import SOUNDS, Form
+from dfedge.data.sound_shifts import CHANGES
+from dfedge.data.wav import SUFFIX, read_wav
+from dfedge.errors import DfedgeError
+
+ROW = 8
+"""Numbers in a row of a table in C."""
+
+
+class SoundRule(
+    InputRule, msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
+    tag="sound",
+):  # fmt: skip
+    """Nothing is to be chosen: rate and features are those of `dfedge.data.logmel`."""
+
+    sample: ClassVar[str] = "an utterance"
+    samples: ClassVar[str] = "the utterances"
+    suffixes: ClassVar[tuple[str, ...]] = (SUFFIX,)
+    shifts: ClassVar[Mapping[str, Form]] = SOUNDS
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[frames, mels, 1]."""
+        return FRAMES, MELS, 1
+
+    @property
+    def net(self) -> str:
+        """See `InputRule`."""
+        return "speech"
+
+    def apply(self, x: NDArray[Any], where: str) -> Images:
+        """Utterances int16 [N, L]; see `InputRule`."""
+        x = self.checked(x, where)
+        if x.ndim == 4:
+            return x
+        return np.stack([log_mel(one) for one in x])
+
+    @classmethod
+    def checked(cls, x: NDArray[Any], where: str) -> NDArray[Any]:
+        """Utterances [N, L] of whole numbers as int16, or codes as they are.
+
+        Raises:
+            DfedgeError: other axes, or values that do not fit 16 bits.
+        """
+        if x.dtype == np.uint8 and x.shape[1:] == (FRAMES, MELS, 1):
+            return x
+        if x.ndim != 2 or not x.size:
+            raise DfedgeError(
+                f"{where}: x has shape {x.shape}; allowed: utterances [N, samples] at {RATE} a "
+                f"second, or their features [N, {FRAMES}, {MELS}, 1]"
+            )
+        if not np.issubdtype(x.dtype, np.signedinteger):
+            raise DfedgeError(f"{where}: x holds {x.dtype}; allowed: samples of 16 bits, signed")
+        bad = np.flatnonzero(cls.unusable(x))
+        if len(bad):
+            raise DfedgeError(
+                f"{where}: utterance {bad[0]} reaches from {x[bad[0]].min()} to {x[bad[0]].max()}; "
+                "allowed: samples of 16 bits"
+            )
+        return x.astype(np.int16)
+
+    @classmethod
+    def suited(cls, x: NDArray[Any], names: Sequence[str] = ()) -> "SoundRule":
+        """The one rule; see `InputRule`."""
+        return cls()
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> "SoundRule":
+        """The one rule; see `InputRule`."""
+        return cls()
+
+    @classmethod
+    def try_file(cls, path: Path) -> None:
+        """See `InputRule`."""
+        read_wav(path)
+
+    def read(self, path: Path) -> Images:
+        """The one utterance of a file .wav; see `InputRule`."""
+        if path.suffix.lower() != SUFFIX:
+            raise DfedgeError(f"{path}: no recording; the model reads files {SUFFIX}")
+        return log_mel(read_wav(path))[None]
+
+    @classmethod
+    def unusable(cls, x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Values that do not fit 16 bits; see `InputRule`."""
+        if not np.issubdtype(x.dtype, np.integer):
+            return np.zeros(len(x), bool)
+        least, most = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+        return np.asarray(((x < least) | (x > most)).reshape(len(x), -1).any(1))
+
+    def in_c(self) -> InC:
+        """Of samples as a microphone's converter gives them: see `InputRule`."""
+        return InC(
+            ("log_mel.h",),
+            f"One utterance of so many samples, {RATE} a second, of any length.",
+            "void net_input(const int16_t *sound, int32_t length, int8_t *x)",
+            _tables(),
+            "    dfe_log_mel_input(&log_mel, sound, length, x);",
+        )
+
+    def shift(self, name: str, numbers: list[float]) -> Shift:
+        """See `InputRule`."""
+        change = CHANGES[name]
+        return lambda x: change(x, *numbers)
+
+    def __str__(self) -> str:
+        """``utterances at 8000 samples a second``."""
+        return f"utterances at {RATE} samples a second"
+
+
+def _tables() -> str:
+    mels = [f"{{{first}, {low}, {high}}}" for first, low, high in _mels()]
+    rows = (("octave", map(str, octave())), ("cosines", map(str, cosines())), ("mels", mels))
+    lines = ["static const dfe_log_mel log_mel = {"]
+    for name, values in rows:
+        words = list(values)
+        lines.append(f"    .{name} = {{")
+        lines += [f"        {', '.join(words[i : i + ROW])}," for i in range(0, len(words), ROW)]
+        lines.append("    },")
+    return "\n".join([*lines, "};"])
+
+
+def _mels() -> list[tuple[int, int, int]]:
+    """Of each bin: the first of two triangles that it lies in, and its weights in both."""
+    found = []
+    for weights in filters():
+        first = min(int((weights > 0).argmax()), MELS - 2)
+        found.append((first, int(weights[first]), int(weights[first + 1])))
+    return found

@@ -1,0 +1,307 @@
+"""Sound: recordings from files to the device, as features that C and Python make alike."""
+
+import ctypes
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from conftest import refused
+from sounds import PITCH, folder_of_tones, tone, write_wav
+from test_on_device import MAIN, ROOT, built, needs, output
+
+from dfedge.data.door import Door
+from dfedge.data.files import open_path, read_inputs
+from dfedge.data.inputs import InputRule, decoded, to_input
+from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs.sound import SoundRule
+from dfedge.data.logmel import FRAME, LENGTH, WINDOW_BITS, _basis, cosines, log_mel
+from dfedge.data.reading import Reading
+from dfedge.data.shift import parse_shift
+from dfedge.data.sound_shifts import DECIBELS
+from dfedge.data.sources import open_data
+from dfedge.data.wav import read_wav
+from dfedge.device.session import Session
+from dfedge.errors import DfedgeError, UsageError
+from dfedge.native.library import load_from
+
+RULE = SoundRule()
+
+
+def utterances() -> list[np.ndarray]:
+    """Silent, quiet, loud, saturated, of every odd length; int16 [L] each."""
+    rng = np.random.default_rng(0)
+    found = [tone("low", 0), tone("high", 1)]
+    for length in (1, 2, 255, 256, 3001, LENGTH - 1, LENGTH, LENGTH + 1, LENGTH + 2, 20001):
+        found += [rng.integers(-most, most + 1, length) for most in (1, 40, 32767)]
+        found += [np.zeros(length), np.full(length, -32768), np.arange(length) == length // 2]
+        found += [np.where(np.arange(length) // period % 2, 32767, -32768) for period in (1, 64)]
+    return [one.astype(np.int16) for one in found]
+
+
+# -- the rule --------------------------------------------------------------------------------------
+
+
+def test_a_rounded_product_of_two_cosines_is_the_rounded_windowed_wave() -> None:
+    n = np.arange(FRAME)[:, None]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
+    angle = 2 * np.pi * n * np.arange(FRAME // 2 + 1) / FRAME
+    for found, wave_of in zip(_basis(), (np.cos, np.sin), strict=True):
+        exact = window * wave_of(angle) * (1 << WINDOW_BITS)
+        assert np.array_equal(found, np.round(exact))
+        assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-4  # no libm rounds it otherwise
+    half = FRAME // 2
+    assert np.array_equal(cosines()[half:], -cosines()[:half])
+
+
+def test_utterances_become_features_and_features_pass_as_they_are() -> None:
+    x = np.stack([tone("low", 0), tone("high", 1)])
+    codes = RULE.apply(x, "x")
+    assert np.array_equal(codes, np.stack([log_mel(one) for one in x]))
+    assert RULE.apply(codes, "x") is codes
+    assert np.array_equal(RULE.apply(x.astype(np.int64), "x"), codes)
+    raw = msgspec.json.encode(RULE)
+    assert msgspec.json.decode(raw, type=InputRule, dec_hook=decoded) == RULE
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.zeros((2, 9)), "x holds float64; allowed: samples of 16 bits, signed"),
+        (np.zeros((2, 9), np.uint8), "x holds uint8"),
+        (np.zeros((2, 9, 1), np.int16), "allowed: utterances [N, samples] at 8000 a second"),
+        (np.zeros((2, 0), np.int16), "x has shape (2, 0)"),
+        (np.array([[0, 1], [2, 40000]]), "utterance 1 reaches from 2 to 40000"),
+    ],
+)
+def test_other_arrays_are_one_clear_error(x: np.ndarray, said: str) -> None:
+    assert said in refused(lambda: RULE.apply(x, "x"))
+
+
+def test_shifts_are_those_of_a_room_and_a_microphone() -> None:
+    codes = RULE.apply(np.stack([tone(name, 3) for name in PITCH]), "x")
+
+    def shifted(text: str) -> np.ndarray:
+        return parse_shift(text, RULE)(codes)
+
+    assert np.array_equal(shifted("later:0"), codes)
+    assert np.array_equal(shifted("muffled:0"), codes)
+    later = shifted("later:100")
+    assert np.array_equal(later[:, 5:, :, 0].argmax(2), codes[:, :-5, :, 0].argmax(2))
+    assert not later[:, :5].any()
+    assert not shifted("later:-9000").any()
+    noisy = shifted("noise:20")
+    quiet = codes < 2 * 127 - 2 * 80  # 30 dB down
+    assert abs(np.median(noisy[quiet]) - 2 * (127 - 20 / DECIBELS)) < 10
+    assert np.abs(noisy[codes > 240].astype(int) - codes[codes > 240]).max() < 12
+    assert shifted("muffled:40")[..., 16:, 0].mean() < codes[..., 16:, 0].mean()
+    for text in ("noise:20", "later:60", "muffled:10"):
+        assert (shifted(text).max((1, 2, 3)) == 254).all()
+    silence = np.zeros_like(codes)
+    for text in ("later:60", "muffled:10"):
+        assert not parse_shift(text, RULE)(silence).any()
+    with pytest.raises(UsageError, match="of the utterances; known: noise:DECIBELS"):
+        parse_shift("rotate:90", RULE)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_recordings_is_sound(tmp_path: Path) -> None:
+    found = open_path(folder_of_tones(tmp_path))
+    assert (found.kind, found.classes, found.own_rule()) == ("sound", ("high", "low"), RULE)
+    split = found.read().splits["all"]
+    assert split.x.shape == (24, 32, 32, 1)
+    one = tmp_path / "low" / "3.wav"
+    assert np.array_equal(read_inputs(one, RULE)[0][1], log_mel(read_wav(one)))
+    assert len(read_inputs(tmp_path / "low", RULE)) == 12
+    for part in ("train", "test"):
+        folder_of_tones(tmp_path / "apart" / part, 2)
+    assert sorted(open_path(tmp_path / "apart").parts) == ["test", "train"]
+
+
+def test_pictures_and_recordings_together_are_refused_but_for_a_kind(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder_of_tones(tmp_path)
+    for name in PITCH:
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+    said = refused(lambda: open_path(tmp_path))
+    assert "images and utterances together" in said
+    assert "give --input image or --input sound" in said
+    assert len(open_path(tmp_path, reading=Reading(input="sound")).parts["all"]) == 24
+    assert open_path(tmp_path, reading=Reading(input="image")).own_rule() == ImageRule(
+        8, 8, 1, "crop"
+    )
+    with pytest.raises(UsageError, match="unknown --input 'smell'"):
+        open_path(tmp_path, reading=Reading(input="smell"))
+
+
+def test_bad_recordings_are_one_clear_line_or_passed_over(tmp_path: Path) -> None:
+    sound = tone("low", 0)
+    stereo = np.stack([sound, sound], 1)
+    bad = {
+        "44100 samples a second": write_wav(tmp_path / "a/rate.wav", sound, 44100),
+        "2 channel(s) of 16 bits": write_wav(tmp_path / "a/stereo.wav", stereo, channels=2),
+        "1 channel(s) of 24 bits": write_wav(tmp_path / "a/deep.wav", np.zeros(300, "u1"), bytes=3),
+        "1 channel(s) of 8 bits": write_wav(tmp_path / "a/flat.wav", np.zeros(300, "u1"), bytes=1),
+        "without a sample": write_wav(tmp_path / "a/empty.wav", sound[:0]),
+        "cut: 1,978 of 4,000 samples are there": write_wav(tmp_path / "a/cut.wav", sound),
+        "cannot be read as a WAV file": tmp_path / "a/none.wav",
+        "no recording; the model reads files .wav": tmp_path / "a/b.mp3",
+    }
+    cut = tmp_path / "a/cut.wav"
+    cut.write_bytes(cut.read_bytes()[:4001])
+    (tmp_path / "a/none.wav").touch()
+    (tmp_path / "a/b.mp3").write_bytes(b"ID3")
+    for said, path in bad.items():
+        assert said in refused(lambda path=path: RULE.read(path))
+    folder_of_tones(tmp_path, 2)
+    shutil.copytree(tmp_path / "low", tmp_path / "a", dirs_exist_ok=True)
+    door = Door("skip")
+    found = open_path(tmp_path, door=door)
+    assert len(found.parts["all"]) == 6
+    assert door.skipped == {"file": 7}
+    with pytest.raises(DfedgeError):
+        open_path(tmp_path).read()
+
+
+def test_a_class_without_a_recording_is_named(tmp_path: Path) -> None:
+    folder_of_tones(tmp_path, 2)
+    (tmp_path / "empty").mkdir()
+    said = refused(lambda: open_path(tmp_path))
+    assert "empty: a class without an utterance: no files; utterances are .wav" in said
+
+
+def test_utterances_in_an_array_are_asked_for_by_name(tmp_path: Path) -> None:
+    x = np.stack([tone("low", i) for i in range(6)])
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(6) % 2)
+    found = open_path(tmp_path / "x.npz", reading=Reading(input="sound"))
+    assert np.array_equal(found.read().splits["all"].x, RULE.apply(x, "x"))
+
+
+def test_a_speaker_of_the_spoken_digits_is_left_out_by_name() -> None:
+    try:
+        found = open_data("fsdd", reading=Reading(leave_out="speaker:theo"))
+    except DfedgeError:
+        pytest.skip("the Free Spoken Digit Dataset is not here; set DFEDGE_DATA")
+    cut = found.cut(0)
+    assert set(cut.parts["test"].groups["speaker"]) == {"theo"}
+    assert "theo" not in cut.parts["train"].groups["speaker"]
+    plain = open_data("fsdd-without-theo")
+    assert (plain.kind, plain.own_rule()) == ("sound", RULE)
+    assert {name: len(part) for name, part in plain.parts.items()} == {"train": 2250, "test": 250}
+
+
+# -- the whole route -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_tones(tmp_path_factory.mktemp("tones"), 24)
+
+
+@pytest.fixture(scope="module")
+def bundle(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from dfedge.exporters.write import ExportOptions, export
+    from dfedge.learn.train import TrainOptions, train
+
+    home = tmp_path_factory.mktemp("route")
+    settings = {"epochs": 4, "qat_epochs": 1}
+    run = train(TrainOptions(str(tones), qat=True, settings=settings), home / "run")
+    assert run.plan.net_name == "speech"
+    export(run, ExportOptions(("onnx", "c"), spare_classes=1), home / "bundle")
+    return home / "bundle"
+
+
+def test_recordings_are_learned_answered_and_taught_by_their_files(
+    bundle: Path, tones: Path, dfedge, tmp_path: Path
+) -> None:
+    assert json.loads((bundle / "manifest.json").read_bytes())["input"] == {"kind": "sound"}
+    assert dfedge("evaluate", bundle, "--data", tones, "--json").json["accuracy"] > 0.9
+    done = dfedge("finetune", bundle, "--data", tones, "--shift", "noise:20", "--samples", 32,
+                  "--state", tmp_path / "state")  # fmt: skip
+    assert done.code == 0, done.err
+    new = write_wav(tmp_path / "new.wav", tone("high", 99))
+    answers = dfedge("predict", bundle, new, tones / "low" / "1.wav", "--json").json
+    assert [one["class"] for one in answers["predictions"]] == ["high", "low"]
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        hiss = rng.normal(0, 3000, 5000).astype(np.int16)
+        write_wav(tmp_path / "hiss" / f"{number}.wav", hiss)
+    done = dfedge("add-class", bundle, "hiss", "--samples", tmp_path / "hiss", "--state",
+                  tmp_path / "more")  # fmt: skip
+    assert done.code == 0, done.err
+    said = dfedge("predict", bundle, tmp_path / "hiss", "--state", tmp_path / "more", "--json")
+    assert {one["class"] for one in said.json["predictions"]} == {"hiss"}
+    fast = write_wav(tmp_path / "fast.wav", tone("low", 1), 16000)
+    done = dfedge("predict", bundle, fast)
+    assert done.code == 1
+    assert "fast.wav: 16000 samples a second" in done.err
+    done = dfedge("train", "--data", tones, "--image", "64x64", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "--image and --fit are of pictures" in done.err
+
+
+def test_a_session_takes_a_microphone_s_samples(bundle: Path) -> None:
+    session = Session.open(bundle, initial=True)
+    session.learn(tone("low", 50), "low")
+    assert session.predict(tone("low", 51, 9000)).name == "low"
+
+
+def test_a_stream_of_recordings_follows_their_dates(bundle: Path, tones: Path) -> None:
+    from dfedge.data.streams import Source, parse_stream
+
+    for source in (Source(str(tones)), Source(str(tones), rule=RULE)):
+        stream = parse_stream("folder:experiences=2").make(source, 0)
+        assert stream.samples == 40
+        assert stream.experiences[0].train.x.shape[1:] == RULE.shape
+
+
+# -- on a device -----------------------------------------------------------------------------------
+
+
+def test_a_c_program_makes_the_same_features_of_any_utterance(bundle: Path) -> None:
+    library = load_from(bundle / "c")
+    x = np.empty(RULE.shape, np.int8)
+
+    def made(sound: np.ndarray) -> np.ndarray:
+        library.net_input(
+            sound.ctypes.data_as(ctypes.c_void_p), len(sound), x.ctypes.data_as(ctypes.c_void_p)
+        )
+        return x
+
+    for sound in utterances():
+        assert np.array_equal(made(sound), to_input(log_mel(sound))), len(sound)
+    assert not made(np.zeros(0, np.int16)).any()
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("target", ["mps2-an386", "mps3-an547"])
+def test_a_microcontroller_hears_and_learns_what_the_host_does(
+    target: str, tmp_path: Path, tones: Path
+) -> None:
+    from dfedge.exporters.write import ExportOptions, export
+    from dfedge.learn.train import TrainOptions, train
+
+    net, settings = ROOT / "examples" / "mcu_net.toml", {"epochs": 2, "qat_epochs": 1}
+    run = train(TrainOptions(str(tones), net=str(net), qat=True, settings=settings), tmp_path / "r")
+    export(run, ExportOptions(("c",), target, batch=1), tmp_path / "bundle")
+    session = Session.open(tmp_path / "bundle", "native", initial=True)
+    sound = tone("low", 7)
+    session.learn_input(to_input(RULE.apply(sound[None], "x")), np.array([1]))
+    numbers = ",".join(map(str, sound))
+    (tmp_path / "data.h").write_text(
+        f"#include <stdint.h>\n#define LABEL 1\n#define SAMPLES {len(sound)}\n"
+        f"static const int16_t sound[] = {{{numbers}}};\n"
+    )
+    app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
+    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
+                   "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["x"]) == to_input(log_mel(sound)).tobytes()
+    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
+    print(f"{target}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
+    assert int(found["stack"]) < 4096
+    assert 40 * int(found["ticks"]) < 20_000_000
