@@ -72,7 +72,7 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
     if not rows:
         raise DfedgeError(f"{path}: an empty table")
-    header = None if all(map(_is_number, rows[0])) else [spelled(one.strip()) for one in rows[0]]
+    header = None if all(map(is_number, rows[0])) else [spelled(one.strip()) for one in rows[0]]
     body = rows[1:] if header else rows
     if not body:
         raise DfedgeError(f"{path}: a header and no rows")
@@ -83,7 +83,8 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
     return _table(path, header or [], body, label, door or Door())
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is one, NaN and infinities included."""
     try:
         float(cell)
     except ValueError:
@@ -133,13 +134,13 @@ def _numbers(cells: Sequence[str], where: str, first: int, door: Door) -> NDArra
     try:
         return np.array(cells, np.float64)
     except ValueError:
-        bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
+        bad = next(i for i, cell in enumerate(cells) if not is_number(cell))
     if door.policy == "stop":
         raise DfedgeError(
             f"{where}, line {first + bad}: {cells[bad][:40]!r} is no number; correct it, or pass "
             "over it with --on-bad-sample skip"
         )
-    return np.array([float(cell) if _is_number(cell) else np.nan for cell in cells])
+    return np.array([float(cell) if is_number(cell) else np.nan for cell in cells])
 
 
 def _gaps(times: NDArray[np.float64], path: Path) -> tuple[frozenset[int], float]:

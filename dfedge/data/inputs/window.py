@@ -197,7 +197,8 @@ def as_windows(x: NDArray[Any], where: str, vectors: bool = False) -> NDArray[An
 
 def _coded(values: NDArray[Any], scale: Scale) -> Images:
     """Of one channel."""
-    raw = np.floor(values.astype(np.float64) * 2.0**scale.fraction + 0.5)
+    with np.errstate(over="ignore"):  # an infinity is cut off like any value that is too large
+        raw = np.floor(values.astype(np.float64) * 2.0**scale.fraction + 0.5)
     raw = np.clip(raw, -LARGEST_RAW, LARGEST_RAW).astype(np.int64)
     return np.clip(raw * scale.multiplier + scale.offset >> scale.shift, 0, 255).astype(np.uint8)
 
