@@ -91,7 +91,10 @@ def test_folder_is_read_in_the_order_of_its_dates(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("tilt", "unknown stream 'tilt'; known: class-incremental, domain-incremental, drift"),
-        ("drift:angle=3", "unknown field `angle`"),
+        (
+            "drift:angle=3",
+            "drift: unknown setting 'angle'; known: samples, experiences, test; of the images rotate",
+        ),
         ("drift:samples=0", "samples"),
         ("drift:samples=4,experiences=9", "each experience needs one"),
         ("domain-incremental:samples=900", "5 times 900 samples; digits has 1000"),

@@ -131,7 +131,7 @@ def run(
     care = care_of(settings.strategy)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     own = session.bundle.manifest
-    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading))
+    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"going on after {running.resumed:,} samples that an earlier call had learned")

@@ -47,10 +47,12 @@ class InputRule:
     Attributes:
         samples: what samples are called in messages.
         shifts: how `shift` is written, by name.
+        drift: which of them come about in a stream of that name where nothing else is asked for.
     """
 
     samples: ClassVar[str]
     shifts: ClassVar[Mapping[str, Form]] = {}
+    drift: ClassVar[Mapping[str, str]] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:

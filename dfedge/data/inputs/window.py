@@ -77,6 +77,7 @@ class WindowRule(
 
     samples: ClassVar[str] = "the windows"
     shifts: ClassVar[Mapping[str, Form]] = SIGNALS
+    drift: ClassVar[Mapping[str, str]] = {"gain": "0.5", "offset": "0.2"}
 
     def __post_init__(self) -> None:
         if self.names and len(self.names) != len(self.scales):
