@@ -39,7 +39,8 @@ def run(
         str | None,
         typer.Option(
             help="labelled, drift, class-incremental, domain-incremental, new-user or folder; "
-            "settings follow a colon: drift:rotate=45,samples=2000.",
+            "settings follow a colon: drift:rotate=45,samples=2000; drift:gain=0.5 of signals; "
+            "new-user:who=person:3.",
             show_default="labelled",
         ),
     ] = None,
