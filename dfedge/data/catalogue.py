@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
+from dfedge.data.recordings import Windows
 from dfedge.data.stored import Stored, nothing
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.limits import Hash, Natural
 from dfedge.names import places
 
@@ -187,6 +188,32 @@ class Catalogue:
     def cut(self, seed: int) -> "Catalogue":
         """Data in one piece, cut into train and test (`Part.divided`); any other as they are."""
         return replace(self, parts=cut(self.name, self.parts, seed))
+
+    def only(self, who: str, seed: int) -> "Catalogue":
+        """Somebody's samples alone, as ``person:3``, in train and test that share none.
+
+        Where both splits hold some they stay as they are cut; else all of them are cut anew
+        (`Part.divided`); see `trained_on`.
+
+        Raises:
+            UsageError: nobody of that name is there.
+            DfedgeError: too few samples to be cut.
+        """
+        parts = {name: part for name, part in self.parts.items() if isinstance(part, Windows)}
+        if not any(part.groups for part in parts.values()):
+            raise UsageError(f"{who}: {self.name} does not say whose its samples are")
+        has = [name for name, part in parts.items() if part.holds(who)]
+        if {"train", "test"} <= set(has):
+            return replace(self, parts={name: parts[name].of(who) for name in ("train", "test")})
+        whole = parts.get("all") or next((parts[name] for name in has), next(iter(parts.values())))
+        return replace(self, parts=cut(self.name, {"all": whole.of(who)}, seed))
+
+    def trained_on(self, who: str) -> bool:
+        """Whether all of somebody's samples are in the train split, so that `only` cuts it."""
+        held = {
+            name: isinstance(part, Windows) and part.holds(who) for name, part in self.parts.items()
+        }
+        return held.get("train", False) and not held.get("test", False)
 
     def record(self, seed: int) -> Cut | None:
         """How `cut` cuts them; None: they are not in one piece."""

@@ -62,6 +62,38 @@ class Windows(Stored):
             start=self.start[index], groups={k: v[index] for k, v in self.groups.items()},
         )  # fmt: skip
 
+    def owned(self, who: str) -> NDArray[np.bool_]:
+        """Which windows are somebody's, as ``person:3``: bool [N].
+
+        Raises:
+            UsageError: nobody of that name is there.
+        """
+        kind, _, name = who.partition(":")
+        if kind not in self.groups:
+            raise unknown_name(f"group of {self.where}", kind, list(self.groups))
+        owned = self.groups[kind] == name
+        if not owned.any():
+            raise unknown_name(f"{kind} of {self.where}", name, [*map(str, set(self.groups[kind]))])
+        return np.asarray(owned)
+
+    def holds(self, who: str) -> bool:
+        """Whether any window is somebody's, as ``person:3``."""
+        kind, _, name = who.partition(":")
+        return kind in self.groups and bool((self.groups[kind] == name).any())
+
+    def of(self, who: str) -> "Windows":
+        """Somebody's windows alone: `divided` cuts these.
+
+        Raises:
+            UsageError: as `owned`.
+        """
+        return replace(self.take(np.flatnonzero(self.owned(who))), leave_out="")
+
+    def everybody(self) -> list[str]:
+        """All groups of the first kind, ``person:1`` and so on, as they first occur."""
+        kind = next(iter(self.groups), None)
+        return [f"{kind}:{name}" for name in dict.fromkeys(self.groups[kind])] if kind else []
+
     def divided(self, seed: int, where: str) -> Divided:
         """Windows to train on, and others to test on: see above.
 
@@ -101,12 +133,7 @@ class Windows(Stored):
         return np.flatnonzero(train), np.flatnonzero(test)
 
     def _left_out(self) -> Divided:
-        kind, _, name = self.leave_out.partition(":")
-        if kind not in self.groups:
-            raise unknown_name(f"group of {self.where}", kind, list(self.groups))
-        held = self.groups[kind] == name
-        if not held.any():
-            raise unknown_name(f"{kind} of {self.where}", name, [*map(str, set(self.groups[kind]))])
+        held = self.owned(self.leave_out)
         if held.all():
             raise DfedgeError(f"{self.where}: nothing is left to train on without {self.leave_out}")
         return np.flatnonzero(~held), np.flatnonzero(held)

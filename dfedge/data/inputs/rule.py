@@ -51,12 +51,14 @@ class InputRule:
         sample, samples: what one and several are called in messages.
         suffixes: of files that hold one sample each, in small letters.
         shifts: how `shift` is written, by name.
+        drift: which of them come about in a stream of that name where nothing else is asked for.
     """
 
     sample: ClassVar[str] = "a sample"
     samples: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     shifts: ClassVar[Mapping[str, Form]] = {}
+    drift: ClassVar[Mapping[str, str]] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,30 +1,43 @@
-"""A new user: a speaker whom the model has never heard says ten digits, a few times each."""
+"""A new user: somebody whom the model has never met, or everybody, one after the other."""
 
 import msgspec
 import numpy as np
 
 from dfedge.data.fsdd import CLASSES, SPEAKERS, TEST_TAKES, recordings, speaker_number
+from dfedge.data.signals import WINDOW as SIGNALS
+from dfedge.data.streams.people import people
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
 from dfedge.errors import UsageError
 
 
 class NewUser(StreamKind, frozen=True):
-    """One speaker of the Free Spoken Digit Dataset; ``known`` are the others' official test takes.
+    """People of signals that say whose they are; else a speaker of the Free Spoken Digit Dataset.
+
+    ``known`` are the others' tests, of that set their official test takes.
 
     Attributes:
+        who: of signals, ``person:3`` or ``person:3+person:5``; empty: who was left out of training,
+            else everybody.
         speaker: a name of `dfedge.data.fsdd.SPEAKERS`.
         utterances: of each digit, learned by the end of each experience, joined by ``+``.
         test: utterances of each digit, from the end of the speaker's, that are only tested.
     """
 
-    speaker: str = SPEAKERS[0]
+    who: str = ""
+    speaker: str = ""
     utterances: str = "5+20"
     test: int = 20
 
     def make(self, source: Source, seed: int) -> Stream:
-        """See `StreamKind.make`; the source gives the folder, its data are those of this set."""
+        """See `StreamKind.make`; of speakers the source gives the folder alone."""
+        if self.who or (not self.speaker and source.open().kind == SIGNALS):
+            return people(source, seed, self.who)
+        return self._speaker(source, seed)
+
+    def _speaker(self, source: Source, seed: int) -> Stream:
+        name = self.speaker or SPEAKERS[0]
         found = recordings(source.data_dir)
-        who = found.speaker == speaker_number(self.speaker)
+        who = found.speaker == speaker_number(name)
         rank = _rank(found.take, who, found.y)
         last = int(rank[who].max()) + 1 - self.test
         ends = self._ends(last)
@@ -32,7 +45,7 @@ class NewUser(StreamKind, frozen=True):
         experiences = []
         for start, end in zip([0, *ends], ends, strict=False):
             part = found.where(who & (rank >= start) & (rank < end))
-            experiences.append(Experience(f"{self.speaker}, {end}", drawn(part, 0, seed), test))
+            experiences.append(Experience(f"{name}, {end}", drawn(part, 0, seed), test))
         others, tested = ~who, found.take < TEST_TAKES
         return Stream(
             CLASSES,
