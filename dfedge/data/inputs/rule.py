@@ -47,7 +47,8 @@ class InputRule:
     Attributes:
         samples: what samples are called in messages.
         shifts: how `shift` is written, by name.
-        drift: which of them come about in a stream of that name where nothing else is asked for.
+        drift: which of them, with their numbers apart by ``:``, stand for a change that a device
+            meets where no other is named: in a stream `drift`, in what a command proposes.
     """
 
     samples: ClassVar[str]
