@@ -182,6 +182,13 @@ def test_new_users_are_learned_and_tested_apart_in_time(worn: Source) -> None:
     assert np.array_equal(others["person:2"].test.x, one.test.x)
     assert len(some.known) == len(others["person:1"].test) + len(others["person:3"].test)
     assert not {w.tobytes() for w in one.train.x} & {w.tobytes() for w in one.test.x}
+    few = parse_stream("new-user:who=person:2,utterances=2+5").make(worn, 0).experiences
+    assert [(e.name, np.bincount(e.train.y).tolist()) for e in few] == [
+        ("person:2, 2", [2, 2]), ("person:2, 5", [3, 3]),
+    ]  # fmt: skip
+    assert {w.tobytes() for e in few for w in e.train.x} < {w.tobytes() for w in one.train.x}
+    with pytest.raises(UsageError, match="utterances=5\\+99; allowed: rising numbers"):
+        parse_stream("new-user:who=person:2,utterances=5+99").make(worn, 0)
     left = replace(worn, reading=Reading(window=T, leave_out="person:3"))
     assert [e.name for e in parse_stream("new-user").make(left, 0).experiences] == ["person:3"]
     with pytest.raises(UsageError, match=r"unknown person of .*'7'; known: 1, 2, 3"):

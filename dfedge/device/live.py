@@ -184,6 +184,8 @@ class Live:
         yield from self._judged()
 
     def _judged(self) -> Iterator[Event]:
+        if not self.session.care.guard:
+            return
         keeper = self.session.keeper
         before, self._gone = self._gone, (keeper.partly, keeper.wholly)
         if self._gone != before:

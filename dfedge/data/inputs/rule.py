@@ -51,7 +51,8 @@ class InputRule:
         sample, samples: what one and several are called in messages.
         suffixes: of files that hold one sample each, in small letters.
         shifts: how `shift` is written, by name.
-        drift: which of them come about in a stream of that name where nothing else is asked for.
+        drift: which of them, with their numbers apart by ``:``, stand for a change that a device
+            meets where no other is named: in a stream `drift`, in what a command proposes.
     """
 
     sample: ClassVar[str] = "a sample"
