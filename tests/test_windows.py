@@ -325,8 +325,11 @@ def test_recordings_are_learned_answered_and_taught_by_their_files(
     for number in range(3):
         write_table(tmp_path / "still" / f"{number}.csv", np.zeros((T, 3)) + 0.01 * number)
     done = dfedge("add-class", motion_bundle, "still", "--samples", tmp_path / "still", "--state",
-                  tmp_path / "more")  # fmt: skip
+                  tmp_path / "more", "--json")  # fmt: skip
     assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["own_recognised"] == 3
+    assert told["known_recognised"]["before"] - told["known_recognised"]["after"] <= 1
     done = dfedge("evaluate", motion_bundle, "--data", motion, "--shift", "rotate:90")
     assert done.code == 2
     assert "known: gain:FACTOR" in done.err
