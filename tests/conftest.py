@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from motion import T, write_motion
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.cli.app import main
+from dfedge.data.reading import Reading
 from dfedge.errors import DfedgeError
 from dfedge.exporters import learning
 from dfedge.exporters.write import ExportOptions, export
@@ -99,6 +101,25 @@ def spare_bundle(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> 
         export(Run.open(run_folder), options, folder)
 
     return Bundle.open(once(tmp_path_factory, "spare", make))
+
+
+@pytest.fixture(scope="session")
+def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings by class."""
+    return once(tmp_path_factory, "motion", write_motion)
+
+
+@pytest.fixture(scope="session")
+def motion_bundle(tmp_path_factory: pytest.TempPathFactory, motion: Path) -> Path:
+    """Of these recordings; a spare row. Nothing may write into it."""
+
+    def make(folder: Path) -> None:
+        settings = {"epochs": 6, "qat_epochs": 2}
+        options = TrainOptions(str(motion), qat=True, settings=settings, reading=Reading(window=T))
+        run = train(options, folder.parent / "motion-run")
+        export(run, ExportOptions(("onnx", "c"), spare_classes=1), folder)
+
+    return once(tmp_path_factory, "motion-bundle", make)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from dfedge.bundle import Bundle
 from dfedge.cli.app import app
 from dfedge.runtimes import formats
 
-COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "evaluate", "finetune",
-            "add-class", "continual", "show", "profile", "verify", "sign", "bench", "doctor",
-            "demo", "reproduce"]  # fmt: skip
+COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "live", "evaluate",
+            "finetune", "add-class", "continual", "show", "profile", "verify", "sign", "bench",
+            "doctor", "demo", "reproduce"]  # fmt: skip
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 

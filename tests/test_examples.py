@@ -59,3 +59,12 @@ def test_speaker_example_runs_on_a_small_slice(tmp_path: Path) -> None:
     before, _, after = (shares(line)[0] for line in
                         example("speaker.py", tmp_path, "george", 1).splitlines()[:3])  # fmt: skip
     assert after > before
+
+
+def test_gesture_example_learns_a_motion_and_keeps_the_old_ones(tmp_path: Path) -> None:
+    before, after, new = (
+        shares(line)[0] for line in example("gesture.py", tmp_path, 20).splitlines()[-3:]
+    )
+    assert before > 75
+    assert after > before - 10
+    assert new > 70

@@ -16,7 +16,6 @@ from dfedge.adoption.head import headed
 from dfedge.adoption.head_fit import RIDGES, fit_head
 from dfedge.adoption.layers import class_means
 from dfedge.adoption.load import load_graph
-from dfedge.data.dataset import Split
 from dfedge.data.sources import load
 from dfedge.device.evaluate import evaluate
 from dfedge.device.session import Session
@@ -224,8 +223,8 @@ def test_a_class_of_one_sample_makes_no_last_layer(dfedge, tmp_path: Path) -> No
 
 
 def test_a_split_of_nothing_is_read() -> None:
-    from dfedge.data.catalogue import Stored
     from dfedge.data.inputs.image import ImageRule
+    from dfedge.data.stored import Stored
 
-    none = Stored(Split(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64)), "x")
+    none = Stored(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64), "x")
     assert none.read(ImageRule(8, 8, 3)).x.shape == (0, 8, 8, 3)

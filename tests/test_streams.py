@@ -1,19 +1,27 @@
 """Streams of experiences, and the features of speech."""
 
 import os
-import wave
+import shutil
+import wave as sound
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from motion import SPEED, T, wave, write_table
 from PIL import Image
 
+from dfedge.data.catalogue import Cut
+from dfedge.data.dataset import Split
 from dfedge.data.fsdd import recordings
 from dfedge.data.logmel import FRAME, HOP, LENGTH, MEL_BITS, WINDOW_BITS, filters, log_mel
-from dfedge.data.sources import load
+from dfedge.data.reading import Reading
+from dfedge.data.shift import parse_shift
+from dfedge.data.sources import load, load_split, open_data
 from dfedge.data.streams import KINDS, Source, Stream, parse_stream
+from dfedge.data.streams.drift import changed, gradual
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError
 
@@ -91,7 +99,10 @@ def test_folder_is_read_in_the_order_of_its_dates(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("tilt", "unknown stream 'tilt'; known: class-incremental, domain-incremental, drift"),
-        ("drift:angle=3", "unknown field `angle`"),
+        (
+            "drift:angle=3",
+            "drift: unknown setting 'angle'; known: samples, experiences, test; of the ",
+        ),
         ("drift:samples=0", "samples"),
         ("drift:samples=4,experiences=9", "each experience needs one"),
         ("domain-incremental:samples=900", "5 times 900 samples; digits has 1000"),
@@ -104,6 +115,131 @@ def test_stream_that_does_not_exist_is_refused(text: str, message: str) -> None:
         speech()
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
         made(text)
+
+
+# -- over signals ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worn(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """One table of three people and two motions."""
+    path = tmp_path_factory.mktemp("worn") / "worn.csv"
+    x, people, motions = [], [], []
+    for person in range(1, 4):
+        for k, name in enumerate(SPEED):
+            x.append(wave(name, 10 * T, 10 * person + k) + person)
+            people += [person] * 10 * T
+            motions += [name] * 10 * T
+    write_table(path, np.concatenate(x), person=people, label=motions)
+    return Source(str(path), reading=Reading(window=T))
+
+
+def test_signals_drift_by_their_own_shifts(worn: Source) -> None:
+    text = "drift:gain=0.5,turn=90,samples=20,experiences=2,test=30"
+    stream = parse_stream(text).make(worn, 0)
+    assert stream.known is not None
+    shift = parse_shift("gain:0.5+turn:90", worn.loaded(0)[1])
+    assert np.array_equal(stream.experiences[-1].test.x, shift(stream.known.x))
+    half = parse_shift("gain:0.75+turn:45", worn.loaded(0)[1])
+    assert np.array_equal(stream.experiences[0].test.x, half(stream.known.x))
+    plain, noisy = (parse_stream(f"drift:{change}samples=10").make(worn, 0) for change in
+                    ("", "noise=0.3,"))  # fmt: skip
+    assert not same(plain, noisy)
+    for bad, said in (
+        ("drift:rotate=90", "rotate is not of the windows, which drift by gain, offset"),
+        ("drift:gain=much", "unknown shift 'gain=much' of the windows"),
+        ("drift:upside-down=", "unknown setting 'upside-down'"),
+        ("domain-incremental:samples=5", "the windows are not rotated; give how=permuted"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=said):
+            parse_stream(bad).make(worn, 0)
+    with pytest.raises(UsageError, match="gain is not of the images, which drift by rotate, blur"):
+        made("drift:gain=2")
+
+
+def test_every_change_that_is_gradual_is_none_at_its_beginning(worn: Source) -> None:
+    data, rule = worn.loaded(0)
+    x = data.splits["train"].x
+    for name in gradual(rule):
+        numbers = [rule.shifts[name].still] * len(rule.shifts[name].numbers)
+        assert np.abs(rule.shift(name, numbers)(x).astype(int) - x).max() <= 1, name
+        assert changed(x, rule, {name: [2.0]}, 0) is x
+    digits, upright = DIGITS.loaded(0)
+    x = digits.splits["test"].x[:9]
+    for name in ("rotate", "blur", "brightness", "noise"):
+        assert np.array_equal(upright.shift(name, [upright.shifts[name].still])(x), x), name
+
+
+def test_new_users_are_learned_and_tested_apart_in_time(worn: Source) -> None:
+    all_of_them = parse_stream("new-user").make(worn, 0)
+    assert [e.name for e in all_of_them.experiences] == ["person:1", "person:2", "person:3"]
+    assert all_of_them.known is None
+    some = parse_stream("new-user:who=person:2").make(worn, 0)
+    (one,) = some.experiences
+    assert some.known is not None and some.past is not None
+    assert set(one.train.y.tolist()) == set(one.test.y.tolist()) == {0, 1}
+    others = {e.name: e for e in all_of_them.experiences}
+    assert np.array_equal(others["person:2"].test.x, one.test.x)
+    assert len(some.known) == len(others["person:1"].test) + len(others["person:3"].test)
+    assert not {w.tobytes() for w in one.train.x} & {w.tobytes() for w in one.test.x}
+    few = parse_stream("new-user:who=person:2,utterances=2+5").make(worn, 0).experiences
+    assert [(e.name, np.bincount(e.train.y).tolist()) for e in few] == [
+        ("person:2, 2", [2, 2]), ("person:2, 5", [3, 3]),
+    ]  # fmt: skip
+    assert {w.tobytes() for e in few for w in e.train.x} < {w.tobytes() for w in one.train.x}
+    with pytest.raises(UsageError, match="utterances=5\\+99; allowed: rising numbers"):
+        parse_stream("new-user:who=person:2,utterances=5+99").make(worn, 0)
+    left = replace(worn, reading=Reading(window=T, leave_out="person:3"))
+    assert [e.name for e in parse_stream("new-user").make(left, 0).experiences] == ["person:3"]
+    with pytest.raises(UsageError, match=r"unknown person of .*'7'; known: 1, 2, 3"):
+        parse_stream("new-user:who=person:7").make(worn, 0)
+    with pytest.raises(UsageError, match="does not say whose its samples are"):
+        parse_stream("new-user:who=person:7").make(DIGITS, 0)
+
+
+def test_other_streams_take_signals(worn: Source) -> None:
+    for text, count in (("labelled", 1), ("class-incremental:each=1", 2)):
+        stream = parse_stream(text).make(worn, 0)
+        assert len(stream.experiences) == count
+        assert stream.experiences[0].train.x.shape[1:] == (T, 1, 3)
+
+
+def test_recordings_arrive_in_the_order_of_their_dates(motion: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(motion, tmp_path / "motion")
+    files = [folder / name / f"{i}.csv" for i in range(8) for name in SPEED]
+    for i, file in enumerate(files):
+        os.utime(file, (1000 + i, 1000 + i))
+    source = Source(str(folder), reading=Reading(window=T))
+    stream = parse_stream("folder:experiences=2,held_out=4").make(source, 0)
+    assert stream.classes == tuple(sorted(SPEED))
+    rule = source.open().own_rule()
+    first = stream.experiences[0]
+    assert np.array_equal(first.test.x, np.concatenate([rule.read(files[i]) for i in (3, 7)]))
+    assert first.test.y.tolist() == [0] * 10  # fast
+    assert len(first.train) == 6 * 5
+
+
+def test_one_persons_samples_are_learned_and_tested_apart(worn: Source) -> None:
+    rule = worn.loaded(0)[1]
+    whole = open_data(worn.data, reading=worn.reading)
+
+    def split(which: str, reading: Reading, cut: Cut | None, only: str = "person:2") -> Split:
+        name, found = load_split(worn.data, None, rule, whole.classes, (which, "all"), None,
+                                 cut=cut, reading=reading, only=only)  # fmt: skip
+        assert name == f"{which} of {only}"
+        return found
+
+    left_out = Reading(window=T, leave_out="person:2")
+    own = rule.apply(whole.parts["all"].of("person:2").x, "x")
+    for reading, cut in ((worn.reading, None), (worn.reading, whole.record(0)),
+                         (left_out, open_data(worn.data, reading=left_out).record(0))):  # fmt: skip
+        train, test = (
+            {x.tobytes() for x in split(which, reading, cut).x} for which in ("train", "test")
+        )
+        assert train and test and not train & test
+        assert train | test <= {x.tobytes() for x in own}
+    with pytest.raises(UsageError, match=r"unknown group of .*'day'; known: person"):
+        split("test", worn.reading, None, "day:2")
 
 
 def test_every_kind_of_stream_can_be_read_by_name() -> None:
@@ -197,7 +333,7 @@ def test_features_of_a_fixed_sound_are_these_bytes() -> None:
 
 def test_recording_at_another_rate_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fast.wav"
-    with wave.open(str(path), "wb") as file:
+    with sound.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16000)

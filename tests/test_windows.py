@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from motion import CHANNELS, T, wave, write_table
 
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
@@ -21,39 +22,6 @@ from dfedge.data.tables import read_table
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.library import load_from
-
-T, CHANNELS = 24, ("x", "y", "z")
-SPEED = {"slow": 3.0, "fast": 7.0}
-
-
-def wave(name: str, length: int, seed: int) -> np.ndarray:
-    """A signal [L, 3] of a class."""
-    rng = np.random.default_rng([seed, len(name)])
-    time = np.arange(length) / T + rng.random()
-    axes = [np.sin(2 * np.pi * SPEED[name] * time / 2 + phase) for phase in (0.0, 1.0, 2.0)]
-    return np.stack(axes, 1) * (1 + 0.2 * rng.random()) + rng.normal(0, 0.05, (length, 3))
-
-
-def write_table(path: Path, x: np.ndarray, **columns: list) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = [*columns, *CHANNELS[: x.shape[1]]]
-    rows = [
-        [*(values[i] for values in columns.values()), *(f"{v:.5f}" for v in row)]
-        for i, row in enumerate(x)
-    ]
-    lines = [names, *rows]
-    path.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
-
-
-@pytest.fixture(scope="module")
-def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of recordings by class."""
-    folder = tmp_path_factory.mktemp("motion")
-    for name in SPEED:
-        for number in range(8):
-            write_table(folder / name / f"{number}.csv", wave(name, 5 * T, number))
-    return folder
-
 
 # -- the rule --------------------------------------------------------------------------------------
 
@@ -315,6 +283,21 @@ def test_arrays_of_signals_are_asked_for_by_name(tmp_path: Path) -> None:
         open_path(tmp_path / "x.npz", reading=Reading(input="smell"))
 
 
+def test_arrays_may_say_whose_each_sample_is(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(0, 3, (20, 5)), np.arange(20) % 2
+    groups = [f"machine:{i // 5}" for i in range(20)]
+    np.savez(tmp_path / "x.npz", x=x, y=y, groups=groups)
+    cut = open_path(tmp_path / "x.npz", reading=Reading(leave_out="machine:2")).cut(0)
+    assert set(cut.parts["test"].groups["machine"]) == {"2"}
+    assert len(cut.parts["train"]) == 15
+    np.savez(tmp_path / "y.npz", x=x, y=y, groups=groups[:-1])
+    with pytest.raises(DfedgeError, match="one word for each of 20 samples"):
+        open_path(tmp_path / "y.npz")
+    np.savez(tmp_path / "z.npz", x=x, y=y)
+    with pytest.raises(UsageError, match=r"z\.npz has no array groups"):
+        open_path(tmp_path / "z.npz", reading=Reading(leave_out="machine:2"))
+
+
 def test_series_are_read_as_the_archive_writes_them() -> None:
     raw = b"@problemName X\n@data\n1,2,3:4,5,6:Up\n7,8,9:1,1,1:Down\n"
     (label, x), (other, _) = parse_series(raw, "x.ts")
@@ -327,54 +310,47 @@ def test_series_are_read_as_the_archive_writes_them() -> None:
 # -- the whole route -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def bundle(motion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dfedge.exporters.write import ExportOptions, export
-    from dfedge.learn.train import TrainOptions, train
-
-    home = tmp_path_factory.mktemp("route")
-    options = TrainOptions(
-        str(motion), qat=True, settings={"epochs": 6, "qat_epochs": 2}, reading=Reading(window=T)
-    )
-    run = train(options, home / "run")
-    export(run, ExportOptions(("onnx", "c"), spare_classes=1), home / "bundle")
-    return home / "bundle"
-
-
 def test_recordings_are_learned_answered_and_taught_by_their_files(
-    bundle: Path, motion: Path, dfedge, tmp_path: Path
+    motion_bundle: Path, motion: Path, dfedge, tmp_path: Path
 ) -> None:
-    plain = json.loads(dfedge("evaluate", bundle, "--data", motion, "--json").out)
+    plain = json.loads(dfedge("evaluate", motion_bundle, "--data", motion, "--json").out)
     assert plain["accuracy"] > 0.9
-    done = dfedge("finetune", bundle, "--data", motion, "--shift", "gain:0.6", "--samples", 64,
-                  "--state", tmp_path / "state")  # fmt: skip
+    done = dfedge("finetune", motion_bundle, "--data", motion, "--shift", "gain:0.6",
+                  "--samples", 64, "--state", tmp_path / "state")  # fmt: skip
     assert done.code == 0, done.err
-    answers = json.loads(dfedge("predict", bundle, motion / "fast" / "1.csv", "--json").out)
+    answers = json.loads(dfedge("predict", motion_bundle, motion / "fast" / "1.csv", "--json").out)
     labels = [one["class"] for one in answers["predictions"]]
     assert len(labels) == 5
     assert labels.count("fast") >= 4
     for number in range(3):
         write_table(tmp_path / "still" / f"{number}.csv", np.zeros((T, 3)) + 0.01 * number)
-    done = dfedge("add-class", bundle, "still", "--samples", tmp_path / "still", "--state",
-                  tmp_path / "more")  # fmt: skip
+    done = dfedge("add-class", motion_bundle, "still", "--samples", tmp_path / "still", "--state",
+                  tmp_path / "more", "--json")  # fmt: skip
     assert done.code == 0, done.err
-    done = dfedge("evaluate", bundle, "--data", motion, "--shift", "rotate:90")
+    told = json.loads(done.out)
+    assert told["own_recognised"] == 3
+    assert told["known_recognised"]["before"] - told["known_recognised"]["after"] <= 1
+    done = dfedge("evaluate", motion_bundle, "--data", motion, "--shift", "rotate:90")
     assert done.code == 2
     assert "known: gain:FACTOR" in done.err
 
 
-def test_a_session_takes_windows_as_the_sensor_gives_them(bundle: Path, motion: Path) -> None:
-    session = Session.open(bundle, initial=True)
+def test_a_session_takes_windows_as_the_sensor_gives_them(
+    motion_bundle: Path, motion: Path
+) -> None:
+    session = Session.open(motion_bundle, initial=True)
     session.learn(wave("slow", T, 99), "slow")
     assert session.predict(wave("fast", T, 98)).name == "fast"
     with pytest.raises(DfedgeError, match="windows of 23 samples"):
         session.predict(np.zeros((T - 1, 3)))
 
 
-def test_a_c_program_makes_the_same_codes_of_raw_readings(bundle: Path, motion: Path) -> None:
-    session = Session.open(bundle, initial=True)
+def test_a_c_program_makes_the_same_codes_of_raw_readings(
+    motion_bundle: Path, motion: Path
+) -> None:
+    session = Session.open(motion_bundle, initial=True)
     rule = session.bundle.manifest.input
-    library = load_from(bundle / "c")
+    library = load_from(motion_bundle / "c")
     rng = np.random.default_rng(0)
     ends = np.array([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1])
     most = int(2.0 ** rule.scales[0].fraction * 3)

@@ -21,12 +21,12 @@ from dfedge.cli.options import (
 
 def run(
     bundle: BundleArg,
-    name: Annotated[str, typer.Argument(help="Of the new class.")],
+    name: Annotated[str, typer.Argument(help="Name of the new class.")],
     samples: Annotated[
         list[Path],
         typer.Option(
-            help="A folder of images, an image, a recording .wav or a file .npz with x; "
-            "repeat it for several."
+            help="A folder of images or recordings, an image, a recording .wav or .csv, or a "
+            "file .npz with x; repeat it for several."
         ),
     ],
     steps: Annotated[
@@ -37,8 +37,8 @@ def run(
         typer.Option(
             min=0,
             max=100,
-            help="How many of 100 known samples may fall to the new class: more "
-            "let it be recognised more often.",
+            help="Known samples of 100 that may fall to the new class: where more may, it is "
+            "recognised more often.",
         ),
     ] = 3,
     seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
@@ -58,20 +58,25 @@ def run(
     """
     import numpy as np
 
-    from dfedge.continual.new_class import learn_class
+    from dfedge.continual.new_class import known_right, learn_class, right
     from dfedge.data.files import read_inputs
     from dfedge.device.classes import spare_rows
 
     session = open_session(bundle, runtime, state, initial, signer, min_version)
     rule = session.bundle.manifest.input
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
+    before = known_right(session)
     row = learn_class(session, name, x, steps, seed, lost)
+    own, after = right(session, x, row), known_right(session)
     session.save()
     name = session.classes[row]
     found = {
         "class": name,
         "row": row,
         "samples": len(x),
+        "own_recognised": own,
+        "known": before.of,
+        "known_recognised": {"before": before.right, "after": after.right},
         "steps": steps,
         "spare_rows": spare_rows(session),
         "classes": list(session.classes),
@@ -84,4 +89,9 @@ def run(
         return
     say(f"'{name}' is class {row}, from {len(x)} sample(s) and {steps} steps on {session.runtime}; "
         f"{found['spare_rows']} spare row(s) left")  # fmt: skip
+    say(f"recognised: {own} of its {len(x)} samples; of {before.of} known ones {after.right} "
+        f"({before.right} before)")  # fmt: skip
+    if 2 * own < len(x):
+        say("the net hardly tells it from the others: give more samples, or let more of the known "
+            f"fall to it, as --lost {max(2 * lost, 10)}")  # fmt: skip
     say(f"wrote {session.folder}", next_command=f"dfedge predict {bundle} {samples[0]}")

@@ -26,6 +26,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON object on a line of its own, at once: for machines that read as it comes."""
+    print(json.dumps(value), flush=True)
+
+
 def shown(text: str) -> str:
     """Text for Rich: nothing in it steers the terminal, and nothing is markup."""
     return escape(visible(text))

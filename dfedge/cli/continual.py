@@ -39,7 +39,8 @@ def run(
         str | None,
         typer.Option(
             help="labelled, drift, class-incremental, domain-incremental, new-user or folder; "
-            "settings follow a colon: drift:rotate=45,samples=2000.",
+            "settings follow a colon: drift:rotate=45,samples=2000; drift:gain=0.5 of signals; "
+            "new-user:who=person:3.",
             show_default="labelled",
         ),
     ] = None,
@@ -131,7 +132,7 @@ def run(
     care = care_of(settings.strategy)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     own = session.bundle.manifest
-    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading))
+    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"going on after {running.resumed:,} samples that an earlier call had learned")

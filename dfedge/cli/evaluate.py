@@ -9,6 +9,7 @@ from dfedge.cli.options import (
     Initial,
     Json,
     MinVersion,
+    Only,
     Runtime,
     Shift,
     Signer,
@@ -22,6 +23,7 @@ def run(
     data: Data,
     data_dir: DataDir = None,
     split: SplitName = None,
+    only: Only = "",
     shift: Shift = None,
     runtime: Runtime = None,
     state: State = None,
@@ -49,6 +51,7 @@ def run(
         shift,
         cut=manifest.cut,
         reading=manifest.reading,
+        only=only,
     )
     with progress() as watch:
         result = evaluate(session, samples, lambda done, of: watch("evaluate", done, of))

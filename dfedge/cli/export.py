@@ -99,9 +99,11 @@ def run(
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     size = sum(record.bytes for record in manifest.files.values())
     numbered = f", version {version}" if version else ""
+    changes = "+".join(f"{name}:{value}" for name, value in manifest.input.drift.items())
+    shift = f" --shift {changes}" if changes else ""
     say(
         f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]}{numbered})",
-        next_command=f"dfedge finetune {out} --data {manifest.data} --shift rotate:90",
+        next_command=f"dfedge finetune {out} --data {manifest.data}{shift}",
     )
 
 

@@ -16,6 +16,7 @@ from dfedge.cli.options import (
     NoGuard,
     NoReplay,
     OnBadSample,
+    Only,
     Rate,
     Replace,
     Runtime,
@@ -40,6 +41,7 @@ def run(
     data: Data,
     data_dir: DataDir = None,
     split: SplitName = None,
+    only: Only = "",
     shift: Shift = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Presentations to learn.", show_default="2000")
@@ -122,6 +124,7 @@ def run(
         door,
         manifest.cut,
         manifest.reading,
+        only,
     )
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
@@ -162,6 +165,7 @@ def run(
     if outcome.judged is not None:
         tell(outcome.judged)
     option = f" --shift {shift}" if shift else ""
+    option += f" --only {only}" if only else ""
     say(
         f"wrote {session.folder} ({session.record.samples:,} presentations in all)",
         next_command=f"dfedge evaluate {bundle} --data {data}{option}",

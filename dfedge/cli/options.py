@@ -119,6 +119,14 @@ LeaveOut = Annotated[
         "--leave-out", help="Whose samples are the test split, as person:3; default: drawn ones."
     ),
 ]
+Only = Annotated[
+    str,
+    typer.Option(
+        "--only",
+        help="Whose samples alone, as person:3: finetune learns the first part of them in time, "
+        "evaluate tests the rest.",
+    ),
+]
 ImageFit = Annotated[
     str,
     typer.Option(

@@ -6,18 +6,38 @@ Of those the device holds samples that the bundle brings (`known`).  Steps of tr
 one half of every batch the new samples, the other half the known ones.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images
 from dfedge.device.classes import add_class
-from dfedge.device.known import known_samples
+from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
 BATCH = 16
 STEPS = 0
 """Steps by default."""
+
+
+class Recognised(NamedTuple):
+    """How many samples were recognised, of how many."""
+
+    right: int
+    of: int
+
+
+def right(session: Session, x: Images, row: int) -> int:
+    """How many of a class's samples are recognised."""
+    return int((session.scores(x).argmax(1) == row).sum())
+
+
+def known_right(session: Session) -> Recognised:
+    """Of the samples that the bundle brings to judge by, which it was never trained on."""
+    q, rows = judging_samples(session.bundle)
+    return Recognised(int((session.scores_of_input(q).argmax(1) == rows).sum()), len(rows))
 
 
 @alone

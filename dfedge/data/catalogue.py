@@ -7,7 +7,7 @@ in memory at 224 x 224 for a hundred of them to be looked at.
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
@@ -18,7 +18,8 @@ from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apar
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
 from dfedge.data.recordings import Windows
-from dfedge.errors import DfedgeError
+from dfedge.data.stored import Stored, nothing
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.limits import Hash, Natural
 from dfedge.names import places
 
@@ -77,41 +78,6 @@ def labels_in(data: str, own: tuple[str, ...], classes: tuple[str, ...] | None) 
     if by_name is None and classes is not None and len(own) > len(classes):
         raise DfedgeError(f"{data} has {len(own)} classes, the model knows {len(classes)}")
     return by_name
-
-
-def nothing(rule: InputRule) -> Split:
-    """No samples."""
-    return Split(np.empty((0, *rule.shape), np.uint8), np.empty(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Samples that lie in memory, [N, ...], of one shape."""
-
-    x: NDArray[Any]
-    y: Labels
-    where: str
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: NDArray[np.int64]) -> "Stored":
-        """See `Part`."""
-        return replace(self, x=self.x[index], y=self.y[index])
-
-    def divided(self, seed: int, where: str) -> Divided:
-        """See `Part`."""
-        return drawn_apart(len(self), seed, where)
-
-    def read(self, rule: InputRule) -> Split:
-        """See `Part`."""
-        return Split(rule.apply(self.x, self.where), self.y) if len(self) else nothing(rule)
-
-    def digest(self) -> str:
-        """Of values and labels."""
-        found = hashlib.sha256(np.ascontiguousarray(self.x).data)
-        found.update(np.ascontiguousarray(self.y).data)
-        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -205,7 +171,7 @@ class Catalogue:
         record = record_of(self.kind)
         if isinstance(part, Filed):
             return record.of_files(part.files)
-        assert isinstance(part, Stored | Windows)
+        assert isinstance(part, Stored)
         return record.suited(part.x, self.channels)
 
     def read(self, rule: InputRule | None = None) -> Dataset:
@@ -222,6 +188,32 @@ class Catalogue:
     def cut(self, seed: int) -> "Catalogue":
         """Data in one piece, cut into train and test (`Part.divided`); any other as they are."""
         return replace(self, parts=cut(self.name, self.parts, seed))
+
+    def only(self, who: str, seed: int) -> "Catalogue":
+        """Somebody's samples alone, as ``person:3``, in train and test that share none.
+
+        Where both splits hold some they stay as they are cut; else all of them are cut anew
+        (`Part.divided`); see `trained_on`.
+
+        Raises:
+            UsageError: nobody of that name is there.
+            DfedgeError: too few samples to be cut.
+        """
+        parts = {name: part for name, part in self.parts.items() if isinstance(part, Windows)}
+        if not any(part.groups for part in parts.values()):
+            raise UsageError(f"{who}: {self.name} does not say whose its samples are")
+        has = [name for name, part in parts.items() if part.holds(who)]
+        if {"train", "test"} <= set(has):
+            return replace(self, parts={name: parts[name].of(who) for name in ("train", "test")})
+        whole = parts.get("all") or next((parts[name] for name in has), next(iter(parts.values())))
+        return replace(self, parts=cut(self.name, {"all": whole.of(who)}, seed))
+
+    def trained_on(self, who: str) -> bool:
+        """Whether all of somebody's samples are in the train split, so that `only` cuts it."""
+        held = {
+            name: isinstance(part, Windows) and part.holds(who) for name, part in self.parts.items()
+        }
+        return held.get("train", False) and not held.get("test", False)
 
     def record(self, seed: int) -> Cut | None:
         """How `cut` cuts them; None: they are not in one piece."""

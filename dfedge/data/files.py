@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.catalogue import Catalogue, Stored
+from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Images, Labels, check_labels
 from dfedge.data.door import Door
 from dfedge.data.folders import open_folder, samples_in
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.reading import Reading
+from dfedge.data.recordings import Windows
 from dfedge.data.signals import open_by_class, open_table, table_files
+from dfedge.data.stored import Stored
 from dfedge.data.tables import SUFFIX as TABLE
 from dfedge.errors import DfedgeError, UsageError, foreign
-from dfedge.names import checked_names, places
+from dfedge.names import checked_names, places, some
 from dfedge.regular import is_file, is_folder, open_file
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy", "groups.npy"}
@@ -103,8 +105,30 @@ def _open_npz(
     known = known or names or _numbers(y, path)
     check_labels(y, len(known), str(path))
     y = y if by_name is None else np.asarray(by_name, np.int64)[y]
-    part = Stored(x, y, str(path))
+    part = _grouped(x, y, found.get("groups"), path, reading.leave_out)
     return Catalogue(str(path), classes or known, {"all": part}, kind)
+
+
+def _grouped(
+    x: NDArray[Any], y: Labels, groups: NDArray[Any] | None, path: Path, leave_out: str
+) -> Stored:
+    """Samples, and whose they are, where a file says it: ``person:3`` each."""
+    if groups is None:
+        if leave_out:
+            raise UsageError(f"--leave-out {leave_out}: {path} has no array groups")
+        return Stored(x, y, str(path))
+    names = [str(name) for name in groups.reshape(-1)]
+    kinds = {name.partition(":")[0] for name in names}
+    if len(names) != len(y) or len(kinds) != 1:
+        raise DfedgeError(
+            f"{path}: groups are {groups.dtype} {list(groups.shape)} of the kinds "
+            f"{some(sorted(kinds))}; wanted: one word for each of {len(y)} samples, as person:3"
+        )
+    owners = np.array([name.partition(":")[2] for name in names], np.str_)
+    whose = np.unique(owners, return_inverse=True)[1].astype(np.int64)
+    return Windows(
+        x, y, str(path), whose, np.zeros(len(y), np.int64), {kinds.pop(): owners}, leave_out
+    )
 
 
 def _kind_of(x: NDArray[Any], asked: str, where: Path) -> str:

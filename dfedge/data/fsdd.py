@@ -97,8 +97,8 @@ class Spoken:
             kept = found.speaker != speaker_number(self.left_out)
         y = found.y if labels is None else np.asarray(labels, np.int64)[found.y]
         whole = Windows(
-            found.x, y, np.arange(len(y)), np.zeros(len(y), np.int64),
-            {"speaker": np.array(SPEAKERS)[found.speaker]}, self.name, reading.leave_out,
+            found.x, y, self.name, np.arange(len(y)), np.zeros(len(y), np.int64),
+            {"speaker": np.array(SPEAKERS)[found.speaker]}, reading.leave_out,
         )  # fmt: skip
         test = found.take < TEST_TAKES
         masks = {"train": kept & ~test, "test": kept & test}

@@ -1,5 +1,6 @@
-"""Shifts of images: a camera that is turned, loses focus, or sees another light."""
+"""Shifts of images: a camera that is turned, loses focus, grows noisy, or sees another light."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,20 @@ def cast(x: Images, red: float, green: float, blue: float) -> Images:
     return np.clip(np.round(tinted), 0, 255).astype(np.uint8)
 
 
+def brightness(x: Images, share: float) -> Images:
+    """A share of white is added; a negative one dims."""
+    return np.clip(np.round(x + 255.0 * share), 0, 255).astype(np.uint8)
+
+
+def noise(x: Images, levels: float) -> Images:
+    """A sensor's noise, its standard deviation in grey levels; drawn anew for other images."""
+    drawn = np.random.default_rng(zlib.crc32(x.tobytes())).normal(0, levels, x.shape)
+    return np.clip(np.round(x + drawn), 0, 255).astype(np.uint8)
+
+
 SHIFTS: dict[str, Callable[..., Images]] = {
     "rotate": rotate, "invert": invert, "blur": blur, "cast": cast,
+    "brightness": brightness, "noise": noise,
 }  # fmt: skip
 """Name -> what it makes of images uint8 [N, H, W, C] and its numbers."""
 

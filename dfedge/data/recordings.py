@@ -6,18 +6,17 @@ cut are dropped.  Where ``leave_out`` names a person, a machine or a day, all of
 the test split.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.dataset import TEST_FRACTION, Divided, Labels, Split, drawn_apart
-from dfedge.data.inputs import InputRule
+from dfedge.data.dataset import TEST_FRACTION, Divided, drawn_apart
 from dfedge.data.reading import Reading
+from dfedge.data.stored import Stored
 from dfedge.errors import DfedgeError, unknown_name
 
 LOG = logging.getLogger(__name__)
@@ -42,46 +41,58 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows that lie in memory; one of the `dfedge.data.catalogue.Part`.
+class Windows(Stored):
+    """Windows [N, T, C], as they were recorded.
 
     Attributes:
-        x: [N, T, C], as they were recorded.
-        y: int64 [N].
         recording, start: of each: which one it is of, and where in it it begins.
         groups: kind -> whose each is, [N].
         leave_out: see `Reading`.
     """
 
-    x: NDArray[Any]
-    y: Labels
     recording: Index
     start: Index
     groups: dict[str, NDArray[np.str_]]
-    where: str
     leave_out: str = ""
 
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: Index) -> "Windows":
+    def take(self, index: Index) -> Self:
         """The samples at ``index``."""
         return replace(
             self, x=self.x[index], y=self.y[index], recording=self.recording[index],
             start=self.start[index], groups={k: v[index] for k, v in self.groups.items()},
         )  # fmt: skip
 
-    def read(self, rule: InputRule) -> Split:
-        """As codes."""
-        if not len(self):
-            return Split(np.empty((0, *rule.shape), np.uint8), self.y)
-        return Split(rule.apply(self.x, self.where), self.y)
+    def owned(self, who: str) -> NDArray[np.bool_]:
+        """Which windows are somebody's, as ``person:3``: bool [N].
 
-    def digest(self) -> str:
-        """SHA-256 of values and labels."""
-        found = hashlib.sha256(np.ascontiguousarray(self.x).data)
-        found.update(np.ascontiguousarray(self.y).data)
-        return found.hexdigest()
+        Raises:
+            UsageError: nobody of that name is there.
+        """
+        kind, _, name = who.partition(":")
+        if kind not in self.groups:
+            raise unknown_name(f"group of {self.where}", kind, list(self.groups))
+        owned = self.groups[kind] == name
+        if not owned.any():
+            raise unknown_name(f"{kind} of {self.where}", name, [*map(str, set(self.groups[kind]))])
+        return np.asarray(owned)
+
+    def holds(self, who: str) -> bool:
+        """Whether any window is somebody's, as ``person:3``."""
+        kind, _, name = who.partition(":")
+        return kind in self.groups and bool((self.groups[kind] == name).any())
+
+    def of(self, who: str) -> "Windows":
+        """Somebody's windows alone: `divided` cuts these.
+
+        Raises:
+            UsageError: as `owned`.
+        """
+        return replace(self.take(np.flatnonzero(self.owned(who))), leave_out="")
+
+    def everybody(self) -> list[str]:
+        """All groups of the first kind, ``person:1`` and so on, as they first occur."""
+        kind = next(iter(self.groups), None)
+        return [f"{kind}:{name}" for name in dict.fromkeys(self.groups[kind])] if kind else []
 
     def divided(self, seed: int, where: str) -> Divided:
         """Windows to train on, and others to test on: see above.
@@ -122,12 +133,7 @@ class Windows:
         return np.flatnonzero(train), np.flatnonzero(test)
 
     def _left_out(self) -> Divided:
-        kind, _, name = self.leave_out.partition(":")
-        if kind not in self.groups:
-            raise unknown_name(f"group of {self.where}", kind, list(self.groups))
-        held = self.groups[kind] == name
-        if not held.any():
-            raise unknown_name(f"{kind} of {self.where}", name, [*map(str, set(self.groups[kind]))])
+        held = self.owned(self.leave_out)
         if held.all():
             raise DfedgeError(f"{self.where}: nothing is left to train on without {self.leave_out}")
         return np.flatnonzero(~held), np.flatnonzero(held)
@@ -172,6 +178,6 @@ def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Wi
     y, recording, starts = np.array(rows, np.int64).T
     owners = np.array(groups, np.str_).reshape(len(rows), len(kinds))
     return Windows(
-        np.stack(x), y, recording, starts, {k: owners[:, i] for i, k in enumerate(kinds)}, where,
-        reading.leave_out,
+        np.stack(x), y, where, recording, starts,
+        {k: owners[:, i] for i, k in enumerate(kinds)}, reading.leave_out,
     )  # fmt: skip

@@ -16,32 +16,37 @@ class Form(NamedTuple):
     Attributes:
         numbers: what each number after the name is.
         least: below which none of them may lie.
+        still: what each of them is where nothing is changed.
     """
 
     numbers: tuple[str, ...] = ()
     least: float = -math.inf
+    still: float = 0.0
 
 
 IMAGES = {
     "rotate": Form(("DEGREES",)),
     "invert": Form(),
     "blur": Form(("RADIUS",), 0),
-    "cast": Form(("RED", "GREEN", "BLUE"), 0),
+    "cast": Form(("RED", "GREEN", "BLUE"), 0, 1),
+    "brightness": Form(("SHARE",), -1),
+    "noise": Form(("LEVELS",), 0),
 }
 SIGNALS = {
-    "gain": Form(("FACTOR",)),
+    "gain": Form(("FACTOR",), still=1),
     "offset": Form(("SHARE",)),
     "noise": Form(("SHARE",), 0),
     "turn": Form(("DEGREES",)),
     "upside-down": Form(),
-    "stretch": Form(("FACTOR",), 1 / 64),
+    "stretch": Form(("FACTOR",), 1 / 64, 1),
 }
 SOUNDS = {
     "noise": Form(("DECIBELS",), 0),
     "later": Form(("MS",)),
     "muffled": Form(("DECIBELS",), 0),
 }
-"""Name -> form; a share is of half a channel's range; decibels are below the loudest cell."""
+"""Name -> form; a share is of white, and of half a channel's range; decibels are below the loudest
+cell."""
 
 
 def listed(forms: Mapping[str, Form]) -> str:

@@ -4,6 +4,7 @@ All work on codes [N, T, 1, C], in units of the signal, and are cut off where th
 as the device cuts them off.
 """
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -47,10 +48,13 @@ def offset(half: NDArray[Any], share: float) -> Change:
 
 
 def noise(half: NDArray[Any], share: float) -> Change:
-    """Noise whose standard deviation is a share of half the range, ``half`` [C]."""
+    """Noise whose standard deviation is a share of half the range, ``half`` [C].
+
+    It is drawn anew for other samples.
+    """
 
     def change(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        drawn = np.random.default_rng(x.shape[0]).normal(0, share, x.shape)
+        drawn = np.random.default_rng(zlib.crc32(x.tobytes())).normal(0, share, x.shape)
         return x + drawn * half
 
     return change

@@ -1,11 +1,12 @@
 """The table of named data sets, and the one way in: a name or a path."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Protocol
 
-from dfedge.data.catalogue import Catalogue, Cut, Part, Stored, labels_in
+from dfedge.data.catalogue import Catalogue, Cut, Part, labels_in
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
@@ -13,10 +14,12 @@ from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.rule import DEFAULT_NET
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
+from dfedge.data.stored import Stored
 from dfedge.errors import unknown_name
 from dfedge.plugins import Records
 from dfedge.regular import is_file, is_folder
 
+LOG = logging.getLogger(__name__)
 GROUP = "dfedge.data_sets"
 
 
@@ -150,6 +153,7 @@ def load_split(
     door: Door | None = None,
     cut: Cut | None = None,
     reading: Reading | None = None,
+    only: str = "",
 ) -> tuple[str, Split]:
     """One split for a trained model, shifted: the first of ``wanted`` that is there, and its name.
 
@@ -157,14 +161,21 @@ def load_split(
         door: what becomes of bad samples; None stops at the first.
         cut: how the data that the model was trained on were cut; those data are cut so again.
         reading: what the files do not say themselves.
+        only: whose samples, as ``person:3``; empty: everybody's.  They belong to the split's name.
 
     Raises:
-        UsageError, DfedgeError: as `open_data`; a split or shift that does not exist.
+        UsageError, DfedgeError: as `open_data` and `Catalogue.only`; a split or shift that does not
+            exist.
     """
     move = parse_shift(shift, rule) if shift else None
     found = open_data(data, data_dir, classes, door, reading)
     if cut is not None and found.record(cut.seed) == cut:
         found = found.cut(cut.seed)
+    if only:
+        if found.trained_on(only):
+            LOG.info("%s: all samples of %s were trained on, the tested ones too", data, only)
+        found = found.only(only, cut.seed if cut is not None else 0)
     name, part = found.part(*wanted)
+    name = f"{name} of {only}" if only else name
     split = part.read(rule)
     return name, Split(move(split.x), split.y) if move else split

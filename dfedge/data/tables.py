@@ -75,7 +75,7 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
         rows = _rows(raw.decode("utf-8-sig"))
     if not rows:
         raise DfedgeError(f"{path}: an empty table")
-    header = None if all(map(_is_number, rows[0])) else [spelled(one.strip()) for one in rows[0]]
+    header = None if all(map(is_number, rows[0])) else [spelled(one.strip()) for one in rows[0]]
     body = rows[1:] if header else rows
     if not body:
         raise DfedgeError(f"{path}: a header and no rows")
@@ -96,7 +96,8 @@ def _rows(text: str) -> list[list[str]]:
     return [[DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row] for row in rows]
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is one, NaN and infinities included."""
     try:
         float(cell)
     except ValueError:
@@ -157,18 +158,18 @@ def _numbers(cells: Sequence[str], where: str, first: int, door: Door) -> NDArra
     try:
         return np.array(cells, np.float64)
     except ValueError:
-        bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
+        bad = next(i for i, cell in enumerate(cells) if not is_number(cell))
     if door.policy == "stop":
         raise DfedgeError(
             f"{where}, line {first + bad}: {cells[bad][:40]!r} is no number; correct it, pass over "
             "it with --on-bad-sample skip, or give --label where this column names the class"
         )
-    return np.array([float(cell) if _is_number(cell) else np.nan for cell in cells])
+    return np.array([float(cell) if is_number(cell) else np.nan for cell in cells])
 
 
 def _times(cells: Sequence[str], where: str, first: int) -> NDArray[np.float64]:
     """Numbers as they are, and dates as seconds."""
-    if not _is_number(cells[0]):
+    if not is_number(cells[0]):
         try:
             return np.array(cells, "datetime64[us]").astype(np.float64) / 1e6
         except ValueError:

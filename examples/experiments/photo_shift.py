@@ -26,7 +26,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from dated import dated
-from dfedge.data.image import ImageRule, to_input
 from harm import QUIET, job_of, open_session
 from pretrained import MEAN, STD
 from torch import Tensor, nn
@@ -42,6 +41,8 @@ from dfedge.adoption.observe import real, results
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
+from dfedge.data.inputs import to_input
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load
 from dfedge.device.care import Care

@@ -53,6 +53,7 @@ class ImageRule(
     samples: ClassVar[str] = "the images"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     shifts: ClassVar[Mapping[str, Form]] = IMAGES
+    drift: ClassVar[Mapping[str, str]] = {"rotate": "90"}
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:

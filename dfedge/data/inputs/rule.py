@@ -51,12 +51,15 @@ class InputRule:
         sample, samples: what one and several are called in messages.
         suffixes: of files that hold one sample each, in small letters.
         shifts: how `shift` is written, by name.
+        drift: which of them, with their numbers apart by ``:``, stand for a change that a device
+            meets where no other is named: in a stream `drift`, in what a command proposes.
     """
 
     sample: ClassVar[str] = "a sample"
     samples: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     shifts: ClassVar[Mapping[str, Form]] = {}
+    drift: ClassVar[Mapping[str, str]] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -78,6 +78,7 @@ class WindowRule(
     sample: ClassVar[str] = "a window"
     samples: ClassVar[str] = "the windows"
     shifts: ClassVar[Mapping[str, Form]] = SIGNALS
+    drift: ClassVar[Mapping[str, str]] = {"gain": "0.5", "offset": "0.2"}
 
     def __post_init__(self) -> None:
         if self.names and len(self.names) != len(self.scales):
@@ -203,7 +204,8 @@ def as_windows(x: NDArray[Any], where: str, vectors: bool = False) -> NDArray[An
 
 def _coded(values: NDArray[Any], scale: Scale) -> Images:
     """Of one channel."""
-    raw = np.floor(values.astype(np.float64) * 2.0**scale.fraction + 0.5)
+    with np.errstate(over="ignore"):  # an infinity is cut off like any value that is too large
+        raw = np.floor(values.astype(np.float64) * 2.0**scale.fraction + 0.5)
     raw = np.clip(raw, -LARGEST_RAW, LARGEST_RAW).astype(np.int64)
     return np.clip(raw * scale.multiplier + scale.offset >> scale.shift, 0, 255).astype(np.uint8)
 

@@ -1,6 +1,7 @@
 """Streams of experiences made from a data set: reproducible by seed, named on the command line.
 
-    drift:rotate=90,samples=5000     class-incremental:each=2     new-user:speaker=theo
+    drift:rotate=90,samples=5000     drift:gain=0.5     class-incremental:each=2
+    new-user:speaker=theo            new-user:who=person:3
 
 A stream is a sequence of experiences; an experience is labelled samples that arrive together, with
 test samples of the same kind.
@@ -38,7 +39,7 @@ def parse_stream(text: str) -> StreamKind:
     settings: type[StreamKind] = resolve_name(KINDS[name])
     given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
     try:
-        return msgspec.convert(given, settings, strict=False)
+        return settings.read(given)
     except msgspec.ValidationError as error:
         known = ", ".join(settings.__struct_fields__)
         raise UsageError(f"stream '{text}': {error}; settings of {name}: {known}") from error

@@ -6,6 +6,7 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Images, Split
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.picture_shifts import rotate
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
 from dfedge.errors import UsageError
@@ -32,7 +33,12 @@ class DomainIncremental(StreamKind, frozen=True):
 
     def make(self, source: Source, seed: int) -> Stream:
         """See `StreamKind.make`."""
-        data = source.load(seed)
+        data, rule = source.loaded(seed)
+        if self.how == "rotated" and not isinstance(rule, ImageRule):
+            raise UsageError(
+                f"domain-incremental: {rule.samples} are not rotated; give how=permuted, or a "
+                "stream drift"
+            )
         _, train = data.split("train")
         test = drawn(data.split("test")[1], self.test, seed)
         if self.samples * self.experiences > len(train):

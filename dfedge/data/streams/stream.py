@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
 
+from dfedge.data.catalogue import Catalogue, Cut
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.inputs import InputRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
@@ -63,12 +65,30 @@ class Stream:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a stream takes its samples from: a data set, brought to a model's shape."""
+    """Where a stream takes its samples from: a data set, brought to a model's shape.
+
+    Attributes:
+        rule, reading, cut: of the model; None, or nothing: the data's own.
+    """
 
     data: str
     data_dir: Path | None = None
     rule: InputRule | None = None
     reading: Reading = AS_THEY_ARE
+    cut: Cut | None = None
+
+    def open(self) -> Catalogue:
+        """Which samples there are.
+
+        Raises:
+            UsageError, DfedgeError: as `dfedge.data.sources.open_data`.
+        """
+        return open_data(self.data, self.data_dir, reading=self.reading)
+
+    def seed_of(self, found: Catalogue, seed: int) -> int:
+        """By which the data are cut: those that the model was trained on are cut as they were."""
+        cut = self.cut
+        return cut.seed if cut is not None and found.record(cut.seed) == cut else seed
 
     def load(self, seed: int) -> Dataset:
         """The data, with a train and a test split.
@@ -76,12 +96,28 @@ class Source:
         Raises:
             UsageError, DfedgeError: as `dfedge.data.sources.load`.
         """
-        found = open_data(self.data, self.data_dir, reading=self.reading)
-        return found.cut(seed).read(self.rule)
+        return self.loaded(seed)[0]
+
+    def loaded(self, seed: int) -> tuple[Dataset, InputRule]:
+        """As `load`, with the rule by which they were read: the model's, else their own."""
+        found = self.open()
+        found = found.cut(self.seed_of(found, seed))
+        rule = self.rule or found.own_rule()
+        return found.read(rule), rule
 
 
 class StreamKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named kind of stream with its settings."""
+
+    @classmethod
+    def read(cls, given: dict[str, str]) -> Self:
+        """Of settings as they are written.
+
+        Raises:
+            UsageError: one that does not exist.
+            msgspec.ValidationError: one that does not exist, or is out of its range.
+        """
+        return msgspec.convert(given, cls, strict=False)
 
     def make(self, source: Source, seed: int) -> Stream:
         """The stream: a function of the data, the settings and the seed.

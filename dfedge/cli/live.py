@@ -1,0 +1,147 @@
+"""``dfedge live``."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dfedge.cli.console import print_json_line, say, warn
+from dfedge.cli.opened import open_session
+from dfedge.cli.options import (
+    BundleArg,
+    Initial,
+    Json,
+    MinVersion,
+    NoGuard,
+    NoReplay,
+    OnBadSample,
+    Replace,
+    Runtime,
+    Signer,
+    State,
+)
+from dfedge.cli.signals import StoppedError, stoppable
+
+if TYPE_CHECKING:
+    from dfedge.device.live import Event, Live
+
+
+def run(
+    bundle: BundleArg,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="- (standard input), a file, a named pipe, or a serial port as /dev/ttyUSB0."
+        ),
+    ],
+    baud: Annotated[
+        int | None,
+        typer.Option(help="Of a serial port, as 115200.", show_default="as the port is set"),
+    ] = None,
+    hop: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Samples from one window's start to the next; 0: as the bundle's data were cut, "
+            "else half a window.",
+        ),
+    ] = 0,
+    on_bad_sample: OnBadSample = "skip",
+    no_replay: NoReplay = False,
+    no_guard: NoGuard = False,
+    replace: Replace = False,
+    runtime: Runtime = None,
+    state: State = None,
+    initial: Initial = False,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Answer a signal as it comes, window by window, and learn what you say of it.
+
+    A line is one sample in time: a number for each channel, apart by commas, semicolons or blanks.
+    A line that holds the channels' names says in which order they come. A window never lies across
+    a line that cannot be used.
+
+    The line [bold]l NAME[/] teaches the last window as a class, with replay and guard as finetune;
+    [bold]s[/] saves. Beside another source these are read from standard input as well. The end of
+    the input, Ctrl-C and SIGTERM save. With --json every event is one object on one line.
+
+    [bold]Example:[/] sensor | dfedge live out/bundle --source -
+    """
+    from dfedge.data.door import Door
+    from dfedge.data.live.lines import lines
+    from dfedge.data.live.ports import commands, opened
+    from dfedge.device.care import Care
+    from dfedge.device.live import Live
+
+    care, door = Care(not no_replay, not no_guard, replace), Door(on_bad_sample)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, care)
+    show = _as_json if json else _in_words
+    with (
+        Live(session, hop, door) as live,
+        opened(source, baud) as first,
+        stoppable() as stopped,
+    ):
+        try:
+            for one, line in lines(first, commands(source), lambda: bool(stopped)):
+                for event in live.line(line) if one == first else live.command(line):
+                    show(event)
+        finally:  # whatever ended it: what was taught is not lost
+            for event in live.save():
+                show(event)
+        kept = _ended(live, json)
+    if stopped:
+        raise StoppedError(stopped[0], kept)
+
+
+def _ended(live: "Live", json: bool) -> str:
+    """Tell what there was; in words, what is kept of what was taught."""
+    folder, taught = live.session.folder, live.taught
+    if json:
+        print_json_line(
+            {
+                "windows": live.windows, "samples": live.samples, "taught": taught,
+                "skipped": dict(live.door.skipped), "state": str(folder),
+                "state_sha256": live.session.digest(),
+            }
+        )  # fmt: skip
+    warn([f"skipped {count:,} lines: {flaw}" for flaw, count in live.door.skipped.items()])
+    return f"; {taught:,} windows taught, saved in {folder}" if taught else "; nothing was taught"
+
+
+def _in_words(event: "Event") -> None:
+    from dfedge.device.live import Answer, Refused, Saved, Taught
+
+    if isinstance(event, Answer):
+        a = event.prediction
+        say(f"{event.window}: {a.name}, score {a.score:,}, lead {a.margin:,}")
+    elif isinstance(event, Taught):
+        say(f"learned window {event.window} as {event.name}")
+    elif isinstance(event, Saved):
+        say(f"wrote {event.folder} ({event.presentations:,} presentations in all)")
+    elif isinstance(event, Refused):
+        warn([event.why])
+    else:
+        say(f"the guard took back {'all' if event.wholly else 'a part'} of what was taught since "
+            "it judged last")  # fmt: skip
+
+
+def _as_json(event: "Event") -> None:
+    from dfedge.device.live import Answer, Refused, Saved, Taught
+
+    told: dict[str, Any]
+    if isinstance(event, Answer):
+        a = event.prediction
+        told = {
+            "window": event.window, "class": a.name, "label": a.label, "score": a.score,
+            "margin": a.margin,
+        }  # fmt: skip
+    elif isinstance(event, Taught):
+        told = {"taught": event.name, "window": event.window}
+    elif isinstance(event, Saved):
+        told = {"saved": event.presentations}
+    elif isinstance(event, Refused):
+        told = {"refused": event.why}
+    else:
+        told = {"taken_back": "all" if event.wholly else "part"}
+    print_json_line(told)
