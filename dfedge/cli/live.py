@@ -35,7 +35,7 @@ def run(
     ],
     baud: Annotated[
         int | None,
-        typer.Option(help="Of a serial port, as 115200.", show_default="as the port is set"),
+        typer.Option(help="Speed of a serial port, as 115200.", show_default="as the port is set"),
     ] = None,
     hop: Annotated[
         int,

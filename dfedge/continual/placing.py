@@ -11,6 +11,9 @@ therefore moved on.  A sample is judged as the net judges, on the sum over layer
 Unlike the step's own rule (`dfedge.int8`) this one has no separation beyond which a wrong anchor is
 let be: a mean may lie far off every other anchor and still be in the way.
 
+Where more of the known samples fall to the row than was allowed, R is halved and the rounds begin
+again, up to `HALVINGS` times: samples that lead by enough no longer pull, and the others decide.
+
 Where classes cannot be told apart so well that both sides keep nearly all, the known come first:
 the row then moves on, straight away from the mean of what is seen of them, in steps of a
 `PARTS`-th of its distance, until no more of the known samples fall to it than was allowed.
@@ -25,7 +28,7 @@ from numpy.typing import NDArray
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
-ROUNDS = 64
+ROUNDS, HALVINGS = 64, 6
 REACH = 2
 """R, in median leads."""
 UNIT = 64
@@ -76,21 +79,28 @@ def place(
         return np.sum([(2 * p[i] @ a[i] - a[i] @ a[i]) << layer.score_shift
                        for i, layer in layers.items()], 0)  # fmt: skip
 
-    for _ in range(ROUNDS):
-        a = {i: _whole(one) for i, one in fine.items()}
-        score = scores(a)
-        v = np.where(own, score - best, best - score)
-        c = ((reach - v) * UNIT // (2 * reach)).clip(0, UNIT) * share
-        c = np.where(own, c, -c)
-        for i in layers:
-            move = c @ (p[i] - a[i]) // (UNIT << SHARE - FRACTION)
-            fine[i] = (fine[i] + move).clip(0, LARGEST << FRACTION)
+    def too_many_fall(a: dict[int, Ints]) -> bool:
+        fallen = np.count_nonzero((scores(a) > best)[~own] & right)
+        return bool(fallen * 100 > lost * np.count_nonzero(right))
+
+    for _ in range(HALVINGS):
+        for _ in range(ROUNDS):
+            a = {i: _whole(one) for i, one in fine.items()}
+            score = scores(a)
+            v = np.where(own, score - best, best - score)
+            c = ((reach - v) * UNIT // (2 * reach)).clip(0, UNIT) * share
+            c = np.where(own, c, -c)
+            for i in layers:
+                move = c @ (p[i] - a[i]) // (UNIT << SHARE - FRACTION)
+                fine[i] = (fine[i] + move).clip(0, LARGEST << FRACTION)
+        if not too_many_fall({i: _whole(one) for i, one in fine.items()}):
+            break
+        reach = max(1, reach // 2)
     centre = {i: p[i][~own].sum(0) * (1 << FRACTION) // len(known) for i in layers}
     for part in range(FURTHEST + 1):
         a = {i: _whole((one + (one - centre[i]) * part // PARTS).clip(0, LARGEST << FRACTION))
              for i, one in fine.items()}  # fmt: skip
-        fallen = np.count_nonzero((scores(a) > best)[~own] & right)
-        if fallen * 100 <= lost * np.count_nonzero(right):
+        if not too_many_fall(a):
             break
     for i, one in a.items():
         state[f"layer{i}.anchors"][row] = one
