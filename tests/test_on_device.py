@@ -213,7 +213,7 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
 
 
 @pytest.fixture(scope="session")
-def motion(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def motion_mcu(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A net of windows [24, 3] as C for the Cortex-M4."""
 
     def make(folder: Path) -> None:
@@ -232,7 +232,7 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         )  # fmt: skip
         export(run, ExportOptions(("c",), "mps2-an386", batch=1), folder / "bundle")
 
-    return Bundle.open(once(tmp_path_factory, "motion", make) / "bundle")
+    return Bundle.open(once(tmp_path_factory, "motion-mcu", make) / "bundle")
 
 
 MOTION_NET = """
@@ -255,13 +255,16 @@ pool = true
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 def test_microcontroller_learns_motion_from_raw_readings_to_the_same_bytes_as_the_host(
-    motion: Bundle, tmp_path: Path
+    motion_mcu: Bundle, tmp_path: Path
 ) -> None:
     """The sensor is mounted otherwise: its first two axes are exchanged."""
-    with np.load(Path(motion.manifest.data)) as found:
+    with np.load(Path(motion_mcu.manifest.data)) as found:
         x, y = found["x"][:, :, [1, 0, 2]], found["y"].astype(np.int64)
     raw = Raw("int32_t", x[:200], y[:200], x[200:300], y[200:300], steps=400)
-    codes, runner = to_input(motion.manifest.input.apply(x, "x")), open_runner(motion, "native")
+    codes, runner = (
+        to_input(motion_mcu.manifest.input.apply(x, "x")),
+        open_runner(motion_mcu, "native"),
+    )
 
     def right() -> int:
         return int((runner.infer(codes[200:300]).argmax(1) == raw.labels).sum())
@@ -270,7 +273,7 @@ def test_microcontroller_learns_motion_from_raw_readings_to_the_same_bytes_as_th
     for number in range(raw.steps):
         i = number % 200
         runner.train(codes[i : i + 1], y[i : i + 1].astype(np.int32))
-    app = firmware(motion, "mps2-an386", tmp_path, raw)
+    app = firmware(motion_mcu, "mps2-an386", tmp_path, raw)
     found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
                    "-icount", "shift=0", "-kernel", app)  # fmt: skip
     assert bytes.fromhex(found["state"]) == runner.program.state.tobytes()  # type: ignore[attr-defined]

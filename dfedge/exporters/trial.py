@@ -18,7 +18,8 @@ from dfedge.adoption.halves import Watch
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.dataset import Split
 from dfedge.data.door import Door
-from dfedge.data.shift import parse_shift
+from dfedge.data.inputs import record_of
+from dfedge.data.shift import check_shift, parse_shift
 from dfedge.data.sources import open_data
 from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
@@ -98,7 +99,7 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
     target = load_target(question.target)
     check_runtimes(target, question.target, [question.format])
     budget = budget_of(target, question.target, question.budget)
-    _check_count(question)
+    _check_data(question)
     for number, learn in enumerate(question.learn):
         watch(f"try {learn}", number, len(question.learn))
         options = replace(question.model, learn=learn, test_samples=TESTED)
@@ -130,9 +131,11 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
     watch("try", len(question.learn), len(question.learn))
 
 
-def _check_count(question: Question) -> None:
+def _check_data(question: Question) -> None:
+    """Before anything is adopted, which takes its time."""
     options = question.model
     found = open_data(options.data, options.data_dir, door=Door(options.on_bad_sample))
+    check_shift(question.shift, record_of(found.kind))
     count = len(found.cut(options.seed).part("train")[1])
     if count < 2 * question.samples:
         raise DfedgeError(
