@@ -47,8 +47,8 @@ def at(*path: Any) -> Callable[[Any], Callable[[Any], None]]:
 
 
 CASES: dict[str, tuple[Callable[[Any], None], str]] = {
-    "image and plan": (at("image", "height")(16), "image.*the plan takes"),
-    "plan and image": (at("plan", "layers", 0, "convs", 0, "height")(9), "plan.*|image"),
+    "input and plan": (at("input", "height")(16), "input.*the plan takes"),
+    "plan and input": (at("plan", "layers", 0, "convs", 0, "height")(9), "plan.*|input"),
     "layer and layer": (at("plan", "layers", 1, "convs", 0, "in_channels")(5), "is given"),
     "rule and state": (at("plan", "feedback")("fixed"), "state_names"),
     "state's order": (at("state_names")(lambda names: names[::-1]), "state_names"),

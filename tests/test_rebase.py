@@ -69,11 +69,11 @@ def changed(folder: Path, **fields: Any) -> Bundle:
     return Bundle.open_own(folder)
 
 
-def before_lineages(folder: Path) -> Bundle:
-    """The bundle as dfedge wrote it before it had lineages and versions."""
+def without_lineage(folder: Path) -> Bundle:
+    """The bundle without a lineage and a version of its own."""
     tree = json.loads((folder / MANIFEST).read_bytes())
     del tree["lineage"], tree["bundle_version"]
-    (folder / MANIFEST).write_bytes(rehashed(tree | {"version": 3}))
+    (folder / MANIFEST).write_bytes(rehashed(tree))
     return Bundle.open(folder)
 
 
@@ -124,9 +124,9 @@ def test_other_weights_or_other_scales_are_another_lineage(
     assert lineage(run) != own
 
 
-def test_bundle_from_before_lineages_opens_without_one(bundle: Bundle, tmp_path: Path) -> None:
+def test_bundle_without_a_lineage_opens_without_one(bundle: Bundle, tmp_path: Path) -> None:
     shutil.copytree(bundle.folder, tmp_path / "old")
-    manifest = before_lineages(tmp_path / "old").manifest
+    manifest = without_lineage(tmp_path / "old").manifest
     assert (manifest.lineage, manifest.bundle_version) == ("", 0)
 
 
@@ -332,11 +332,11 @@ def test_session_carries_over_what_the_folder_holds(
     assert fresh.digest() == update.manifest.state_sha256
 
 
-def test_state_from_before_lineages_moves_where_its_bundle_is_named(
+def test_state_of_a_bundle_without_a_lineage_moves_where_its_bundle_is_named(
     old: Bundle, update: Bundle, dfedge
 ) -> None:
     was = learned(old)
-    before = before_lineages(old.folder)
+    before = without_lineage(old.folder)
     Store(beside(old)).reset()
     Store(beside(old)).save(Stored(was.state, Record(before.sha256, 320, steps=20)))
     where = ("--onto", update.folder)
