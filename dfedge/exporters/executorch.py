@@ -35,8 +35,11 @@ def _matmul_i32(a: Tensor, b: Tensor) -> Tensor:
     """int8 [M, K] x int8 [K, N] -> int32 [M, N], or G of them; K cut into exact stretches."""
     multiply = torch.mm if a.dim() == 2 else torch.bmm
     total: Tensor | None = None
-    for start in range(0, a.shape[-1], EXACT_DEPTH):
-        left, right = a[..., start : start + EXACT_DEPTH], b[..., start : start + EXACT_DEPTH, :]
+    depth = a.shape[-1]
+    for start in range(0, depth, EXACT_DEPTH):
+        size, left, right = min(EXACT_DEPTH, depth - start), a, b
+        if size < depth:  # a slice is a copy, of the whole as well
+            left, right = a.narrow(-1, start, size), b.narrow(-2, start, size)
         part = multiply(left.to(torch.float32), right.to(torch.float32)).to(torch.int32)
         total = part if total is None else total + part
     assert total is not None
