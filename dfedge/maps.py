@@ -31,6 +31,11 @@ def cell_size(size: Sequence[int], cells: int) -> tuple[int, int]:
     return -(-height // down), -(-width // across)
 
 
+def cells_of(size: Sequence[int], cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """`cell_grid` and `cell_size`."""
+    return cell_grid(size, cells), cell_size(size, cells)
+
+
 def most_cells(size: Sequence[int]) -> int:
     """The most cells a side that a map has room for."""
     return min((side for side in size if side > 1), default=1)

@@ -1,5 +1,6 @@
 """Rivals of adopted nets: the plan's frozen part runs forwards, the part that learns is trained."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from dfedge.bench.frozen import FUNCTIONS, FloatTrunk, frozen
 from dfedge.bench.measure import WRITTEN
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, latents
 from dfedge.bundle import Bundle
-from dfedge.operations import OPERATIONS
-from dfedge.plan import Plan
+from dfedge.operations import OPERATIONS, Convolution
+from dfedge.plan import Conv, Layer, Plan
 from dfedge.profile import rivals
 
 
@@ -45,6 +46,53 @@ def test_any_adopted_plan_has_a_rival(seed: int) -> None:
     loss, found = FloatLoss(plan)(*example(plan, 3))
     loss.backward()
     assert found.shape == (3,)
+
+
+LINE = Plan(
+    (
+        Layer((Conv(24, 1, 3, 8, (5, 1), pads=(2, 2, 0, 0)),), pool=True, cells=3),
+        Layer((Conv(12, 1, 8, 6, (3, 1), pads=(1, 1, 0, 0)),), cells=5),
+    ),
+    4,
+)
+"""Of windows [24, 3]; the second layer's map is cut into five cells of three."""
+
+
+def test_a_net_of_signals_has_every_rival(tmp_path: Path) -> None:
+    loss, found = FloatLoss(LINE)(*example(LINE, 3))
+    loss.backward()
+    assert found.shape == (3,)
+    int8_litert.write(LINE, 2, tmp_path / "net.tflite")
+    scores = run_litert(tmp_path / "net.tflite", np.zeros((2, 24, 1, 3), np.int8))
+    assert scores.shape == (2, 4)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_groups_of_a_trunk_are_groups_in_its_rivals(seed: int, tmp_path: Path) -> None:
+    drawn, _ = draw_adopted(seed)
+    plan = drawn.plan
+    wanted = sum(
+        math.prod(one.constants([plan.trunk.shapes[read] for read in one.reads])["weight"][1])
+        for one in plan.trunk.operations
+        if isinstance(one, Convolution)
+    )
+    module = FloatTrunk(plan.trunk)
+    found = sum(p.numel() for name, p in module.named_parameters() if name.endswith("weight"))
+    assert found == wanted
+    if seed < 12:
+        int8_litert.write(plan, 1, tmp_path / "net.tflite")
+        x = np.zeros((1, *plan.input_shape), np.int8)
+        assert run_litert(tmp_path / "net.tflite", x).shape == (1, plan.classes)
+
+
+def run_litert(path: Path, x: np.ndarray) -> np.ndarray:
+    from ai_edge_litert.interpreter import Interpreter
+
+    net = Interpreter(str(path))
+    net.allocate_tensors()
+    net.set_tensor(net.get_input_details()[0]["index"], x)
+    net.invoke()
+    return net.get_tensor(net.get_output_details()[0]["index"])
 
 
 def test_only_what_learns_is_trained(plan: Plan) -> None:

@@ -91,7 +91,7 @@ class _Select(nn.Module):
 def _convolution(one: Convolution, given: list[Shape]) -> Function:
     channels = given[0][2], one.shape[2]
     return nn.Sequential(
-        FloatConv(channels, one.kernel, one.steps, one.pads, one.depthwise), nn.ReLU()
+        FloatConv(channels, one.kernel, one.steps, one.pads, one.group_count), nn.ReLU()
     )
 
 

@@ -21,6 +21,7 @@ from dfedge.exporters.litert.options import (
     plain_options,
     reshape_options,
 )
+from dfedge.maps import cells_of, pool_window
 from dfedge.operations import (
     Add,
     AveragePool,
@@ -71,10 +72,10 @@ class Net:
         return made
 
     def conv(self, x: int, shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int],
-             pads: Pads, depthwise: bool, act: int = RELU) -> int:  # fmt: skip
+             pads: Pads, depthwise: bool, act: int = RELU, groups: int = 1) -> int:  # fmt: skip
         """A convolution to [H, W, C]."""
         given, out = self.g.shapes[x][3], shape[2]
-        weight = (1, *kernel, out) if depthwise else (out, *kernel, given)
+        weight = (1, *kernel, out) if depthwise else (out, *kernel, given // groups)
         builtin, name = Op.CONV_2D, "Conv2D"
         if depthwise:
             builtin, name = Op.DEPTHWISE_CONV_2D, "DepthwiseConv2D"
@@ -143,14 +144,14 @@ class Net:
             x = self.both(Op.ADD, "Add", [x, skip], RELU)
         rows, columns, channels = layer.ends.output
         if pooled or layer.mean:
-            cells = layer.cells
-            kernel = -(-rows // cells), -(-columns // cells)
-            pads = 0, kernel[0] * cells - rows, 0, kernel[1] * cells - columns
+            (down, across), kernel = cells_of((rows, columns), layer.cells)
+            pads = 0, kernel[0] * down - rows, 0, kernel[1] * across - columns
             x = self.pad(x, pads) if any(pads) else x
-            x = self.pool(Op.AVERAGE_POOL_2D, x, (cells, cells, channels), kernel, kernel)
+            x = self.pool(Op.AVERAGE_POOL_2D, x, (down, across, channels), kernel, kernel)
             return self._reshape(x, (1, 1, layer.features))
         if layer.pool:
-            return self.pool(Op.MAX_POOL_2D, x, layer.hands_on, (2, 2), (2, 2))
+            window = pool_window((rows, columns))
+            return self.pool(Op.MAX_POOL_2D, x, layer.hands_on, window, window)
         return x
 
     def _of(self, conv: Conv, x: int, act: int) -> int:
@@ -186,7 +187,7 @@ def _select(net: Net, one: Select, given: list[int]) -> int:
 
 OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
     Convolution: lambda net, one, x: net.conv(
-        x[0], one.shape, one.kernel, one.steps, one.pads, one.depthwise
+        x[0], one.shape, one.kernel, one.steps, one.pads, one.depthwise, groups=one.groups
     ),
     Pad: lambda net, one, x: net.pad(x[0], one.pads),
     Add: lambda net, _, x: net.both(Op.ADD, "Add", x),

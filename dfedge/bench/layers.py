@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfedge.maps import cell_grid, cell_size, pool_window
+from dfedge.maps import cells_of, pool_window
 from dfedge.plan import Conv, Layer
 
 
@@ -20,20 +20,21 @@ class FloatConv(nn.Module):
         kernel: tuple[int, int],
         strides: tuple[int, int],
         pads: tuple[int, int, int, int],
-        depthwise: bool,
+        groups: int,
     ) -> None:
         super().__init__()
         top, bottom, left, right = pads
         self.even = top == bottom and left == right
         self.pads = [left, right, top, bottom]
-        padding, groups = (top, left) if self.even else (0, 0), channels[0] if depthwise else 1
+        padding = (top, left) if self.even else (0, 0)
         self.inner = nn.Conv2d(*channels, kernel, strides, padding, groups=groups)
 
     @staticmethod
     def of(conv: Conv) -> "FloatConv":
         """Of a layer that learns."""
         channels, strides = (conv.in_channels, conv.channels), (conv.stride, conv.stride)
-        return FloatConv(channels, conv.kernel, strides, conv.pads, conv.depthwise)
+        groups = conv.in_channels if conv.depthwise else 1
+        return FloatConv(channels, conv.kernel, strides, conv.pads, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [B, C, H, W] -> [B, O, H', W']."""
@@ -68,8 +69,7 @@ class FloatLayer(nn.Module):
 
     def _cell_means(self, h: Tensor) -> Tensor:
         rows, cols, channels = self.shape  # numbers, where a tracer would see h.shape as tensors
-        down, across = cell_grid((rows, cols), self.cells)
-        height, width = cell_size((rows, cols), self.cells)
+        (down, across), (height, width) = cells_of((rows, cols), self.cells)
         # Zeros joined on: ExecuTorch refuses the backward of pad and lacks that of avg_pool2d.
         if height * down > rows:
             h = torch.cat([h, 0 * h[:, :, : height * down - rows]], 2)

@@ -32,6 +32,11 @@ class Convolution(PaddedWindows, frozen=True, tag="convolution", omit_defaults=T
         *windows, _, across = super().geometry
         return [*windows, int(self.depthwise), across, self.groups]
 
+    @property
+    def group_count(self) -> int:
+        """Groups of channels, of which depthwise each is one."""
+        return self.shape[2] if self.depthwise else self.groups
+
     def fits(self, given: Sequence[Shape]) -> bool:
         """Channels stay where it is depthwise; else both sides fall into the groups."""
         channels, out = given[0][2], self.shape[2]
@@ -60,5 +65,4 @@ class Convolution(PaddedWindows, frozen=True, tag="convolution", omit_defaults=T
 
     def fields(self) -> Fields:
         """Windows, groups, the shift."""
-        groups = self.shape[2] if self.depthwise else self.groups
-        return {**super().fields(), "groups": groups, "shift": self.shift}
+        return {**super().fields(), "groups": self.group_count, "shift": self.shift}
