@@ -166,6 +166,13 @@ def test_one_long_table_is_cut_at_labels_owners_and_gaps(tmp_path: Path, caplog)
         open_path(tmp_path / "long.csv")
 
 
+def test_folders_of_tables_are_classes_by_the_rule_of_all_folders(tmp_path: Path) -> None:
+    for name in ("_rest", "walk", ".cache", "__MACOSX"):
+        write_table(tmp_path / name / "1.csv", np.ones((4, 3)))
+    (tmp_path / "walk" / "._1.csv").write_bytes(b"\x00\x05")  # what macOS leaves beside a file
+    assert open_path(tmp_path).classes == ("_rest", "walk")
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dfedge.continual.placing import LOST, place
-from dfedge.data.dataset import Images
+from dfedge.data.dataset import Images, Split
 from dfedge.device.classes import add_class
+from dfedge.device.evaluate import recognised
 from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
@@ -31,7 +32,7 @@ class Recognised(NamedTuple):
 
 def right(session: Session, x: Images, row: int) -> int:
     """How many of a class's samples are recognised."""
-    return int((session.scores(x).argmax(1) == row).sum())
+    return int(recognised(session, Split(x, np.full(len(x), row))).sum())
 
 
 def known_right(session: Session) -> Recognised:

@@ -6,7 +6,7 @@ samples are judged: values that no sample of that kind has, and labels that no c
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -40,6 +40,13 @@ class Door:
             raise error
         self.skipped[reason] += samples
 
+    def refuse_class(self, name: str, known: Iterable[str], where: object, samples: int) -> None:
+        """As `refuse`, of samples of a class that a model does not know."""
+        error = DfedgeError(
+            f"{where}: class '{name}' is unknown to the model; known: {', '.join(known)}"
+        )
+        self.refuse(error, "label", samples)
+
     def tell(self) -> None:
         """Log what was passed over."""
         for reason, count in self.skipped.items():
@@ -66,12 +73,21 @@ class Door:
         if self.policy == "stop" or not x.ndim or y.shape != x.shape[:1]:
             return x, y
         bad = {"value": unusable(x), "label": _bad_labels(y, classes)}
-        taken = np.ones(len(y), bool)
+        taken = self.kept(bad)
+        return x[taken], y[taken]
+
+    def kept(self, bad: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Which samples are left, bool [N]; the others are counted, each once.
+
+        Args:
+            bad: reason -> the samples that it is of, bool [N].
+        """
+        taken = np.ones(len(next(iter(bad.values()))), bool)
         for reason, here in bad.items():
             self.skipped[reason] += int((here & taken).sum())
             taken &= ~here
         self.skipped = +self.skipped
-        return x[taken], y[taken]
+        return taken
 
 
 def as_array(values: Any, where: str) -> NDArray[Any]:

@@ -64,7 +64,7 @@ def kind_of(folders: Sequence[Path], asked: str = "") -> str:
     kinds = {suffix: name for name, one in INPUTS.all().items() for suffix in one.suffixes}
     found: dict[str, Path] = {}
     for folder in folders:
-        for sub in _class_folders(folder):
+        for sub in class_folders(folder):
             for file in samples_in(sub, tuple(kinds)):
                 found.setdefault(kinds[file.suffix.lower()], file)
     if len(found) > 1:
@@ -94,7 +94,7 @@ def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict
         UsageError: no such kind.
         DfedgeError: two folders of one name, or one without a file of that kind.
     """
-    record, subs = record_of(kind), _class_folders(folder)
+    record, subs = record_of(kind), class_folders(folder)
     names = checked_names([sub.name for sub in subs], folder)
     known = {spelled(name): name for name in classes}
     found = {
@@ -108,7 +108,8 @@ def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict
     return found
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path) -> list[Path]:
+    """The folders that stand for classes, by name; those that are hidden do not."""
     return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not _is_hidden(sub)]
 
 
@@ -153,9 +154,7 @@ def _filed(
     labels: list[int] = []
     for name, group in by_class.items():
         if name not in classes:
-            known = ", ".join(classes)
-            error = DfedgeError(f"{where}: class '{name}' is unknown to the model; known: {known}")
-            door.refuse(error, "label", len(group))
+            door.refuse_class(name, classes, where, len(group))
             continue
         good = [file for file in group if _passes(file, door, record)]
         files += good

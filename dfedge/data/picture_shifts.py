@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfedge.data.dataset import Images
-from dfedge.errors import DfedgeError, UsageError
+from dfedge.data.picture import pillow
 
 
 def invert(x: Images) -> Images:
@@ -20,24 +20,21 @@ def rotate(x: Images, degrees: float) -> Images:
     quarters, rest = divmod(degrees, 90)
     if not rest and (x.shape[1] == x.shape[2] or quarters % 2 == 0):
         return np.ascontiguousarray(np.rot90(x, int(quarters), axes=(1, 2)))
-    bilinear = _pillow("turns by other than 90 degrees need").Image.Resampling.BILINEAR
+    bilinear = pillow("a turn by other than 90 degrees").Resampling.BILINEAR
     return _each(x, lambda one: one.rotate(degrees, bilinear))
 
 
 def blur(x: Images, radius: float) -> Images:
     """A lens out of focus: a Gaussian of so many pixels."""
-    how = _pillow("blur needs").ImageFilter.GaussianBlur(float(radius))
+    pillow("blur")
+    from PIL import ImageFilter
+
+    how = ImageFilter.GaussianBlur(float(radius))
     return _each(x, lambda one: one.filter(how))
 
 
 def cast(x: Images, red: float, green: float, blue: float) -> Images:
-    """Light of another colour: each channel times a number.
-
-    Raises:
-        UsageError: images of one channel.
-    """
-    if x.shape[3] != 3:
-        raise UsageError("a cast is for images of three channels; these have one")
+    """Light of another colour: each of three channels times a number."""
     tinted = x * np.array([red, green, blue])
     return np.clip(np.round(tinted), 0, 255).astype(np.uint8)
 
@@ -61,15 +58,6 @@ SHIFTS: dict[str, Callable[..., Images]] = {
 
 
 def _each(x: Images, change: Callable[[Any], Any]) -> Images:
-    image = _pillow("this shift needs").Image
+    image = pillow("this shift")
     pictures = (image.fromarray(one.squeeze(2) if one.shape[2] == 1 else one) for one in x)
     return np.stack([np.asarray(change(one), np.uint8).reshape(x.shape[1:]) for one in pictures])
-
-
-def _pillow(what: str) -> Any:
-    try:
-        import PIL.Image
-        import PIL.ImageFilter
-    except ImportError as error:
-        raise DfedgeError(f"{what} Pillow; pip install Pillow") from error
-    return PIL

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue, Part
 from dfedge.data.door import Door
+from dfedge.data.folders import class_folders, samples_in
+from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import Reading
 from dfedge.data.recordings import Recording, Windows, windows
 from dfedge.data.tables import SUFFIX, Table, check_alike, read_table, stretches
@@ -69,8 +71,7 @@ def signals(
         UsageError: someone is to be left out of data that have their splits.
         DfedgeError: a class that the model does not know, or recordings that cannot be cut.
     """
-    found = tuple(sorted({name for part in named.values() for name, _ in part}))
-    checked_names(found, where)
+    found = checked_names(sorted({name for part in named.values() for name, _ in part}), where)
     if reading.leave_out and "all" not in named:
         raise UsageError(f"--leave-out {reading.leave_out}: {where} has a test split of its own")
     known = {spelled(name): number for number, name in enumerate(classes or found)}
@@ -80,11 +81,7 @@ def signals(
         for name in found:
             own = [one for called, one in every if called == name]
             if name not in known:
-                names = ", ".join(known)
-                error = DfedgeError(
-                    f"{where}: class '{name}' is unknown to the model; known: {names}"
-                )
-                door.refuse(error, "label", len(own))
+                door.refuse_class(name, known, where, len(own))
                 continue
             recordings += [Recording(one.x, known[name], one.groups) for one in own]
         parts[part] = _sifted(windows(recordings, reading, where), door)
@@ -93,12 +90,9 @@ def signals(
 
 def _sifted(found: Windows, door: Door) -> Windows:
     """Without windows that hold a value which is none, where they are to be passed over."""
-    if door.policy == "stop" or not np.issubdtype(found.x.dtype, np.floating):
+    if door.policy == "stop":
         return found
-    good = np.isfinite(found.x).all((1, 2))
-    door.skipped["value"] += int((~good).sum())
-    door.skipped = +door.skipped
-    return found.take(np.flatnonzero(good))
+    return found.take(np.flatnonzero(door.kept({"value": WindowRule.unusable(found.x)})))
 
 
 def open_table(
@@ -129,11 +123,7 @@ def open_table(
 
 def table_files(folder: Path) -> dict[str, list[Path]]:
     """Class -> its tables, of a folder CLASS/*.csv; none where no class has one."""
-    subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name[0] not in "._"]
-    found = {
-        spelled(sub.name): sorted(p for p in sub.iterdir() if p.suffix.lower() == SUFFIX)
-        for sub in subs
-    }
+    found = {spelled(sub.name): samples_in(sub, (SUFFIX,)) for sub in class_folders(folder)}
     return found if any(found.values()) else {}
 
 

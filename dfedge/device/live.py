@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dfedge.data.door import Door
@@ -94,7 +95,8 @@ class Live:
                 f"{session.bundle.folder} reads {rule.samples.removeprefix('the ')}, not a signal; "
                 "for files there is dfedge predict"
             )
-        hop = hop or session.bundle.manifest.reading.hop or max(rule.length // 2, 1)
+        reading = session.bundle.manifest.reading
+        hop = replace(reading, window=rule.length, hop=hop or reading.hop).step
         self.session, self.rule, self.door = session, rule, door or Door("skip")
         self.windows = self.samples = self.taught = self._lines = 0
         self._read = Samples(rule)

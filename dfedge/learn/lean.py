@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfedge.maps import cell_grid, cell_size, pool_window, pooled
+from dfedge.maps import cell_grid, cells_of, pool_window, pooled
 
 CHUNK = 8
 """Samples whose temporaries live at a time."""
@@ -120,8 +120,7 @@ def pool_cells(h: Tensor, cells: int) -> Tensor:
     A cell is ceil(H/cells) x ceil(W/cells), zeros outside the image, as in the integer step.  The
     flattened order is cell row, cell column, channel.
     """
-    down, across = cell_grid(h.shape[2:], cells)
-    height, width = cell_size(h.shape[2:], cells)
+    (down, across), (height, width) = cells_of(h.shape[2:], cells)
     padded = F.pad(h, (0, width * across - h.shape[3], 0, height * down - h.shape[2]))
     p = F.avg_pool2d(padded, (height, width))
     return p.permute(0, 2, 3, 1).flatten(1)
@@ -130,9 +129,7 @@ def pool_cells(h: Tensor, cells: int) -> Tensor:
 def _spread(error: Tensor, cells: int, shape: torch.Size) -> Tensor:
     """The gradient of `pool_cells`: [B, cells*cells*C] -> [B, C, H, W]."""
     channels, rows, columns = shape
-    (down, across), (height, width) = (
-        cell_grid((rows, columns), cells), cell_size((rows, columns), cells),
-    )  # fmt: skip
+    (down, across), (height, width) = cells_of((rows, columns), cells)
     e = error.reshape(-1, down, across, channels).permute(0, 3, 1, 2) / (height * width)
     e = e[..., None, :, None].expand(-1, -1, -1, height, -1, width)
     return e.reshape(-1, channels, down * height, across * width)[..., :rows, :columns]

@@ -77,8 +77,8 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     rule = load_rule(options.rule)
     form = chosen("form", options.form, FORMS)
     part = "plane" if form == "label-plane" else "loss"
-    if options.net:
-        load_spec(options.net, options.depth)  # before the data, which may take long
+    # A net that is named is read before the data, which may take long.
+    asked = load_spec(options.net, options.depth) if options.net else None
     door = Door(options.on_bad_sample)
     found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
     door.tell()
@@ -87,7 +87,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     size = rule_for(found, options.image, options.fit)
     dataset = found.read(size)
     name = options.net or default_net(options.data, size)
-    spec = load_spec(name, options.depth)
+    spec = asked or load_spec(name, options.depth)
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
         raise UsageError("--loss separation needs anchors; the label-plane form has none")

@@ -36,7 +36,7 @@ EPOCHS = {"watch": 12, "basic-motions": 200}
 NEW, DRAWS, OTHERS = 10, 3, 0.8
 
 
-def split(name: str, data_dir: Path | None) -> Signals:
+def split(data_dir: Path | None, name: str) -> Signals:
     """A named set with a train and a test part."""
     if name == "basic-motions":
         return series.basic_motions(data_dir)
@@ -51,7 +51,7 @@ def split(name: str, data_dir: Path | None) -> Signals:
 
 def without(data_dir: Path | None, name: str, left_out: str) -> Signals:
     """The set of all other classes, numbered anew."""
-    whole, k = split(name, data_dir), int(left_out)
+    whole, k = split(data_dir, name), int(left_out)
     kept = [number for number in range(len(whole.classes)) if number != k]
     parts = {
         part: tuple(
@@ -65,7 +65,7 @@ def without(data_dir: Path | None, name: str, left_out: str) -> Signals:
 def rows_of(name: str, k: int, data_dir: Path) -> list[dict[str, Any]]:
     mine = f"{name}-without-{k}"
     OWN[mine] = Source("new_activity:without", "imu", (name, str(k)))
-    OWN[f"{name}-cut"] = Source("new_activity:cut", "imu", (name,))
+    OWN[f"{name}-cut"] = Source("new_activity:split", "imu", (name,))
     found = []
     with TemporaryDirectory() as folder:
         home, epochs = Path(folder), EPOCHS[name]
@@ -94,11 +94,6 @@ def rows_of(name: str, k: int, data_dir: Path) -> list[dict[str, Any]]:
     return found
 
 
-def cut(data_dir: Path | None, name: str) -> Signals:
-    """`split`, as a data set's loader is called."""
-    return split(name, data_dir)
-
-
 def main(
     data_dir: Annotated[Path, typer.Option(help="Where the wheels lie.")] = Path(".data"),
 ) -> None:
@@ -106,7 +101,7 @@ def main(
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name in EPOCHS:
-        for k in range(len(split(name, data_dir).classes)):
+        for k in range(len(split(data_dir, name).classes)):
             rows += rows_of(name, k, data_dir)
             print(rows[-1], flush=True)
     facts = ("old before", "old after", "recall")

@@ -1,5 +1,6 @@
-/* Train an exported net on samples in flash, as a camera or a sensor gives them, one at a time, and print what came of it: the test
- * compares it with the host's. On a board by semihosting, elsewhere by the C library. */
+/* Train an exported net on samples in flash, as a camera or a sensor gives them, one at a time, and
+ * print what came of it: the test compares it with the host's. On a board by semihosting, elsewhere
+ * by the C library. */
 #include "data.h"
 #include "net.h"
 
@@ -12,30 +13,7 @@ static uint32_t board_ticks(void) { return 0; }
 static uint32_t board_stack_used(void) { return 0; }
 #endif
 
-static void number(const char *name, uint32_t value) {
-    char text[12];
-    int at = sizeof text;
-    text[--at] = 0;
-    text[--at] = '\n';
-    do text[--at] = (char)('0' + value % 10);
-    while (value /= 10);
-    board_write(name);
-    board_write(" ");
-    board_write(text + at);
-}
-
-/* Words as the host has them: an int32 is one number on either byte order. */
-static void state(void) {
-    const uint8_t *byte = net_state();
-    char text[3] = {0, 0, 0};
-    board_write("state ");
-    for (int32_t i = 0; i < NET_STATE_BYTES; i++) {
-        text[0] = "0123456789abcdef"[byte[i] >> 4];
-        text[1] = "0123456789abcdef"[byte[i] & 15];
-        board_write(text);
-    }
-    board_write("\n");
-}
+#include "print.h"
 
 /* What the calls take of a sample. */
 static const int8_t *input(const RAW *samples, int32_t i) {
@@ -60,7 +38,7 @@ int main(void) {
     int32_t scores[NET_CLASSES], active[NET_LAYERS], little = 1;
     uint32_t begin, step = 0, infer;
     net_reset();
-    number("before", right());
+    print_number("before", right());
     for (int32_t i = 0; i < STEPS; i++) {
         const int8_t *x = input(train_x, i % TRAIN_SAMPLES);
         begin = board_ticks();
@@ -73,11 +51,12 @@ int main(void) {
     begin = board_ticks();
     if (net_infer(1, first, scores) != DFE_OK) return 1;
     infer = board_ticks() - begin;
-    number("after", right());
-    number("step_ticks", step & 0xFFFFFF);
-    number("infer_ticks", infer & 0xFFFFFF);
-    number("stack", board_stack_used());
-    number("little", *(const char *)&little);
-    state();
+    print_number("after", right());
+    print_number("step_ticks", step & 0xFFFFFF);
+    print_number("infer_ticks", infer & 0xFFFFFF);
+    print_number("stack", board_stack_used());
+    print_number("little", *(const char *)&little);
+    /* Words as the host has them: an int32 is one number on either byte order. */
+    print_bytes("state", net_state(), NET_STATE_BYTES);
     return 0;
 }

@@ -7,7 +7,7 @@ from torch.library import custom_op
 
 from dfedge.int8.ops.convolution import nchw, nhwc
 from dfedge.int8.ops.values import ACTIVATION_MAX
-from dfedge.maps import cell_grid, cell_size, pool_window, pooled
+from dfedge.maps import cell_grid, cells_of, pool_window, pooled
 
 
 @custom_op("dfedge::max_pool", mutates_args=())
@@ -50,7 +50,7 @@ def pool_cells(x: Tensor, cells: int, gain: int) -> Tensor:
     what lies outside the map counts as zero, so every cell divides by the same n:
     ``min(127, (2^gain 2 sum + n) // (2 n))``.
     """
-    (down, across), (height, width) = _cells(x, cells)
+    (down, across), (height, width) = cells_of(x.shape[1:3], cells)
     padded = F.pad(nchw(x), (0, width * across - x.shape[2], 0, height * down - x.shape[1]))
     total = F.avg_pool2d(padded, (height, width), divisor_override=1)
     n = height * width
@@ -64,18 +64,13 @@ def _(x: Tensor, cells: int, gain: int) -> Tensor:
     return x.new_empty((x.shape[0], down * across * x.shape[3]))
 
 
-def _cells(x: Tensor, cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    size = x.shape[1], x.shape[2]
-    return cell_grid(size, cells), cell_size(size, cells)
-
-
 @custom_op("dfedge::spread", mutates_args=())
 def spread(error: Tensor, h: Tensor, cells: int) -> Tensor:
     """The error of `pool_cells`'s output [B, d] at each position where h > 0: int8 like h.
 
     All positions of a cell receive the same; the mean's 1/n is part of the update's rate.
     """
-    (down, across), (height, width) = _cells(h, cells)
+    (down, across), (height, width) = cells_of(h.shape[1:3], cells)
     e = error.reshape(h.shape[0], down, across, h.shape[3])
     e = e.repeat_interleave(height, 1).repeat_interleave(width, 2)
     return e[:, : h.shape[1], : h.shape[2]] * (h > 0)

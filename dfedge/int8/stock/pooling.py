@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dfedge.int8.ops.values import ACTIVATION_MAX
 from dfedge.int8.stock.primitives import I8, I32
-from dfedge.maps import cell_grid, cell_size, pool_window
+from dfedge.maps import cells_of, pool_window
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -33,8 +33,7 @@ def unpool(e: Tensor, h: Tensor) -> Tensor:
 
 def pool_cells(x: Tensor, cells: int, gain: int) -> Tensor:
     batch, channels = x.shape[0], x.shape[3]
-    down, across = cell_grid(x.shape[1:3], cells)
-    height, width = cell_size(x.shape[1:3], cells)
+    (down, across), (height, width) = cells_of(x.shape[1:3], cells)
     padded = F.pad(x, (0, 0, 0, width * across - x.shape[2], 0, height * down - x.shape[1]))
     parts = padded.reshape(batch, down, height, across, width, channels).to(I32)
     total = parts.sum((2, 4), dtype=I32)
@@ -46,7 +45,7 @@ def pool_cells(x: Tensor, cells: int, gain: int) -> Tensor:
 
 def spread(error: Tensor, h: Tensor, cells: int) -> Tensor:
     batch, rows, cols, channels = h.shape
-    (down, across), (height, width) = cell_grid((rows, cols), cells), cell_size((rows, cols), cells)
+    (down, across), (height, width) = cells_of((rows, cols), cells)
     e = error.reshape(batch, down, 1, across, 1, channels)
     e = e.expand(batch, down, height, across, width, channels)
     e = e.reshape(batch, down * height, across * width, channels)[:, :rows, :cols]

@@ -30,7 +30,7 @@ from dfedge.int8.stock.tiles import (
     sliced,
     tiles,
 )
-from dfedge.maps import cell_grid, cell_size
+from dfedge.maps import cells_of
 from dfedge.operations import Convolution
 
 FLOORS = (1 << 20, 128 * 1024, 32 * 1024, 8 * 1024, 0)
@@ -47,8 +47,7 @@ ErrorOf = Callable[[Tile], Tensor]
 
 def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
     """`pooling.spread` for any tile: products of int8 and 0 or 1 stay int8."""
-    down, across = cell_grid(h.shape[1:3], cells)
-    height, width = cell_size(h.shape[1:3], cells)
+    (down, across), (height, width) = cells_of(h.shape[1:3], cells)
 
     def of(tile: Tile) -> Tensor:
         first, last = tile.r0 // height, -(-tile.r1 // height)
