@@ -145,6 +145,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bundle_version: that its maker gave it, to tell newer from older; 0: none.
         cut: how the data that it was trained on were cut in train and test.
         reading: what those data do not say themselves.
+        temperature: of the softmax that makes confidence of scores (`dfedge.device.confidence`); 0:
+            not known.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -174,6 +176,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_version: Natural = 0
     cut: Cut | None = None
     reading: Reading = Reading()
+    temperature: Natural = 0
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:

@@ -20,6 +20,8 @@ TYPES = {"I8": "int8", "U8": "uint8", "I32": "int32"}
 """As safetensors calls them -> as NumPy does."""
 SHIFTS = ("weight_shift", "anchor_shift")
 """Tensors of the update shifts, int8: one more is half the rate.  A plane form has no anchors'."""
+DEAD_SCORE = -(1 << 30)
+"""The score of a class that is not live: below every score that a program may give."""
 MOVED = (".weight", ".anchors")
 """How the names of tensors end that learning moves; all others steer it."""
 

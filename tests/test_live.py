@@ -157,7 +157,8 @@ def test_windows_are_answered_as_they_come_and_taught_by_a_line(
         first = event(process)
         wanted = session.predict(np.round(x[:T], 5))
         assert first == {"window": 1, "class": wanted.name, "label": wanted.label,
-                         "score": wanted.score, "margin": wanted.margin}  # fmt: skip
+                         "score": wanted.score, "margin": wanted.margin,
+                         "confidence": wanted.confidence, "unsure": wanted.unsure}  # fmt: skip
         write(process, told(x[T:], " "))
         assert event(process)["window"] == 2
         write(process, "l fast\ns\n")

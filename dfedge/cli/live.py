@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dfedge.cli.answered import answer_record, sureness
 from dfedge.cli.console import print_json_line, say, warn
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
@@ -114,7 +115,7 @@ def _in_words(event: "Event") -> None:
 
     if isinstance(event, Answer):
         a = event.prediction
-        say(f"{event.window}: {a.name}, score {a.score:,}, lead {a.margin:,}")
+        say(f"{event.window}: {a.name}, {sureness(a)}")
     elif isinstance(event, Taught):
         say(f"learned window {event.window} as {event.name}")
     elif isinstance(event, Saved):
@@ -131,11 +132,7 @@ def _as_json(event: "Event") -> None:
 
     told: dict[str, Any]
     if isinstance(event, Answer):
-        a = event.prediction
-        told = {
-            "window": event.window, "class": a.name, "label": a.label, "score": a.score,
-            "margin": a.margin,
-        }  # fmt: skip
+        told = {"window": event.window, **answer_record(event.prediction)}
     elif isinstance(event, Taught):
         told = {"taught": event.name, "window": event.window}
     elif isinstance(event, Saved):

@@ -1,10 +1,11 @@
 """``dfedge predict``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from dfedge.cli.answered import answer_record, percent, runners_up, sureness
 from dfedge.cli.console import print_json, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Signer, State
@@ -13,6 +14,7 @@ from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Si
 def run(
     bundle: BundleArg,
     files: Annotated[list[Path], typer.Argument(help="Images, recordings, or files .npz with x.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to name for each input.")] = 1,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -20,29 +22,37 @@ def run(
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Say each input's class, its score and its lead over the runner-up.
+    """Say each input's class, how sure that is, and its lead over the runner-up.
 
-    Scores are integers, larger is nearer; only scores of one input can be compared.
+    Confidence is what held-out samples showed at export; an answer is unsure where the runner-up is
+    at least a third as probable. Scores are integers, larger is nearer; only scores of one input
+    can be compared.
 
-    [bold]Example:[/] dfedge predict out/bundle photo.png
+    [bold]Example:[/] dfedge predict out/bundle photo.png --top 3
     """
     from dfedge.data.files import read_inputs
 
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     rule = session.bundle.manifest.input
     inputs = [item for file in files for item in read_inputs(file, rule)]
-    answers = [(name, session.predict(image)) for name, image in inputs]
+    scores = [(name, session.scores(image[None])[0]) for name, image in inputs]
+    answers = [(name, session.name(one), runners_up(session, one, top - 1)) for name, one in scores]
     if json:
-        rows = [
-            {"file": name, "class": a.name, "label": a.label, "score": a.score, "margin": a.margin}
-            for name, a in answers
-        ]
+        rows = [{"file": name, **answer_record(a), "then": then} for name, a, then in answers]
         used = session.state_name
         print_json({"runtime": session.runtime, "state": used, "predictions": rows})
         return
-    table(
-        "",
-        ["input", "class", "score", "lead over runner-up"],
-        [[name, a.name, f"{a.score:,}", f"{a.margin:,}"] for name, a in answers],
-    )
+    columns = ["input", "class", "confidence", "lead over runner-up", "then"]
+    lines = [
+        [name, a.name, "not known" if a.confidence is None else sureness(a), f"{a.margin:,}",
+         ", ".join(map(_said, then))]
+        for name, a, then in answers
+    ]  # fmt: skip
+    shown = len(columns) - (top == 1)
+    table("", columns[:shown], [line[:shown] for line in lines])
     say(f"state: {session.state_name}; runtime: {session.runtime}")
+
+
+def _said(other: dict[str, Any]) -> str:
+    known = other["confidence"] is not None
+    return f"{other['class']} {percent(other['confidence'])}" if known else str(other["class"])

@@ -18,6 +18,7 @@ from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import ENERGY_SHIFT
 from dfedge.int8.rounding import advance
 from dfedge.plan import Layer, Plan
+from dfedge.state import DEAD_SCORE
 
 
 def _join(x: Tensor, planes: Tensor, copies: int) -> Tensor:
@@ -84,5 +85,5 @@ def train(
 def _by_label(total: Tensor, shown: Tensor, copies: int) -> Tensor:
     """Energies of copies [copies B] to where their labels are: int32 [B, K]."""
     seen = shown.to(i32)
-    each = total.reshape(-1, 1) * seen + ops.DEAD_SCORE * (1 - seen)
+    each = total.reshape(-1, 1) * seen + DEAD_SCORE * (1 - seen)
     return each.reshape(copies, -1, shown.shape[1]).amax(0)

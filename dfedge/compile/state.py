@@ -14,8 +14,7 @@ error, pace             int32 scalars            `dfedge.compile.pace`
 
 from torch import Tensor, int32
 
-from dfedge.int8.ops.values import DEAD_SCORE
-from dfedge.state import MOVED
+from dfedge.state import DEAD_SCORE, MOVED
 
 State = dict[str, Tensor]
 

@@ -45,7 +45,7 @@ class Answering:
 
     def name(self, scores: NDArray[np.int32]) -> Prediction:
         """Read one row of scores [K]."""
-        return nearest(scores, self.classes)
+        return nearest(scores, self.classes, self.bundle.manifest.temperature)
 
     def label(self, label: int | str) -> int:
         """A class's number.

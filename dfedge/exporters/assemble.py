@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import __version__
@@ -13,7 +14,11 @@ from dfedge.bundle import Bundle, file_record, read_head
 from dfedge.data.catalogue import Cut
 from dfedge.data.inputs import InputRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
+from dfedge.device.batches import parts
+from dfedge.device.confidence import fitted
+from dfedge.device.known import judging_samples
 from dfedge.device.replay import check_golden
+from dfedge.device.runners import open_best
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import check_plans
 from dfedge.exporters.formats import Progress, Source, Written, load_writer
@@ -188,14 +193,25 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
 
 
 def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:
-    """The manifest once each format's runtime was verified: it must give the golden integers."""
+    """The manifest once each format's runtime was verified: it must give the golden integers.
+
+    What a program answers to the samples that judge then says how sure its answers are.
+    """
     records = {}
     for i, (name, record) in enumerate(manifest.formats.items()):
         watch(f"verify {name}", i, len(manifest.formats))
         verified = check_golden(bundle, name)
         records[name] = msgspec.structs.replace(record, verified_steps=verified)
     watch("verify", len(records), len(records))
-    return msgspec.structs.replace(manifest, formats=records)
+    return msgspec.structs.replace(manifest, formats=records, temperature=_temperature(bundle))
+
+
+def _temperature(bundle: Bundle) -> int:
+    if not bundle.known():
+        return 0
+    (x, y), runner = judging_samples(bundle), open_best(bundle, None).runner
+    cut = parts(bundle.manifest.batches("infer"), len(x), str(bundle.folder))
+    return fitted(np.concatenate([runner.infer(x[part]) for part in cut]), y)
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,7 +9,6 @@ from dfedge.errors import DfedgeError
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
     BIAS_MAX,
-    DEAD_SCORE,
     ENERGY_SHIFT,
     MARGIN_UNIT,
     WEIGHT_MAX,
@@ -17,6 +16,7 @@ from dfedge.int8.ops.values import (
 from dfedge.limits import MOST_TAPS
 from dfedge.maps import cell_size
 from dfedge.plan import MAX_DITHERED_SHIFT, Conv, Layer, Plan
+from dfedge.state import DEAD_SCORE
 
 INT32 = 1 << 31
 PEAK = ACTIVATION_MAX * WEIGHT_MAX

@@ -27,10 +27,11 @@ from dfedge.exporters.formats import Progress, Source
 from dfedge.exporters.golden import replay
 from dfedge.exporters.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
-from dfedge.int8.ops.values import BIAS_MAX, DEAD_SCORE, MARGIN_UNIT, NO_PULL
+from dfedge.int8.ops.values import BIAS_MAX, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Loss, NetSpec
 from dfedge.plan import FEEDBACKS, FIXED, MAX_DITHERED_SHIFT, MAX_PACE, Conv, Layer, Plan, Shape
+from dfedge.state import DEAD_SCORE
 from dfedge.target import budget_of, load_target
 
 STEPS = 4

@@ -34,7 +34,6 @@ from dfedge.int8.ops.update import conv_update, correlation, scaled_round
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
     BIAS_MAX,
-    DEAD_SCORE,
     MARGIN_UNIT,
     WEIGHT_MAX,
 )
@@ -42,7 +41,6 @@ from dfedge.int8.ops.values import (
 __all__ = [
     "ACTIVATION_MAX",
     "BIAS_MAX",
-    "DEAD_SCORE",
     "MARGIN_UNIT",
     "WEIGHT_MAX",
     "add_errors",

@@ -8,11 +8,11 @@ from torch.library import custom_op
 from dfedge.int8.ops.update import scaled_round
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
-    DEAD_SCORE,
     LEVEL_STEP,
     LEVELS,
     MARGIN_UNIT,
 )
+from dfedge.state import DEAD_SCORE
 
 
 @custom_op("dfedge::anchor_scores", mutates_args=())

@@ -3,8 +3,6 @@
 ACTIVATION_MAX = 127
 WEIGHT_MAX = 127
 BIAS_MAX = 1 << 24
-DEAD_SCORE = -(1 << 30)
-"""The score of a class that is not live: below every score that `bounds` admits."""
 NO_PULL = 12
 """The shift beyond which nothing is left of eight times a difference of two activations."""
 MARGIN_UNIT = 16

@@ -5,13 +5,13 @@ from torch import Tensor
 
 from dfedge.int8.ops.values import (
     ACTIVATION_MAX,
-    DEAD_SCORE,
     LEVEL_STEP,
     LEVELS,
     MARGIN_UNIT,
 )
 from dfedge.int8.stock.primitives import I8, I32, correlate, matmul_i32, rounded
 from dfedge.int8.stock.update import scaled_round
+from dfedge.state import DEAD_SCORE
 
 
 def anchor_scores(p: Tensor, anchors: Tensor) -> Tensor:
