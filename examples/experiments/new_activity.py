@@ -12,7 +12,8 @@ exam.
 Yardsticks, in float, on the same features of all counted layers: the nearest class mean; logistic
 regression of the samples that the bundle brings and the ten; a discriminant with the covariance
 that the known classes share, of all their training windows, whose new class has the bias that lets
-as many of the bundle's samples fall as the device allows (`LOST`).
+as many of the bundle's samples fall as the device allows (`LOST`).  And, for what the features
+could tell, logistic regression of every training window, of the new class too.
 """
 
 import json
@@ -32,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from dfedge.continual.new_class import learn_class
 from dfedge.continual.placing import LOST
 from dfedge.data import series, watch
-from dfedge.data.dataset import Split
+from dfedge.data.dataset import Labels, Split
 from dfedge.data.signals import Signals
 from dfedge.data.sources import OWN, Source, open_data
 from dfedge.device.known import known_samples
@@ -97,13 +98,20 @@ def nearest(means: Floats, metric: Floats, x: Floats) -> Floats:
 
 
 def yardsticks(
-    session: Session, trained: Split, old: Split, new: Split, ten: NDArray[Any]
+    session: Session, trained: Split, old: Split, new: Split, all_new: NDArray[Any], ten: Labels
 ) -> dict[str, dict[str, float]]:
-    """Accuracy on the old, and recall, of three rules on the same features."""
+    """Accuracy on the old, and recall, of other rules on the same features.
+
+    Args:
+        all_new: training windows of the new class.
+        ten: which of them are known.
+    """
     known, y = known_samples(session.bundle)
-    x, exam, fresh, lessons = (
-        features(session, q) for q in (known, *(session.input(s) for s in (old.x, new.x, ten)))
+    x, exam, fresh, many, every = (
+        features(session, q)
+        for q in (known, *(session.input(s) for s in (old.x, new.x, all_new, trained.x)))
     )
+    lessons = many[ten]
     last, found = int(y.max()) + 1, {}
 
     def note(rule: str, of_old: Floats, of_new: Floats) -> None:
@@ -115,12 +123,14 @@ def yardsticks(
     note("class means", nearest(means, plain, exam), nearest(means, plain, fresh))
 
     unit = x.std(0).mean()
-    both, labels = np.vstack([x, lessons]) / unit, np.append(y, np.full(len(lessons), last))
-    rule = LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced").fit(both, labels)
-    note("logistic regression", rule.decision_function(exam / unit),
-         rule.decision_function(fresh / unit))  # fmt: skip
+    for name, others, of, its in (
+        ("logistic regression", x, y, lessons),
+        ("logistic regression, all windows", every, trained.y, many),
+    ):
+        both, labels = np.vstack([others, its]) / unit, np.append(of, np.full(len(its), last))
+        rule = LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced").fit(both, labels)
+        note(name, *(rule.decision_function(part / unit) for part in (exam, fresh)))
 
-    every = features(session, session.input(trained.x))
     means = means_of(every, trained.y, lessons)
     shared = np.cov((every - means[trained.y]).T)
     shared += SHRINK * np.trace(shared) / len(shared) * plain
@@ -160,7 +170,7 @@ def rows_of(name: str, k: int, data_dir: Path) -> list[dict[str, Any]]:
 
             before = right(old)
             ten = np.random.default_rng(draw).permutation(len(lessons))[:NEW]
-            beside = yardsticks(session, others["train"], old, new, lessons[ten])
+            beside = yardsticks(session, others["train"], old, new, lessons, ten)
             row = learn_class(session, f"new {k}", lessons[ten])
             found.append({"set": name, "class": k, "draw": draw, "exam": len(new),
                           "old before": before, "old after": right(old),
