@@ -42,7 +42,7 @@ from dfedge.errors import DfedgeError
 app = typer.Typer(
     help="Train with Distance-Forward learning, export, and go on learning on the device.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
