@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import __version__
@@ -14,11 +13,7 @@ from dfedge.bundle import Bundle, file_record, read_head
 from dfedge.data.catalogue import Cut
 from dfedge.data.inputs import InputRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
-from dfedge.device.batches import parts
-from dfedge.device.confidence import fitted
-from dfedge.device.known import judging_samples
 from dfedge.device.replay import check_golden
-from dfedge.device.runners import open_best
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import check_plans
 from dfedge.exporters.formats import Progress, Source, Written, load_writer
@@ -57,6 +52,7 @@ class Origin:
         lineage: of the run (`dfedge.learn.lineage`); empty where there is none.
         version: of the bundle; 0: none.
         cut, reading: how the data that the net was trained on were cut and read.
+        temperature: as the manifest's.
     """
 
     net: str
@@ -73,6 +69,7 @@ class Origin:
     version: int = 0
     cut: Cut | None = None
     reading: Reading = AS_THEY_ARE
+    temperature: int = 0
 
 
 def check_place(out: Path, version: int = 0) -> None:
@@ -151,6 +148,7 @@ def assemble(
             data=origin.data,
             cut=origin.cut,
             reading=origin.reading,
+            temperature=origin.temperature,
             classes=origin.classes,
             input=origin.input,
             input_exponent=INPUT_EXPONENT,
@@ -193,25 +191,14 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
 
 
 def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:
-    """The manifest once each format's runtime was verified: it must give the golden integers.
-
-    What a program answers to the samples that judge then says how sure its answers are.
-    """
+    """The manifest once each format's runtime was verified: it must give the golden integers."""
     records = {}
     for i, (name, record) in enumerate(manifest.formats.items()):
         watch(f"verify {name}", i, len(manifest.formats))
         verified = check_golden(bundle, name)
         records[name] = msgspec.structs.replace(record, verified_steps=verified)
     watch("verify", len(records), len(records))
-    return msgspec.structs.replace(manifest, formats=records, temperature=_temperature(bundle))
-
-
-def _temperature(bundle: Bundle) -> int:
-    if not bundle.known():
-        return 0
-    (x, y), runner = judging_samples(bundle), open_best(bundle, None).runner
-    cut = parts(bundle.manifest.batches("infer"), len(x), str(bundle.folder))
-    return fitted(np.concatenate([runner.infer(x[part]) for part in cut]), y)
+    return msgspec.structs.replace(manifest, formats=records)
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

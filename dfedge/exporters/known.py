@@ -5,12 +5,18 @@ judge by, and the rates as they were measured.
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dfedge.compile.state import State
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
+from dfedge.device.confidence import fitted
+from dfedge.exporters.learning import Learner
+from dfedge.int8.trunk import Constants
 from dfedge.learn.kept import Kept
+from dfedge.learn.samples import behind
+from dfedge.plan import Plan
 from dfedge.state import SHIFTS
 
 REPLAYED, JUDGING = 512, 256
@@ -36,6 +42,18 @@ def known_arrays(kept: Kept, measured: State) -> dict[str, NDArray[Any]]:
         for part, value in (("x", to_input(split.x)), ("y", split.y.astype(np.int32)))
     }
     return samples | {name: measured[name].numpy() for name in SHIFTS if name in measured}
+
+
+def temperature(
+    known: dict[str, NDArray[Any]], plan: Plan, state: State, constants: Constants
+) -> int:
+    """How sure answers are, by the samples that judge (`dfedge.device.confidence.fitted`)."""
+    if not known:
+        return 0
+    x, y = known["judge.x"], known["judge.y"]
+    if plan.trunk is not None:
+        x = behind(plan.trunk, constants, torch.from_numpy(x)).numpy()
+    return fitted(Learner(plan, state).scores(x), y)
 
 
 def _by_class(split: Split, count: int) -> Split:

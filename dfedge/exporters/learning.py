@@ -58,6 +58,7 @@ ANCHORS = (0, 2, 4)
 OWN_LOST, LOOK_LOST = 0.01, 0.03
 MOST_PRODUCTS = 1.2e12
 """Of all that a trial multiplies, about 20 s of one core; larger nets try fewer rates."""
+CHUNK = 128
 MIN_HELD_OUT = 16
 """Samples below which nothing can be judged."""
 
@@ -108,17 +109,19 @@ class Learner:
         labels = torch.from_numpy(y.astype(np.int32))
         self.state = step.train(self.plan, self.state, torch.from_numpy(x), labels)[0]
 
+    def scores(self, x: Inputs) -> NDArray[np.int32]:
+        """Scores [N, K]."""
+        parts = [x[start : start + CHUNK] for start in range(0, len(x), CHUNK)]
+        return np.concatenate([self._infer(part) for part in parts])
+
+    def _infer(self, x: Inputs) -> NDArray[np.int32]:
+        if self.program is not None:
+            return self.program.infer(x)
+        return step.infer(self.plan, self.state, torch.from_numpy(x)).numpy()
+
     def accuracy(self, samples: Samples) -> float:
         """Fraction recognised."""
-        right = 0
-        for start in range(0, len(samples.y), 128):
-            x, y = samples.x[start : start + 128], samples.y[start : start + 128]
-            if self.program is not None:
-                scores = self.program.infer(x)
-            else:
-                scores = step.infer(self.plan, self.state, torch.from_numpy(x)).numpy()
-            right += int((scores.argmax(1) == y).sum())
-        return right / max(len(samples.y), 1)
+        return float((self.scores(samples.x).argmax(1) == samples.y).mean())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dfedge.exporters.assemble import Origin, assemble, check_place
 from dfedge.exporters.budget import check_possible, tile_bytes_for
 from dfedge.exporters.formats import Progress, Source, load_writer
 from dfedge.exporters.golden import golden_samples, make_golden
-from dfedge.exporters.known import known_arrays
+from dfedge.exporters.known import known_arrays, temperature
 from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
 from dfedge.exporters.options import ExportOptions, check_version, device_rule, first_learning
 from dfedge.exporters.program import methods
@@ -85,6 +85,7 @@ def export(
     formats, notes = renderings(options.formats, options.rendering, plan, state, constants)
     for note in notes:
         tell(note)
+    known = known_arrays(kept, measured) if kept is not None else {}
     origin = Origin(
         net=run.plan.net_name,
         rule=run.plan.rule,
@@ -100,7 +101,8 @@ def export(
         ),
         recipe=run.calibration().recipe_name,
         learning=learning,
-        known=known_arrays(kept, measured) if kept is not None else {},
+        known=known,
+        temperature=temperature(known, plan, state, constants),
         lineage=lineage(run),
         version=options.version,
         cut=run.plan.cut,
