@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import refused
+from net_input import compiled
 from sounds import PITCH, folder_of_tones, tone, write_wav
 from test_on_device import MAIN, built, needs, output
 
@@ -16,8 +17,17 @@ from dfedge.data.door import Door
 from dfedge.data.files import open_path, read_inputs
 from dfedge.data.inputs import InputRule, decoded, to_input
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.sound import SoundRule
-from dfedge.data.logmel import FRAME, LENGTH, WINDOW_BITS, _basis, cosines, log_mel
+from dfedge.data.inputs.sound import SIZES, SoundRule
+from dfedge.data.logmel import (
+    KEYWORDS,
+    SPEECH,
+    WINDOW_BITS,
+    LogMel,
+    _basis,
+    cosines,
+    log_mel,
+    middle,
+)
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.sound_shifts import DECIBELS
@@ -25,9 +35,12 @@ from dfedge.data.sources import open_data
 from dfedge.data.wav import read_wav
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.native.build import SOURCES
 from dfedge.native.library import load_from
 
-RULE = SoundRule()
+RULE, WORDS = SoundRule(), SoundRule("log-mel 49x10")
+BOTH = [RULE, WORDS]
+LENGTH = SPEECH.length
 
 
 def utterances() -> list[np.ndarray]:
@@ -44,16 +57,23 @@ def utterances() -> list[np.ndarray]:
 # -- the rule --------------------------------------------------------------------------------------
 
 
-def test_a_rounded_product_of_two_cosines_is_the_rounded_windowed_wave() -> None:
-    n = np.arange(FRAME)[:, None]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
-    angle = 2 * np.pi * n * np.arange(FRAME // 2 + 1) / FRAME
-    for found, wave_of in zip(_basis(), (np.cos, np.sin), strict=True):
+@pytest.mark.parametrize("size", [SPEECH, KEYWORDS])
+def test_a_rounded_product_of_two_cosines_is_the_rounded_windowed_wave(size: LogMel) -> None:
+    n = np.arange(size.frame)[:, None]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / size.frame)
+    angle = 2 * np.pi * n * np.arange(size.frame // 2 + 1) / size.frame
+    for found, wave_of in zip(_basis(size.frame), (np.cos, np.sin), strict=True):
         exact = window * wave_of(angle) * (1 << WINDOW_BITS)
         assert np.array_equal(found, np.round(exact))
         assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-4  # no libm rounds it otherwise
-    half = FRAME // 2
-    assert np.array_equal(cosines()[half:], -cosines()[:half])
+    half, period = size.frame // 2, cosines(size.frame)
+    assert np.array_equal(period[half:], -period[:half])
+
+
+def test_the_middle_of_a_longer_middle_is_the_same() -> None:
+    for sound in utterances():
+        for size in (SPEECH, KEYWORDS):
+            assert np.array_equal(middle(middle(sound), size.length), middle(sound, size.length))
 
 
 def test_utterances_become_features_and_features_pass_as_they_are() -> None:
@@ -104,6 +124,15 @@ def test_shifts_are_those_of_a_room_and_a_microphone() -> None:
         assert not parse_shift(text, RULE)(silence).any()
     with pytest.raises(UsageError, match="of the utterances; known: noise:DECIBELS"):
         parse_shift("rotate:90", RULE)
+
+
+def test_noise_is_another_one_for_every_utterance() -> None:
+    heard = []
+    for loudest in (0, 1):
+        codes = np.full((1, *RULE.shape), 20, np.uint8)
+        codes[0, 0, loudest] = 254
+        heard.append(parse_shift("noise:20", RULE)(codes)[0, 1:])
+    assert np.abs(heard[0].astype(int) - heard[1]).max() > 10
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -166,6 +195,32 @@ def test_bad_recordings_are_one_clear_line_or_passed_over(tmp_path: Path) -> Non
     assert door.skipped == {"file": 7}
     with pytest.raises(DfedgeError):
         open_path(tmp_path).read()
+
+
+def test_folders_within_a_class_say_who_speaks(tmp_path: Path) -> None:
+    for number, name in enumerate(("anna", "ben", "eve")):
+        for pitch in PITCH:
+            for take in range(4):
+                place = tmp_path / "words" / pitch / name / f"{take}.wav"
+                write_wav(place, tone(pitch, 10 * number + take))
+    write_wav(tmp_path / "words" / "low" / "nobody.wav", tone("low", 99))
+    found = open_path(tmp_path / "words", reading=Reading(leave_out="speaker:ben"))
+    assert (found.kind, found.classes, len(found.parts["all"])) == ("sound", ("high", "low"), 25)
+    cut = found.cut(0)
+    assert set(cut.parts["test"].groups["speaker"]) == {"ben"}
+    assert set(cut.parts["train"].groups["speaker"]) == {"", "anna", "eve"}
+    assert all("ben" in file.parts for file in cut.parts["test"].files)
+    only = found.only("speaker:eve", 0).parts
+    assert sum(len(only[name]) for name in ("train", "test")) == 8
+    with pytest.raises(UsageError, match="unknown speaker of .* 'zoe'; known: .*anna, ben, eve"):
+        open_path(tmp_path / "words", reading=Reading(leave_out="speaker:zoe")).cut(0)
+    plain = folder_of_tones(tmp_path / "plain", 2)
+    with pytest.raises(UsageError, match=r"put those of each speaker in .* CLASS/SPEAKER/\*\.wav"):
+        open_path(plain, reading=Reading(leave_out="speaker:ben"))
+    for part in ("train", "test"):
+        folder_of_tones(tmp_path / "apart" / part, 2)
+    with pytest.raises(UsageError, match="has a test split of its own"):
+        open_path(tmp_path / "apart", reading=Reading(leave_out="speaker:ben"))
 
 
 def test_a_class_without_a_recording_is_named(tmp_path: Path) -> None:
@@ -263,19 +318,28 @@ def test_a_stream_of_recordings_follows_their_dates(bundle: Path, tones: Path) -
 # -- on a device -----------------------------------------------------------------------------------
 
 
-def test_a_c_program_makes_the_same_features_of_any_utterance(bundle: Path) -> None:
+def test_an_exported_folder_makes_the_same_features(bundle: Path) -> None:
     library = load_from(bundle / "c")
-    x = np.empty(RULE.shape, np.int8)
+    x, sound = np.empty(RULE.shape, np.int8), tone("low", 3)
+    library.net_input(
+        sound.ctypes.data_as(ctypes.c_void_p), len(sound), x.ctypes.data_as(ctypes.c_void_p)
+    )
+    assert np.array_equal(x, to_input(log_mel(sound)))
 
-    def made(sound: np.ndarray) -> np.ndarray:
-        library.net_input(
-            sound.ctypes.data_as(ctypes.c_void_p), len(sound), x.ctypes.data_as(ctypes.c_void_p)
-        )
-        return x
 
+@pytest.mark.parametrize("rule", BOTH, ids=lambda rule: rule.features)
+def test_c_makes_the_same_features_of_any_utterance(rule: SoundRule, tmp_path: Path) -> None:
+    net_input = compiled(rule, tmp_path / "c")
     for sound in utterances():
-        assert np.array_equal(made(sound), to_input(log_mel(sound))), len(sound)
-    assert not made(np.zeros(0, np.int16)).any()
+        found = net_input(sound, len(sound))
+        assert np.array_equal(found, to_input(log_mel(sound, rule.size))), len(sound)
+    assert not net_input(np.zeros(0, np.int16), 0).any()
+
+
+def test_the_kernel_s_arrays_hold_every_size() -> None:
+    text = (SOURCES / "log_mel.h").read_text()
+    assert f"DFE_MOST_FRAME = {max(one.frame for one in SIZES.values())}," in text
+    assert f"DFE_MOST_MELS = {max(one.mels for one in SIZES.values())} " in text
 
 
 SMALL_NET = """

@@ -94,6 +94,11 @@ class ImageRule(
         return as_images(x, where)
 
     @classmethod
+    def suited(cls, x: NDArray[Any], names: Sequence[str] = ()) -> "ImageRule":
+        """Their own size and channels; see `InputRule`."""
+        return common_rule(seen_in(x, "the images"))
+
+    @classmethod
     def of_files(cls, files: Sequence[Path]) -> "ImageRule":
         """See `common_rule`."""
         return common_rule(look_at(files))
@@ -226,6 +231,16 @@ def look_at(files: Sequence[Path]) -> Seen:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)
     return Seen(frozenset(sizes), grey, pictures=True)
+
+
+def seen_in(x: NDArray[Any], where: str) -> Seen:
+    """The size and colour of images in an array; see `as_images`.
+
+    Raises:
+        DfedgeError: as `as_images`.
+    """
+    height, width, channels = as_images(x, where).shape[1:]
+    return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
 
 
 def common_rule(found: Seen) -> ImageRule:
