@@ -50,9 +50,18 @@ def recordings(data_dir: Path | None = None) -> Recordings:
     Raises:
         DfedgeError: not found, or a file that cannot be used.
     """
+    return _read(recordings_folder(data_dir))
+
+
+def recordings_folder(data_dir: Path | None = None) -> Path:
+    """Where the files lie.
+
+    Raises:
+        DfedgeError: not found.
+    """
     names = [f"recordings/{digit}_{who}_0.wav" for digit in CLASSES for who in SPEAKERS]
     folder = locate(["free-spoken-digit-dataset", "fsdd"], names, data_dir, HOW_TO_GET)
-    return _read(folder / "recordings")
+    return folder / "recordings"
 
 
 @cache
