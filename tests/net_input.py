@@ -11,7 +11,16 @@ from dfedge.data.inputs import InputRule
 from dfedge.native.build import SOURCES, required_compiler
 from dfedge.native.sources import input_defined
 
-FLAGS = "-std=c99 -O2 -Wall -Wextra -Werror -fPIC -shared -fsanitize=undefined".split()
+FLAGS = [
+    "-std=c99",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-shared",
+    "-fsanitize=undefined",
+]
 TRAP = "-fsanitize-undefined-trap-on-error"
 
 

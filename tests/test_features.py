@@ -1,6 +1,7 @@
-"""Features of windows: spectral power and statistics, in integers that C and Python compute alike."""
+"""Features of windows: spectral power and statistics, in integers, alike in C and Python."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from motion import T, wave
 from net_input import compiled
+from test_on_device import MAIN, built, needs, output
 
 from dfedge.data.files import open_path
 from dfedge.data.inputs import InputRule, decoded, to_input
@@ -34,7 +36,7 @@ def rule_of(word: str, x: np.ndarray) -> WindowRule:
 
 
 def raw_windows(rule: WindowRule, count: int, seed: int = 0) -> np.ndarray:
-    """Readings as a sensor gives them, in range, far out, still and of one spike: int32 [N, T, C]."""
+    """Readings: in range, far out, still and of one spike, int32 [N, T, C]."""
     rng = np.random.default_rng(seed)
     shape = (count, rule.length, len(rule.scales))
     most = np.array([max(int(2.0**one.fraction * 3), 3) for one in rule.scales])
@@ -75,7 +77,7 @@ def test_a_spectrum_is_what_the_formula_says(length: int) -> None:
                 parts.append([(2 * bins[k] - bins[k - 1] - bins[k + 1]) >> 14
                               for k in range(1, length // 2 + 1)])  # fmt: skip
             power = [a * a + b * b for a, b in zip(*parts, strict=True)]
-            for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+            for band, (low, high) in enumerate(pairwise(edges)):
                 assert values[band, c] == loud(sum(power[low - 1 : high - 1]))
     exact = np.abs(np.fft.rfft(levels[0, :, 0] * (2 - 2 * np.cos(2 * np.pi * np.arange(length)
                                                                  / length)))) ** 2  # fmt: skip
@@ -97,7 +99,7 @@ def test_statistics_are_what_the_formulas_say() -> None:
                 min(x),
                 max(x),
                 loud(25 * sum(v * v for v in x) - total * total),
-                sum(a != b for a, b in zip(above, above[1:], strict=False)),
+                sum(a != b for a, b in pairwise(above)),
             ]
 
 
@@ -183,7 +185,7 @@ def test_features_that_samples_have_not_are_refused_by_name(tmp_path: Path, moti
     found = open_path(motion, reading=Reading(window=T)).cut(0)
     with pytest.raises(UsageError, match="features of the windows 'x'; known: spectrum, statis"):
         rule_for(found, features="x")
-    with pytest.raises(DfedgeError, match="of windows of 4 samples .* at least 8 samples"):
+    with pytest.raises(DfedgeError, match=r"of windows of 4 samples .* at least 8 samples"):
         rule_for(open_path(motion, reading=Reading(window=4)).cut(0), features="spectrum")
     with pytest.raises(UsageError, match="'spectrum': of the images there are none"):
         x = np.zeros((9, 4, 4), np.uint8)
@@ -212,11 +214,62 @@ def test_windows_are_learned_by_their_features(
 
 def test_a_net_s_file_names_its_features(motion: Path, dfedge, tmp_path: Path) -> None:
     base = ("train", "--data", motion, "--window", T, "--epochs", 1, "--out")
-    for words, kind in ((("--net", "vibration"), "spectrum"),
-                        (("--net", "vector", "--features", "statistics"), "statistics")):  # fmt: skip
+    own, asked = ("--net", "vibration"), ("--net", "vector", "--features", "statistics")
+    for words, kind in ((own, "spectrum"), (asked, "statistics")):
         run = tmp_path / kind
         assert dfedge(*base, run, *words).code == 0
         assert f'"kind": "{kind}"' in (run / "run.json").read_text()
     done = dfedge(*base, tmp_path / "none", "--net", "kws")
     assert done.code == 2
     assert "features of the windows 'log-mel 49x10'; known: spectrum, statistics" in done.err
+
+
+# -- on a device -----------------------------------------------------------------------------------
+
+
+SMALL_NET = """
+anchors = 1
+[train]
+epochs = 2
+qat_epochs = 1
+[[block]]
+channels = 8
+kernel_width = 1
+"""
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("word", WORDS)
+def test_a_microcontroller_learns_features_of_raw_readings(
+    word: str, tmp_path: Path, motion: Path
+) -> None:
+    from dfedge.exporters.write import ExportOptions, export
+    from dfedge.learn.train import TrainOptions, train
+
+    net = tmp_path / "net.toml"
+    net.write_text(f"features = '{word}'\n{SMALL_NET}")
+    options = TrainOptions(
+        str(motion), net=str(net), qat=True, reading=Reading(window=T), keep=False
+    )
+    run = train(options, tmp_path / "run")
+    target = "mps2-an386"
+    export(run, ExportOptions(("c",), target, batch=1), tmp_path / "bundle")
+    session = Session.open(tmp_path / "bundle", "native", initial=True)
+    rule = session.bundle.manifest.input
+    raw = raw_windows(rule, 5)[4]
+    codes = to_input(
+        rule.apply(raw[None] / np.array([2.0**one.fraction for one in rule.scales]), "")
+    )
+    session.learn_input(codes, np.array([1]))
+    numbers = ",".join(map(str, raw.ravel()))
+    (tmp_path / "data.h").write_text(
+        "#include <stdint.h>\n#define LABEL 1\n#define SAMPLE raw\n"
+        f"static const int32_t raw[] = {{{numbers}}};\n"
+    )
+    app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
+    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
+                   "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["x"]) == codes.tobytes()
+    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
+    print(f"{word}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
+    assert int(found["stack"]) < 2048

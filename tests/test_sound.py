@@ -212,7 +212,7 @@ def test_folders_within_a_class_say_who_speaks(tmp_path: Path) -> None:
     assert all("ben" in file.parts for file in cut.parts["test"].files)
     only = found.only("speaker:eve", 0).parts
     assert sum(len(only[name]) for name in ("train", "test")) == 8
-    with pytest.raises(UsageError, match="unknown speaker of .* 'zoe'; known: .*anna, ben, eve"):
+    with pytest.raises(UsageError, match=r"unknown speaker of .* 'zoe'; known: .*anna, ben, eve"):
         open_path(tmp_path / "words", reading=Reading(leave_out="speaker:zoe")).cut(0)
     plain = folder_of_tones(tmp_path / "plain", 2)
     with pytest.raises(UsageError, match=r"put those of each speaker in .* CLASS/SPEAKER/\*\.wav"):
@@ -357,29 +357,33 @@ stride = 2
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
-@pytest.mark.parametrize("target", ["mps2-an386", "mps3-an547"])
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [("mps2-an386", RULE), ("mps3-an547", RULE), ("mps2-an386", WORDS)],
+    ids=lambda one: getattr(one, "features", one),
+)
 def test_a_microcontroller_hears_and_learns_what_the_host_does(
-    target: str, tmp_path: Path, tones: Path
+    target: str, rule: SoundRule, tmp_path: Path, tones: Path
 ) -> None:
     from dfedge.exporters.write import ExportOptions, export
     from dfedge.learn.train import TrainOptions, train
 
     net = tmp_path / "net.toml"
-    net.write_text(SMALL_NET)
+    net.write_text(f"features = '{rule.features}'\n{SMALL_NET}")
     run = train(TrainOptions(str(tones), net=str(net), qat=True), tmp_path / "run")
     export(run, ExportOptions(("c",), target, batch=1), tmp_path / "bundle")
     session = Session.open(tmp_path / "bundle", "native", initial=True)
     sound = tone("low", 7)
-    session.learn_input(to_input(RULE.apply(sound[None], "x")), np.array([1]))
+    session.learn_input(to_input(rule.apply(sound[None], "x")), np.array([1]))
     numbers = ",".join(map(str, sound))
     (tmp_path / "data.h").write_text(
-        f"#include <stdint.h>\n#define LABEL 1\n#define SAMPLES {len(sound)}\n"
+        f"#include <stdint.h>\n#define LABEL 1\n#define SAMPLE sound, {len(sound)}\n"
         f"static const int16_t sound[] = {{{numbers}}};\n"
     )
     app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
     found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
                    "shift=0", "-kernel", app)  # fmt: skip
-    assert bytes.fromhex(found["x"]) == to_input(log_mel(sound)).tobytes()
+    assert bytes.fromhex(found["x"]) == to_input(log_mel(sound, rule.size)).tobytes()
     assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
     print(f"{target}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
     assert int(found["stack"]) < 4096

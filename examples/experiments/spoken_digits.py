@@ -1,9 +1,9 @@
-"""Spoken digits by a speaker whom nobody heard: DS-CNN in int8, beside scikit-learn, by WAV folders.
+"""Spoken digits of a speaker nobody heard: DS-CNN in int8, beside scikit-learn, by WAV folders.
 
     OMP_NUM_THREADS=1 python examples/experiments/spoken_digits.py --data-dir .data
 
 The Free Spoken Digit Dataset as a person has it: DIGIT/SPEAKER/TAKE.wav.  Each of the six speakers
-is left out in turn (``--leave-out speaker:NAME``); the net `kws` and logistic regression and a random
+is left out in turn (``--leave-out speaker:NAME``); the net `kws`, logistic regression and a random
 forest learn the same 49 x 10 log-mel features of the other five.  How long the net is trained and
 how far its samples are moved, and how strongly the regression is held, is chosen for each speaker
 without a sample of hers: by her `partner`, left out of training as well.
@@ -12,7 +12,6 @@ A row a net goes to out/spoken_digits, and one that is there is not made again.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from statistics import mean
@@ -36,7 +35,12 @@ RESULTS = Path(__file__).parent / "results" / "spoken_digits.json"
 HOME = Path("out/spoken_digits")
 RULE = SoundRule("log-mel 49x10")
 SEEDS = (0, 1, 2)
-CHOICES = {"6 epochs": (6, 0), "6 epochs, moved": (6, 2), "12 epochs, moved": (12, 2)}
+CHOICES = {
+    "6 epochs": (6, 0),
+    "12 epochs": (12, 0),
+    "6 epochs, moved": (6, 2),
+    "12 epochs, moved": (12, 2),
+}
 """Float epochs; cells by which samples are moved."""
 HELD = (0.001, 0.01, 0.1, 1.0)
 """C of the regression."""
@@ -59,7 +63,7 @@ def words(data_dir: Path, left_out: str = "") -> Path:
             if speaker != left_out:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, place)
-        os.rename(part, folder)
+        part.rename(folder)
     return folder
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from dfedge.data.change import Changed, columns, is_picture, picture
 from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
@@ -135,6 +136,10 @@ class ImageRule(
             raise UsageError("a cast is for images of three channels; these have one")
         change = SHIFTS[name]
         return lambda x: change(x, *numbers)
+
+    def changed(self, x: Images, like: Images, seed: int = 0) -> Changed:
+        """See `InputRule`."""
+        return picture(x, seed) if is_picture(self.shape) else columns(x, like, seed)
 
     def _fit(self, image: Any) -> Images:
         wanted = self.width, self.height

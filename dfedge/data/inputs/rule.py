@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.data.change import Changed, columns
 from dfedge.data.dataset import Images
 from dfedge.data.shift_forms import Form
 from dfedge.errors import UsageError, chosen
@@ -176,6 +177,16 @@ class InputRule:
             UsageError: it does not suit these samples.
         """
         raise NotImplementedError
+
+    def changed(self, x: Images, like: Images, seed: int = 0) -> Changed:
+        """A mild change of a kind that devices meet: what learning is tried on at export.
+
+        Args:
+            x: codes [N, H, W, C].
+            like: others, that ranges are read off.
+            seed: of noise.
+        """
+        return columns(x, like, seed)
 
 
 def to_input(x: Images) -> NDArray[np.int8]:

@@ -12,18 +12,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.data.change import Changed
 from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.inputs.table import table
 from dfedge.data.logmel import KEYWORDS, RATE, SPEECH, LogMel, cosines, filters, log_mel
 from dfedge.data.loudness import octave
 from dfedge.data.shift_forms import SOUNDS, Form
-from dfedge.data.sound_shifts import CHANGES
+from dfedge.data.sound_shifts import CHANGES, muffled, noise
 from dfedge.data.wav import SUFFIX, read_wav
 from dfedge.errors import DfedgeError
 
 Features = Literal["log-mel 32x32", "log-mel 49x10"]
 """Frames by bands."""
+NOISE, MUFFLED = 25, 6
+"""Decibels: a mild change."""
 SIZES: dict[Features, LogMel] = {"log-mel 32x32": SPEECH, "log-mel 49x10": KEYWORDS}
 
 
@@ -139,6 +142,13 @@ class SoundRule(
         """See `InputRule`."""
         change = CHANGES[name]
         return lambda x: change(x, *numbers)
+
+    def changed(self, x: Images, like: Images, seed: int = 0) -> Changed:
+        """In another room, through another microphone; see `InputRule`."""
+        return (
+            muffled(noise(x, NOISE), MUFFLED),
+            f"noise {NOISE} dB below the loudest, muffled by {MUFFLED} dB",
+        )
 
     def _tables(self) -> str:
         size = self.size

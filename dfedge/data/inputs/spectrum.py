@@ -1,6 +1,6 @@
 """Spectral power of windows, in integers alone: how loud each channel is in each of some bands.
 
-    X_k  = sum_n round(2^14 e^(-2 pi i k n / T)) x_n  of a channel's levels (`Scale.levels`); X_0 = 0
+    X_k  = sum_n round(2^14 e^(2 pi i k n / T)) x_n  of a channel's levels (`Scale.levels`); X_0 = 0
     Y_k  = 2 X_k - X_(k-1) - X_(k+1)  >> 14: four times the transform under a Hann window
     E_b  = sum of |Y_k|^2 over the bins edge_b <= k < edge_(b+1), k = 1 .. T/2
     value = the loudness of E_b in eighths of an octave (`dfedge.data.loudness`)
