@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from test_on_device import MAIN, built, output
 
 from dfedge.data.inputs import InputRule
+from dfedge.device.session import Session
 from dfedge.native.build import SOURCES, required_compiler
 from dfedge.native.sources import input_defined
 
@@ -45,3 +47,19 @@ def compiled(rule: InputRule, folder: Path) -> Callable[..., np.ndarray]:
         return x
 
     return net_input
+
+
+def learned_on_chip(session: Session, target: str, folder: Path, declared: str) -> dict[str, str]:
+    """What hear.c prints on an emulated board, which must end in the session's own state.
+
+    Args:
+        session: native, that learned the same sample as class 1.
+        declared: the sample in C, and SAMPLE.
+    """
+    (folder / "data.h").write_text(f"#include <stdint.h>\n#define LABEL 1\n{declared}\n")
+    app = built(session.bundle, target, folder, MAIN.with_name("hear.c"))
+    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
+                   "shift=0", "-kernel", app)  # fmt: skip
+    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
+    print(f"{folder.name}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
+    return found

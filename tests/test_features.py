@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 from motion import T, wave
-from net_input import compiled
-from test_on_device import MAIN, built, needs, output
+from net_input import compiled, learned_on_chip
+from test_on_device import needs
 
 from dfedge.data.files import open_path
 from dfedge.data.inputs import InputRule, decoded, to_input
@@ -229,12 +229,8 @@ def test_a_net_s_file_names_its_features(motion: Path, dfedge, tmp_path: Path) -
 
 SMALL_NET = """
 anchors = 1
-[train]
-epochs = 2
-qat_epochs = 1
-[[block]]
-channels = 8
-kernel_width = 1
+train = {epochs = 2, qat_epochs = 1}
+block = [{channels = 8, kernel_width = 1}]
 """
 
 
@@ -262,14 +258,7 @@ def test_a_microcontroller_learns_features_of_raw_readings(
     )
     session.learn_input(codes, np.array([1]))
     numbers = ",".join(map(str, raw.ravel()))
-    (tmp_path / "data.h").write_text(
-        "#include <stdint.h>\n#define LABEL 1\n#define SAMPLE raw\n"
-        f"static const int32_t raw[] = {{{numbers}}};\n"
-    )
-    app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
-                   "shift=0", "-kernel", app)  # fmt: skip
+    declared = f"#define SAMPLE raw\nstatic const int32_t raw[] = {{{numbers}}};"
+    found = learned_on_chip(session, target, tmp_path, declared)
     assert bytes.fromhex(found["x"]) == codes.tobytes()
-    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
-    print(f"{word}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
     assert int(found["stack"]) < 2048

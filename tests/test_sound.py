@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import refused
-from net_input import compiled
+from net_input import compiled, learned_on_chip
 from sounds import PITCH, folder_of_tones, tone, write_wav
-from test_on_device import MAIN, built, needs, output
+from test_on_device import needs
 
 from dfedge.data.door import Door
 from dfedge.data.files import open_path, read_inputs
@@ -376,15 +376,8 @@ def test_a_microcontroller_hears_and_learns_what_the_host_does(
     sound = tone("low", 7)
     session.learn_input(to_input(rule.apply(sound[None], "x")), np.array([1]))
     numbers = ",".join(map(str, sound))
-    (tmp_path / "data.h").write_text(
-        f"#include <stdint.h>\n#define LABEL 1\n#define SAMPLE sound, {len(sound)}\n"
-        f"static const int16_t sound[] = {{{numbers}}};\n"
-    )
-    app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
-                   "shift=0", "-kernel", app)  # fmt: skip
+    declared = f"#define SAMPLE sound, {len(sound)}\nstatic const int16_t sound[] = {{{numbers}}};"
+    found = learned_on_chip(session, target, tmp_path, declared)
     assert bytes.fromhex(found["x"]) == to_input(log_mel(sound, rule.size)).tobytes()
-    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
-    print(f"{target}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
     assert int(found["stack"]) < 4096
     assert 40 * int(found["ticks"]) < 20_000_000
