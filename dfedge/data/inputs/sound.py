@@ -156,7 +156,7 @@ class SoundRule(
         return "\n".join(
             [
                 table("int64_t octave", octave()),
-                table("int32_t cosines", cosines(size.frame)),
+                table("int32_t cosines", np.resize(cosines(size.frame), size.frame * 5 // 4)),
                 table("dfe_mel bins", bins),
                 "static const dfe_log_mel log_mel = "
                 f"{{octave, cosines, bins, {size.frame}, {size.frames}, {size.mels}}};",

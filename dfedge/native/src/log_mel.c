@@ -46,14 +46,14 @@ static int32_t wave(int32_t window, int32_t cosine) {
 /* Bin k, at most a quarter of the frame, of the places first, first + 2, ... */
 static sum half_of_bin(const dfe_log_mel *tables, const folded *frame, int32_t k, int32_t first) {
     const int32_t *cosines = tables->cosines;
-    int32_t size = tables->frame, angle = first * k, turned = (angle + size / 4 * 3) % size;
+    int32_t size = tables->frame, angle = first * k;
     sum found = {0, 0};
     for (int32_t n = first; n <= size / 2; n += 2) {
         int32_t window = cosines[0] - cosines[n];
         found.real += wave(window, cosines[angle]) * frame->even[n];
-        found.imaginary += wave(window, cosines[turned]) * frame->odd[n];
-        angle = angle + 2 * k < size ? angle + 2 * k : angle + 2 * k - size;
-        turned = turned + 2 * k < size ? turned + 2 * k : turned + 2 * k - size;
+        found.imaginary -= wave(window, cosines[angle + size / 4]) * frame->odd[n];
+        angle += 2 * k;
+        if (angle >= size) angle -= size;
     }
     return found;
 }

@@ -11,8 +11,9 @@ typedef struct {
     int16_t first, falling, rising;
 } dfe_mel;
 
-/* Sizes of at most the above, and the only tables: see loudness.h; one period of round(2^29 cos),
-   of which every windowed wave is a product, [frame]; the bins, [frame / 2 + 1]. */
+/* Sizes of at most the above, and the only tables: see loudness.h; a period and a quarter of
+   round(2^29 cos), of which every windowed wave is a product, [5 / 4 frame]; the bins,
+   [frame / 2 + 1]. */
 typedef struct {
     const int64_t *octave;
     const int32_t *cosines;
