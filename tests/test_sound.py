@@ -3,7 +3,9 @@
 import ctypes
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -18,6 +20,8 @@ from dfedge.data.files import open_path, read_inputs
 from dfedge.data.inputs import InputRule, decoded, to_input
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.inputs.sound import SIZES, SoundRule
+from dfedge.data.live.samples import BadLineError
+from dfedge.data.live.sounds import Overlapping, Pieces
 from dfedge.data.logmel import (
     KEYWORDS,
     SPEECH,
@@ -33,6 +37,7 @@ from dfedge.data.shift import parse_shift
 from dfedge.data.sound_shifts import DECIBELS
 from dfedge.data.sources import open_data
 from dfedge.data.wav import read_wav
+from dfedge.device.live import Answer, Live, Taught
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.build import SOURCES
@@ -313,6 +318,110 @@ def test_a_stream_of_recordings_follows_their_dates(bundle: Path, tones: Path) -
         stream = parse_stream("folder:experiences=2").make(source, 0)
         assert stream.samples == 40
         assert stream.experiences[0].train.x.shape[1:] == RULE.shape
+
+
+# -- live ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("1 -2,3;\r", [1, -2, 3]),
+        ("-32768", [-32768]),
+        ("1 up", "word"),
+        ("1.5", "word"),
+        ("32768", "value"),
+    ],
+)
+def test_a_line_is_a_piece_of_a_sound_or_says_why_not(line: str, read: list | str) -> None:
+    if isinstance(read, list):
+        assert Pieces().read(line).tolist() == read
+        return
+    with pytest.raises(BadLineError) as refused:
+        Pieces().read(line)
+    assert refused.value.flaw == read
+
+
+def test_utterances_overlap_whatever_the_pieces() -> None:
+    sound = np.arange(100, dtype=np.int16)
+    for hop in (1, 4, 8, 11, 30):
+        for size in (1, 5, 20, 100):
+            cut = Overlapping(8, hop)
+            found = [one for i in range(0, 100, size) for one in cut.add(sound[i : i + size])]
+            assert [one.tolist() for one in found] == [
+                list(range(start, start + 8)) for start in range(0, 93, hop)
+            ]
+        cut.clear()
+        assert cut.add(sound[:8])[0].tolist() == list(range(8))
+
+
+class Microphone:
+    """What sounddevice opens: it gives a whole sound at once, one piece of which comes late."""
+
+    sound = np.concatenate([tone("low", 70, 8000), tone("high", 71, 6000)])
+    late = 8000
+
+    def __init__(self, samplerate, channels, dtype, blocksize, callback) -> None:
+        assert (samplerate, channels, dtype) == (8000, 1, "int16")
+        for at in range(0, len(self.sound), blocksize):
+            piece = self.sound[at : at + blocksize].tobytes()
+            callback(piece, blocksize, None, "input overflow" if at == self.late else "")
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_microphone_is_heard_in_utterances_that_overlap(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dfedge.data.live.lines import lines
+    from dfedge.data.live.ports import opened
+
+    package = SimpleNamespace(RawInputStream=Microphone, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", package)
+    session = Session.open(bundle, "native", tmp_path / "state", initial=True)
+    starts = [0, LENGTH // 2, 8000]  # none across the gap
+    wanted = [session.predict(Microphone.sound[at : at + LENGTH]).score for at in starts]
+    found = []
+    with Live(session) as live, opened("mic", None, live.hears) as first:
+        for _, line in lines(first, stop=lambda: len(found) == len(starts)):
+            found.extend(one for one in live.line(line) if isinstance(one, Answer))
+        assert [one.prediction.score for one in found] == wanted
+        assert live.door.skipped == {"word": 1}
+        assert [one.name for one in live.command("l high") if isinstance(one, Taught)] == ["high"]
+
+
+def test_a_microphone_that_is_not_there_is_one_line(
+    bundle: Path, dfedge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = ("live", bundle, "--source", "mic", "--runtime", "native", "--state", tmp_path / "s")
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    done = dfedge(*command)
+    assert done.code == 2
+    assert "--source mic needs the package sounddevice" in done.err and done.err.count("\n") == 1
+
+    def nothing(**_: object) -> None:
+        raise RuntimeError("no default input device")
+
+    package = SimpleNamespace(RawInputStream=nothing, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", package)
+    done = dfedge(*command)
+    assert done.code == 3
+    assert "--source mic: no default input device" in done.err and done.err.count("\n") == 1
+
+
+def test_a_sound_is_heard_through_a_pipe(bundle: Path, dfedge, tmp_path: Path) -> None:
+    sound = np.concatenate([tone("low", 60, 6000), tone("high", 61, 6000)])
+    file = tmp_path / "sound.txt"
+    file.write_text("".join(" ".join(map(str, sound[i : i + 300])) + "\n"
+                            for i in range(0, 12000, 300)) + "l high\n")  # fmt: skip
+    done = dfedge("live", bundle, "--source", file, "--hop", 6000, "--json", "--runtime", "native",
+                  "--state", tmp_path / "s")  # fmt: skip
+    assert done.code == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [one["class"] for one in events if "class" in one] == ["low", "high"]
+    assert [one["taught"] for one in events if "taught" in one and "window" in one] == ["high"]
 
 
 # -- on a device -----------------------------------------------------------------------------------
