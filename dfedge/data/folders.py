@@ -85,7 +85,7 @@ def kind_of(folders: Sequence[Path], asked: str = "") -> str:
     found: dict[str, Path] = {}
     for folder in folders:
         for sub in class_folders(folder):
-            for file in [*samples_in(sub, tuple(kinds)), *_owned(sub)]:
+            for file in samples_in(sub, tuple(kinds)) or _owned(sub):
                 found.setdefault(kinds[file.suffix.lower()], file)
     if len(found) > 1:
         (one, a), (other, b) = sorted(found.items())[:2]
