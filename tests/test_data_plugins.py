@@ -7,8 +7,9 @@ import pytest
 from outside import dfedge, install
 
 from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs.scale import CONSTANT
 from dfedge.data.inputs.sound import SoundRule
-from dfedge.data.inputs.window import CONSTANT, WindowRule
+from dfedge.data.inputs.window import WindowRule
 from dfedge.data.sources import GROUP, OWN, default_net, find
 
 OUTSIDE = '''"""A package that dfedge does not know: digits upside down."""

@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from dfedge.bundle import Bundle
-from dfedge.data.change import changed, is_picture
+from dfedge.data.change import is_picture
+from dfedge.data.inputs.image import ImageRule
+from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.sound import SIZES, SoundRule
+from dfedge.data.inputs.window import WindowRule
+from dfedge.data.sound_shifts import DECIBELS
 from dfedge.exporters import learning
 from dfedge.exporters.learning import Candidate, Found, trial
 from dfedge.exporters.options import ExportOptions
@@ -17,6 +22,8 @@ from dfedge.learn import kept
 from dfedge.learn.run import Run
 from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.state import SHIFTS
+
+DIGITS = ImageRule(8, 8, 1)
 
 
 def found(own: list[float], moved: list[float]) -> Found:
@@ -56,7 +63,7 @@ def forced(
         return Found(candidate, [0.9, 0.9, 0.9, 0.9 if good else 0.2], [0.5, 0.6, 0.7, 0.7])
 
     monkeypatch.setattr(learning.Trial, "found", judged)
-    return trial(plan, state, samples, {}, 16)
+    return trial(plan, state, samples, {}, 16, DIGITS)
 
 
 def test_the_fastest_rate_that_does_no_harm_is_taken(
@@ -108,7 +115,7 @@ def test_the_trial_learns_in_batches_of_the_bundle(
 ) -> None:
     samples = kept.read(run_folder)
     assert samples is not None
-    assert learning.Trial(*lowered(Run.open(run_folder)), samples, {}, batch).batch == tried
+    assert learning.Trial(*lowered(Run.open(run_folder)), samples, {}, batch, DIGITS).batch == tried
 
 
 def test_lower_layers_are_frozen_one_by_one_where_no_rate_passes(
@@ -159,9 +166,9 @@ def test_both_engines_of_the_trial_find_the_same(
     monkeypatch.setattr(learning, "RATES", (0,))
     monkeypatch.setattr(learning, "PRESENTED", 64)
     monkeypatch.setattr(learning, "LOOKS", (64,))
-    records = [trial(plan, state, samples, {}, 16)[2]]
+    records = [trial(plan, state, samples, {}, 16, DIGITS)[2]]
     monkeypatch.setattr(learning, "compiler", lambda: None)
-    records.append(trial(plan, state, samples, {}, 16)[2])
+    records.append(trial(plan, state, samples, {}, 16, DIGITS)[2])
     assert records[0] == records[1]
 
 
@@ -191,13 +198,27 @@ def test_a_net_of_random_weights_learns_with_all_its_layers(tmp_path: Path) -> N
     assert int(made.initial_state()["usual_error"]) == 0
 
 
-def test_what_is_changed_is_a_picture_or_a_signal() -> None:
+def test_what_is_changed_is_what_the_samples_are() -> None:
     assert is_picture((28, 28, 1)) and is_picture((32, 24, 3))
     assert not any(is_picture(shape) for shape in ((128, 6, 1), (1, 13, 1), (4, 4, 1)))
-    x = np.random.default_rng(0).integers(60, 180, (50, 128, 6, 1)).astype(np.uint8)
-    moved, how = changed(x, x)
-    assert how.startswith("gain and offset")
-    apart = np.abs(moved.mean((0, 1)) - x.mean((0, 1))) / x.std((0, 1))
-    assert np.allclose(apart, 0.25, atol=0.03)
+    x = np.random.default_rng(0).integers(60, 180, (50, 128, 1, 6)).astype(np.uint8)
+    for rule in (WindowRule(128, (Scale(0, 1, 0, 0),) * 6), ImageRule(128, 6, 1)):
+        moved, how = rule.changed(x.reshape(-1, *rule.shape), x.reshape(-1, *rule.shape))
+        assert how.startswith("gain and offset")
+        apart = np.abs(moved.mean((0, 1)) - x.reshape(moved.shape).mean((0, 1))) / x.std()
+        assert np.allclose(apart, 0.25, atol=0.03)
     picture = np.full((4, 16, 16, 1), 200, np.uint8)
-    assert changed(picture, picture)[0].mean() < 160
+    assert ImageRule(16, 16, 1).changed(picture, picture)[0].mean() < 160
+
+
+@pytest.mark.parametrize("features", list(SIZES))
+def test_a_sound_is_not_turned_as_a_picture_is_but_heard_in_another_room(features: str) -> None:
+    rule = SoundRule(features)
+    x = np.full((2, *rule.shape), 20, np.uint8)
+    x[:, 3, 2] = 254
+    moved, how = rule.changed(x, x)
+    assert how == "noise 25 dB below the loudest, muffled by 6 dB"
+    assert (moved[:, 3, 2] == 254).all()
+    low, high = (np.median(moved[:, 8:, at]) / 2 for at in (0, -1))
+    assert abs(low - (127 - 25 / DECIBELS)) < 6
+    assert abs(low - high - 6 / DECIBELS) < 6

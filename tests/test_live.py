@@ -100,7 +100,7 @@ def test_windows_slide_as_recordings_are_cut() -> None:
     x = np.arange(40.0)[:, None]
     for hop in (1, 4, 8, 11):
         sliding = Sliding(8, 1, hop)
-        found = [w[0, 0] for w in map(sliding.add, x) if w is not None]
+        found = [w[0, 0] for sample in x for w in sliding.add(sample)]
         assert found == list(range(0, 33, hop)), hop
 
 
@@ -303,10 +303,11 @@ def test_what_live_cannot_do_is_one_line(
     dfedge, motion_bundle: Path, spare_bundle: Bundle, tmp_path: Path
 ) -> None:
     for args, said in (
-        ((spare_bundle.folder, "--source", "-"), "images, not a signal; for files there is dfedge"),
+        ((spare_bundle.folder, "--source", "-"), "images, not a signal or sound; for files"),
         ((motion_bundle, "--source", "-", "--baud", 9600), "standard input is none"),
         ((motion_bundle, "--source", tmp_path / "no"), "No such file or directory"),
         ((motion_bundle, "--source", tmp_path), "a folder"),
+        ((motion_bundle, "--source", "mic"), "the model reads no sound"),
     ):  # fmt: skip
         done = dfedge("live", *args, "--state", tmp_path / "state")
         assert done.code == 2

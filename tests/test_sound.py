@@ -3,31 +3,49 @@
 import ctypes
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 from conftest import refused
+from net_input import compiled, learned_on_chip
 from sounds import PITCH, folder_of_tones, tone, write_wav
-from test_on_device import MAIN, built, needs, output
+from test_on_device import needs
 
 from dfedge.data.door import Door
 from dfedge.data.files import open_path, read_inputs
 from dfedge.data.inputs import InputRule, decoded, to_input
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.sound import SoundRule
-from dfedge.data.logmel import FRAME, LENGTH, WINDOW_BITS, _basis, cosines, log_mel
+from dfedge.data.inputs.sound import SIZES, SoundRule
+from dfedge.data.live.samples import BadLineError
+from dfedge.data.live.sounds import Overlapping, Pieces
+from dfedge.data.logmel import (
+    KEYWORDS,
+    SPEECH,
+    WINDOW_BITS,
+    LogMel,
+    _basis,
+    cosines,
+    log_mel,
+    middle,
+)
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.sound_shifts import DECIBELS
 from dfedge.data.sources import open_data
 from dfedge.data.wav import read_wav
+from dfedge.device.live import Answer, Live, Taught
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.native.build import SOURCES
 from dfedge.native.library import load_from
 
-RULE = SoundRule()
+RULE, WORDS = SoundRule(), SoundRule("log-mel 49x10")
+BOTH = [RULE, WORDS]
+LENGTH = SPEECH.length
 
 
 def utterances() -> list[np.ndarray]:
@@ -44,16 +62,23 @@ def utterances() -> list[np.ndarray]:
 # -- the rule --------------------------------------------------------------------------------------
 
 
-def test_a_rounded_product_of_two_cosines_is_the_rounded_windowed_wave() -> None:
-    n = np.arange(FRAME)[:, None]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
-    angle = 2 * np.pi * n * np.arange(FRAME // 2 + 1) / FRAME
-    for found, wave_of in zip(_basis(), (np.cos, np.sin), strict=True):
+@pytest.mark.parametrize("size", [SPEECH, KEYWORDS])
+def test_a_rounded_product_of_two_cosines_is_the_rounded_windowed_wave(size: LogMel) -> None:
+    n = np.arange(size.frame)[:, None]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / size.frame)
+    angle = 2 * np.pi * n * np.arange(size.frame // 2 + 1) / size.frame
+    for found, wave_of in zip(_basis(size.frame), (np.cos, np.sin), strict=True):
         exact = window * wave_of(angle) * (1 << WINDOW_BITS)
         assert np.array_equal(found, np.round(exact))
         assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-4  # no libm rounds it otherwise
-    half = FRAME // 2
-    assert np.array_equal(cosines()[half:], -cosines()[:half])
+    half, period = size.frame // 2, cosines(size.frame)
+    assert np.array_equal(period[half:], -period[:half])
+
+
+def test_the_middle_of_a_longer_middle_is_the_same() -> None:
+    for sound in utterances():
+        for size in (SPEECH, KEYWORDS):
+            assert np.array_equal(middle(middle(sound), size.length), middle(sound, size.length))
 
 
 def test_utterances_become_features_and_features_pass_as_they_are() -> None:
@@ -104,6 +129,15 @@ def test_shifts_are_those_of_a_room_and_a_microphone() -> None:
         assert not parse_shift(text, RULE)(silence).any()
     with pytest.raises(UsageError, match="of the utterances; known: noise:DECIBELS"):
         parse_shift("rotate:90", RULE)
+
+
+def test_noise_is_another_one_for_every_utterance() -> None:
+    heard = []
+    for loudest in (0, 1):
+        codes = np.full((1, *RULE.shape), 20, np.uint8)
+        codes[0, 0, loudest] = 254
+        heard.append(parse_shift("noise:20", RULE)(codes)[0, 1:])
+    assert np.abs(heard[0].astype(int) - heard[1]).max() > 10
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -166,6 +200,32 @@ def test_bad_recordings_are_one_clear_line_or_passed_over(tmp_path: Path) -> Non
     assert door.skipped == {"file": 7}
     with pytest.raises(DfedgeError):
         open_path(tmp_path).read()
+
+
+def test_folders_within_a_class_say_who_speaks(tmp_path: Path) -> None:
+    for number, name in enumerate(("anna", "ben", "eve")):
+        for pitch in PITCH:
+            for take in range(4):
+                place = tmp_path / "words" / pitch / name / f"{take}.wav"
+                write_wav(place, tone(pitch, 10 * number + take))
+    write_wav(tmp_path / "words" / "low" / "nobody.wav", tone("low", 99))
+    found = open_path(tmp_path / "words", reading=Reading(leave_out="speaker:ben"))
+    assert (found.kind, found.classes, len(found.parts["all"])) == ("sound", ("high", "low"), 25)
+    cut = found.cut(0)
+    assert set(cut.parts["test"].groups["speaker"]) == {"ben"}
+    assert set(cut.parts["train"].groups["speaker"]) == {"", "anna", "eve"}
+    assert all("ben" in file.parts for file in cut.parts["test"].files)
+    only = found.only("speaker:eve", 0).parts
+    assert sum(len(only[name]) for name in ("train", "test")) == 8
+    with pytest.raises(UsageError, match=r"unknown speaker of .* 'zoe'; known: .*anna, ben, eve"):
+        open_path(tmp_path / "words", reading=Reading(leave_out="speaker:zoe")).cut(0)
+    plain = folder_of_tones(tmp_path / "plain", 2)
+    with pytest.raises(UsageError, match=r"put those of each speaker in .* CLASS/SPEAKER/\*\.wav"):
+        open_path(plain, reading=Reading(leave_out="speaker:ben"))
+    for part in ("train", "test"):
+        folder_of_tones(tmp_path / "apart" / part, 2)
+    with pytest.raises(UsageError, match="has a test split of its own"):
+        open_path(tmp_path / "apart", reading=Reading(leave_out="speaker:ben"))
 
 
 def test_a_class_without_a_recording_is_named(tmp_path: Path) -> None:
@@ -260,22 +320,135 @@ def test_a_stream_of_recordings_follows_their_dates(bundle: Path, tones: Path) -
         assert stream.experiences[0].train.x.shape[1:] == RULE.shape
 
 
+# -- live ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("1 -2,3;\r", [1, -2, 3]),
+        ("-32768", [-32768]),
+        ("1 up", "word"),
+        ("1.5", "word"),
+        ("32768", "value"),
+    ],
+)
+def test_a_line_is_a_piece_of_a_sound_or_says_why_not(line: str, read: list | str) -> None:
+    if isinstance(read, list):
+        assert Pieces().read(line).tolist() == read
+        return
+    with pytest.raises(BadLineError) as refused:
+        Pieces().read(line)
+    assert refused.value.flaw == read
+
+
+def test_utterances_overlap_whatever_the_pieces() -> None:
+    sound = np.arange(100, dtype=np.int16)
+    for hop in (1, 4, 8, 11, 30):
+        for size in (1, 5, 20, 100):
+            cut = Overlapping(8, hop)
+            found = [one for i in range(0, 100, size) for one in cut.add(sound[i : i + size])]
+            assert [one.tolist() for one in found] == [
+                list(range(start, start + 8)) for start in range(0, 93, hop)
+            ]
+        cut.clear()
+        assert cut.add(sound[:8])[0].tolist() == list(range(8))
+
+
+class Microphone:
+    """What sounddevice opens: it gives a whole sound at once, one piece of which comes late."""
+
+    sound = np.concatenate([tone("low", 70, 8000), tone("high", 71, 6000)]) // 100  # fits a pipe
+    late = 8000
+
+    def __init__(self, samplerate, channels, dtype, blocksize, callback) -> None:
+        assert (samplerate, channels, dtype) == (8000, 1, "int16")
+        for at in range(0, len(self.sound), blocksize):
+            piece = self.sound[at : at + blocksize].tobytes()
+            callback(piece, blocksize, None, "input overflow" if at == self.late else "")
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_microphone_is_heard_in_utterances_that_overlap(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dfedge.data.live.lines import lines
+    from dfedge.data.live.ports import opened
+
+    package = SimpleNamespace(RawInputStream=Microphone, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", package)
+    session = Session.open(bundle, "native", tmp_path / "state", initial=True)
+    starts = [0, LENGTH // 2, 8000]  # none across the gap
+    wanted = [session.predict(Microphone.sound[at : at + LENGTH]).score for at in starts]
+    found = []
+    with Live(session) as live, opened("mic", None, live.hears) as first:
+        for _, line in lines(first, stop=lambda: len(found) == len(starts)):
+            found.extend(one for one in live.line(line) if isinstance(one, Answer))
+        assert [one.prediction.score for one in found] == wanted
+        assert live.door.skipped == {"word": 1}
+        assert [one.name for one in live.command("l high") if isinstance(one, Taught)] == ["high"]
+
+
+def test_a_microphone_that_is_not_there_is_one_line(
+    bundle: Path, dfedge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = ("live", bundle, "--source", "mic", "--runtime", "native", "--state", tmp_path / "s")
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    done = dfedge(*command)
+    assert done.code == 2
+    assert "--source mic needs the package sounddevice" in done.err and done.err.count("\n") == 1
+
+    def nothing(**_: object) -> None:
+        raise RuntimeError("no default input device")
+
+    package = SimpleNamespace(RawInputStream=nothing, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", package)
+    done = dfedge(*command)
+    assert done.code == 3
+    assert "--source mic: no default input device" in done.err and done.err.count("\n") == 1
+
+
+def test_a_sound_is_heard_through_a_pipe(bundle: Path, dfedge, tmp_path: Path) -> None:
+    sound = np.concatenate([tone("low", 60, 6000), tone("high", 61, 6000)])
+    file = tmp_path / "sound.txt"
+    file.write_text("".join(" ".join(map(str, sound[i : i + 300])) + "\n"
+                            for i in range(0, 12000, 300)) + "l high\n")  # fmt: skip
+    done = dfedge("live", bundle, "--source", file, "--hop", 6000, "--json", "--runtime", "native",
+                  "--state", tmp_path / "s")  # fmt: skip
+    assert done.code == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [one["class"] for one in events if "class" in one] == ["low", "high"]
+    assert [one["taught"] for one in events if "taught" in one and "window" in one] == ["high"]
+
+
 # -- on a device -----------------------------------------------------------------------------------
 
 
-def test_a_c_program_makes_the_same_features_of_any_utterance(bundle: Path) -> None:
+def test_an_exported_folder_makes_the_same_features(bundle: Path) -> None:
     library = load_from(bundle / "c")
-    x = np.empty(RULE.shape, np.int8)
+    x, sound = np.empty(RULE.shape, np.int8), tone("low", 3)
+    library.net_input(
+        sound.ctypes.data_as(ctypes.c_void_p), len(sound), x.ctypes.data_as(ctypes.c_void_p)
+    )
+    assert np.array_equal(x, to_input(log_mel(sound)))
 
-    def made(sound: np.ndarray) -> np.ndarray:
-        library.net_input(
-            sound.ctypes.data_as(ctypes.c_void_p), len(sound), x.ctypes.data_as(ctypes.c_void_p)
-        )
-        return x
 
+@pytest.mark.parametrize("rule", BOTH, ids=lambda rule: rule.features)
+def test_c_makes_the_same_features_of_any_utterance(rule: SoundRule, tmp_path: Path) -> None:
+    net_input = compiled(rule, tmp_path / "c")
     for sound in utterances():
-        assert np.array_equal(made(sound), to_input(log_mel(sound))), len(sound)
-    assert not made(np.zeros(0, np.int16)).any()
+        found = net_input(sound, len(sound))
+        assert np.array_equal(found, to_input(log_mel(sound, rule.size))), len(sound)
+    assert not net_input(np.zeros(0, np.int16), 0).any()
+
+
+def test_the_kernel_s_arrays_hold_every_size() -> None:
+    text = (SOURCES / "log_mel.h").read_text()
+    assert f"DFE_MOST_FRAME = {max(one.frame for one in SIZES.values())}," in text
+    assert f"DFE_MOST_MELS = {max(one.mels for one in SIZES.values())} " in text
 
 
 SMALL_NET = """
@@ -293,30 +466,27 @@ stride = 2
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
-@pytest.mark.parametrize("target", ["mps2-an386", "mps3-an547"])
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [("mps2-an386", RULE), ("mps3-an547", RULE), ("mps2-an386", WORDS)],
+    ids=lambda one: getattr(one, "features", one),
+)
 def test_a_microcontroller_hears_and_learns_what_the_host_does(
-    target: str, tmp_path: Path, tones: Path
+    target: str, rule: SoundRule, tmp_path: Path, tones: Path
 ) -> None:
     from dfedge.exporters.write import ExportOptions, export
     from dfedge.learn.train import TrainOptions, train
 
     net = tmp_path / "net.toml"
-    net.write_text(SMALL_NET)
+    net.write_text(f"features = '{rule.features}'\n{SMALL_NET}")
     run = train(TrainOptions(str(tones), net=str(net), qat=True), tmp_path / "run")
     export(run, ExportOptions(("c",), target, batch=1), tmp_path / "bundle")
     session = Session.open(tmp_path / "bundle", "native", initial=True)
     sound = tone("low", 7)
-    session.learn_input(to_input(RULE.apply(sound[None], "x")), np.array([1]))
+    session.learn_input(to_input(rule.apply(sound[None], "x")), np.array([1]))
     numbers = ",".join(map(str, sound))
-    (tmp_path / "data.h").write_text(
-        f"#include <stdint.h>\n#define LABEL 1\n#define SAMPLES {len(sound)}\n"
-        f"static const int16_t sound[] = {{{numbers}}};\n"
-    )
-    app = built(session.bundle, target, tmp_path, MAIN.with_name("hear.c"))
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
-                   "shift=0", "-kernel", app)  # fmt: skip
-    assert bytes.fromhex(found["x"]) == to_input(log_mel(sound)).tobytes()
-    assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
-    print(f"{target}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
+    declared = f"#define SAMPLE sound, {len(sound)}\nstatic const int16_t sound[] = {{{numbers}}};"
+    found = learned_on_chip(session, target, tmp_path, declared)
+    assert bytes.fromhex(found["x"]) == to_input(log_mel(sound, rule.size)).tobytes()
     assert int(found["stack"]) < 4096
-    assert 40 * int(found["ticks"]) < 20_000_000
+    assert 40 * int(found["ticks"]) < (20_000_000 if rule == RULE else 30_000_000)

@@ -16,7 +16,17 @@ from PIL import Image
 from dfedge.data.catalogue import Cut
 from dfedge.data.dataset import Split
 from dfedge.data.fsdd import recordings
-from dfedge.data.logmel import FRAME, HOP, LENGTH, MEL_BITS, WINDOW_BITS, filters, log_mel
+from dfedge.data.logmel import (
+    HOP,
+    KEYWORDS,
+    LONGEST,
+    MEL_BITS,
+    SPEECH,
+    WINDOW_BITS,
+    LogMel,
+    filters,
+    log_mel,
+)
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load, load_split, open_data
@@ -273,26 +283,27 @@ def test_new_user_is_never_among_the_known_and_learns_by_takes() -> None:
 # -- features of speech --------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 3 * LENGTH), st.integers(1, 32000), st.integers(0, 1 << 30))
-def test_features_are_what_the_formula_says(count: int, loud: int, seed: int) -> None:
+@pytest.mark.parametrize("size", [SPEECH, KEYWORDS])
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 2 * LONGEST), st.integers(1, 32000), st.integers(0, 1 << 30))
+def test_features_are_what_the_formula_says(size: LogMel, count: int, loud: int, seed: int) -> None:
     sound = np.random.default_rng(seed).integers(-loud, loud, count).astype(np.int16)
-    found = log_mel(sound)
-    assert found.shape == (32, 32, 1)
-    middle = [0] * LENGTH
+    found = log_mel(sound, size)
+    assert found.shape == (size.frames, size.mels, 1)
+    middle = [0] * size.length
     for i, value in enumerate(sound.tolist()):
-        at = i + (LENGTH - count) // 2
-        if 0 <= at < LENGTH:
+        at = i + (size.length - count) // 2
+        if 0 <= at < size.length:
             middle[at] = value
-    n = np.arange(FRAME)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / FRAME)
-    t, triangles = 5, filters().astype(object)
-    frame = middle[t * HOP : t * HOP + FRAME]
-    energy = [0] * 32
-    for k in range(FRAME // 2 + 1):
+    n = np.arange(size.frame)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / size.frame)
+    t, triangles = 5, filters(size).astype(object)
+    frame = middle[t * HOP : t * HOP + size.frame]
+    energy = [0] * size.mels
+    for k in range(size.frame // 2 + 1):
         parts = []
         for wave_of in (np.cos, np.sin):
-            basis = np.round((1 << WINDOW_BITS) * window * wave_of(2 * np.pi * n * k / FRAME))
+            basis = np.round((1 << WINDOW_BITS) * window * wave_of(2 * np.pi * n * k / size.frame))
             parts.append(sum(int(b) * v for b, v in zip(basis, frame, strict=True)) >> WINDOW_BITS)
         power = parts[0] ** 2 + parts[1] ** 2
         energy = [e + int(triangles[k, m]) * power for m, e in enumerate(energy)]
@@ -302,8 +313,8 @@ def test_features_are_what_the_formula_says(count: int, loud: int, seed: int) ->
     levels = [next(j for j in range(600, -1, -1) if (e + 1) ** 8 > 1 << j) + 1 if e else 0
               for e in energy]  # fmt: skip
     steps = found[t, :, 0].astype(int) // 2
-    for a in range(32):
-        for b in range(32):
+    for a in range(size.mels):
+        for b in range(size.mels):
             if steps[a] and steps[b] and min(energy[a], energy[b]) > 1 << 12:
                 assert steps[a] - steps[b] == levels[a] - levels[b]
 

@@ -12,7 +12,8 @@ from motion import CHANNELS, T, wave, write_table
 from dfedge.data.door import Door
 from dfedge.data.files import open_path
 from dfedge.data.inputs import decoded, to_input
-from dfedge.data.inputs.window import Scale, WindowRule
+from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import Reading
 from dfedge.data.recordings import Recording, windows
 from dfedge.data.series import parse_series

@@ -31,7 +31,8 @@ def run(
     source: Annotated[
         str,
         typer.Option(
-            help="- (standard input), a file, a named pipe, or a serial port as /dev/ttyUSB0."
+            help="- (standard input), a file, a named pipe, a serial port as /dev/ttyUSB0, or mic "
+            "(a model of sound; needs the package sounddevice)."
         ),
     ],
     baud: Annotated[
@@ -61,7 +62,8 @@ def run(
 
     A line is one sample in time: a number for each channel, apart by commas, semicolons or blanks.
     A line that holds the channels' names says in which order they come. A window never lies across
-    a line that cannot be used.
+    a line that cannot be used. Of a model of sound a line is a piece of it: whole numbers of 16
+    bits at 8 kHz, as many as you like; utterances overlap by half, or begin --hop samples apart.
 
     The line [bold]l NAME[/] teaches the last window as a class, with replay and guard as finetune;
     [bold]s[/] saves. Beside another source these are read from standard input as well. The end of
@@ -80,7 +82,7 @@ def run(
     show = _as_json if json else _in_words
     with (
         Live(session, hop, door) as live,
-        opened(source, baud) as first,
+        opened(source, baud, live.hears) as first,
         stoppable() as stopped,
     ):
         try:

@@ -97,6 +97,14 @@ Input = Annotated[
         "--input", help="What the samples are: image or window (signals); default: as they look."
     ),
 ]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features",
+        help="What a net is fed instead of samples as they are: of windows spectrum or statistics, "
+        "of sounds log-mel 49x10; default: as the net's file says.",
+    ),
+]
 Window = Annotated[
     int, typer.Option("--window", min=0, help="Samples of a window of signals; 0: as recorded.")
 ]

@@ -9,6 +9,7 @@ from dfedge.cli.console import percent, print_json, progress, say
 from dfedge.cli.options import (
     Data,
     DataDir,
+    Features,
     Hop,
     Image,
     ImageFit,
@@ -31,7 +32,11 @@ def run(
     data: Data = "digits",
     data_dir: DataDir = None,
     net: Annotated[
-        str | None, typer.Option(help="A shipped net or a path .toml; default: the data set's own.")
+        str | None,
+        typer.Option(
+            help="A shipped net (images: mnist, cifar, resnet8; sound: speech, kws; windows: imu, "
+            "vibration; rows: vector; ...) or a path .toml; default: the data's own."
+        ),
     ] = None,
     depth: Annotated[
         int | None, typer.Option(help="Blocks of a net whose depth is free (plain-64, plain-16).")
@@ -81,6 +86,7 @@ def run(
     image: Image = "",
     fit: ImageFit = "",
     input: Input = "",
+    features: Features = "",
     window: Window = 0,
     hop: Hop = 0,
     label: Label = "",
@@ -114,6 +120,7 @@ def run(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
         not no_keep, image, fit, on_bad_sample, Reading(input, window, hop, label, leave_out),
+        features,
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)

@@ -5,9 +5,9 @@ in memory at 224 x 224 for a hundred of them to be looked at.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -15,9 +15,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
+from dfedge.data.grouped import Grouped, Groups, taken
 from dfedge.data.inputs import InputRule, record_of
-from dfedge.data.inputs.image import Seen, as_images, common_rule, look_at
-from dfedge.data.recordings import Windows
+from dfedge.data.inputs.image import Seen, look_at, seen_in
 from dfedge.data.stored import Stored, nothing
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.limits import Hash, Natural
@@ -81,22 +81,31 @@ def labels_in(data: str, own: tuple[str, ...], classes: tuple[str, ...] | None) 
 
 
 @dataclass(frozen=True)
-class Filed:
-    """Samples in files, one in each; ``folder``: that they all lie in."""
+class Filed(Grouped):
+    """Samples in files, one in each; ``where``: the folder that they all lie in."""
 
     files: tuple[Path, ...]
     y: Labels
-    folder: Path
+    where: str
+    groups: Groups = field(default_factory=dict)
+    leave_out: str = ""
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, index: NDArray[np.int64]) -> "Filed":
+    def take(self, index: NDArray[np.int64]) -> Self:
         """See `Part`."""
-        return replace(self, files=tuple(self.files[i] for i in index), y=self.y[index])
+        files = tuple(self.files[i] for i in index)
+        return replace(self, files=files, y=self.y[index], groups=taken(self.groups, index))
+
+    def of(self, who: str) -> Self:
+        """See `Grouped`."""
+        return replace(self.take(np.flatnonzero(self.owned(who))), leave_out="")
 
     def divided(self, seed: int, where: str) -> Divided:
         """See `Part`."""
+        if self.leave_out:
+            return self.without(self.leave_out)
         return drawn_apart(len(self), seed, where)
 
     def read(self, rule: InputRule) -> Split:
@@ -112,7 +121,7 @@ class Filed:
     def digest(self) -> str:
         """Of the files' names below the folder, with their classes."""
         lines = [
-            f"{file.relative_to(self.folder).as_posix()}\t{label}\n"
+            f"{file.relative_to(self.where).as_posix()}\t{label}\n"
             for file, label in zip(self.files, self.y, strict=True)
         ]
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
@@ -148,8 +157,7 @@ class Catalogue:
         if files:
             return look_at(files)
         stored = next(p for p in parts if isinstance(p, Stored))
-        height, width, channels = as_images(stored.x, stored.where).shape[1:]
-        return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
+        return seen_in(stored.x, stored.where)
 
     def part(self, *wanted: str) -> tuple[str, Part]:
         """The first of the wanted splits that is there, with its name.
@@ -159,20 +167,26 @@ class Catalogue:
         """
         return first_of(self.name, self.parts, wanted)
 
-    def own_rule(self) -> InputRule:
-        """The rule that suits the data: of signals their training samples alone.
+    def own_rule(self, features: str = "") -> InputRule:
+        """The rule that suits the data's training samples.
+
+        Args:
+            features: to be computed from them; see `InputRule.featured`.
 
         Raises:
+            UsageError: features that samples of this kind do not have.
             DfedgeError: samples that cannot be read.
         """
-        if self.kind == "image":
-            return common_rule(self.look())
         part = self.parts.get("train") or self.part("all")[1]
         record = record_of(self.kind)
+        if features:
+            record.known(features)
         if isinstance(part, Filed):
-            return record.of_files(part.files)
+            rule = record.of_files(part.files)
+            return rule.featured(features) if features else rule
         assert isinstance(part, Stored)
-        return record.suited(part.x, self.channels)
+        rule = record.suited(part.x, self.channels)
+        return rule.featured(features, part.x) if features else rule
 
     def read(self, rule: InputRule | None = None) -> Dataset:
         """Everything, by this rule or by its own.
@@ -199,7 +213,7 @@ class Catalogue:
             UsageError: nobody of that name is there.
             DfedgeError: too few samples to be cut.
         """
-        parts = {name: part for name, part in self.parts.items() if isinstance(part, Windows)}
+        parts = {name: part for name, part in self.parts.items() if isinstance(part, Grouped)}
         if not any(part.groups for part in parts.values()):
             raise UsageError(f"{who}: {self.name} does not say whose its samples are")
         has = [name for name, part in parts.items() if part.holds(who)]
@@ -211,7 +225,7 @@ class Catalogue:
     def trained_on(self, who: str) -> bool:
         """Whether all of somebody's samples are in the train split, so that `only` cuts it."""
         held = {
-            name: isinstance(part, Windows) and part.holds(who) for name, part in self.parts.items()
+            name: isinstance(part, Grouped) and part.holds(who) for name, part in self.parts.items()
         }
         return held.get("train", False) and not held.get("test", False)
 

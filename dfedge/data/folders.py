@@ -2,12 +2,14 @@
 
 FOLDER/CLASS/*.png                                      in one piece; or recordings *.wav
 FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png
+FOLDER/CLASS/SPEAKER/*.wav                              whose they are (`InputRule.owner`)
 
 What a file is called tells its kind of input (`InputRule.suffixes`); one folder is of one kind.
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from dfedge.data.door import Door
 from dfedge.data.inputs import KINDS as INPUTS
 from dfedge.data.inputs import InputRule, called, record_of
 from dfedge.data.reading import Reading
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 from dfedge.names import checked_names, spelled
 
 PLAIN = "image"
@@ -43,11 +45,29 @@ def open_folder(
             "test/CLASS/*.png; or *.wav"
         )
     classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
-    parts: dict[str, Part] = {
-        name: _filed(by_class, classes, path, door, record_of(kind))
+    record = record_of(kind)
+    parts = {
+        name: _filed(by_class, classes, path, door, record, places[name])
         for name, by_class in files.items()
     }
-    return Catalogue(str(path), classes, parts, kind)
+    _check_left_out(path, reading.leave_out, parts, record)
+    named_parts: dict[str, Part] = {
+        name: replace(part, leave_out=reading.leave_out) for name, part in parts.items()
+    }
+    return Catalogue(str(path), classes, named_parts, kind)
+
+
+def _check_left_out(path: Path, who: str, parts: dict[str, Filed], record: type[InputRule]) -> None:
+    if not who:
+        return
+    if "all" not in parts:
+        raise UsageError(f"--leave-out {who}: {path} has a test split of its own")
+    if record.owner and not parts["all"].groups:
+        raise UsageError(
+            f"--leave-out {who}: {path} does not say whose its samples are; put those of each "
+            f"{record.owner} in a folder of their own, CLASS/{record.owner.upper()}/"
+            f"*{record.suffixes[0]}"
+        )
 
 
 def kind_of(folders: Sequence[Path], asked: str = "") -> str:
@@ -65,7 +85,7 @@ def kind_of(folders: Sequence[Path], asked: str = "") -> str:
     found: dict[str, Path] = {}
     for folder in folders:
         for sub in class_folders(folder):
-            for file in samples_in(sub, tuple(kinds)):
+            for file in samples_in(sub, tuple(kinds)) or _owned(sub):
                 found.setdefault(kinds[file.suffix.lower()], file)
     if len(found) > 1:
         (one, a), (other, b) = sorted(found.items())[:2]
@@ -83,6 +103,13 @@ def samples_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     )
 
 
+def _owned(sub: Path, record: type[InputRule] | None = None) -> list[Path]:
+    """The files of a class that lie in a folder of their owner; None: of any kind."""
+    records = [record] if record else list(INPUTS.all().values())
+    suffixes = tuple(suffix for one in records if one.owner for suffix in one.suffixes)
+    return [file for owner in class_folders(sub) for file in samples_in(owner, suffixes)]
+
+
 def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
     """Class -> the files of its folder, by name; hidden folders are passed over.
 
@@ -98,7 +125,7 @@ def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict
     names = checked_names([sub.name for sub in subs], folder)
     known = {spelled(name): name for name in classes}
     found = {
-        known.get(name, name): samples_in(sub, record.suffixes)
+        known.get(name, name): [*samples_in(sub, record.suffixes), *_owned(sub, record)]
         for name, sub in zip(names, subs, strict=True)
     }
     for name, sub in zip(found, subs, strict=True):
@@ -148,8 +175,9 @@ def _tell_of_passed_over(folder: Path, subs: Sequence[Path], kind: str) -> None:
 
 def _filed(
     by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: Door,
-    record: type[InputRule],
+    record: type[InputRule], place: Path,
 ) -> Filed:  # fmt: skip
+    """The samples of a split; ``place``: in which its classes' folders lie."""
     files: list[Path] = []
     labels: list[int] = []
     for name, group in by_class.items():
@@ -162,7 +190,9 @@ def _filed(
     if not files:
         count = sum(map(len, by_class.values()))
         raise DfedgeError(f"{where}: none of {count} files of {record.samples} can be used")
-    return Filed(tuple(files), np.asarray(labels, np.int64), where)
+    owners = np.array(["/".join(file.relative_to(place).parts[1:-1]) for file in files], np.str_)
+    groups = {record.owner: owners} if owners.astype(bool).any() else {}
+    return Filed(tuple(files), np.asarray(labels, np.int64), str(where), groups)
 
 
 def _passes(file: Path, door: Door, record: type[InputRule]) -> bool:

@@ -1,4 +1,4 @@
-"""The Free Spoken Digit Dataset: 3,000 recordings DIGIT_SPEAKER_TAKE.wav at 8 kHz, as features.
+"""The Free Spoken Digit Dataset: 3,000 recordings DIGIT_SPEAKER_TAKE.wav at 8 kHz.
 
 Its official test part is takes 0 to 4 of every speaker and digit.  Source: Z. Jackson et al.,
 https://github.com/Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0).
@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.catalogue import Catalogue, Part, labels_in
-from dfedge.data.dataset import Images, Labels, Split
+from dfedge.data.dataset import Labels, Split
 from dfedge.data.door import Door
+from dfedge.data.inputs import InputRule
+from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.locate import locate
-from dfedge.data.logmel import log_mel
+from dfedge.data.logmel import middle
 from dfedge.data.reading import Reading
 from dfedge.data.recordings import Windows
 from dfedge.data.wav import read_wav
@@ -30,27 +32,36 @@ HOW_TO_GET = "Get the folder recordings/ of github.com/Jakobovski/free-spoken-di
 
 @dataclass(frozen=True)
 class Recordings:
-    """Features uint8 [N, 32, 32, 1] with digit, speaker (of `SPEAKERS`) and take, int64 [N]."""
+    """The `middle` of each, int16 [N, L], with digit, speaker (of `SPEAKERS`), take, int64 [N]."""
 
-    x: Images
+    x: NDArray[np.int16]
     y: Labels
     speaker: NDArray[np.int64]
     take: NDArray[np.int64]
 
-    def where(self, mask: NDArray[np.bool_]) -> Split:
-        """The recordings of a mask, bool [N]."""
-        return Split(self.x[mask], self.y[mask])
+    def where(self, mask: NDArray[np.bool_], rule: InputRule | None = None) -> Split:
+        """The recordings of a mask, bool [N], as a rule reads them; None: `SoundRule`."""
+        return Split((rule or SoundRule()).apply(self.x[mask], "fsdd"), self.y[mask])
 
 
 def recordings(data_dir: Path | None = None) -> Recordings:
-    """Every recording's features, by name.
+    """Every recording, by name.
 
     Raises:
         DfedgeError: not found, or a file that cannot be used.
     """
+    return _read(recordings_folder(data_dir))
+
+
+def recordings_folder(data_dir: Path | None = None) -> Path:
+    """Where the files lie.
+
+    Raises:
+        DfedgeError: not found.
+    """
     names = [f"recordings/{digit}_{who}_0.wav" for digit in CLASSES for who in SPEAKERS]
     folder = locate(["free-spoken-digit-dataset", "fsdd"], names, data_dir, HOW_TO_GET)
-    return _read(folder / "recordings")
+    return folder / "recordings"
 
 
 @cache
@@ -60,7 +71,7 @@ def _read(folder: Path) -> Recordings:
         digit, who, take = [*path.stem.split("_"), "", ""][:3]
         if who not in SPEAKERS or digit not in CLASSES or not take.isdecimal():
             raise DfedgeError(f"{path}: its name is not DIGIT_SPEAKER_TAKE.wav")
-        x.append(log_mel(read_wav(path)))
+        x.append(middle(read_wav(path)))
         rows.append((int(digit), SPEAKERS.index(who), int(take)))
     y, speaker, take = np.array(rows, np.int64).T
     return Recordings(np.stack(x), y, speaker, take)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import TEST_FRACTION, Divided, drawn_apart
+from dfedge.data.grouped import Grouped, Groups, taken
 from dfedge.data.reading import Reading
 from dfedge.data.stored import Stored
-from dfedge.errors import DfedgeError, unknown_name
+from dfedge.errors import DfedgeError
 
 LOG = logging.getLogger(__name__)
 Index = NDArray[np.int64]
@@ -41,7 +42,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Windows(Stored):
+class Windows(Grouped, Stored):
     """Windows [N, T, C], as they were recorded.
 
     Attributes:
@@ -52,47 +53,19 @@ class Windows(Stored):
 
     recording: Index
     start: Index
-    groups: dict[str, NDArray[np.str_]]
+    groups: Groups
     leave_out: str = ""
 
     def take(self, index: Index) -> Self:
         """The samples at ``index``."""
         return replace(
             self, x=self.x[index], y=self.y[index], recording=self.recording[index],
-            start=self.start[index], groups={k: v[index] for k, v in self.groups.items()},
+            start=self.start[index], groups=taken(self.groups, index),
         )  # fmt: skip
 
-    def owned(self, who: str) -> NDArray[np.bool_]:
-        """Which windows are somebody's, as ``person:3``: bool [N].
-
-        Raises:
-            UsageError: nobody of that name is there.
-        """
-        kind, _, name = who.partition(":")
-        if kind not in self.groups:
-            raise unknown_name(f"group of {self.where}", kind, list(self.groups))
-        owned = self.groups[kind] == name
-        if not owned.any():
-            raise unknown_name(f"{kind} of {self.where}", name, [*map(str, set(self.groups[kind]))])
-        return np.asarray(owned)
-
-    def holds(self, who: str) -> bool:
-        """Whether any window is somebody's, as ``person:3``."""
-        kind, _, name = who.partition(":")
-        return kind in self.groups and bool((self.groups[kind] == name).any())
-
-    def of(self, who: str) -> "Windows":
-        """Somebody's windows alone: `divided` cuts these.
-
-        Raises:
-            UsageError: as `owned`.
-        """
+    def of(self, who: str) -> Self:
+        """See `Grouped`."""
         return replace(self.take(np.flatnonzero(self.owned(who))), leave_out="")
-
-    def everybody(self) -> list[str]:
-        """All groups of the first kind, ``person:1`` and so on, as they first occur."""
-        kind = next(iter(self.groups), None)
-        return [f"{kind}:{name}" for name in dict.fromkeys(self.groups[kind])] if kind else []
 
     def divided(self, seed: int, where: str) -> Divided:
         """Windows to train on, and others to test on: see above.
@@ -102,7 +75,7 @@ class Windows(Stored):
             DfedgeError: too few.
         """
         if self.leave_out:
-            return self._left_out()
+            return self.without(self.leave_out)
         if self.x.shape[1] == 1 or len(np.unique(self.recording)) == len(self):
             return drawn_apart(len(self), seed, where)
         own = [np.unique(self.recording[self.y == k]) for k in np.unique(self.y)]
@@ -131,12 +104,6 @@ class Windows(Stored):
             )
         LOG.info("%s: the last fifth of every recording is the test split", self.where)
         return np.flatnonzero(train), np.flatnonzero(test)
-
-    def _left_out(self) -> Divided:
-        held = self.owned(self.leave_out)
-        if held.all():
-            raise DfedgeError(f"{self.where}: nothing is left to train on without {self.leave_out}")
-        return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Windows:

@@ -10,21 +10,24 @@ from dfedge.data.inputs.image import MOST, PHOTOS, Fit, ImageRule, common_rule
 from dfedge.errors import UsageError, chosen
 
 
-def rule_for(data: Catalogue, image: str = "", fit: str = "") -> InputRule:
+def rule_for(data: Catalogue, image: str = "", fit: str = "", features: str = "") -> InputRule:
     """The rule by which a model that is yet to be trained reads data.
 
     Args:
         data: cut in train and test; the rule of signals is made of the training samples.
         image: ``HxW``; empty: as `common_rule` says.
         fit: one of `Fit`; empty: the middle of pictures, and arrays as they are.
+        features: that the model is fed (`InputRule.known_features`); empty: samples as they are.
 
     Raises:
-        UsageError: another word, or a size of what is no image.
+        UsageError: another word, a size of what is no image, or features that the data have not.
         DfedgeError: samples that cannot be read.
     """
     wanted, way = sides(image), fit_of(fit)
     if data.kind != "image":
-        return rule_of_others(data, image, fit)
+        return rule_of_others(data, image, fit, features)
+    if features:
+        ImageRule.known(features)
     found = data.look()
     if wanted is None:
         rule = common_rule(found)
@@ -32,18 +35,18 @@ def rule_for(data: Catalogue, image: str = "", fit: str = "") -> InputRule:
     return ImageRule(*wanted, 1 if found.grey else 3, way or PHOTOS)
 
 
-def rule_of_others(data: Catalogue, image: str, fit: str) -> InputRule:
+def rule_of_others(data: Catalogue, image: str, fit: str, features: str = "") -> InputRule:
     """The rule of data that are no images.
 
     Raises:
-        UsageError: a size or a fit is asked for.
+        UsageError: a size or a fit is asked for, or features that the data have not.
         DfedgeError: samples that cannot be read.
     """
     if image or fit:
         raise UsageError(
             f"--image and --fit are of pictures; {data.name} holds {called(data.kind)}"
         )
-    return data.own_rule()
+    return data.own_rule(features)
 
 
 def fit_of(word: str) -> Fit | None:

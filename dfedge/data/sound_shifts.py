@@ -1,4 +1,4 @@
-"""Shifts of sounds, on codes [N, 32, 32, 1]: what their features show of another place or device.
+"""Shifts of sounds, on codes [N, frames, mels, 1]: what features show of another place or device.
 
 A code is twice a feature (`dfedge.data.logmel`), and a feature counts eighths of an octave of
 energy below the loudest cell of the utterance.  So a gain changes nothing, and is no shift.  What
@@ -6,13 +6,15 @@ happens below the quietest cell that is told apart, 48 dB down, is not known and
 """
 
 import math
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.data.logmel import FRAMES, HOP, MELS, RANGE, RATE, STEPS
+from dfedge.data.logmel import HOP, RANGE, RATE
+from dfedge.data.loudness import STEPS
 
 DECIBELS = 10 * math.log10(2) / STEPS
 """Of a step of a feature."""
@@ -21,8 +23,11 @@ VALUES = 4
 
 
 def noise(x: Images, decibels: float) -> Images:
-    """Steady noise, in every cell so far below the loudest: it fills up what is quieter."""
-    drawn = np.random.default_rng(len(x)).gamma(VALUES, 1 / VALUES, x.shape)
+    """Steady noise, in every cell so far below the loudest: it fills up what is quieter.
+
+    It is drawn anew for other samples.
+    """
+    drawn = np.random.default_rng(zlib.crc32(x.tobytes())).gamma(VALUES, 1 / VALUES, x.shape)
     energy = 2.0 ** (_features(x) / STEPS)
     heard = energy + drawn * 2.0 ** ((RANGE - decibels / DECIBELS) / STEPS)
     return _codes(STEPS * np.log2(heard))
@@ -32,7 +37,7 @@ def later(x: Images, milliseconds: float) -> Images:
     """Every frame comes so much later, to whole frames; silence stands before it."""
     frames = round(milliseconds * RATE / 1000 / HOP)
     moved = np.zeros_like(x)
-    kept = max(FRAMES - abs(frames), 0)
+    kept = max(x.shape[1] - abs(frames), 0)
     here, there = max(frames, 0), max(-frames, 0)
     moved[:, here : here + kept] = x[:, there : there + kept]
     return _codes(_features(moved))
@@ -40,7 +45,7 @@ def later(x: Images, milliseconds: float) -> Images:
 
 def muffled(x: Images, decibels: float) -> Images:
     """A cover over the microphone: the highest band loses so much, the lowest nothing."""
-    lost = np.linspace(0, decibels / DECIBELS, MELS)[:, None]
+    lost = np.linspace(0, decibels / DECIBELS, x.shape[2])[:, None]
     return _codes(_features(x) - lost)
 
 

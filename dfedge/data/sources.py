@@ -78,9 +78,9 @@ def find(name: str) -> Source | None:
     return None if "/" in name or name.endswith(".npz") else SOURCES.find(name)
 
 
-def default_net(data: str, rule: InputRule) -> str:
-    """The name of the net that `train` takes for a data set, or for a path by its rule."""
-    found = find(data)
+def default_net(data: str, rule: InputRule, features: str = "") -> str:
+    """The net that `train` takes for a data set; by the rule for a path, and for ``features``."""
+    found = None if features else find(data)
     return found.net if found else rule.net
 
 

@@ -1,7 +1,7 @@
 """A session that answers a signal as it comes, and learns what it is told of it.
 
-A line is a sample (`dfedge.data.live.samples`), ``l NAME``, which teaches the last window as a
-class, or ``s``, which saves.
+A line is a sample of a signal or a piece of a sound (`dfedge.data.live.reader`), ``l NAME``, which
+teaches the last window as a class, or ``s``, which saves.
 """
 
 from collections.abc import Iterator
@@ -9,16 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dfedge.data.door import Door
-from dfedge.data.inputs.window import WindowRule
+from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.live.lines import LONGEST
-from dfedge.data.live.samples import BadLineError, Samples, Sliding
+from dfedge.data.live.reader import reader_of
+from dfedge.data.live.samples import BadLineError
 from dfedge.device.answers import Prediction
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, ResourceError, UsageError
@@ -74,7 +73,8 @@ class Live:
 
     Attributes:
         windows, taught: how many there were.
-        samples: lines that were one.
+        samples: lines that were one, or a piece.
+        hears: whether they are of a sound.
         door: counts those that came to nothing.
     """
 
@@ -87,21 +87,20 @@ class Live:
             door: what becomes of bad lines; None passes over them.
 
         Raises:
-            UsageError: the model reads no signals.
+            UsageError: the model reads neither signals nor sound.
         """
         rule = session.bundle.manifest.input
-        if not isinstance(rule, WindowRule):
+        reader = reader_of(rule, session.bundle.manifest.reading, hop)
+        if reader is None:
             raise UsageError(
-                f"{session.bundle.folder} reads {rule.samples.removeprefix('the ')}, not a signal; "
-                "for files there is dfedge predict"
+                f"{session.bundle.folder} reads {rule.samples.removeprefix('the ')}, not a signal "
+                "or sound; for files there is dfedge predict"
             )
-        reading = session.bundle.manifest.reading
-        hop = replace(reading, window=rule.length, hop=hop or reading.hop).step
+        self.hears = isinstance(rule, SoundRule)
         self.session, self.rule, self.door = session, rule, door or Door("skip")
         self.windows = self.samples = self.taught = self._lines = 0
-        self._read = Samples(rule)
-        self._sliding = Sliding(rule.length, len(rule.scales), hop)
-        self._last: NDArray[np.float64] | None = None
+        self._read, self._sliding = reader
+        self._last: NDArray[Any] | None = None
         self._held = ExitStack()
         self._holds = self._unsaved = False
         self._gone = (0, 0)
@@ -141,8 +140,7 @@ class Live:
             yield from self._refused(error)
             return
         self.samples += 1
-        window = self._sliding.add(sample)
-        if window is not None:
+        for window in self._sliding.add(sample):
             self._last, self.windows = window, self.windows + 1
             yield Answer(self.windows, self.session.predict(window))
 

@@ -1,7 +1,7 @@
 """The trial of learning: before a bundle is written, the very step that it holds has learned.
 
 The program learns `PRESENTED` of the run's kept training samples, and as many of a mild change of
-them (`dfedge.data.change`), at several rates; samples that were held out judge it.  A rate passes
+them (`InputRule.changed`), at several rates; samples that were held out judge it.  A rate passes
 where the net's own kind of data loses no more than `OWN_LOST`, at no look more than `LOOK_LOST`,
 and the changed data do not end more than `OWN_LOST` below where they began, or where what was lost
 is a single sample.  Of those that pass the fastest is taken that is within one standard error of
@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 from dfedge.compile import step
 from dfedge.compile.pace import ERROR_BITS
 from dfedge.compile.state import State
-from dfedge.data.change import changed
 from dfedge.data.dataset import Labels
-from dfedge.data.inputs import to_input
+from dfedge.data.inputs import InputRule, to_input
 from dfedge.exporters.formats import Progress
 from dfedge.int8.bounds import fan_in
 from dfedge.int8.trunk import Constants
@@ -179,11 +178,12 @@ class Trial:
     """
 
     def __init__(
-        self, plan: Plan, state: State, kept: Kept, constants: Constants, batch: int
-    ) -> None:
+        self, plan: Plan, state: State, kept: Kept, constants: Constants, batch: int,
+        rule: InputRule,
+    ) -> None:  # fmt: skip
         self.batch = min(max(batch, LEAST_BATCH), MOST_BATCH)
         like, untaught = kept.trained.x, Learner(plan, state)
-        self.change = changed(like[:1], like)[1]
+        self.change = rule.changed(like[:1], like)[1]
 
         def lesson(*parts: NDArray[np.uint8]) -> Lesson:
             learned, exam = (
@@ -193,7 +193,9 @@ class Trial:
             return Lesson(learned, exam, untaught.accuracy(exam))
 
         self.own = lesson(kept.trained.x, kept.held_out.x)
-        self.changed = lesson(changed(like, like, 0)[0], changed(kept.held_out.x, like, 1)[0])
+        self.changed = lesson(
+            rule.changed(like, like, 0)[0], rule.changed(kept.held_out.x, like, 1)[0]
+        )
         self.plan = plan
         wrong = _fraction(1 - self.own.before)
         self.first, self.begun = state | {"usual_error": wrong}, {"error": wrong}
@@ -273,17 +275,19 @@ def trial(
     kept: Kept,
     constants: Constants,
     batch: int,
+    rule: InputRule,
     watch: Progress = lambda *_: None,
 ) -> tuple[Plan, State, Learning]:
     """Try, choose, and lay down what was found.
 
     Args:
         batch: of the bundle.
+        rule: of the samples.
 
     Returns:
         The plan and the first state with what was chosen, and the record for the manifest.
     """
-    lesson = Trial(plan, state, kept, constants, batch)
+    lesson = Trial(plan, state, kept, constants, batch, rule)
     plan, state = lesson.plan, lesson.first
     tried: list[Found] = []
     for group in rounds(plan):

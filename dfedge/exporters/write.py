@@ -153,7 +153,7 @@ def _tried(
     if kept is None or len(kept.held_out) < MIN_HELD_OUT:
         state, learning = untried(plan, state)
         return plan, state, learning
-    return trial(plan, state, kept, constants, batch, watch)
+    return trial(plan, state, kept, constants, batch, run.plan.input, watch)
 
 
 def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State]:

@@ -1,5 +1,6 @@
 """A net as data: a TOML file of blocks, by name (shipped beside this module) or by path.
 
+features = "spectrum"    # optional: what is computed from samples first (`InputRule.featured`)
 anchors = 2              # cells per side that the goodness is read from
 depth = 10               # optional: the last block is repeated until there are so many
 [loss]                   # what every layer minimises (one-pass form)
@@ -100,6 +101,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         loss: of the one-pass form.
         plane: of the label-plane form.
         train: how it is trained where nothing else is said.
+        features: that it is fed, of `InputRule.known_features`; empty: samples as they are.
     """
 
     block: Annotated[list[Block], Meta(min_length=1)]
@@ -108,6 +110,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss: Loss = Loss()
     plane: Loss = Loss(kind="relative", margin=0.02, negatives=3)
     train: Settings = Settings()
+    features: Annotated[str, Meta(max_length=80)] = ""
 
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < len(self.block):

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
+from dfedge.data.grouped import Grouped
 from dfedge.data.inputs import called
 from dfedge.data.order import shuffled
 from dfedge.data.reading import AS_THEY_ARE, Reading
-from dfedge.data.recordings import Windows
 from dfedge.data.signals import WINDOW
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import default_net, named, open_data
@@ -49,6 +49,7 @@ class TrainOptions:
         image, fit: what pictures are brought to, ``HxW`` and one of `Fit`; empty: see `rule_for`.
         on_bad_sample: what becomes of a sample that cannot be read: ``stop`` or ``skip``.
         reading: what the files do not say themselves.
+        features: that are computed from samples first; empty: what the net's file says.
     """
 
     data: str = "digits"
@@ -66,6 +67,7 @@ class TrainOptions:
     fit: str = ""
     on_bad_sample: str = "stop"
     reading: Reading = AS_THEY_ARE
+    features: str = ""
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
@@ -84,9 +86,10 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     door.tell()
     _check_reading(options, found)
     cut, found = found.record(options.seed), found.cut(options.seed)
-    size = rule_for(found, options.image, options.fit)
+    features = options.features or (asked.features if asked else "")
+    size = rule_for(found, options.image, options.fit, features)
     dataset = found.read(size)
-    name = options.net or default_net(options.data, size)
+    name = options.net or default_net(options.data, size, features)
     spec = asked or load_spec(name, options.depth)
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
@@ -114,7 +117,10 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
 
 def _check_reading(options: TrainOptions, data: Catalogue) -> None:
     """Refuse what is asked of signals alone where the data are none, or belong to nobody."""
-    grouped = any(isinstance(part, Windows) for part in data.parts.values())
+    grouped = any(
+        isinstance(part, Grouped) and (part.groups or data.kind == WINDOW)
+        for part in data.parts.values()
+    )
     for name in ("window", "hop", "label", "leave_out"):
         value = getattr(options.reading, name)
         if value and not (grouped if name == "leave_out" else data.kind == WINDOW):

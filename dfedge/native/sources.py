@@ -105,7 +105,8 @@ def _input_declared(input: InC | None) -> str:
     return f"\n/* {input.says} */\n{input.prototype};\n" if input else ""
 
 
-def _input_defined(input: InC) -> str:
+def input_defined(input: InC) -> str:
+    """How a sample is made into x, as ``net.c`` has it."""
     includes = [f'#include "dfedge/{name}"' for name in input.includes]
     function = f"{input.prototype} {{\n{input.body}\n}}\n"
     return "\n\n".join(filter(None, ["\n".join(includes), input.tables, function]))
@@ -120,7 +121,7 @@ def source(table: Table, state: dict[str, NDArray[Any]], input: InC | None = Non
         _state(table, state),
         CALLS,
     ]
-    parts += [_input_defined(input)] if input else []
+    parts += [input_defined(input)] if input else []
     return "\n\n".join(parts)
 
 

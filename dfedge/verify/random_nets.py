@@ -20,7 +20,8 @@ from dfedge.bundle import Bundle
 from dfedge.compile.state import State, conv_name
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.window import Scale, WindowRule
+from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.window import WindowRule
 from dfedge.errors import DfedgeError
 from dfedge.exporters.assemble import Origin, assemble
 from dfedge.exporters.formats import Progress, Source

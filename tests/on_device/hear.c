@@ -1,4 +1,5 @@
-/* Make one utterance in flash into what the net takes, learn it, and print both: see test_sound.py. */
+/* Make one sample in flash, SAMPLE, into what the net takes, learn it, and print both: see test_sound.py
+   and test_features.py. */
 #include "board/board.h"
 #include "data.h"
 #include "net.h"
@@ -10,7 +11,7 @@ int main(void) {
     int32_t scores[NET_CLASSES], active[NET_LAYERS], label = LABEL;
     net_reset();
     uint32_t begin = board_ticks();
-    net_input(sound, SAMPLES, x);
+    net_input(SAMPLE, x);
     print_number("ticks", (board_ticks() - begin) & 0xFFFFFF);
     print_number("stack", board_stack_used());
     if (net_step(1, x, &label, scores, active) != DFE_OK) return 1;

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from dfedge.data.change import Changed, columns, is_picture, picture
 from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
@@ -94,6 +95,11 @@ class ImageRule(
         return as_images(x, where)
 
     @classmethod
+    def suited(cls, x: NDArray[Any], names: Sequence[str] = ()) -> "ImageRule":
+        """Their own size and channels; see `InputRule`."""
+        return common_rule(seen_in(x, "the images"))
+
+    @classmethod
     def of_files(cls, files: Sequence[Path]) -> "ImageRule":
         """See `common_rule`."""
         return common_rule(look_at(files))
@@ -130,6 +136,10 @@ class ImageRule(
             raise UsageError("a cast is for images of three channels; these have one")
         change = SHIFTS[name]
         return lambda x: change(x, *numbers)
+
+    def changed(self, x: Images, like: Images, seed: int = 0) -> Changed:
+        """See `InputRule`."""
+        return picture(x, seed) if is_picture(self.shape) else columns(x, like, seed)
 
     def _fit(self, image: Any) -> Images:
         wanted = self.width, self.height
@@ -226,6 +236,16 @@ def look_at(files: Sequence[Path]) -> Seen:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)
     return Seen(frozenset(sizes), grey, pictures=True)
+
+
+def seen_in(x: NDArray[Any], where: str) -> Seen:
+    """The size and colour of images in an array; see `as_images`.
+
+    Raises:
+        DfedgeError: as `as_images`.
+    """
+    height, width, channels = as_images(x, where).shape[1:]
+    return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
 
 
 def common_rule(found: Seen) -> ImageRule:

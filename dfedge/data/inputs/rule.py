@@ -7,13 +7,15 @@ A program is fed half of a code (`to_input`).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.data.change import Changed, columns
 from dfedge.data.dataset import Images
 from dfedge.data.shift_forms import Form
+from dfedge.errors import UsageError, chosen
 
 DEFAULT_NET = "mnist"
 """Of data that ask for no other."""
@@ -53,6 +55,9 @@ class InputRule:
         shifts: how `shift` is written, by name.
         drift: which of them, with their numbers apart by ``:``, stand for a change that a device
             meets where no other is named: in a stream `drift`, in what a command proposes.
+        known_features: what a net may ask for to be computed from samples, in words.
+        owner: what a folder within a class's folder says of its files, as ``speaker``; empty: files
+            there are not looked at.
     """
 
     sample: ClassVar[str] = "a sample"
@@ -60,6 +65,8 @@ class InputRule:
     suffixes: ClassVar[tuple[str, ...]] = ()
     shifts: ClassVar[Mapping[str, Form]] = {}
     drift: ClassVar[Mapping[str, str]] = {}
+    known_features: ClassVar[tuple[str, ...]] = ()
+    owner: ClassVar[str] = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,6 +77,31 @@ class InputRule:
     def net(self) -> str:
         """The net that `train` takes for such data by path."""
         return DEFAULT_NET
+
+    @classmethod
+    def known(cls, word: str) -> Any:
+        """The same word.
+
+        Raises:
+            UsageError: it is none of `known_features`.
+        """
+        if not cls.known_features:
+            raise UsageError(f"features '{word}': of {cls.samples} there are none; leave them out")
+        return chosen(f"features of {cls.samples}", word, cls.known_features)
+
+    def featured(self, word: str, x: NDArray[Any] | None = None) -> Self:
+        """The rule that computes such features of the same samples.
+
+        Args:
+            word: of `known_features`.
+            x: training samples [N, ...] where they lie in memory, that ranges are read off.
+
+        Raises:
+            UsageError: another word.
+            DfedgeError: samples that have no such features.
+        """
+        self.known(word)
+        raise NotImplementedError
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Samples [N, ...] as codes uint8 [N, H, W, C]; codes of this shape pass as they are.
@@ -145,6 +177,16 @@ class InputRule:
             UsageError: it does not suit these samples.
         """
         raise NotImplementedError
+
+    def changed(self, x: Images, like: Images, seed: int = 0) -> Changed:
+        """A mild change of a kind that devices meet: what learning is tried on at export.
+
+        Args:
+            x: codes [N, H, W, C].
+            like: others, that ranges are read off.
+            seed: of noise.
+        """
+        return columns(x, like, seed)
 
 
 def to_input(x: Images) -> NDArray[np.int8]:

@@ -1,4 +1,4 @@
-"""Where samples come from: standard input, a file, a pipe with a name, or a serial port."""
+"""Where samples come from: standard input, a file, a named pipe, a serial port, a microphone."""
 
 import os
 import stat
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from dfedge.data.live.microphone import MICROPHONE, microphone
 from dfedge.errors import UsageError
 
 STDIN, OWN = "-", 0
@@ -13,19 +14,28 @@ STDIN, OWN = "-", 0
 
 
 @contextmanager
-def opened(source: str, baud: int | None) -> Iterator[int]:
+def opened(source: str, baud: int | None, sound: bool = False) -> Iterator[int]:
     """A descriptor to read lines from.
 
     A pipe with a name is opened at once, whether or not anybody writes to it yet.  A serial port is
     read as it comes, without echo, and has its settings back afterwards.
 
     Args:
-        source: ``-``, or a path.
+        source: ``-``, ``mic``, or a path.
         baud: of a serial port; None: as it is set.
+        sound: whether that is what is wanted.
 
     Raises:
         UsageError: nothing of that name, a folder, a rate that does not exist or that is for none.
+        UsageError, ResourceError: as `microphone`.
     """
+    if source == MICROPHONE:
+        if baud is not None or not sound:
+            flaw = "--baud is for a serial port" if sound else "the model reads no sound"
+            raise UsageError(f"--source {MICROPHONE}: {flaw}; leave it out")
+        with microphone() as descriptor:
+            yield descriptor
+        return
     if source == STDIN:
         if baud is not None:
             raise UsageError("--baud is for a serial port; standard input is none")
@@ -37,7 +47,7 @@ def opened(source: str, baud: int | None) -> Iterator[int]:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(
-            f"--source {source}: {why}; wanted: -, a file, a named pipe, or a serial port"
+            f"--source {source}: {why}; wanted: -, mic, a file, a named pipe, or a serial port"
         ) from error
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

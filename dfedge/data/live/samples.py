@@ -99,19 +99,19 @@ class Sliding:
         self._rows = np.empty((length, channels))
         self.hop, self.count = hop, 0
 
-    def add(self, sample: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """The window [T, C] that a sample [C] completes."""
+    def add(self, sample: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The window [T, C] that a sample [C] completes, if it does."""
         if self.count >= 0:
             self._rows[self.count] = sample
         self.count += 1
         length = len(self._rows)
         if self.count < length:
-            return None
+            return []
         window = self._rows.copy()
         kept = max(length - self.hop, 0)
         self._rows[:kept] = window[length - kept :]
         self.count = length - self.hop
-        return window
+        return [window]
 
     def clear(self) -> None:
         """There is a gap: no window lies across it."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Split
+from dfedge.data.grouped import Grouped
 from dfedge.data.inputs import InputRule
-from dfedge.data.recordings import Windows
 from dfedge.data.streams.portions import ends, ranked
 from dfedge.data.streams.stream import Experience, Source, Stream, drawn
 from dfedge.errors import UsageError
@@ -35,7 +35,7 @@ def people(source: Source, seed: int, who: str, portions: str = "") -> Stream:
         dict.fromkeys(
             one
             for part in found.parts.values()
-            if isinstance(part, Windows)
+            if isinstance(part, Grouped)
             for one in part.everybody()
         )
     )

@@ -4,6 +4,7 @@ import numpy as np
 
 from dfedge.data.fsdd import CLASSES, SPEAKERS, TEST_TAKES, recordings, speaker_number
 from dfedge.data.signals import WINDOW as SIGNALS
+from dfedge.data.sources import find
 from dfedge.data.streams.people import people
 from dfedge.data.streams.portions import ends, ranked
 from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
@@ -33,7 +34,8 @@ class NewUser(StreamKind, frozen=True):
         """See `StreamKind.make`; of speakers the source gives the folder alone."""
         if self.who and self.speaker:
             raise UsageError("new-user: who and speaker say the same; give one of them")
-        if self.who or (not self.speaker and source.open().kind == SIGNALS):
+        own = find(source.data) is None or source.open().kind == SIGNALS
+        if self.who or (own and not self.speaker):
             return people(source, seed, self.who, self.utterances)
         return self._speaker(source, seed)
 
@@ -45,15 +47,15 @@ class NewUser(StreamKind, frozen=True):
         rank[who] = ranked(found.take[who], found.y[who])
         last = int(rank[who].max()) + 1 - self.test
         stops = ends(self.utterances or "5+20", last)
-        test = found.where(who & (rank >= last))
+        test = found.where(who & (rank >= last), source.rule)
         experiences = []
         for start, end in zip([0, *stops], stops, strict=False):
-            part = found.where(who & (rank >= start) & (rank < end))
+            part = found.where(who & (rank >= start) & (rank < end), source.rule)
             experiences.append(Experience(f"{name}, {end}", drawn(part, 0, seed), test))
         others, tested = ~who, found.take < TEST_TAKES
         return Stream(
             CLASSES,
             tuple(experiences),
-            known=found.where(others & tested),
-            past=drawn(found.where(others & ~tested), 0, seed),
+            known=found.where(others & tested, source.rule),
+            past=drawn(found.where(others & ~tested, source.rule), 0, seed),
         )

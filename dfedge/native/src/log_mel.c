@@ -1,15 +1,8 @@
 #include "log_mel.h"
 
-enum {
-    HALF = DFE_SOUND_FRAME / 2,
-    QUARTER = DFE_SOUND_FRAME / 4,
-    HOP = 160,
-    FRAMES = 32,
-    MELS = 32,
-    LENGTH = DFE_SOUND_FRAME + HOP * (FRAMES - 1),
-    LAST_OCTAVE = 61,
-    LOUDEST = 127
-};
+#include "loudness.h"
+
+enum { HOP = 160, LOUDEST = 127, MOST_HALF = DFE_MOST_FRAME / 2 };
 
 /* Shifts of negative numbers are the compiler's affair: what is shifted is lifted above 0. */
 #define WAVE_SHIFT 45
@@ -20,7 +13,7 @@ enum {
 
 /* A frame folded about its middle: cosines are alike there, sines are opposite. */
 typedef struct {
-    int32_t even[HALF + 1], odd[HALF + 1];
+    int32_t even[MOST_HALF + 1], odd[MOST_HALF + 1];
 } folded;
 
 typedef struct {
@@ -31,15 +24,17 @@ static int32_t sample(const int16_t *sound, int32_t length, int32_t at) {
     return at >= 0 && at < length ? sound[at] : 0;
 }
 
-static void fold(const int16_t *sound, int32_t length, int32_t start, folded *frame) {
-    for (int32_t n = 1; n < HALF; n++) {
+static void fold(const int16_t *sound, int32_t length, int32_t start, int32_t size,
+                 folded *frame) {
+    int32_t half = size / 2;
+    for (int32_t n = 1; n < half; n++) {
         int32_t left = sample(sound, length, start + n);
-        int32_t right = sample(sound, length, start + DFE_SOUND_FRAME - n);
+        int32_t right = sample(sound, length, start + size - n);
         frame->even[n] = left + right;
         frame->odd[n] = left - right;
     }
-    frame->even[HALF] = sample(sound, length, start + HALF);
-    frame->odd[HALF] = 0;
+    frame->even[half] = sample(sound, length, start + half);
+    frame->odd[half] = 0;
 }
 
 /* round(2^14 window cos), of 2^30 window and 2^29 cos. */
@@ -48,14 +43,17 @@ static int32_t wave(int32_t window, int32_t cosine) {
            (int32_t)(WAVE_LIFT >> WAVE_SHIFT);
 }
 
-/* Bin k of the places first, first + 2, ... */
-static sum half_of_bin(const int32_t *cosines, const folded *frame, int32_t k, int32_t first) {
+/* Bin k, at most a quarter of the frame, of the places first, first + 2, ... */
+static sum half_of_bin(const dfe_log_mel *tables, const folded *frame, int32_t k, int32_t first) {
+    const int32_t *cosines = tables->cosines;
+    int32_t size = tables->frame, angle = first * k;
     sum found = {0, 0};
-    for (int32_t n = first; n <= HALF; n += 2) {
+    for (int32_t n = first; n <= size / 2; n += 2) {
         int32_t window = cosines[0] - cosines[n];
-        uint32_t angle = (uint32_t)(k * n), turned = angle + 3 * QUARTER;
-        found.real += wave(window, cosines[angle % DFE_SOUND_FRAME]) * frame->even[n];
-        found.imaginary += wave(window, cosines[turned % DFE_SOUND_FRAME]) * frame->odd[n];
+        found.real += wave(window, cosines[angle]) * frame->even[n];
+        found.imaginary -= wave(window, cosines[angle + size / 4]) * frame->odd[n];
+        angle += 2 * k;
+        if (angle >= size) angle -= size;
     }
     return found;
 }
@@ -64,36 +62,26 @@ static int64_t lowered(int64_t value) {
     return ((value + SUM_LIFT) >> SUM_SHIFT) - (SUM_LIFT >> SUM_SHIFT);
 }
 
-static void spread(const dfe_mel *mel, int64_t real, int64_t imaginary, int64_t *energies) {
+static void spread(const dfe_mel *bin, int64_t real, int64_t imaginary, int64_t *energies) {
     real = lowered(real);
     imaginary = lowered(imaginary);
     int64_t power = real * real + imaginary * imaginary;
-    energies[mel->first] += mel->falling * power;
-    energies[mel->first + 1] += mel->rising * power;
+    energies[bin->first] += bin->falling * power;
+    energies[bin->first + 1] += bin->rising * power;
 }
 
-/* Bins k and 128 - k differ by the sign of the odd places' cosines and of the even ones' sines. */
+/* Bins k and N/2 - k differ by the sign of the odd places' cosines and of the even ones' sines. */
 static void measure(const dfe_log_mel *tables, const folded *frame, int64_t *energies) {
-    const dfe_mel *mels = tables->mels;
-    for (int32_t m = 0; m < MELS; m++) energies[m] = 0;
-    for (int32_t k = 0; k <= QUARTER; k++) {
-        sum odd = half_of_bin(tables->cosines, frame, k, 1);
-        sum even = half_of_bin(tables->cosines, frame, k, 2);
-        spread(&mels[k], even.real + odd.real, even.imaginary + odd.imaginary, energies);
-        if (k < QUARTER)
-            spread(&mels[HALF - k], even.real - odd.real, odd.imaginary - even.imaginary, energies);
+    const dfe_mel *bins = tables->bins;
+    int32_t half = tables->frame / 2, quarter = tables->frame / 4;
+    for (int32_t m = 0; m < tables->mels; m++) energies[m] = 0;
+    for (int32_t k = 0; k <= quarter; k++) {
+        sum odd = half_of_bin(tables, frame, k, 1);
+        sum even = half_of_bin(tables, frame, k, 2);
+        spread(&bins[k], even.real + odd.real, even.imaginary + odd.imaginary, energies);
+        if (k < quarter)
+            spread(&bins[half - k], even.real - odd.real, odd.imaginary - even.imaginary, energies);
     }
-}
-
-/* How many thresholds an energy reaches. */
-static int32_t loudness(const int64_t *octave, int64_t energy) {
-    if (!energy) return 0;
-    int32_t whole = 0;
-    while (whole < LAST_OCTAVE && energy >> (whole + 1)) whole++;
-    int32_t count = whole * DFE_SOUND_STEPS;
-    for (int32_t r = 0; r < DFE_SOUND_STEPS; r++)
-        count += octave[r] >> (LAST_OCTAVE - whole) <= energy;
-    return count;
 }
 
 static int8_t below(int32_t feature, int32_t steps) {
@@ -102,15 +90,16 @@ static int8_t below(int32_t feature, int32_t steps) {
 
 void dfe_log_mel_input(const dfe_log_mel *tables, const int16_t *sound, int32_t length, int8_t *x) {
     folded frame;
-    int64_t energies[MELS];
+    int64_t energies[DFE_MOST_MELS];
     int32_t loudest = 0, done = 0;
+    int32_t heard = tables->frame + HOP * (tables->frames - 1);
     if (length < 0) length = 0;
-    int32_t start = length > LENGTH ? (length - LENGTH + 1) / 2 : -((LENGTH - length) / 2);
-    for (int32_t f = 0; f < FRAMES; f++) {
-        fold(sound, length, start + f * HOP, &frame);
+    int32_t start = length > heard ? (length - heard + 1) / 2 : -((heard - length) / 2);
+    for (int32_t f = 0; f < tables->frames; f++) {
+        fold(sound, length, start + f * HOP, tables->frame, &frame);
         measure(tables, &frame, energies);
-        for (int32_t m = 0; m < MELS; m++, done++) {
-            int32_t level = loudness(tables->octave, energies[m]);
+        for (int32_t m = 0; m < tables->mels; m++, done++) {
+            int32_t level = dfe_loudness(tables->octave, energies[m]);
             /* What came before is brought down when something louder comes: no second pass. */
             if (level > loudest) {
                 for (int32_t i = 0; i < done; i++) x[i] = below(x[i], level - loudest);
