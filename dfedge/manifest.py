@@ -126,6 +126,20 @@ class Learning(msgspec.Struct, frozen=True):
     curve: list[Look] = []
 
 
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a bundle that knows what is normal: how far a sample may be from it (`dfedge.device.normal`).
+
+    Attributes:
+        distance: the largest integer distance of a normal sample.
+        false_alarms: the fraction of normal samples that may lie beyond it.
+        held_back: normal samples that it was set by, which nothing was trained on.
+    """
+
+    distance: Count
+    false_alarms: Fraction
+    held_back: Count
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """manifest.json.
 
@@ -145,6 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bundle_version: that its maker gave it, to tell newer from older; 0: none.
         cut: how the data that it was trained on were cut in train and test.
         reading: what those data do not say themselves.
+        normal: where the classes are modes of normal operation: what is still normal.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -174,6 +189,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_version: Natural = 0
     cut: Cut | None = None
     reading: Reading = Reading()
+    normal: Threshold | None = None
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:

@@ -9,6 +9,7 @@ from dfedge.cli.console import percent, print_json, progress, say
 from dfedge.cli.options import (
     Data,
     DataDir,
+    FalseAlarms,
     Hop,
     Image,
     ImageFit,
@@ -16,8 +17,10 @@ from dfedge.cli.options import (
     Json,
     Label,
     LeaveOut,
+    Modes,
     NoKeep,
     OnBadSample,
+    Task,
     Window,
     seed_option,
 )
@@ -87,6 +90,9 @@ def run(
     leave_out: LeaveOut = "",
     on_bad_sample: OnBadSample = "stop",
     no_keep: NoKeep = False,
+    task: Task = "classes",
+    modes: Modes = None,
+    false_alarms: FalseAlarms = 0.01,
     json: Json = False,
 ) -> None:
     """Train a net with a local learning rule on the host.
@@ -97,6 +103,7 @@ def run(
     """
     from dfedge.allocator import keep_freed_memory
     from dfedge.data.reading import Reading
+    from dfedge.learn.normal import wish_of
     from dfedge.learn.train import TrainOptions, train
 
     keep_freed_memory()
@@ -114,6 +121,7 @@ def run(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
         not no_keep, image, fit, on_bad_sample, Reading(input, window, hop, label, leave_out),
+        wish_of(task, modes, false_alarms),
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)

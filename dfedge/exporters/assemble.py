@@ -35,6 +35,7 @@ from dfedge.manifest import (
     Learning,
     Manifest,
     MethodRecord,
+    Threshold,
     seal,
 )
 from dfedge.native.image import Identity
@@ -52,6 +53,7 @@ class Origin:
         lineage: of the run (`dfedge.learn.lineage`); empty where there is none.
         version: of the bundle; 0: none.
         cut, reading: how the data that the net was trained on were cut and read.
+        normal: what is still normal, where that was learned.
     """
 
     net: str
@@ -68,6 +70,7 @@ class Origin:
     version: int = 0
     cut: Cut | None = None
     reading: Reading = AS_THEY_ARE
+    normal: Threshold | None = None
 
 
 def check_place(out: Path, version: int = 0) -> None:
@@ -114,8 +117,9 @@ def assemble(
     check_sizes(source.plan, max(method.batch for method in source.methods))
     identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
     source = replace(
-        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c()
-    )
+        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c(),
+        normal=origin.normal,
+    )  # fmt: skip
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
@@ -146,6 +150,7 @@ def assemble(
             data=origin.data,
             cut=origin.cut,
             reading=origin.reading,
+            normal=origin.normal,
             classes=origin.classes,
             input=origin.input,
             input_exponent=INPUT_EXPONENT,
