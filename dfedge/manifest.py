@@ -127,7 +127,7 @@ class Learning(msgspec.Struct, frozen=True):
 
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a bundle that knows what is normal: how far a sample may be from it (`dfedge.device.normal`).
+    """How far from normal a sample may be (`dfedge.device.normal`).
 
     Attributes:
         distance: the largest integer distance of a normal sample.

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dfedge.cli import normal
 from dfedge.cli.console import print_json, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Signer, State
@@ -22,7 +23,8 @@ def run(
 ) -> None:
     """Say each input's class, its score and its lead over the runner-up.
 
-    Scores are integers, larger is nearer; only scores of one input can be compared.
+    Scores are integers, larger is nearer; only scores of one input can be compared. Of a bundle
+    that knows what is normal: whether each input is, or how many times as far as the threshold.
 
     [bold]Example:[/] dfedge predict out/bundle photo.png
     """
@@ -31,6 +33,9 @@ def run(
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     rule = session.bundle.manifest.input
     inputs = [item for file in files for item in read_inputs(file, rule)]
+    if normal.knows_normal(session):
+        normal.predict(session, inputs, json)
+        return
     answers = [(name, session.predict(image)) for name, image in inputs]
     if json:
         rows = [

@@ -1,8 +1,8 @@
 """Modes of normal operation: what a machine does when nothing is wrong, found without labels.
 
-A mode is a cluster of samples, by k-means (S. Lloyd, 1982; starts as D. Arthur and S. Vassilvitskii,
-2007) on half codes, as programs see them.  Every sum here is of whole numbers that float64 holds exactly, so
-the same samples and seed give the same modes on every machine.
+A mode is a cluster of samples, by k-means (S. Lloyd, 1982; its start: D. Arthur and S.
+Vassilvitskii, 2007) on half codes, as programs see them.  Every sum here is of whole numbers that
+float64 holds exactly, so the same samples and seed give the same modes on every machine.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ LEAST, MOST = 2, 256
 EACH = 16
 """Training samples for each mode, at least."""
 BETTER = 0.05
-"""By how much of the distance to the nearest centre more modes must bring held-back samples nearer."""
+"""Of the distance to the nearest centre: what more modes must take off, of held-back samples."""
 ROUNDS, CHUNK = 30, 1024
 Flat = NDArray[np.float64]
 

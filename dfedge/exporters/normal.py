@@ -40,8 +40,9 @@ def threshold(
         *features, _ = step.features(plan, state, x)
         far.append(distances(plan, arrays, [p.numpy() for p in features]).min(1))
     ordered = np.sort(np.concatenate(far))
-    number = math.ceil((1 - rate) * (len(ordered) + 1))
-    if number > len(ordered):
-        LOG.info("%s: %d normal samples are held back, too few for %g false alarms in 100; the threshold is "
-                 "the farthest of them", own.data, len(ordered), 100 * rate)  # fmt: skip
-    return Threshold(int(ordered[min(number, len(ordered)) - 1]), rate, len(ordered))
+    count = len(ordered)
+    number = math.ceil((1 - rate) * (count + 1))
+    if number > count:
+        LOG.info("%s: %d normal samples are held back, too few for %g false alarms in 100; the "
+                 "threshold is the farthest of them", own.data, count, 100 * rate)  # fmt: skip
+    return Threshold(int(ordered[min(number, count) - 1]), rate, count)

@@ -11,8 +11,8 @@ far it is from normal.  Rule and loss are those of any net; what differs stands 
   of many that are off are lost in sums of all.
 
 Tried on validation data and not taken (examples/experiments/normal.py): anomalies, generated, as
-one class or several that only push; changes of the samples as classes (L. Bergman and Y. Hoshen, 2020);
-a pull to the own anchor in the loss.
+one class or several that only push; changes of the samples as classes (L. Bergman and Y. Hoshen,
+2020); a pull to the own anchor in the loss.
 """
 
 import torch
@@ -69,7 +69,7 @@ def settle(net: Net, samples: Samples) -> None:
 def layer_distances(net: Net, x: Tensor) -> Tensor:
     """Each layer's distance to every mode: pixels 0..127 [N, C, H, W] -> [L, N, K]."""
     net.eval()
-    parts = [net.layer_costs(part) for part in x.split(500)]
+    parts = [net.layer_costs(part) for part in torch.split(x, 500)]
     return torch.cat(parts, 1)
 
 

@@ -19,12 +19,15 @@ def check_reading(reading: Reading, name: str, data: Catalogue) -> None:
         value = getattr(reading, part)
         if value and not (grouped if part == "leave_out" else data.kind == WINDOW):
             option = part.replace("_", "-")
-            raise UsageError(
-                f"--{option} {value}: {name} holds {called(data.kind)}; leave it out"
-            )
+            raise UsageError(f"--{option} {value}: {name} holds {called(data.kind)}; leave it out")
 
 
 def check_plan(plan: RunPlan, dataset: Dataset) -> None:
+    """Refuse numbers that do not suit the data, and a net that does not suit the integer step.
+
+    Raises:
+        UsageError, DfedgeError: naming the number, or what the net has.
+    """
     plane, classes = plan.form == "label-plane", len(plan.classes)
     loss: Loss = plan.net.plane if plane else plan.net.loss
     if classes < 2:
