@@ -364,15 +364,24 @@ def main(
     """See the module's text."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    rows = []
-    for name in [only] if only else SETS:
-        for seed in SEEDS[:1] if only else SEEDS:
-            rows.append(row(name, seed, data_dir))
-            print(json.dumps(rows[-1]), flush=True)
-    forms = [tried(name, 5, data_dir) for name in ("machine", "hum") if only in ("", name)]
-    print(json.dumps(forms), flush=True)
-    if not only:
-        RESULTS.write_text(json.dumps({**dated(), "rows": rows, "tried": forms}, indent=1) + "\n")
+    rows: list[dict[str, Any]] = []
+    forms: list[dict[str, Any]] = []
+
+    def keep(found: list[dict[str, Any]], one: dict[str, Any]) -> None:
+        """What was found so far, so that nothing is lost where the rest is cut short."""
+        found.append(one)
+        print(json.dumps(one), flush=True)
+        if not only:
+            text = json.dumps({**dated(), "rows": rows, "tried": forms}, indent=1)
+            RESULTS.write_text(text + "\n")
+
+    names = [only] if only else list(SETS)
+    for seed in SEEDS[:1] if only else SEEDS:
+        for name in names:
+            keep(rows, row(name, seed, data_dir))
+    for name in ("machine", "hum"):
+        if name in names:
+            keep(forms, tried(name, 5, data_dir))
 
 
 if __name__ == "__main__":
