@@ -58,7 +58,7 @@ def drifted(x: np.ndarray, at: np.ndarray | float) -> np.ndarray:
     return x * (1 + 0.2 * part) + 0.3 * part * np.array([1.0, 0.5, -1.0])
 
 
-def main(out: Path, epochs: int, count: int = 1200, stream: int = 8000) -> None:
+def main(out: Path, epochs: int, count: int = 900, stream: int = 5000) -> None:
     rng = np.random.default_rng(0)
     out.mkdir(parents=True, exist_ok=True)
     np.savez(out / "normal.npz", x=readings(rng, count))

@@ -1,18 +1,17 @@
-"""Learning what is normal: without labels, on the host; judged and followed on the device, and in C."""
+"""What is normal: learned without labels, judged and followed on the device, and in C."""
 
 import json
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import once
-from test_on_device import needs, output
+from conftest import Result, once
+from test_on_device import built, needs, output, ram_bytes
 
 from dfedge.bundle import Bundle
-from dfedge.cli.app import main
 from dfedge.data.judged import load_judgeable
 from dfedge.data.modes import NormalWish, flat, k_means, nearest
 from dfedge.data.ranking import area_under_curve
@@ -68,7 +67,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options = TrainOptions(str(folder / "normal.npz"), net=str(folder / "net.toml"), qat=True,
                                reading=WINDOW, normal=wish)  # fmt: skip
         run = train(options, folder / "run")
-        export(run, ExportOptions(("c", "onnx"), batch=16, spare_classes=1), folder / "bundle")
+        export(
+            run, ExportOptions(("c", "onnx"), rendering="stock", spare_classes=1), folder / "bundle"
+        )
 
     return once(tmp_path_factory, "machine", make)
 
@@ -158,7 +159,7 @@ def test_what_is_far_off_teaches_nothing_and_no_mode_moves_beyond_its_reach(
 
 def test_dither_of_following_is_that_of_all_updates() -> None:
     assert (following.GOLDEN, following.MASK) == (rounding.GOLDEN, rounding.DITHER_MASK)
-    assert following.LATTICE == rounding.LATTICE[-2:]
+    assert rounding.LATTICE[-2:] == following.LATTICE
     assert following.BITS == rounding.DITHER_BITS
 
 
@@ -206,6 +207,25 @@ def test_c_gives_the_same_distances_and_follows_to_the_same_bytes(
     assert found["samples"] == wanted
     assert bytes.fromhex(found["state"]) == state
     assert {row[-1] for row in wanted.split(";")} == {"0", "1"}  # some teach, and some do not
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+def test_a_microcontroller_judges_and_follows_to_the_same_bytes(
+    machine: Path, tmp_path: Path
+) -> None:
+    options = ExportOptions(("c",), "mps2-an386", batch=1, trial=False)
+    bundle = export(Run.open(machine / "run"), options, tmp_path / "bundle")
+    session = Session.open(bundle, "native", state=tmp_path / "state")
+    q = samples_of(session)
+    app = built(bundle, "mps2-an386", written(tmp_path, q), MAIN)
+    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
+                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    wanted, state = expected(session, q)
+    assert found["samples"] == wanted
+    assert bytes.fromhex(found["state"]) == state
+    used = ram_bytes(app) + int(found["stack"])
+    print(f"{used:,} B of RAM, stack {found['stack']} B of it")
+    assert used <= 32 * 1024
 
 
 def test_tables_without_labels_and_folders_without_classes_are_read(tmp_path: Path) -> None:
@@ -259,36 +279,36 @@ def test_wishes_that_cannot_be_had_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> str:
-    assert main(list(map(str, words))) == code
-    out, err = capsys.readouterr()
-    return out + err
-
-
 def test_the_commands_speak_of_what_is_normal(
-    machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    machine: Path, tmp_path: Path, dfedge: Callable[..., Result]
 ) -> None:
+    def said(*words: object, code: int = 0) -> str:
+        done = dfedge(*words)
+        assert done.code == code, done.err
+        return done.out or done.err
+
     bundle, judged = machine / "bundle", machine / "judge.npz"
     state = ("--state", tmp_path / "state")
-    text = said(capsys, "predict", bundle, judged, *state)
+    text = said("predict", bundle, judged, *state)
     assert "normal (0." in text and "times as far as the threshold" in text
-    found = json.loads(said(capsys, "evaluate", bundle, "--data", judged, *state, "--json"))
+    found = json.loads(said("evaluate", bundle, "--data", judged, *state, "--json"))
     assert found["anomalies"] == 60 and found["promised_false_alarms"] == 0.02
-    found = json.loads(said(capsys, "finetune", bundle, "--data", judged, *state, "--json"))
+    found = json.loads(said("finetune", bundle, "--data", judged, *state, "--json"))
     assert found["samples"] == 360 and found["taught"] + found["alarms"] == 360
     assert found["anomalies_found"] > 30
     stream = ("--stream", "drift:offset=0.1")
-    found = json.loads(
-        said(capsys, "continual", bundle, "--data", judged, *stream, *state, "--json")
-    )
+    found = json.loads(said("continual", bundle, "--data", judged, *stream, *state, "--json"))
     assert found["moved"] > 0
-    text = said(capsys, "finetune", bundle, "--data", judged, *state, "--replace", code=2)
+    text = said("finetune", bundle, "--data", judged, *state, "--replace", code=2)
     assert "--replace" in text and "without labels" in text
     stream = ("--stream", "class-incremental")
-    text = said(capsys, "continual", bundle, "--data", judged, *stream, *state, code=2)
+    text = said("continual", bundle, "--data", judged, *stream, *state, code=2)
     assert "class-incremental" in text
-    text = said(capsys, "add-class", bundle, "louder", "--samples", judged, *state)
+    lines = "".join(",".join(f"{v:.5f}" for v in row) + "\n" for row in np.zeros((128, 3)))
+    (tmp_path / "still.csv").write_text(lines)
+    found = said("live", bundle, "--source", tmp_path / "still.csv", *state, "--json")
+    assert json.loads(found.splitlines()[0])["normal"] is False
+    text = said("add-class", bundle, "louder", "--samples", judged, *state)
     assert "of normal operation" in text
-    text = said(capsys, "train", "--data", judged, "--modes", 4, "--out", tmp_path / "r", code=2)
+    text = said("train", "--data", judged, "--modes", 4, "--out", tmp_path / "r", code=2)
     assert "--task normal" in text
-    shutil.rmtree(tmp_path / "state")

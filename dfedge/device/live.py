@@ -20,6 +20,7 @@ from dfedge.data.inputs.window import WindowRule
 from dfedge.data.live.lines import LONGEST
 from dfedge.data.live.samples import BadLineError, Samples, Sliding
 from dfedge.device.answers import Prediction
+from dfedge.device.normal import Judged, judge
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, ResourceError, UsageError
 
@@ -32,6 +33,14 @@ class Answer:
 
     window: int
     prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one window: its number, from 1, and whether it is normal."""
+
+    window: int
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Refused:
     why: str
 
 
-Event = Answer | Taught | TakenBack | Saved | Refused
+Event = Answer | Verdict | Taught | TakenBack | Saved | Refused
 
 
 class Live:
@@ -144,7 +153,12 @@ class Live:
         window = self._sliding.add(sample)
         if window is not None:
             self._last, self.windows = window, self.windows + 1
-            yield Answer(self.windows, self.session.predict(window))
+            yield self._answer(window)
+
+    def _answer(self, window: NDArray[np.float64]) -> Answer | Verdict:
+        if self.session.bundle.manifest.normal is None:
+            return Answer(self.windows, self.session.predict(window))
+        return Verdict(self.windows, judge(self.session, self.session.input(window[None])))
 
     def command(self, text: str | None) -> Iterator[Event]:
         """What comes of a line that can be a command alone."""
@@ -169,6 +183,9 @@ class Live:
             yield Saved(self.session.folder, self.session.record.samples)
 
     def _teach(self, name: str) -> Iterator[Event]:
+        if self.session.bundle.manifest.normal is not None:
+            yield Refused("what is normal is not taught by name; dfedge continual follows a drift")
+            return
         if self._last is None:
             yield Refused(f"no window yet: {self.rule} are read")
             return
