@@ -52,6 +52,7 @@ class Drift(StreamKind, frozen=True):
         """See `StreamKind.make`."""
         data, rule = source.loaded(seed)
         _, train = data.split("stream", "train")
+        steps = self._steps(rule)
         if not self.experiences <= self.samples <= len(train):
             raise UsageError(
                 f"drift: {self.samples} samples in {self.experiences} experiences; {source.data} "
@@ -59,7 +60,7 @@ class Drift(StreamKind, frozen=True):
             )
         train = drawn(train, self.samples, seed)
         test = drawn(data.split("test")[1], self.test, seed)
-        moved, steps = self.over(train.x, rule), self._steps(rule)
+        moved = self.over(train.x, rule)
         ends = np.linspace(0, self.samples, self.experiences + 1).astype(int)
         found = []
         for start, end in pairwise(ends):
