@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Result, once
-from test_on_device import built, needs, output, ram_bytes
+from test_on_device import MOTION_NET, built, needs, output, ram_bytes
 
 from dfedge.bundle import Bundle
 from dfedge.data.judged import load_judgeable
@@ -32,22 +32,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from machine import drifted, readings
 
 MAIN = Path(__file__).parent / "on_device" / "normal.c"
-NET = """
-anchors = 4
-[train]
-epochs = 4
-qat_epochs = 2
-[[block]]
-channels = 8
-kernel = 7
-kernel_width = 1
-pool = true
-[[block]]
-channels = 12
-kernel = 5
-kernel_width = 1
-pool = true
-"""
 WINDOW = Reading("window")
 
 
@@ -62,7 +46,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         odd = readings(rng, 60, "bearing")
         x, y = np.concatenate([readings(rng, 300), odd]), np.repeat([0, 1], [300, 60])
         np.savez(folder / "judge.npz", x=x, y=y, classes=["fine", "anomaly"])
-        (folder / "net.toml").write_text(NET)
+        (folder / "net.toml").write_text(MOTION_NET)
         wish = NormalWish(false_alarms=0.02)
         options = TrainOptions(str(folder / "normal.npz"), net=str(folder / "net.toml"), qat=True,
                                reading=WINDOW, normal=wish)  # fmt: skip

@@ -1,19 +1,11 @@
 #include "normal.h"
 
+#include "anchors.h"
 #include "arithmetic.h"
 #include "memory.h"
 
 static const int8_t *row(const void *state, const dfe_layer *layer, int32_t k, int32_t d) {
     return (const int8_t *)state + layer->anchors + (ptrdiff_t)k * d;
-}
-
-static int64_t apart(const int8_t *a, const int8_t *b, int32_t d) {
-    int64_t total = 0;
-    for (int32_t f = 0; f < d; f++) {
-        int32_t by = a[f] - b[f];
-        total += by * by;
-    }
-    return total;
 }
 
 /* From what is seen, or where that is NULL from where the mode was at first, to mode k. */
@@ -25,7 +17,8 @@ static int64_t distance_to(const dfe_program *program, const void *state, int32_
         int32_t d = dfe_feature_count(program, layer);
         const int8_t *from = seen ? seen : row(first, layer, k, d);
         if (layer->counted)
-            total += apart(from, row(state, layer, k, d), d) * ((int64_t)1 << layer->score_shift);
+            total += dfe_squared_distance(from, row(state, layer, k, d), d) *
+                     ((int64_t)1 << layer->score_shift);
         if (seen) seen += d;
     }
     return total;
