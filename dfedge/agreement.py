@@ -87,6 +87,8 @@ def manifest_flaws(manifest: Manifest) -> Iterator[Flaw]:
     for name, one in manifest.formats.items():
         yield from (("formats", f"{name}: {flaw}") for flaw in _format_flaws(name, one, manifest))
     yield from _learning_flaws(manifest)
+    if manifest.normal is not None and plan.form != "one-pass":
+        yield "normal", f"the {plan.form} form has no anchors to measure a distance to"
 
 
 def _class_flaws(manifest: Manifest) -> Iterator[Flaw]:

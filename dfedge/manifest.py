@@ -126,6 +126,20 @@ class Learning(msgspec.Struct, frozen=True):
     curve: list[Look] = []
 
 
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far from normal a sample may be (`dfedge.device.normal`).
+
+    Attributes:
+        distance: the largest integer distance of a normal sample.
+        false_alarms: the fraction of normal samples that may lie beyond it.
+        held_back: normal samples that it was set by, which nothing was trained on.
+    """
+
+    distance: Count
+    false_alarms: Fraction
+    held_back: Count
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """manifest.json.
 
@@ -147,6 +161,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reading: what those data do not say themselves.
         temperature: of the softmax that makes confidence of scores (`dfedge.device.confidence`); 0:
             not known.
+        normal: where the classes are modes of normal operation: what is still normal.
         digest: of the manifest itself; see `seal`.
     """
 
@@ -177,6 +192,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut: Cut | None = None
     reading: Reading = Reading()
     temperature: Natural = 0
+    normal: Threshold | None = None
     digest: str = ""
 
     def batches(self, kind: str) -> list[int]:

@@ -68,3 +68,10 @@ def test_gesture_example_learns_a_motion_and_keeps_the_old_ones(tmp_path: Path) 
     assert before > 75
     assert after > before - 10
     assert new > 70
+
+
+def test_machine_example_follows_the_drift_and_finds_the_fault(tmp_path: Path) -> None:
+    first, still, _, after = example("machine.py", tmp_path, 4).splitlines()
+    assert shares(first)[0] < 5 < 50 < shares(first)[1]
+    assert shares(still)[0] > 80
+    assert shares(after)[0] < 10 < 50 < shares(after)[1]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dfedge.cli import normal
 from dfedge.cli.console import print_json, say
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
@@ -51,6 +52,8 @@ def run(
 ) -> None:
     """Teach a new class from a few labelled samples, without another export.
 
+    A bundle that knows what is normal takes it for a new mode of normal operation.
+
     It takes one of the spare rows that dfedge export --spare-classes kept. Its name lives in the
     state folder; the bundle is not touched.
 
@@ -65,6 +68,10 @@ def run(
     session = open_session(bundle, runtime, state, initial, signer, min_version)
     rule = session.bundle.manifest.input
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
+    if normal.knows_normal(session):
+        normal.refuse(session, steps=steps)
+        normal.add_mode(session, name, x, json)
+        return
     before = known_right(session)
     row = learn_class(session, name, x, steps, seed, lost)
     own, after = right(session, x, row), known_right(session)

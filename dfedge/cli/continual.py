@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dfedge.cli import normal
 from dfedge.cli.console import percent, print_json, progress, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
@@ -91,7 +92,8 @@ def run(
 ) -> None:
     """Learn a stream of experiences on the device, and watch accuracy and forgetting.
 
-    By default what the model knew is kept, as in finetune; --strategy none lets it go.
+    By default what the model knew is kept, as in finetune; --strategy none lets it go. A bundle
+    that knows what is normal follows a slow drift without labels: what is normal teaches.
     Ctrl-C saves; the same command goes on and ends in the same bytes.
 
     [bold]Example:[/] dfedge continual out/bundle --data digits --stream drift:samples=400
@@ -132,6 +134,13 @@ def run(
     care = care_of(settings.strategy)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     own = session.bundle.manifest
+    if normal.knows_normal(session):
+        learned = {"stream", "data"}
+        normal.refuse(session, **{k: v is not None for k, v in given.items() if k not in learned})
+        wanted = ("stream", "train", "all")
+        judged = normal.load(session, settings.data, data_dir, None, None, wanted)
+        normal.learn(session, judged, settings.stream, None, json)
+        return
     made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:

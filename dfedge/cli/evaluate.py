@@ -1,5 +1,6 @@
 """``dfedge evaluate``."""
 
+from dfedge.cli import normal
 from dfedge.cli.console import percent, print_json, progress, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
@@ -34,6 +35,9 @@ def run(
 ) -> None:
     """Measure accuracy on labelled data, without learning from it.
 
+    Of a bundle that knows what is normal: false alarms, and of samples labelled anomaly or abnormal
+    how many are found.
+
     [bold]Example:[/] dfedge evaluate out/bundle --data digits --shift rotate:90
     """
     from dfedge.data.sources import load_split
@@ -41,6 +45,11 @@ def run(
 
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     manifest = session.bundle.manifest
+    if normal.knows_normal(session):
+        normal.refuse(session, only=only)
+        judged = normal.load(session, data, data_dir, split, shift, ("test", "all"))
+        normal.evaluate(session, data, judged, shift, json)
+        return
     wanted = (split,) if split else ("test", "all")
     name, samples = load_split(
         data,

@@ -83,6 +83,7 @@ def run(
         records = msgspec.to_builtins(manifest.formats)
         print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records,
                     "learning": msgspec.to_builtins(manifest.learning),
+                    "normal": msgspec.to_builtins(manifest.normal),
                     "lineage": manifest.lineage, "version": manifest.bundle_version})  # fmt: skip
         return
     table(
@@ -95,6 +96,9 @@ def run(
         ],
     )
     say(learning_line(manifest.learning, len(manifest.plan.layers), no_trial))
+    if manifest.normal is not None:
+        promised, held = percent(manifest.normal.false_alarms), manifest.normal.held_back
+        say(f"normal: up to the distance that {promised} of {held:,} held-back samples exceed")
     steps = {record.verified_steps for record in manifest.formats.values()}
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     size = sum(record.bytes for record in manifest.files.values())

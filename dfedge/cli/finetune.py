@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfedge.cli import normal
 from dfedge.cli.console import percent, print_json, progress, say, warn
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
@@ -95,6 +96,8 @@ def run(
     same state, bit for bit; Ctrl-C and SIGTERM save first. With --steps it may also be repeated at
     its end, and then has nothing to do.
 
+    A bundle that knows what is normal takes each sample once, in its order, and needs no labels.
+
     [bold]Example:[/] dfedge finetune out/bundle --data digits --shift rotate:90 --runtime onnx
     """
     import math
@@ -112,6 +115,14 @@ def run(
     care = Care(not no_replay, not no_guard, replace)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     manifest = session.bundle.manifest
+    if normal.knows_normal(session):
+        normal.refuse(
+            session, steps=total_steps, only=only, pace=pace, rate=rate != 1, replace=replace,
+            no_replay=no_replay, no_guard=no_guard,
+        )  # fmt: skip
+        judged = normal.load(session, data, data_dir, split, shift, ("stream", "train", "all"))
+        normal.learn(session, judged, "labelled", samples, json)
+        return
     wanted = (split,) if split else ("stream", "train", "all")
     classes = session.classes
     name, images = load_split(

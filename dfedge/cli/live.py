@@ -113,11 +113,13 @@ def _ended(live: "Live", json: bool) -> str:
 
 
 def _in_words(event: "Event") -> None:
-    from dfedge.device.live import Answer, Refused, Saved, Taught
+    from dfedge.device.live import Answer, Refused, Saved, Taught, Verdict
 
     if isinstance(event, Answer):
         a = event.prediction
         say(f"{event.window}: {a.name}, {sureness(a)}")
+    elif isinstance(event, Verdict):
+        say(f"{event.window}: {event.judged.says(0)}")
     elif isinstance(event, Taught):
         say(f"learned window {event.window} as {event.name}")
     elif isinstance(event, Saved):
@@ -130,11 +132,13 @@ def _in_words(event: "Event") -> None:
 
 
 def _as_json(event: "Event") -> None:
-    from dfedge.device.live import Answer, Refused, Saved, Taught
+    from dfedge.device.live import Answer, Refused, Saved, Taught, Verdict
 
     told: dict[str, Any]
     if isinstance(event, Answer):
         told = {"window": event.window, **answer_record(event.prediction)}
+    elif isinstance(event, Verdict):
+        told = {"window": event.window, **event.judged.row(0)}
     elif isinstance(event, Taught):
         told = {"taught": event.name, "window": event.window}
     elif isinstance(event, Saved):

@@ -135,6 +135,28 @@ Only = Annotated[
         "evaluate tests the rest.",
     ),
 ]
+Task = Annotated[
+    str,
+    typer.Option(
+        "--task",
+        help="classes, to tell them apart; or normal: DATA are of normal operation alone, need no "
+        "labels, and the net learns how far a sample is from them.",
+    ),
+]
+Modes = Annotated[
+    int | None,
+    typer.Option(
+        "--modes",
+        help="Of normal operation, to be found; default: the data's classes where they have "
+        "several, else the fewest of 4, 8, 16 and 32 that suit.",
+    ),
+]
+FalseAlarms = Annotated[
+    float,
+    typer.Option(
+        "--false-alarms", help="Of normal samples, the fraction that may be taken for none."
+    ),
+]
 ImageFit = Annotated[
     str,
     typer.Option(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dfedge.cli import normal
 from dfedge.cli.answered import answer_record, percent, runners_up, sureness
 from dfedge.cli.console import print_json, say, table
 from dfedge.cli.opened import open_session
@@ -26,7 +27,8 @@ def run(
 
     Confidence is what held-out samples showed at export; an answer is unsure where the runner-up is
     at least a third as probable. Scores are integers, larger is nearer; only scores of one input
-    can be compared.
+    can be compared. Of a bundle that knows what is normal: whether each input is, or how many times
+    as far as the threshold.
 
     [bold]Example:[/] dfedge predict out/bundle photo.png --top 3
     """
@@ -35,6 +37,9 @@ def run(
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     rule = session.bundle.manifest.input
     inputs = [item for file in files for item in read_inputs(file, rule)]
+    if normal.knows_normal(session):
+        normal.predict(session, inputs, json)
+        return
     scores = [(name, session.scores(image[None])[0]) for name, image in inputs]
     answers = [(name, session.name(one), runners_up(session, one, top - 1)) for name, one in scores]
     if json:

@@ -9,6 +9,7 @@ from dfedge.cli.console import percent, print_json, progress, say
 from dfedge.cli.options import (
     Data,
     DataDir,
+    FalseAlarms,
     Features,
     Hop,
     Image,
@@ -17,8 +18,10 @@ from dfedge.cli.options import (
     Json,
     Label,
     LeaveOut,
+    Modes,
     NoKeep,
     OnBadSample,
+    Task,
     Window,
     seed_option,
 )
@@ -93,6 +96,9 @@ def run(
     leave_out: LeaveOut = "",
     on_bad_sample: OnBadSample = "stop",
     no_keep: NoKeep = False,
+    task: Task = "classes",
+    modes: Modes = None,
+    false_alarms: FalseAlarms = 0.01,
     json: Json = False,
 ) -> None:
     """Train a net with a local learning rule on the host.
@@ -103,6 +109,7 @@ def run(
     """
     from dfedge.allocator import keep_freed_memory
     from dfedge.data.reading import Reading
+    from dfedge.learn.normal import wish_of
     from dfedge.learn.train import TrainOptions, train
 
     keep_freed_memory()
@@ -121,15 +128,19 @@ def run(
         {"kind": loss, "margin": margin, "penalty": penalty, "negatives": negatives, "draw": draw},
         not no_keep, image, fit, on_bad_sample, Reading(input, window, hop, label, leave_out),
         features,
+        wish_of(task, modes, false_alarms),
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
         trained = train(options, out, device, watch)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
     }
+    modes = len(trained.plan.classes) if trained.plan.normal else None
     if json:
-        print_json({"run": str(out), "test_accuracy": accuracy})
+        print_json({"run": str(out), "test_accuracy": accuracy, "modes": modes})
         return
+    if modes:
+        say(f"{modes} modes of normal operation; of the test samples these are in their own:")
     for phase, value in accuracy.items():
         say(f"{phase}: {percent(value)} of the test split")
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"

@@ -21,7 +21,7 @@ from dfedge.data.door import Door
 from dfedge.data.folders import open_folder, samples_in
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.reading import Reading
+from dfedge.data.reading import NORMAL, Reading
 from dfedge.data.recordings import Windows
 from dfedge.data.signals import open_by_class, open_table, table_files
 from dfedge.data.stored import Stored
@@ -69,7 +69,7 @@ def open_path(
     """
     door, reading = door or Door(), reading or Reading()
     if is_folder(path):
-        by_class = open_by_class if table_files(path) else open_folder
+        by_class = open_by_class if table_files(path, reading.unlabelled) else open_folder
         return by_class(path, classes, door, reading)
     if path.suffix == ".npz" and is_file(path):
         return _open_npz(path, classes, door, reading)
@@ -84,6 +84,8 @@ def _open_npz(
     path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
 ) -> Catalogue:
     found = _arrays(path)
+    if reading.unlabelled and "x" in found and "y" not in found:
+        found |= {"y": np.zeros(len(found["x"]), np.int64), "classes": np.array([NORMAL])}
     if not {"x", "y"} <= found.keys():
         raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
     names = None

@@ -18,7 +18,7 @@ from dfedge.data.catalogue import Catalogue, Filed, Part
 from dfedge.data.door import Door
 from dfedge.data.inputs import KINDS as INPUTS
 from dfedge.data.inputs import InputRule, called, record_of
-from dfedge.data.reading import Reading
+from dfedge.data.reading import NORMAL, Reading
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.names import checked_names, spelled
 
@@ -37,8 +37,11 @@ def open_folder(
     """
     named = [path / name for name in ("train", "test") if (path / name).is_dir()]
     places = {place.name: place for place in named} if len(named) == 2 else {"all": path}
-    kind = kind_of(list(places.values()), reading.input)
-    files = {name: files_by_class(place, kind, classes or ()) for name, place in places.items()}
+    bare = reading.unlabelled
+    kind = kind_of(list(places.values()), reading.input, bare)
+    files = {
+        name: files_by_class(place, kind, classes or (), bare) for name, place in places.items()
+    }
     if not any(group for by_class in files.values() for group in by_class.values()):
         raise DfedgeError(
             f"{path}: no images or recordings; wanted: CLASS/*.png, or train/CLASS/*.png and "
@@ -70,11 +73,12 @@ def _check_left_out(path: Path, who: str, parts: dict[str, Filed], record: type[
         )
 
 
-def kind_of(folders: Sequence[Path], asked: str = "") -> str:
+def kind_of(folders: Sequence[Path], asked: str = "", unlabelled: bool = False) -> str:
     """The kind of input of the files by class in all of the folders.
 
     Args:
         asked: the kind that a person names; files of others are then passed over.
+        unlabelled: see `named_folders`.
 
     Raises:
         DfedgeError: files of two kinds.
@@ -84,7 +88,7 @@ def kind_of(folders: Sequence[Path], asked: str = "") -> str:
     kinds = {suffix: name for name, one in INPUTS.all().items() for suffix in one.suffixes}
     found: dict[str, Path] = {}
     for folder in folders:
-        for sub in class_folders(folder):
+        for _, sub in named_folders(folder, unlabelled):
             for file in samples_in(sub, tuple(kinds)) or _owned(sub):
                 found.setdefault(kinds[file.suffix.lower()], file)
     if len(found) > 1:
@@ -110,19 +114,23 @@ def _owned(sub: Path, record: type[InputRule] | None = None) -> list[Path]:
     return [file for owner in class_folders(sub) for file in samples_in(owner, suffixes)]
 
 
-def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict[str, list[Path]]:
+def files_by_class(
+    folder: Path, kind: str, classes: Sequence[str] = (), unlabelled: bool = False
+) -> dict[str, list[Path]]:
     """Class -> the files of its folder, by name; hidden folders are passed over.
 
     Args:
         kind: of input.
         classes: of a model; a folder that is one of them bears its very name.
+        unlabelled: see `named_folders`.
 
     Raises:
         UsageError: no such kind.
         DfedgeError: two folders of one name, or one without a file of that kind.
     """
-    record, subs = record_of(kind), class_folders(folder)
-    names = checked_names([sub.name for sub in subs], folder)
+    record, named = record_of(kind), named_folders(folder, unlabelled)
+    subs = [sub for _, sub in named]
+    names = checked_names([name for name, _ in named], folder)
     known = {spelled(name): name for name in classes}
     found = {
         known.get(name, name): [*samples_in(sub, record.suffixes), *_owned(sub, record)]
@@ -138,6 +146,16 @@ def files_by_class(folder: Path, kind: str, classes: Sequence[str] = ()) -> dict
 def class_folders(folder: Path) -> list[Path]:
     """The folders that stand for classes, by name; those that are hidden do not."""
     return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not _is_hidden(sub)]
+
+
+def named_folders(folder: Path, unlabelled: bool = False) -> list[tuple[str, Path]]:
+    """The class of each folder of samples, and the folder.
+
+    Args:
+        unlabelled: where no folder stands for a class, the samples lie in this one, of `NORMAL`.
+    """
+    found = [(sub.name, sub) for sub in class_folders(folder)]
+    return found or ([(NORMAL, folder)] if unlabelled else [])
 
 
 def _is_hidden(folder: Path) -> bool:

@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from dfedge.limits import Natural
 
+NORMAL = "normal"
+"""Class of samples that bear no label."""
 Word = Annotated[str, Meta(max_length=200)]
 
 
@@ -19,6 +21,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hop: samples from one window's start to the next one's; 0: half a window.
         label: the column of a table that names the class; empty: as `dfedge.data.tables` knows it.
         leave_out: whose samples are the test split, as ``person:3``; empty: drawn ones.
+        unlabelled: samples need no label; those without are `NORMAL`.
     """
 
     input: Word = ""
@@ -26,6 +29,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hop: Natural = 0
     label: Word = ""
     leave_out: Word = ""
+    unlabelled: bool = False
 
     @property
     def step(self) -> int:

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from dfedge.data.catalogue import Catalogue, Part
 from dfedge.data.door import Door
-from dfedge.data.folders import class_folders, samples_in
+from dfedge.data.folders import named_folders, samples_in
 from dfedge.data.inputs.window import WindowRule
-from dfedge.data.reading import Reading
+from dfedge.data.reading import NORMAL, Reading
 from dfedge.data.recordings import Recording, Windows, windows
 from dfedge.data.tables import SUFFIX, Table, check_alike, read_table, stretches
 from dfedge.errors import DfedgeError, UsageError
@@ -105,7 +105,7 @@ def open_table(
     """
     table = read_table(path, reading.label, door)
     LOG.info("%s: %s", path, table.columns)
-    if not table.labels:
+    if not table.labels and not reading.unlabelled:
         raise DfedgeError(
             f"{path}: no column names the class; name it with --label COLUMN, or put one table of "
             "each class in a folder of its name"
@@ -117,13 +117,19 @@ def open_table(
             )
         reading = replace(reading, window=1, hop=1)
     return signals(
-        str(path), {"all": stretches(table, "", {})}, table.names, classes, door, reading
+        str(path), {"all": stretches(table, NORMAL, {})}, table.names, classes, door, reading
     )
 
 
-def table_files(folder: Path) -> dict[str, list[Path]]:
-    """Class -> its tables, of a folder CLASS/*.csv; none where no class has one."""
-    found = {spelled(sub.name): samples_in(sub, (SUFFIX,)) for sub in class_folders(folder)}
+def table_files(folder: Path, unlabelled: bool = False) -> dict[str, list[Path]]:
+    """Class -> its tables, of a folder CLASS/*.csv; none where no class has one.
+
+    Args:
+        unlabelled: see `dfedge.data.folders.named_folders`.
+    """
+    found = {
+        spelled(name): samples_in(sub, (SUFFIX,)) for name, sub in named_folders(folder, unlabelled)
+    }
     return found if any(found.values()) else {}
 
 
@@ -137,7 +143,7 @@ def open_by_class(
     """
     tables: list[tuple[Path, Table]] = []
     named: Named = []
-    for name, files in table_files(folder).items():
+    for name, files in table_files(folder, reading.unlabelled).items():
         if not files:
             raise DfedgeError(
                 f"{folder / name}: a class without a table, beside classes with tables *{SUFFIX}; "

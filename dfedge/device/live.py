@@ -19,6 +19,7 @@ from dfedge.data.live.lines import LONGEST
 from dfedge.data.live.reader import reader_of
 from dfedge.data.live.samples import BadLineError
 from dfedge.device.answers import Prediction
+from dfedge.device.normal import Judged, judge
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, ResourceError, UsageError
 
@@ -31,6 +32,14 @@ class Answer:
 
     window: int
     prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one window: its number, from 1, and whether it is normal."""
+
+    window: int
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Refused:
     why: str
 
 
-Event = Answer | Taught | TakenBack | Saved | Refused
+Event = Answer | Verdict | Taught | TakenBack | Saved | Refused
 
 
 class Live:
@@ -142,7 +151,12 @@ class Live:
         self.samples += 1
         for window in self._sliding.add(sample):
             self._last, self.windows = window, self.windows + 1
-            yield Answer(self.windows, self.session.predict(window))
+            yield self._answer(window)
+
+    def _answer(self, window: NDArray[Any]) -> Answer | Verdict:
+        if self.session.bundle.manifest.normal is None:
+            return Answer(self.windows, self.session.predict(window))
+        return Verdict(self.windows, judge(self.session, self.session.input(window[None])))
 
     def command(self, text: str | None) -> Iterator[Event]:
         """What comes of a line that can be a command alone."""
@@ -167,6 +181,9 @@ class Live:
             yield Saved(self.session.folder, self.session.record.samples)
 
     def _teach(self, name: str) -> Iterator[Event]:
+        if self.session.bundle.manifest.normal is not None:
+            yield Refused("what is normal is not taught by name; dfedge continual follows a drift")
+            return
         if self._last is None:
             yield Refused(f"no window yet: {self.rule} are read")
             return

@@ -35,6 +35,7 @@ from dfedge.manifest import (
     Learning,
     Manifest,
     MethodRecord,
+    Threshold,
     seal,
 )
 from dfedge.native.image import Identity
@@ -53,6 +54,7 @@ class Origin:
         version: of the bundle; 0: none.
         cut, reading: how the data that the net was trained on were cut and read.
         temperature: as the manifest's.
+        normal: what is still normal, where that was learned.
     """
 
     net: str
@@ -70,6 +72,7 @@ class Origin:
     cut: Cut | None = None
     reading: Reading = AS_THEY_ARE
     temperature: int = 0
+    normal: Threshold | None = None
 
 
 def check_place(out: Path, version: int = 0) -> None:
@@ -116,8 +119,9 @@ def assemble(
     check_sizes(source.plan, max(method.batch for method in source.methods))
     identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
     source = replace(
-        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c()
-    )
+        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c(),
+        normal=origin.normal,
+    )  # fmt: skip
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
@@ -149,6 +153,7 @@ def assemble(
             cut=origin.cut,
             reading=origin.reading,
             temperature=origin.temperature,
+            normal=origin.normal,
             classes=origin.classes,
             input=origin.input,
             input_exponent=INPUT_EXPONENT,

@@ -10,7 +10,7 @@ from dfedge.exporters.calls import LIBRARY
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.golden import to_arrays
 from dfedge.manifest import MemoryPlan
-from dfedge.native import build, known, sources
+from dfedge.native import build, known, normal, sources
 from dfedge.native.image import image
 from dfedge.native.program import CALLS, Program
 from dfedge.native.table import make_table
@@ -55,6 +55,8 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
         (folder / name).write_bytes(content)
     kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
     beside = known.files(known.fitting(source.known, target.flash_bytes - len(packed) - kernels))
+    if source.normal is not None:
+        beside |= normal.files(source.normal.distance, source.plan)
     for name, text in beside.items():
         (folder / name).write_text(text)
     more = tuple(name for name in beside if name.endswith(".c"))

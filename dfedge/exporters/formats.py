@@ -14,7 +14,7 @@ from dfedge.errors import unknown_name
 from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
-from dfedge.manifest import MemoryPlan
+from dfedge.manifest import MemoryPlan, Threshold
 from dfedge.native.image import Identity
 from dfedge.plan import Plan
 from dfedge.runtimes import find, formats
@@ -35,6 +35,7 @@ class Source:
         known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
         identity: of the bundle, for what learns without its manifest.
         input: how a C program makes a sample into what the net takes.
+        normal: what is still normal, where that was learned.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Source:
     known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
     input: InC | None = None
+    normal: Threshold | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from dfedge.exporters.formats import Progress, Source, load_writer
 from dfedge.exporters.golden import golden_samples, make_golden
 from dfedge.exporters.known import known_arrays, temperature
 from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
+from dfedge.exporters.normal import threshold
 from dfedge.exporters.options import ExportOptions, check_version, device_rule, first_learning
 from dfedge.exporters.program import methods
 from dfedge.exporters.renderings import check_rendering, renderings
@@ -32,7 +33,7 @@ from dfedge.learn.kept import read as read_kept
 from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
 from dfedge.learn.run import Run, RunPlan
-from dfedge.learn.run_data import open_run_data, tested
+from dfedge.learn.run_data import cut_for, open_run_data, tested
 from dfedge.learn.samples import behind, to_samples
 from dfedge.learn.train import quantised_net
 from dfedge.learn.trainer import accuracy
@@ -107,6 +108,7 @@ def export(
         version=options.version,
         cut=run.plan.cut,
         reading=run.plan.reading,
+        normal=threshold(run.plan, data, plan, state, constants) if run.plan.normal else None,
     )
     drawn = train.take(golden_samples(len(train), options.batch)).read(run.plan.input)
     golden = make_golden(plan, state, drawn, options.batch, constants)
@@ -125,8 +127,9 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
         kept = read_kept(run.folder)
     else:
         folder = Path(plan.data_dir) if plan.data_dir else None
-        found = open_data(options.data, folder, plan.classes, reading=plan.reading)
-        whole = found.cut(plan.seed).part("train")[1]
+        own = None if plan.normal else plan.classes
+        found = open_data(options.data, folder, own, reading=plan.reading)
+        whole = cut_for(plan, found).part("train")[1]
         order = shuffled(len(whole), plan.seed, 0, len(whole))
         held_out = held_out_count(len(whole), 0)
         parts = whole.take(order[held_out:]), whole.take(order[:held_out])

@@ -24,6 +24,7 @@ from dfedge.atomic import write_file
 from dfedge.data.catalogue import Cut
 from dfedge.data.door import Policy
 from dfedge.data.inputs import InputRule, decoded
+from dfedge.data.modes import Normal
 from dfedge.data.reading import Reading
 from dfedge.disk import DISK
 from dfedge.errors import DfedgeError, foreign
@@ -52,6 +53,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cut: how data in one piece were cut; None: they have splits of their own.
         on_bad_sample: what becomes of a sample that cannot be read.
         reading: what the data do not say themselves.
+        normal: of a run that learns what is normal.
     """
 
     data: str
@@ -70,6 +72,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut: Cut | None = None
     on_bad_sample: Policy = "stop"
     reading: Reading = Reading()
+    normal: Normal | None = None
 
     @property
     def seen_shape(self) -> tuple[int, int, int]:

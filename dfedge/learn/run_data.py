@@ -5,6 +5,7 @@ from pathlib import Path
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.door import Door
+from dfedge.data.modes import in_modes, normal_parts
 from dfedge.data.order import shuffled
 from dfedge.data.sources import open_data
 from dfedge.errors import DfedgeError
@@ -18,14 +19,21 @@ def open_run_data(plan: RunPlan) -> Catalogue:
         DfedgeError: they are gone, or others lie there now.
     """
     folder = Path(plan.data_dir) if plan.data_dir else None
-    data = open_data(plan.data, folder, plan.classes, Door(plan.on_bad_sample), plan.reading)
+    door, own = Door(plan.on_bad_sample), None if plan.normal else plan.classes
+    data = open_data(plan.data, folder, own, door, plan.reading)
     if plan.cut is not None and (now := data.record(plan.seed)) != plan.cut:
         count = f"{now.samples:,}" if now else "two splits"
         raise DfedgeError(
             f"{plan.data}: not the data of this run: other samples lie there now "
             f"({plan.cut.samples:,} then, {count} now); bring them back, or train again"
         )
-    return data.cut(plan.seed)
+    return cut_for(plan, data)
+
+
+def cut_for(plan: RunPlan, data: Catalogue) -> Catalogue:
+    """Data cut as the run's are; of a run that learns what is normal, in its modes."""
+    data = data.cut(plan.seed)
+    return data if plan.normal is None else in_modes(normal_parts(data, plan.seed), plan.normal)
 
 
 def load_data(plan: RunPlan) -> Dataset:

@@ -10,14 +10,11 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
-from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset
 from dfedge.data.door import Door
-from dfedge.data.grouped import Grouped
-from dfedge.data.inputs import called
+from dfedge.data.modes import HELD, NormalWish, in_modes, modes_of, normal_parts
 from dfedge.data.order import shuffled
 from dfedge.data.reading import AS_THEY_ARE, Reading
-from dfedge.data.signals import WINDOW
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import default_net, named, open_data
 from dfedge.errors import DfedgeError, UsageError, chosen
@@ -26,12 +23,14 @@ from dfedge.learn.calibrate import calibrate
 from dfedge.learn.counted import choose_layers
 from dfedge.learn.forms import FORMS
 from dfedge.learn.net import Net
+from dfedge.learn.normal import conclude, with_readings
+from dfedge.learn.plan_check import check_plan, check_reading
 from dfedge.learn.recipe import DEFAULT_RECIPE, load_recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.run import Calibration, Run, RunPlan, Slots
 from dfedge.learn.run_data import open_run_data
 from dfedge.learn.samples import from_samples, to_samples
-from dfedge.learn.skeleton import obstacle, skeleton
+from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
 
@@ -50,6 +49,7 @@ class TrainOptions:
         on_bad_sample: what becomes of a sample that cannot be read: ``stop`` or ``skip``.
         reading: what the files do not say themselves.
         features: that are computed from samples first; empty: what the net's file says.
+        normal: the task is to learn what is normal; None: to tell classes apart.
     """
 
     data: str = "digits"
@@ -68,6 +68,7 @@ class TrainOptions:
     on_bad_sample: str = "stop"
     reading: Reading = AS_THEY_ARE
     features: str = ""
+    normal: NormalWish | None = None
 
 
 def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
@@ -81,16 +82,22 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     part = "plane" if form == "label-plane" else "loss"
     # A net that is named is read before the data, which may take long.
     asked = load_spec(options.net, options.depth) if options.net else None
-    door = Door(options.on_bad_sample)
-    found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
+    door, wish = Door(options.on_bad_sample), options.normal
+    reading = replace(options.reading, unlabelled=wish is not None)
+    if wish is not None and form != "one-pass":
+        raise UsageError(f"--task normal --form {form}: only the one-pass form has anchors")
+    found = open_data(options.data, options.data_dir, door=door, reading=reading)
     door.tell()
-    _check_reading(options, found)
+    check_reading(options.reading, options.data, found)
     cut, found = found.record(options.seed), found.cut(options.seed)
+    found = normal_parts(found, options.seed) if wish else found
     features = options.features or (asked.features if asked else "")
     size = rule_for(found, options.image, options.fit, features)
-    dataset = found.read(size)
+    normal = modes_of(found, size, wish, options.seed) if wish else None
+    dataset = (in_modes(found, normal) if normal else found).read(size)
     name = options.net or default_net(options.data, size, features)
     spec = asked or load_spec(name, options.depth)
+    spec = with_readings(spec, size.shape) if normal else spec
     own = _override(getattr(spec, part), options.loss or {}, "loss")
     if part == "plane" and own.kind == "separation":
         raise UsageError("--loss separation needs anchors; the label-plane form has none")
@@ -109,52 +116,11 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
         seed=options.seed,
         cut=cut,
         on_bad_sample=door.policy,
-        reading=options.reading,
+        reading=reading,
+        normal=normal,
     )
-    _check(plan, dataset)
+    check_plan(plan, dataset)
     return plan, dataset
-
-
-def _check_reading(options: TrainOptions, data: Catalogue) -> None:
-    """Refuse what is asked of signals alone where the data are none, or belong to nobody."""
-    grouped = any(
-        isinstance(part, Grouped) and (part.groups or data.kind == WINDOW)
-        for part in data.parts.values()
-    )
-    for name in ("window", "hop", "label", "leave_out"):
-        value = getattr(options.reading, name)
-        if value and not (grouped if name == "leave_out" else data.kind == WINDOW):
-            option = name.replace("_", "-")
-            raise UsageError(
-                f"--{option} {value}: {options.data} holds {called(data.kind)}; leave it out"
-            )
-
-
-def _check(plan: RunPlan, dataset: Dataset) -> None:
-    plane, classes = plan.form == "label-plane", len(plan.classes)
-    loss: Loss = plan.net.plane if plane else plan.net.loss
-    if classes < 2:
-        raise DfedgeError(
-            f"{plan.data}: one class ({plan.classes[0]}) leaves no wrong label to learn from; "
-            "give data of two classes or more"
-        )
-    if loss.negatives >= classes:
-        raise UsageError(
-            f"--negatives {loss.negatives}: {plan.data} has {classes} classes, so at most "
-            f"{classes - 1} wrong labels; 0 shows them all"
-        )
-    count = len(dataset.split("train")[1])
-    if plan.settings.samples > count:
-        raise UsageError(f"--samples {plan.settings.samples}: only {count} training samples")
-    count = plan.settings.samples or count
-    if plan.settings.validation >= count:
-        raise UsageError(f"--validation {plan.settings.validation}: only {count} training samples")
-    if plan.form == "one-pass":
-        skeleton(plan.net, dataset.shape, classes)
-    if plan.qat:
-        why = obstacle(plan.net, dataset.shape, classes, plan.form)
-        if why is not None:
-            raise UsageError(f"--qat: the integer step does not know {why}")
 
 
 def _override(given: T, changes: dict[str, Any], what: str) -> T:
@@ -208,6 +174,8 @@ class _Training:
             whole = whole.hold_out(settings.samples, self.plan.seed)[1]
         count = kept.held_out_count(len(whole), settings.validation)
         self.samples, self.held_out = whole.hold_out(count, self.plan.seed)
+        if self.plan.normal:
+            self.samples, self.held_out = whole, to_samples(dataset.split(HELD)[1], device)
         self.test = to_samples(dataset.split("test")[1], device)
         if 0 < settings.test_samples < len(self.test):
             self.test = self.test.hold_out(settings.test_samples, self.plan.seed)[1]
@@ -261,7 +229,9 @@ class _Training:
         """Choose the layers that count, after the float phase, and log what the net then knows."""
         row: dict[str, Any] = {"phase": phase}
         wanted = self.plan.settings.validation and not last_only
-        if wanted and phase == "float":
+        if self.plan.normal:
+            row |= conclude(self.net, self.samples, self.held_out, self.plan.seed, phase)
+        elif wanted and phase == "float":
             self.net.counted, row["validation_accuracy"] = choose_layers(self.net, self.held_out)
         row["counted"] = list(self.net.counted)
         row["test_accuracy"] = accuracy(self.net, self.test)

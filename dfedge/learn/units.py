@@ -19,6 +19,8 @@ from dfedge.maps import pool_window
 from dfedge.plan import Conv, Feedback, Shape
 
 Draw = Callable[[str, torch.Size], Tensor]
+CLEAR = 3.0
+"""Deviations below its mean from which on a block ``gain`` cuts a value off, at first."""
 
 
 def normal(name: str, shape: torch.Size) -> Tensor:
@@ -121,6 +123,9 @@ class Unit(nn.Module):
         self.block = block
         stages = [ConvNorm(conv) for conv in block.convs(shape)]
         self.stages = nn.ModuleList(stages)
+        if block.kind == "gain":  # hands on what it sees: normalised, and clear of the ReLU
+            nn.init.ones_(self.first.weight)
+            nn.init.constant_(self.first.norm.bias, CLEAR)
 
     @property
     def first(self) -> ConvNorm:

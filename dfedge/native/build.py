@@ -28,7 +28,7 @@ REMEDY = "a C compiler (Debian: apt-get install gcc libc6-dev)"
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
-APART = ("board", "run", "known.h", "known.c")
+APART = ("board", "run", "known.h", "known.c", "net_normal.h", "net_normal.c")
 """Of an exported folder: startup code, a program and known samples, which are no part of the
 library that is compiled here."""
 

@@ -4,6 +4,7 @@
     net.h       sizes, and ``net_step`` / ``net_infer``
     net.c       the table, the state and the arena
     known.h     perhaps: samples of what the net knows, and known.c (`dfedge.native.known`)
+    net_normal.h  perhaps: how far from normal a sample is (`dfedge.native.normal`)
     net.dfe     table and state as one file, for the program in run/ (`dfedge.native.image`)
     CMakeLists.txt
 

@@ -60,22 +60,30 @@ class Drift(StreamKind, frozen=True):
             )
         train = drawn(train, self.samples, seed)
         test = drawn(data.split("test")[1], self.test, seed)
+        moved = self.over(train.x, rule)
         ends = np.linspace(0, self.samples, self.experiences + 1).astype(int)
         found = []
         for start, end in pairwise(ends):
-            part = [
-                changed(train.x[i : i + 1], rule, steps, (i + 1) / self.samples)
-                for i in range(start, end)
-            ]
             at = end / self.samples
             found.append(
                 Experience(
                     f"{at:.0%}",
-                    Split(np.concatenate(part), train.y[start:end]),
+                    Split(moved[start:end], train.y[start:end]),
                     Split(changed(test.x, rule, steps, at), test.y),
                 )
             )
         return Stream(data.classes, tuple(found), known=test)
+
+    def over(self, x: Images, rule: InputRule) -> Images:
+        """Codes [N, H, W, C] in the order of their arrival, each changed a little more.
+
+        Raises:
+            UsageError: a shift of another kind of samples.
+        """
+        steps, count = self._steps(rule), len(x)
+        return np.concatenate(
+            [changed(x[i : i + 1], rule, steps, (i + 1) / count) for i in range(count)]
+        )
 
     def _steps(self, rule: InputRule) -> dict[str, list[float]]:
         """Shift -> its numbers at the end, in the order of the rule's table.

@@ -11,7 +11,7 @@ static int32_t nearness(const int8_t *p, const int8_t *a, int32_t d) {
     return total;
 }
 
-static int32_t squared_distance(const int8_t *a, const int8_t *b, int32_t d) {
+int32_t dfe_squared_distance(const int8_t *a, const int8_t *b, int32_t d) {
     int32_t total = 0;
     for (int32_t f = 0; f < d; f++) {
         int32_t apart = a[f] - b[f];
@@ -46,8 +46,8 @@ dfe_verdict dfe_contrast(const dfe_layer *layer, int32_t classes, int32_t d, con
         }
     }
     if (v.rival == y) return v; /* no other class is live */
-    int32_t distance = squared_distance(anchors + (ptrdiff_t)v.rival * d,
-                                        anchors + (ptrdiff_t)y * d, d);
+    int32_t distance = dfe_squared_distance(anchors + (ptrdiff_t)v.rival * d,
+                                            anchors + (ptrdiff_t)y * d, d);
     int32_t violation = MARGIN_UNIT * (best - right) + layer->margin * distance;
     for (int32_t j = 0; j < LEVELS; j++) v.level += violation > LEVEL_STEP * j * distance;
     v.repels = distance < layer->separation;

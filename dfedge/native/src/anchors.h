@@ -19,6 +19,9 @@ void dfe_judge(const dfe_layer *layer, int32_t classes, int32_t d, const int8_t 
 dfe_verdict dfe_contrast(const dfe_layer *layer, int32_t classes, int32_t d, const int8_t *p,
                          const int8_t *anchors, int32_t y, const int8_t *live, int32_t *total);
 
+/* |a - b|^2 of two rows of d features. */
+int32_t dfe_squared_distance(const int8_t *a, const int8_t *b, int32_t d);
+
 /* Features that are settled together: the scratch of `dfe_settle` is so many bytes a sample. */
 enum { DFE_FEATURES_AT_ONCE = 16 };
 
