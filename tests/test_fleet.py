@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import ROOT, once, refused
+from conftest import ROOT, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,6 @@ from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Record, Saving, Store, Stored, belonging
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.exporters.write import ExportOptions, export
 from dfedge.fleet import base as bases
 from dfedge.fleet import delta, rules
 from dfedge.fleet.base import Base, read_base, read_stored, write_base
@@ -30,20 +29,9 @@ from dfedge.fleet.rules import RULES, Voice
 from dfedge.fleet.sift import ASIDE, DOUBLE, REFUSED
 from dfedge.fleet.take import taken
 from dfedge.integrity.signature import make_keys
-from dfedge.learn.run import Run
 from dfedge.state import digest
 
 HERE = Path("here")
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
-    """A net of 3,528 weights with three spare rows."""
-
-    def make(folder: Path) -> None:
-        export(mcu_run, ExportOptions(("c",), batch=16, spare_classes=3), folder)
-
-    return Bundle.open(once(tmp_path_factory, "fleet", make))
 
 
 def own(bundle: Bundle) -> Base:

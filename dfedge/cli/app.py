@@ -25,6 +25,7 @@ from dfedge.cli import (
     finetune,
     fit,
     fleet,
+    fleet_simulate,
     live,
     predict,
     profile,
@@ -71,6 +72,7 @@ for command in (
     app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
+fleet.app.command()(fleet_simulate.simulate)
 app.add_typer(fleet.app, name="fleet")
 
 
