@@ -24,17 +24,16 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
-from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving, Store
+from dfedge.device.store import Store
 from dfedge.errors import DfedgeError, chosen
 from dfedge.fleet.base import Base, read_base, write_base
-from dfedge.fleet.difference import Shared, difference, step
+from dfedge.fleet.device import Task, round_of
+from dfedge.fleet.difference import Shared, step
 from dfedge.fleet.merge import Merged, merge
 from dfedge.fleet.rules import RULES
 from dfedge.fleet.shares import Member
 from dfedge.fleet.take import taken
-from dfedge.plan import MAX_UPDATE_SHIFT
 from dfedge.regular import read_bytes
 
 Watch = Callable[[str, int, int], None]
@@ -52,8 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
         learn: ``all`` that the bundle lets learn, or ``anchors`` alone.
         rule, bits, late: of the merge.
         share, personal: what travels (`dfedge.fleet.parts`).
-        pace, slower: as a `Job` has them; pace 0: a device's rates do not rest where it alone has
-            little to learn.
+        pace, slower: see `Task`.
         replay, guard, replace: the devices' care (`dfedge.device.care.Care`).
         drop: the fraction of devices that do not answer, drawn anew each round.
     """
@@ -114,6 +112,13 @@ class Report(msgspec.Struct, frozen=True):
     rounds: list[Round]
 
 
+def silent_in(names: list[str], drop: float, seed: int, number: int) -> list[str]:
+    """The devices that do not answer in a round: a function of seed and round."""
+    count = min(round(drop * len(names)), len(names) - 1)
+    drawn = np.random.default_rng([seed, number]).permutation(len(names))[:count]
+    return [names[i] for i in sorted(drawn)]
+
+
 @dataclass
 class Simulation:
     """A fleet and how far it is.
@@ -160,14 +165,18 @@ class Simulation:
         base = read_base(self.bundle, self.base(number - 1), self.plan.bits)
         folder = self.folder / f"round-{number:04}"
         folder.mkdir(exist_ok=True)
-        silent = self._silent(number)
+        names = [one.name for one in self.members]
+        silent = silent_in(names, self.plan.drop, self.plan.seed, number)
         answering = [one for one in self.members if one.name not in silent]
         files = []
         for i, member in enumerate(answering):
             watch(f"round {number}: devices", i, len(answering))
             path = folder / f"{member.name}.delta"
             if not path.exists():
-                write_file(path, self.sent(number, member.name, self._learned(member, base)))
+                state = self.folder / "devices" / member.name
+                raw = round_of(self.bundle, base.stored, member.learns, self._task(member), state,
+                               member.name, self.runtime)  # fmt: skip
+                write_file(path, self.sent(number, member.name, raw))
             files.append((member.name, read_bytes(path)))
         merged = merge(self.bundle, base, files, self.plan.rule, self.plan.late)
         write_base(merged.base, self.folder / self._base_name(number))
@@ -176,32 +185,13 @@ class Simulation:
         judge.runner.set_state(merged.base.state)
         return self._told(number, merged, len(raw), silent, judge)
 
-    def _learned(self, member: Member, base: Base) -> bytes:
-        """What a device does in a round: take the base, learn, make a delta."""
-        plan, folder = self.plan, self.folder / "devices" / member.name
-        store = Store(folder)
-        own = store.load(self.bundle) or base.stored
-        began_here = own.record.fleet_base == base.sha256
-        if began_here and own.record.samples > base.record.samples:  # learned, and stopped then
-            return difference(self.bundle, own, base.stored, folder, plan.shared, member.name)
-        store.save(taken(self.bundle, own, base.stored, folder, plan.shared))
-        care = Care(plan.replay, plan.guard, plan.replace)
-        session = Session.open(self.bundle, self.runtime, folder, care=care)
-        if plan.learn == "anchors":
-            shift = session.rates["weight_shift"]
-            session.rates["weight_shift"] = np.full_like(shift, MAX_UPDATE_SHIFT)
-        seed = plan.seed * 100_003 + [one.name for one in self.members].index(member.name)
-        job = Job(plan.data, "fleet", "", seed, plan.batch, plan.steps * plan.batch,
-                  pace=plan.pace, slower=plan.slower)  # fmt: skip
-        finetune(session, member.learns, job, saving=Saving(0))
-        stored = session.stored()
-        return difference(self.bundle, stored, base.stored, folder, plan.shared, member.name)
-
-    def _silent(self, number: int) -> list[str]:
-        names = [one.name for one in self.members]
-        count = min(round(self.plan.drop * len(names)), len(names) - 1)
-        drawn = np.random.default_rng([self.plan.seed, number]).permutation(len(names))[:count]
-        return [names[i] for i in sorted(drawn)]
+    def _task(self, member: Member) -> Task:
+        plan = self.plan
+        number = [one.name for one in self.members].index(member.name)
+        return Task(
+            plan.steps, plan.batch, plan.learn == "anchors", plan.shared, plan.pace, plan.slower,
+            plan.seed * 100_003 + number, Care(plan.replay, plan.guard, plan.replace),
+        )  # fmt: skip
 
     def _told(
         self, number: int, merged: Merged, step_bytes: int, silent: list[str], judge: Session
