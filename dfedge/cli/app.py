@@ -72,7 +72,8 @@ for command in (
     app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
-fleet.app.command()(fleet_simulate.simulate)
+for more in (fleet_simulate.simulate, fleet_simulate.new):
+    fleet.app.command()(more)
 app.add_typer(fleet.app, name="fleet")
 
 

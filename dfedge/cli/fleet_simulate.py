@@ -1,4 +1,4 @@
-"""``dfedge fleet simulate``: a fleet on one machine."""
+"""``dfedge fleet simulate`` and ``new``: a fleet on one machine, and an app for Flower."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +109,30 @@ def simulate(
         [row(one) for one in report.rounds],
     )  # fmt: skip
     say(f"wrote {out} (report.html, report.json)")
+
+
+def new(
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    bundle: Annotated[Path, typer.Option(help="That all devices have.")],
+    data: Data,
+    shift: Shift = None,
+    devices: Annotated[int, typer.Option(min=1, help="With how many a round begins.")] = 10,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Write an app for Flower (flwr), which then carries bases and deltas between machines.
+
+    [bold]Example:[/] dfedge fleet new fleet-app --bundle out/bundle --data digits
+    """
+    from dfedge.bundle import Bundle
+    from dfedge.fleet.new import new_app
+
+    files = new_app(out, Bundle.open(bundle, signer, min_version), data, shift or "", devices)
+    if json:
+        print_json({"files": [str(one) for one in files]})
+        return
+    say(f"wrote {out} (README.md says how to run it)", next_command=f"flwr run {out} --stream")
 
 
 def _members(
