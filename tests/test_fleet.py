@@ -320,6 +320,7 @@ def test_a_bad_delta_is_refused_and_the_others_are_merged(small: Bundle) -> None
         "too far": rewritten(raw, far),
         "shape": rewritten(raw, shaped),
         "samples": rewritten(raw, lambda h, _: replace(h, samples=1 << 30)),
+        "steps": rewritten(raw, lambda h, _: replace(h, steps=h.samples + 1)),
         "rates": rewritten(raw, lambda h, _: replace(h, steering={"weight_shift": [99] * 9})),
         "steers": rewritten(raw, lambda h, _: replace(h, steering={"live": [1] * 13})),
         "phase": rewritten(raw, lambda h, _: replace(h, steering={"phase": [-1]})),
@@ -334,7 +335,7 @@ def test_a_bad_delta_is_refused_and_the_others_are_merged(small: Bundle) -> None
     assert kinds(found) == dict.fromkeys(bad, REFUSED)
     assert all("\n" not in one.why for one in found.passed)
     assert bits(found.base) == bits(merge(small, base, good).base)
-    assert "none of 14" in refused(lambda: merge(small, base, bad.items()))
+    assert "none of 15" in refused(lambda: merge(small, base, bad.items()))
 
 
 def test_of_one_device_one_delta_counts(small: Bundle) -> None:
@@ -402,6 +403,22 @@ def test_a_step_brings_a_device_to_the_same_base(small: Bundle) -> None:
     assert "another base" in refused(lambda: stepped(small, other.stored, raw, HERE))
     a_delta = deltas(small, base.stored, 1)[0][1]
     assert "device learned" in refused(lambda: stepped(small, base.stored, a_delta, HERE))
+
+
+def test_a_step_that_no_merge_made_is_refused(small: Bundle) -> None:
+    """Its own digest fits, but a state folder could not be opened again with what it says."""
+    base = own(small)
+    merged = merge(small, base, deltas(small, base.stored, 2)).base
+    raw, replace = step(small, merged.stored, base.stored), msgspec.structs.replace
+    counted = Stored(base.state, replace(base.record, samples=1, steps=1))
+    live = {**merged.state, "live": np.ones_like(merged.state["live"])}
+    for change in (
+        lambda h: replace(h, samples=1 << 53, steps=1 << 53),
+        lambda h: replace(h, new=("a", "b", "c", "d"), makes=digest(live)),
+        lambda h: replace(h, new=("a", "", "c"), makes=digest(live)),
+    ):
+        wrong = rewritten(raw, lambda h, _, change=change: change(h))
+        assert len(refused(lambda wrong=wrong: stepped(small, counted, wrong, HERE))) < 300
 
 
 def test_a_delta_against_another_base_than_the_device_took_is_refused(small: Bundle) -> None:

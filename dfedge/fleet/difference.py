@@ -9,10 +9,12 @@ import numpy as np
 
 from dfedge.bundle import Bundle
 from dfedge.device.store import Stored
+from dfedge.device.store.store import check_fits
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
 from dfedge.fleet.delta import Header, Moves, Part, decode, encode
 from dfedge.fleet.parts import ALL, moved_names, selected
+from dfedge.limits import MAX_COUNT
 from dfedge.state import State, digest
 
 STEERING = ("error", "phase", "weight_shift", "anchor_shift", "usual_error", "pace")
@@ -117,6 +119,9 @@ def stepped(bundle: Bundle, base: Stored, raw: bytes, where: Path) -> Stored:
         added=(*header.known, *header.new),
         guarded=header.guarded,
     )
+    if max(record.samples, record.steps) > MAX_COUNT:
+        raise DfedgeError(f"{where}: counts above {MAX_COUNT:,}; fetch it again")
+    check_fits(state, record, bundle, where)
     return Stored(state, record)
 
 

@@ -146,10 +146,11 @@ def _moved(base: Base, moved: dict[str, Ints], known: int) -> Base:
 
 def _record(record: Record, taken: list[Taken], added: tuple[str, ...]) -> Record:
     samples = record.samples + sum(one.header.samples for one in taken)
+    steps = record.steps + max(one.header.steps for one in taken)
     return msgspec.structs.replace(
         record,
         samples=min(samples, MAX_COUNT),
-        steps=record.steps + max(one.header.steps for one in taken),
+        steps=min(steps, MAX_COUNT),
         added=added,
         job=None,
         guarded=any(one.header.guarded for one in taken),

@@ -133,6 +133,8 @@ def _checked(
         raise DfedgeError("a step from one base to the next, which no device learned")
     if header.samples > MOST_SAMPLES:
         raise DfedgeError(f"{header.samples:,} presentations; allowed: {MOST_SAMPLES:,}")
+    if header.steps > header.samples:
+        raise DfedgeError(f"{header.steps:,} steps of {header.samples:,} presentations")
     is_late = header.base_sha256 != base.sha256
     if is_late:
         _check_late(header, base, late)

@@ -49,7 +49,7 @@ from dfedge.fleet.simulate import Plan, Simulation
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
 ROWS = Path("out/fleet")
 ROUNDS, STEPS, BATCH = 20, 8, 16
-SEEDS = {"digits": (0, 1, 2), "watch": (0, 1, 2)}
+SEEDS = {"digits": (0, 1, 2)}
 """Of a home; others have one."""
 FREE = {"pace": 0, "guard": False}
 KEPT = {"replay": True, "guard": True, "replace": False}
@@ -136,8 +136,12 @@ def make_rows(name: str, data_dir: Path | None, seed: int) -> None:
             path.write_text(json.dumps(make()))
             print(path.stem, flush=True)
 
-    people = HOMES[name] in ("watch", "fsdd")
-    for way, options in (PEOPLE if people else WAYS).items():
+    people, ways = HOMES[name] in ("watch", "fsdd"), WAYS
+    if people:
+        ways = PEOPLE
+    elif "100 devices" in name:
+        ways = {way: WAYS[way] for way in ("integer", "anchors only")}
+    for way, options in ways.items():
         row(way, partial(lambda o: simulated(fleet(), ROWS / "sim", seed, o), options))
     row("float FedAvg", lambda: rival(fleet(), ROUNDS, STEPS, BATCH, seed))
     row("beside", lambda: beside(fleet(), seed, FREE))
@@ -145,7 +149,7 @@ def make_rows(name: str, data_dir: Path | None, seed: int) -> None:
         row("beside, kept", lambda: beside(fleet(), seed, KEPT))
     if name == "digits" and seed == 0:
         row("orders", lambda: orders(fleet(), ROWS / "orders", seed))
-    if name in ("digits", "digits, two classes each") and seed == 0:
+    if name == "digits" and seed == 0:
         row("bad", lambda: bad_rows(fleet(), ROWS / "bad", seed, FREE))
 
 

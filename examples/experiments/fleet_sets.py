@@ -19,6 +19,9 @@ from dfedge.learn.train import TrainOptions, train
 WATCHED, SPOKEN = ("1", "2", "3"), ("george", "jackson")
 """Who the net knows before there is a fleet."""
 MNIST_NET, MNIST_SHARED = 10_000, 4_000
+MNIST_SMALL = "examples/mcu_net.toml"
+SHORT = {"epochs": 6, "qat_epochs": 2}
+"""Of that net, whose 50 epochs are meant for 1,200 digits."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,12 @@ def nets(
 ) -> tuple[Bundle, Run]:
     """The bundle, and the float net trained by back-propagation; made once."""
     if not (home / "bundle").exists():
-        run = train(TrainOptions(data, data_dir, net, qat=True, seed=seed), home / "run")
+        short = SHORT if net == MNIST_SMALL else None
+        options = TrainOptions(data, data_dir, net, qat=True, seed=seed, settings=short)
+        run = train(options, home / "run")
         export(run, ExportOptions(("c",), batch=16), home / "bundle")
-        train(TrainOptions(data, data_dir, net, rule="bp", seed=seed, keep=False), home / "bp")
+        options = replace(options, rule="bp", qat=False, keep=False)
+        train(options, home / "bp")
     return Bundle.open(home / "bundle"), Run.open(home / "bp")
 
 
@@ -119,9 +125,8 @@ def people(base: str, data: str, known: tuple[str, ...]) -> Callable[..., Fleet]
 FLEETS: dict[str, Callable[..., Fleet]] = {
     "digits": turned("digits", 10, "equal"),
     "digits, two classes each": turned("digits", 10, "classes:2"),
-    "digits, 100 devices": turned("digits", 100, "equal"),
-    "mnist, 100 devices": turned("fleet-mnist", 100, "equal"),
-    "mnist, 100 devices, two classes each": turned("fleet-mnist", 100, "classes:2"),
+    "mnist, 100 devices": turned("fleet-mnist", 100, "equal", MNIST_SMALL),
+    "mnist, 100 devices, two classes each": turned("fleet-mnist", 100, "classes:2", MNIST_SMALL),
     "watch": people("fleet-watch", "watch", WATCHED),
     "fsdd": people("fleet-fsdd", "fsdd", SPOKEN),
 }
