@@ -1,6 +1,7 @@
 """Many devices learn together: the sums are exact, and what comes from outside is checked."""
 
 import random
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
-from dfedge.device.care import Care
+from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
@@ -508,6 +509,48 @@ def test_three_devices_learn_by_files_what_none_of_them_sent(
     dfedge("state", "export", small.folder, exported, "--state", tmp_path / "state0")
     none = dfedge("fleet", "delta", small.folder, *base, "--state", exported, "--out", "x")
     assert none.code == 1 and "nothing was learned" in none.err
+
+
+def test_a_device_without_python_takes_part_through_its_state_file(
+    mcu: Bundle, dfedge_run: Path, tmp_path: Path, dfedge
+) -> None:
+    """Two rounds of dfedge-run; its file gives the delta that the same learning in Python gives."""
+    own_state, python = tmp_path / "chip.state", tmp_path / "state"
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(0, 255, (30, 8, 8), np.uint8), draw.integers(0, 10, 30).astype(np.uint8)
+    (tmp_path / "x").write_bytes(
+        bytes([0, 0, 8, 3, 0, 0, 0, 30, 0, 0, 0, 8, 0, 0, 0, 8]) + x.tobytes()
+    )
+    (tmp_path / "y").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 30]) + y.tobytes())
+    base: tuple[object, ...] = ()
+    for number in (1, 2):
+        command = [dfedge_run, "train", mcu.folder / "c" / "net.dfe", tmp_path / "x",
+                   tmp_path / "y", "--batch", "1", "--state", own_state]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        out = tmp_path / f"{number}.delta"
+        made = dfedge("fleet", "delta", mcu.folder, *base, "--state", own_state, "--out", out,
+                      "--json").json  # fmt: skip
+        assert (made["samples"], made["steps"]) == (30, 30)
+        session = Session.open(mcu, "native", python, care=NO_CARE)
+        for one, label in zip(x, y, strict=True):
+            session.learn_batch(one[None], np.array([label], np.int64))
+        session.save()
+        same = tmp_path / "python.delta"
+        dfedge("fleet", "delta", mcu.folder, *base, "--state", python, "--out", same)
+        assert (
+            delta.decode(same.read_bytes()).moves.keys()
+            == delta.decode(out.read_bytes()).moves.keys()
+        )
+        for name, move in delta.decode(same.read_bytes()).moves.items():
+            assert (delta.decode(out.read_bytes()).moves[name] == move).all(), name
+        following = tmp_path / f"base{number}"
+        dfedge("fleet", "merge", mcu.folder, out, *base, "--out", following)
+        assert dfedge("fleet", "take", mcu.folder, following, "--c", own_state).code == 0
+        assert dfedge("fleet", "take", mcu.folder, following, "--state", python).code == 0
+        base = ("--base", following)
+    own_state.write_bytes(own_state.read_bytes()[:-5000])
+    cut = dfedge("fleet", "delta", mcu.folder, *base, "--state", own_state, "--out", "x")
+    assert (cut.code, cut.err.count("\n")) == (1, 1)
 
 
 def test_a_missing_file_stops_before_anything_is_written(

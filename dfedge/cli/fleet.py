@@ -9,7 +9,7 @@ import typer
 
 from dfedge.cli.console import kib, percent, print_json, say, shown, table, warn
 from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
-from dfedge.errors import DfedgeError
+from dfedge.errors import DfedgeError, UsageError
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
@@ -53,7 +53,8 @@ def delta(
 ) -> None:
     """Write what was learned here since the base: differences alone, a few KB, no sample.
 
-    --state may also be a file of dfedge state export.
+    --state may also be a file: of dfedge state export, or of dfedge-run, or a copy of a chip's
+    flash; of these two the base that is given is believed.
 
     [bold]Example:[/] dfedge fleet delta out/bundle --base round3.safetensors --out me.delta
     """
@@ -65,9 +66,10 @@ def delta(
     from dfedge.fleet.signed import signed
 
     opened = Bundle.open(bundle, signer, min_version)
-    stored, where = _learned(opened, state)
+    begun = read_stored(opened, base)
+    stored, where = _learned(opened, state, begun)
     shared = Shared(share or ["all"], personal or [])
-    raw = difference(opened, stored, read_stored(opened, base), where, shared, device)
+    raw = difference(opened, stored, begun, where, shared, device)
     write_file(out, signed(raw, key) if key else raw)
     about = told(str(out), out.read_bytes())
     if json:
@@ -170,6 +172,10 @@ def take(
     share: Share = None,
     personal: Personal = None,
     state: State = None,
+    c: Annotated[
+        Path | None,
+        typer.Option("--c", help="Write instead a state file for dfedge-run, or a chip's flash."),
+    ] = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
@@ -180,14 +186,27 @@ def take(
 
     [bold]Example:[/] dfedge fleet take out/bundle round4.safetensors
     """
+    from dfedge.atomic import write_file
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import current
     from dfedge.fleet.base import read_next
     from dfedge.fleet.difference import Shared
+    from dfedge.fleet.state_file import state_file
     from dfedge.fleet.take import taken
+    from dfedge.state import digest
 
     opened = Bundle.open(bundle, signer, min_version)
+    if c:
+        if state or share or personal:
+            raise UsageError("--c writes the whole base; leave out --state, --share, --personal")
+        begun = read_next(opened, file, base)
+        write_file(c, state_file(opened, begun))
+        if json:
+            print_json({"file": str(c), "base": digest(begun.state)})
+        else:
+            say(f"wrote {c}: base {digest(begun.state)[:12]}")
+        return
     store = Store(state or default_folder(opened))
     shared = Shared(share or ["all"], personal or [])
     own = current(store, opened)
@@ -236,13 +255,16 @@ def _bases(whole: list) -> dict[str, int]:  # type: ignore[type-arg]
     return dict(Counter(one.base_sha256 for one in whole))
 
 
-def _learned(bundle: "Bundle", state: Path | None) -> "tuple[Stored, Path]":
+def _learned(bundle: "Bundle", state: Path | None, base: "Stored") -> "tuple[Stored, Path]":
     """A device's state and where it lies: a folder, or one file."""
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import read_file
+    from dfedge.fleet.state_file import is_state_file, read_state_file
     from dfedge.regular import is_file
 
     if state and is_file(state):
+        if is_state_file(state):
+            return read_state_file(bundle, state, base), state
         return read_file(bundle, state), state
     store = Store(state or default_folder(bundle), read_only=True)
     stored = store.load(bundle)
