@@ -7,6 +7,7 @@ it.  A base without that file has no fractions yet.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,7 @@ class Base:
         """What devices take."""
         return Stored(self.state, self.record)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The digest that names it."""
         return state.digest(self.state)
