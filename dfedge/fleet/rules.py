@@ -6,7 +6,7 @@
                "Differentially private learning with adaptive clipping", 2021, at quantile 1/2)
     trimmed    of every value the largest and the smallest fifth of the devices are left out, and
                the mean of the others is taken, all of one weight (Yin and others, "Byzantine-robust
-               distributed learning", 2018)
+               distributed learning", 2018); of fewer than five none is left out
     median     of every value the middle one, or the mean of the middle two
 
 Every rule gives a move in units of 2^-bits, rounded half up once, at its end.  Until then there are
