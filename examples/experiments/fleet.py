@@ -59,8 +59,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "anchors only": {**FREE, "learn": "anchors", "share": ("anchors",)},
 }
 PEOPLE: dict[str, dict[str, Any]] = {
-    **WAYS, "integer, kept": KEPT, "own anchors, kept": {**KEPT, "personal": ("anchors",)},
-}  # fmt: skip
+    **WAYS,
+    "own anchors": {**FREE, "personal": ("anchors",)},
+    "integer, kept": KEPT,
+    "own anchors, kept": {**KEPT, "personal": ("anchors",)},
+}
 Row = dict[str, Any]
 
 
