@@ -23,3 +23,5 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """A SHA-256."""
+MaybeHash = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+"""A SHA-256, or nothing."""

@@ -15,7 +15,7 @@ from dfedge.data.catalogue import Cut
 from dfedge.data.inputs import InputRule, decoded
 from dfedge.data.reading import Reading
 from dfedge.errors import DfedgeError
-from dfedge.limits import Count, Fraction, Hash, Natural
+from dfedge.limits import Count, Fraction, Hash, MaybeHash, Natural
 from dfedge.plan import Plan
 
 T = TypeVar("T")
@@ -33,8 +33,8 @@ AGAIN = "copy or export the bundle again"
 
 Kind = Annotated[str, Meta(pattern=r"^(train|infer|features|train_from)\Z")]
 Exponent = Annotated[int, Meta(ge=-64, le=64)]
-Lineage = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
-"""A SHA-256 (`dfedge.learn.lineage`), or nothing."""
+Lineage = MaybeHash
+"""Of `dfedge.learn.lineage`."""
 
 
 class FileRecord(msgspec.Struct, frozen=True):

@@ -144,6 +144,16 @@ def mcu(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, mcu_run: Run) -> Bundle:
+    """A net of 3,528 weights with three spare rows."""
+
+    def make(folder: Path) -> None:
+        export(mcu_run, ExportOptions(("c",), batch=16, spare_classes=3), folder)
+
+    return Bundle.open(once(tmp_path_factory, "small", make))
+
+
+@pytest.fixture(scope="session")
 def dfedge_run(tmp_path_factory: pytest.TempPathFactory, mcu: Bundle) -> Path:
     """The program in the same bundle, compiled."""
     name = "dfedge-run"

@@ -26,6 +26,7 @@ from dfedge.data.wav import read_wav
 from dfedge.device.session import Session
 from dfedge.device.store import Store, transfer
 from dfedge.disk import DISK
+from dfedge.fleet.files import read_deltas
 from dfedge.integrity import signature
 from dfedge.integrity.folder import check_folder
 from dfedge.learn import kept
@@ -83,6 +84,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "image.png": RULE.read,
     "data.npz": lambda path: read_inputs(path, RULE),
     "named.npz": lambda path: load_path(path, RULE, None),
+    "me.delta": lambda path: list(read_deltas([path])),
     "sound.wav": read_wav,
     "set.mat": lambda path: read_arrays(path, ("x",)),
     "set.bin": read_located,

@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 import wave
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,8 @@ from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
 from dfedge.faults import archives, example
+from dfedge.fleet import base as fleet_base
+from dfedge.fleet import delta
 from dfedge.integrity import signature
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
@@ -163,6 +166,31 @@ def _exchange() -> list[bytes]:
     return [exchange.write(SMALL, record), old]
 
 
+def _deltas() -> list[bytes]:
+    moves = {"layer0.conv0.weight": np.arange(-6, 6, dtype=np.int16).reshape(3, 2, 2)}
+    parts = [delta.Part(name, list(move.shape)) for name, move in moves.items()]
+    header = delta.Header("ab" * 32, "cd" * 32, 16, 1, parts, {"phase": [7]}, "d", ("x",), ("y",))
+    return [delta.encode(header, moves), delta.encode(header, moves) + bytes(64)]
+
+
+def _reframe(raw: bytes) -> bytes:
+    """What changed of the bytes, changed of the decompressed body; with a checksum that fits."""
+    good, at = _deltas()[0], delta.PREFIX.size
+    if len(raw) < at:
+        return raw
+    body = zlib.decompress(good[at:])
+    change = bytes(a ^ b for a, b in zip(good[at:], raw[at:], strict=False)).ljust(len(body), b"\0")
+    packed = zlib.compress(bytes(a ^ b for a, b in zip(body, change, strict=False)))
+    start = delta.PREFIX.pack(delta.MAGIC, delta.VERSION, len(packed), bytes(32))[:16]
+    return start + hashlib.sha256(start + packed).digest() + packed
+
+
+def _fractions() -> list[bytes]:
+    fraction = {"layer0.conv0.weight": np.arange(12, dtype=np.int8).reshape(3, 2, 2)}
+    kept = fleet_base.Kept("ab" * 32, state.digest(fraction), 8, 1, ["cd" * 32])
+    return [state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})]
+
+
 def _run_folder(name: str) -> Callable[[Path], object]:
     def read(path: Path) -> object:
         folder = path.with_suffix(".run")
@@ -241,6 +269,13 @@ READERS = {
     "slot": Reader(".slot", lambda path: slot.decode(path.read_bytes()), _slots),
     "slot, resealed": Reader(".slot", lambda p: slot.decode(p.read_bytes()), _slots, _rehash),
     "state file": Reader(".st", lambda p: exchange.parse(p.read_bytes(), p), _exchange),
+    "delta": Reader(".delta", lambda path: delta.decode(path.read_bytes()), _deltas),
+    "delta, its body changed": Reader(
+        ".delta", lambda path: delta.decode(path.read_bytes()), _deltas, _reframe
+    ),
+    "fractions": Reader(
+        ".fraction", lambda p: fleet_base.parse_fractions(p.read_bytes(), p), _fractions
+    ),
     "public key": Reader(".pub", _public_key, _keys),
     "run.json": Reader(".json", _run_folder("run.json"), lambda: [_json(example.run())]),
     "calibration.json": Reader(

@@ -73,7 +73,32 @@ def sign(folder: Path, manifest: bytes, key: Path) -> None:
     Raises:
         DfedgeError: no private Ed25519 key there.
     """
-    write_file(folder / SIGNATURE, _private_key(key).sign(CONTEXT + manifest))
+    write_file(folder / SIGNATURE, signed(manifest, key, CONTEXT))
+
+
+def signed(data: bytes, key: Path, context: bytes) -> bytes:
+    """The signature of data in a context, 64 bytes.
+
+    Raises:
+        DfedgeError: no private Ed25519 key there.
+    """
+    return _private_key(key).sign(context + data)
+
+
+def is_by(key: Path, signature: bytes, data: bytes, context: bytes) -> bool:
+    """Whether the key's owner signed the data in this context.
+
+    Raises:
+        DfedgeError: no public key there.
+    """
+    public = _public_key(key)
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public.verify(signature, context + data)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def check(folder: Path, manifest: bytes, key: Path) -> None:
@@ -82,9 +107,7 @@ def check(folder: Path, manifest: bytes, key: Path) -> None:
     Raises:
         DfedgeError: not signed, signed by another, changed since, or no public key there.
     """
-    public = _public_key(key)
-    from cryptography.exceptions import InvalidSignature
-
+    _public_key(key)  # its faults come first
     try:
         with open_file(folder / SIGNATURE) as file:
             signature = file.read(SIGNATURE_BYTES + 1)
@@ -93,12 +116,10 @@ def check(folder: Path, manifest: bytes, key: Path) -> None:
             f"{folder} is not signed ({fault(folder / SIGNATURE, error)}); its owner signs it "
             f"with: dfedge sign {folder} --key PRIVATE"
         ) from error
-    try:
-        public.verify(signature, CONTEXT + manifest)
-    except InvalidSignature as error:
+    if not is_by(key, signature, manifest, CONTEXT):
         raise DfedgeError(
             f"{folder}: its signature is not by {key}, or it was changed since; do not use it"
-        ) from error
+        )
 
 
 def _private_key(path: Path) -> "Ed25519PrivateKey":

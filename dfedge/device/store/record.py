@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from dfedge.bundle import Bundle
-from dfedge.limits import MAX_COUNT, Count, Natural
+from dfedge.limits import MAX_COUNT, Count, MaybeHash, Natural
 from dfedge.manifest import Lineage
 from dfedge.names import class_flaw
 from dfedge.plan import MAX_PACE
@@ -56,6 +56,8 @@ class Record(msgspec.Struct, frozen=True):
         doublings: how much longer the guard's periods have become (`dfedge.device.care`).
         caution: how often it halves the rates.
         guarded: the state's rates are those under a guard.
+        fleet_base: digest of the base that the state was last taken from (`dfedge.fleet.take`);
+            empty: the bundle's own first state.
         lineage, bundle_version, semantics_version: of that bundle, as its manifest has them; empty
             and 0 in a state that an older dfedge saved.
     """
@@ -69,6 +71,7 @@ class Record(msgspec.Struct, frozen=True):
     doublings: Few = 0
     caution: Few = 0
     guarded: bool = False
+    fleet_base: MaybeHash = ""
     lineage: Lineage = ""
     bundle_version: Natural = 0
     semantics_version: Natural = 0

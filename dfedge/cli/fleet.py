@@ -1,0 +1,301 @@
+"""``dfedge fleet``: many devices learn together, by files."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from dfedge.cli.console import kib, percent, print_json, say, shown, table, warn
+from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
+from dfedge.errors import DfedgeError, UsageError
+
+if TYPE_CHECKING:
+    from dfedge.bundle import Bundle
+    from dfedge.device.store import Stored
+    from dfedge.fleet.merge import Merged
+
+app = typer.Typer(
+    help="Many devices learn together: what each learned is summed in integers, exactly.",
+    no_args_is_help=True,
+)
+
+BaseOption = Annotated[
+    Path | None,
+    typer.Option("--base", help="The state that the round began with; default: the bundle's own."),
+]
+Files = Annotated[list[Path], typer.Argument(help="Deltas, or folders of files *.delta.")]
+PARTS_HELP = "all, weights, anchors, last (layer), layer2, or a tensor's name; repeat it."
+Share = Annotated[
+    list[str] | None, typer.Option(help=f"What travels: {PARTS_HELP}", show_default="all")
+]
+Personal = Annotated[
+    list[str] | None, typer.Option(help=f"What stays at home: {PARTS_HELP}", show_default="nothing")
+]
+
+
+@app.command()
+def delta(
+    bundle: BundleArg,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    base: BaseOption = None,
+    share: Share = None,
+    personal: Personal = None,
+    device: Annotated[str, typer.Option(help="A name: of one device one delta counts.")] = "",
+    key: Annotated[
+        Path | None, typer.Option(help="Sign it with this private Ed25519 key (PEM).")
+    ] = None,
+    state: State = None,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Write what was learned here since the base: differences alone, a few KB, no sample.
+
+    --state may also be a file: of dfedge state export, or of dfedge-run, or a copy of a chip's
+    flash; of these two the base that is given is believed.
+
+    [bold]Example:[/] dfedge fleet delta out/bundle --base round3.safetensors --out me.delta
+    """
+    from dfedge.atomic import write_file
+    from dfedge.bundle import Bundle
+    from dfedge.fleet.base import read_stored
+    from dfedge.fleet.difference import Shared, difference
+    from dfedge.fleet.files import told
+    from dfedge.fleet.signed import signed
+
+    opened = Bundle.open(bundle, signer, min_version)
+    begun = read_stored(opened, base)
+    stored, where = _learned(opened, state, begun)
+    shared = Shared(share or ["all"], personal or [])
+    raw = difference(opened, stored, begun, where, shared, device)
+    write_file(out, signed(raw, key) if key else raw)
+    about = told(str(out), out.read_bytes())
+    if json:
+        print_json(msgspec.to_builtins(about))
+        return
+    say(
+        f"wrote {out}: {kib(about.bytes)}, {about.samples:,} presentations, "
+        f"{percent(about.changed)} of {about.values:,} values moved",
+        next_command=f"dfedge fleet merge {bundle} {out} --out NEXT.safetensors"
+        + (f" --base {base}" if base else ""),
+    )
+
+
+@app.command()
+def merge(
+    bundle: BundleArg,
+    files: Files,
+    out: Annotated[Path, typer.Option(help="The next base: a state that devices take.")],
+    base: BaseOption = None,
+    rule: Annotated[
+        str, typer.Option(help="mean; against bad devices clipped, trimmed or median.")
+    ] = "mean",
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=8,
+            help="Of the fraction of each value that the server keeps beside OUT.",
+            show_default="the base's, else 8",
+        ),
+    ] = None,
+    late: Annotated[
+        int, typer.Option(min=0, max=16, help="Merge deltas whose base is so many rounds old.")
+    ] = 0,
+    signers: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public keys of the devices, or folders of *.pub: merge no others."),
+    ] = None,
+    step: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write as well how far OUT is from the base: a few KB that bring it to "
+            "devices that have the base."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where any delta cannot be merged.")
+    ] = False,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Make the next base of what many devices learned: the same bytes in any order of the files.
+
+    A delta that is damaged, of another base or with values that no step leaves is passed over, said
+    and counted; the others are merged. OUT and OUT.fraction, which only the server needs, are
+    written at the end.
+
+    [bold]Example:[/] dfedge fleet merge out/bundle inbox --base round3.safetensors
+    --out round4.safetensors
+    """
+    from dfedge.atomic import write_file
+    from dfedge.bundle import Bundle
+    from dfedge.fleet.base import read_base, write_base
+    from dfedge.fleet.difference import step as steps_to
+    from dfedge.fleet.files import read_deltas
+    from dfedge.fleet.merge import merge as merged
+    from dfedge.fleet.signed import keys
+
+    opened = Bundle.open(bundle, signer, min_version)
+    begun = read_base(opened, base, bits)
+    found = merged(
+        opened, begun, read_deltas(files), rule, late, keys(signers) if signers else None
+    )
+    lines = [f"{one.name}: {one.kind}: {one.why}" for one in found.passed]
+    if strict and lines:
+        raise DfedgeError(f"{lines[0]} ({len(lines)} in all); nothing was written")
+    write_base(found.base, out)
+    if step:
+        write_file(step, steps_to(opened, found.base.stored, begun.stored))
+    if json:
+        print_json(_merged(found, out))
+        return
+    warn(lines)
+    if found.left_out:
+        warn([f"no row was left for {', '.join(found.left_out)}; export more --spare-classes"])
+    _tell(found, bundle, out)
+
+
+@app.command()
+def take(
+    bundle: BundleArg,
+    file: Annotated[
+        Path, typer.Argument(metavar="BASE", help="What dfedge fleet merge wrote: OUT, or a step.")
+    ],
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="That a step begins with; default: the bundle's own."),
+    ] = None,
+    share: Share = None,
+    personal: Personal = None,
+    state: State = None,
+    c: Annotated[
+        Path | None,
+        typer.Option("--c", help="Write instead a state file for dfedge-run, or a chip's flash."),
+    ] = None,
+    signer: Signer = None,
+    min_version: MinVersion = None,
+    json: Json = False,
+) -> None:
+    """Go on from a base: what is shared is the fleet's, what is personal stays this device's own.
+
+    What was learned before stays in the other slot until the next save.
+
+    [bold]Example:[/] dfedge fleet take out/bundle round4.safetensors
+    """
+    from dfedge.atomic import write_file
+    from dfedge.bundle import Bundle
+    from dfedge.device.store import Store, default_folder
+    from dfedge.device.store.transfer import current
+    from dfedge.fleet.base import read_next
+    from dfedge.fleet.difference import Shared
+    from dfedge.fleet.state_file import state_file
+    from dfedge.fleet.take import taken
+    from dfedge.state import digest
+
+    opened = Bundle.open(bundle, signer, min_version)
+    if c:
+        if state or share or personal:
+            raise UsageError("--c writes the whole base; leave out --state, --share, --personal")
+        begun = read_next(opened, file, base)
+        write_file(c, state_file(opened, begun))
+        if json:
+            print_json({"file": str(c), "base": digest(begun.state)})
+        else:
+            say(f"wrote {c}: base {digest(begun.state)[:12]}")
+        return
+    store = Store(state or default_folder(opened))
+    shared = Shared(share or ["all"], personal or [])
+    own = current(store, opened)
+    next_state = taken(opened, own, read_next(opened, file, base), store.folder, shared)
+    store.save(next_state)
+    warn(store.notes)
+    record = next_state.record
+    if json:
+        print_json({"folder": str(store.folder), "base": record.fleet_base, "slot": store.slot,
+                    "added": list(record.added)})  # fmt: skip
+        return
+    say(
+        f"wrote {store.folder}: base {record.fleet_base[:12]}",
+        next_command=f"dfedge finetune {bundle} --data YOURS",
+    )
+
+
+@app.command()
+def status(files: Files, json: Json = False) -> None:
+    """Say what deltas hold: base, presentations, bytes, how much moved.
+
+    [bold]Example:[/] dfedge fleet status inbox
+    """
+    from dfedge.fleet.files import read_deltas, told
+
+    every = [told(name, raw) for name, raw in read_deltas(files)]
+    whole = [one for one in every if not one.fault]
+    if json:
+        print_json({"deltas": msgspec.to_builtins(every), "bases": _bases(whole)})
+        return
+    warn([f"{one.file}: damaged: {one.fault}" for one in every if one.fault])
+    table(
+        f"{len(whole):,} of {len(every):,} deltas are whole",
+        ["file", "device", "base", "presentations", "bytes", "moved", "largest", "new classes"],
+        [
+            [Path(one.file).name, one.device, one.base_sha256[:12], f"{one.samples:,}",
+             f"{one.bytes:,}", percent(one.changed), str(one.largest), ", ".join(one.new)]
+            for one in whole
+        ],
+    )  # fmt: skip
+    for base, count in _bases(whole).items():
+        say(f"base {base[:12]}: {count:,} deltas")
+
+
+def _bases(whole: list) -> dict[str, int]:  # type: ignore[type-arg]
+    return dict(Counter(one.base_sha256 for one in whole))
+
+
+def _learned(bundle: "Bundle", state: Path | None, base: "Stored") -> "tuple[Stored, Path]":
+    """A device's state and where it lies: a folder, or one file."""
+    from dfedge.device.store import Store, default_folder
+    from dfedge.device.store.transfer import read_file
+    from dfedge.fleet.state_file import is_state_file, read_state_file
+    from dfedge.regular import is_file
+
+    if state and is_file(state):
+        if is_state_file(state):
+            return read_state_file(bundle, state, base), state
+        return read_file(bundle, state), state
+    store = Store(state or default_folder(bundle), read_only=True)
+    stored = store.load(bundle)
+    warn(store.notes)
+    if stored is None:
+        raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
+    return stored, store.folder
+
+
+def _merged(found: "Merged", out: Path) -> dict[str, object]:
+    return {
+        "file": str(out),
+        "base_sha256": found.base.sha256,
+        "round": found.base.round,
+        "merged": len(found.taken),
+        "presentations": sum(one.header.samples for one in found.taken),
+        "bytes": sum(len(one.raw) for one in found.taken),
+        "late": sum(one.late for one in found.taken),
+        "passed": [{"file": one.name, "kind": one.kind, "why": one.why} for one in found.passed],
+        "new_classes": list(found.new),
+        "left_out": list(found.left_out),
+    }
+
+
+def _tell(found: "Merged", bundle: Path, out: Path) -> None:
+    from dfedge.fleet.sift import counted
+
+    passed = "".join(f", {count:,} {kind}" for kind, count in counted(found.passed).items())
+    new = f"; new classes: {shown(', '.join(found.new))}" if found.new else ""
+    say(f"merged {len(found.taken):,} deltas{passed}{new}")
+    say(
+        f"wrote {out}: round {found.base.round}, base {found.base.sha256[:12]}",
+        next_command=f"dfedge fleet take {bundle} {out}",
+    )
