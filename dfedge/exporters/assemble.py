@@ -114,8 +114,9 @@ def assemble(
     check_sizes(source.plan, max(method.batch for method in source.methods))
     identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
     source = replace(
-        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c()
-    )
+        source, target=target, known=origin.known, identity=identity, input=origin.input.in_c(),
+        classes=origin.classes,
+    )  # fmt: skip
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
         for name, write in writers.items():
@@ -183,7 +184,7 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
     Of C: the image, which is what net.c spells out, and the kernels, whose code is shorter than
     their text.
     """
-    parts = ("c/net.dfe", "c/dfedge/") if format == "c" else (STATE, f"{format}/")
+    parts = ("c/net.dfe", "c/dfedge/", "c/src/dfedge/") if format == "c" else (STATE, f"{format}/")
     return sum(record.bytes for name, record in files.items() if name.startswith(parts))
 
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from dfedge.compile.state import State
 from dfedge.data.inputs.rule import InC
 from dfedge.errors import unknown_name
+from dfedge.exporters.ecosystems import DEFAULT
 from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.manifest import MemoryPlan
 from dfedge.native.image import Identity
+from dfedge.native.naming import NET
 from dfedge.plan import Plan
 from dfedge.runtimes import find, formats
 
@@ -35,6 +37,9 @@ class Source:
         known: samples that the bundle brings along, as `dfedge.bundle.Bundle.known` gives them.
         identity: of the bundle, for what learns without its manifest.
         input: how a C program makes a sample into what the net takes.
+        classes: names of the rows that are in use.
+        prefix: what names and files of the C sources begin with.
+        ecosystem: whose manifests they get (`dfedge.exporters.ecosystems`).
     """
 
     plan: Plan
@@ -47,6 +52,9 @@ class Source:
     known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
     input: InC | None = None
+    classes: tuple[str, ...] = ()
+    prefix: str = NET
+    ecosystem: str = DEFAULT
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What ``dfedge/care.h`` asks for as C source, beside ``net.c``: samples of what a net knows, to
 replay and to judge by, and the rates to begin with.
 
-    known.h, known.c    these, and ``net_care``: all that learning without harm asks for
+    net_known.h, net_known.c    these, and ``net_care``: all that learning without harm asks for
 
 A linker takes them into a program that calls ``net_care``, and leaves them out of any other.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dfedge.native.sources import numbers
 from dfedge.state import SHIFTS
 
-FILES = ("known.h", "known.c")
+FILES = ("net_known.h", "net_known.c")
 PARTS = ("replay", "judge")
 MOST, MAX_BYTES = 64, 1 << 21
 """Samples of each kind in C, and the bytes above which there are fewer."""
@@ -43,21 +43,31 @@ def files(known: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     return dict(zip(FILES, (_header(known), _source(known)), strict=True)) if known else {}
 
 
+def flash_bytes(known: Mapping[str, NDArray[Any]]) -> int:
+    """What the samples of `fitting` take; 0 where there are none."""
+    parts = [part for part in PARTS if known]
+    return sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in parts)
+
+
 def _header(known: Mapping[str, NDArray[Any]]) -> str:
-    flash = sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in PARTS)
+    flash = flash_bytes(known)
     return f"""/* Made by dfedge export: learning that does no harm; see dfedge/care.h.
  *
- *     net_reset();
+ *     net_load(&flash);      of net_store.h, or net_reset()
  *     dfe_care *care = net_care();
  *     dfe_care_begin(care);
- *     dfe_learn(care, x, label, scores);
- *     dfe_care_end(care);    before the state is stored
+ *     dfe_learn(care, x, row, scores);
+ *     net_care_end();        before net_save(&flash)
  */
 #ifndef NET_KNOWN_H
 #define NET_KNOWN_H
 
 #include "dfedge/care.h"
 #include "net.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
 
 #define NET_REPLAYED {len(known["replay.y"])}
 #define NET_JUDGING {len(known["judge.y"])}
@@ -75,15 +85,28 @@ def _header(known: Mapping[str, NDArray[Any]]) -> str:
     (sizeof(dfe_care) + NET_STATE_BYTES + 4 * (NET_CARE_WORDS + NET_RECENT) + \\
      NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS)
 
-/* Filled in anew for this net, with the memory that it needs; not begun. */
+/* Filled in anew for this net, with the memory that it needs and with what net_learned says of
+ * learning before; not begun. */
 dfe_care *net_care(void);
+
+/* dfe_care_end, and net_learned says what was learned, so that net_save keeps it; what is
+ * replayed is not counted. */
+int net_care_end(void);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """
 
 
 def _source(known: Mapping[str, NDArray[Any]]) -> str:
-    lines = ["/* Made by dfedge export: what the net knows, as data. */", '#include "known.h"', ""]
+    lines = [
+        "/* Made by dfedge export: what the net knows, as data. */",
+        '#include "net_known.h"',
+        "",
+    ]
     for part in PARTS:
         for name, kind in (("x", "int8_t"), ("y", "int32_t")):
             lines += [
@@ -99,6 +122,7 @@ def _source(known: Mapping[str, NDArray[Any]]) -> str:
 
 
 CARE = Template("""static dfe_care care;
+static uint32_t counted; /* of care.samples, in net_learned */
 static int32_t good[NET_STATE_BYTES / 4];
 static int32_t words[NET_CARE_WORDS];
 #if NET_RECENT
@@ -107,6 +131,7 @@ static int32_t recent_y[NET_RECENT];
 #endif
 
 dfe_care *net_care(void) {
+    const net_counts *learned = net_learned();
     const dfe_care filled = {
         .program = net_program(),
         .state = net_state(),
@@ -122,8 +147,23 @@ dfe_care *net_care(void) {
         .words = words,
         .arena = net_arena(),
         .arena_bytes = NET_ARENA_BYTES,
+        .samples = (uint32_t)learned->samples,
+        .doublings = learned->doublings,
+        .caution = learned->caution,
     };
     care = filled;
+    counted = care.samples;
     return &care;
+}
+
+int net_care_end(void) {
+    net_counts *learned = net_learned();
+    int status = dfe_care_end(&care);
+    learned->steps += care.samples - counted;
+    learned->samples += care.samples - counted;
+    counted = care.samples;
+    learned->doublings = care.doublings;
+    learned->caution = care.caution;
+    return status;
 }
 """)

@@ -1,9 +1,9 @@
-/* Learn what may be wrong with known.h alone, and print what came of it: the test compares it with
+/* Learn what may be wrong with net_known.h alone, and print what came of it: the test compares it with
  * the host's. */
 #include <stdio.h>
 
 #include "data.h"
-#include "known.h"
+#include "net_known.h"
 
 static int32_t right(const dfe_care *care) {
     int32_t found = 0;
@@ -24,7 +24,7 @@ int main(void) {
     int status = dfe_care_begin(care);
     for (int32_t i = 0; i < COUNT && status == DFE_OK; i++)
         status = dfe_learn(care, x + i * IMAGE_BYTES, y[i], scores);
-    if (status == DFE_OK) status = dfe_care_end(care);
+    if (status == DFE_OK) status = net_care_end();
     if (status != DFE_OK) return status;
     printf("least %d\nknown %d\ntaken_back %d\nram %d\nstate ", (int)care->known_first,
            (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES);

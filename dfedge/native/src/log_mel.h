@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { DFE_SOUND_FRAME = 256, DFE_SOUND_BINS = 129, DFE_SOUND_STEPS = 8 };
 
 /* A bin of the spectrum lies in the triangles `first` and `first` + 1, with these weights. */
@@ -22,5 +26,9 @@ typedef struct {
 /* x int8 [32, 32] of an utterance at 8 kHz: its middle 0.65 s, a shorter one between silences.
    Needs 1.6 KB of stack. */
 void dfe_log_mel_input(const dfe_log_mel *tables, const int16_t *sound, int32_t length, int8_t *x);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
