@@ -1,7 +1,7 @@
 """Arduino: a library of the 1.5 format (rev. 2.2), to be put into the folder ``libraries``."""
 
 from dfedge.exporters.ecosystems.example import Shell, example
-from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, URL, Firmware
+from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, Firmware
 
 SKETCH = Shell(
     "#include <Arduino.h>\n",
@@ -32,7 +32,7 @@ def files(firmware: Firmware) -> dict[str, str]:
         "sentence": ABOUT,
         "paragraph": "Predictions, learning and saving without an operating system or allocation.",
         "category": "Data Processing",
-        "url": URL,
+        "url": "",  # of whoever publishes it
         "architectures": "*",
         "includes": f"{firmware.prefix}.h,{firmware.prefix}_store.h",
     }

@@ -3,11 +3,10 @@
 from string import Template
 
 from dfedge.exporters.ecosystems.example import HOSTED, Shell, example
-from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, LICENCE, URL, Firmware
+from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, LICENCE, Firmware
 
 MANIFEST = Template("""version: "$release"
 description: $about
-url: $url
 license: $licence
 dependencies:
   idf: ">=5.0"
@@ -40,7 +39,7 @@ SHELL = Shell(
 
 def files(firmware: Firmware) -> dict[str, str]:
     """The component's own files, and a project."""
-    manifest = MANIFEST.substitute(release=firmware.release, about=ABOUT, url=URL, licence=LICENCE)
+    manifest = MANIFEST.substitute(release=firmware.release, about=ABOUT, licence=LICENCE)
     return {
         "idf_component.yml": manifest,
         "CMakeLists.txt": LISTS.substitute(own=" ".join(firmware.own)),

@@ -46,7 +46,6 @@ class Firmware:
 
 ABOUT = "A neural network in C that goes on learning on the device, by dfedge."
 LICENCE = "Apache-2.0"
-URL = "https://pypi.org/project/dfedge/"
-"""A line, an SPDX identifier and an address for manifests."""
+"""A line and an SPDX identifier for manifests."""
 EXAMPLE = "examples/learn"
 """Folder of the example."""

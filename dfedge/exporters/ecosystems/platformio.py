@@ -3,7 +3,7 @@
 import json
 
 from dfedge.exporters.ecosystems.example import BARE, example
-from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, LICENCE, URL, Firmware
+from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, LICENCE, Firmware
 
 
 def files(firmware: Firmware) -> dict[str, str]:
@@ -13,7 +13,6 @@ def files(firmware: Firmware) -> dict[str, str]:
         "version": firmware.release,
         "description": ABOUT,
         "keywords": ["machine learning", "on-device learning"],
-        "homepage": URL,
         "license": LICENCE,
         "headers": [f"{firmware.prefix}.h", f"{firmware.prefix}_store.h"],
         "frameworks": "*",
