@@ -459,6 +459,7 @@ def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> 
     found = dict(re.findall(r"^(\w+) (\S+)$", done.stdout, re.MULTILINE))
     assert int(found["known"]) >= int(found["least"]) > 0
     assert int(found["taken_back"]) > 0
+    assert int(found["counted"]) == len(x)
     known = bundle.known()
     here = Learner(bundle)
     for name in ("replay", "judge"):

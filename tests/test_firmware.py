@@ -158,7 +158,7 @@ def test_labels_are_the_classes_names_whatever_stands_in_them(tmp_path: Path) ->
     run(CC, "-std=c99", *STRICT, f"-I{folder}", "-o", tmp_path / "app",
         tmp_path / "main.c", tmp_path / "labels.c")  # fmt: skip
     assert run(tmp_path / "app") == "|".join((*NAMES, "", "", "", ""))
-    assert c_string('"') == '"\\042"'
+    assert (c_string('"'), c_string("\udce9")) == ('"\\042"', '"\\355\\263\\251"')
 
 
 # -- answers ---------------------------------------------------------------------------------------

@@ -54,4 +54,5 @@ def c_string(text: str) -> str:
     All but letters, digits, blanks and hyphens are escaped: a name in a bundle is a stranger's, and
     may neither end the literal nor look like a name of ours.
     """
-    return '"' + "".join(chr(b) if b in PLAIN else f"\\{b:03o}" for b in text.encode()) + '"'
+    raw = text.encode(errors="surrogatepass")
+    return '"' + "".join(chr(b) if b in PLAIN else f"\\{b:03o}" for b in raw) + '"'

@@ -16,7 +16,7 @@ HEADER = """/* Made by dfedge export: what is learned, kept in flash; see dfedge
  *     net_save(&flash);
  *
  * Two slots of so many bytes are written in turn, so that a loss of power at any moment leaves the
- * last save.  On flash whose unit is one byte, what lies there is a state file of dfedge-run.
+ * last save.  By NET_SLOT_BYTES(4096, 1) what lies there is a state file of dfedge-run.
  */
 #ifndef NET_STORE_H
 #define NET_STORE_H

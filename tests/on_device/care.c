@@ -26,8 +26,9 @@ int main(void) {
         status = dfe_learn(care, x + i * IMAGE_BYTES, y[i], scores);
     if (status == DFE_OK) status = net_care_end();
     if (status != DFE_OK) return status;
-    printf("least %d\nknown %d\ntaken_back %d\nram %d\nstate ", (int)care->known_first,
-           (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES);
+    printf("least %d\nknown %d\ntaken_back %d\nram %d\ncounted %d\nstate ", (int)care->known_first,
+           (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES,
+           (int)net_learned()->samples);
     const uint8_t *byte = net_state();
     for (int32_t i = 0; i < NET_STATE_BYTES; i++) printf("%02x", byte[i]);
     printf("\n");

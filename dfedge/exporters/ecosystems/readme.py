@@ -37,8 +37,8 @@ refused before anything changes.
 **Threads.** One state and one arena: no call may run beside another of the same net, whether of a
 second thread or of an interrupt. There are no locks. Nets of other prefixes may run at one time.
 
-**Two nets** in one firmware: export each with its own `--prefix`, by one version of dfedge; one
-copy of `dfedge/` serves both.
+**Two nets** in one firmware: export each with its own `--prefix`, by one version of dfedge, and
+delete `dfedge/` in one of them: the other's serves both.
 
 **Sections.** `NET_ARENA_SECTION`, `NET_STATE_SECTION` and `NET_CONST_SECTION` say where arena,
 state and constants lie: `-D'NET_ARENA_SECTION=__attribute__((section(".dtcm")))'`.
