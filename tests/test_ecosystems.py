@@ -54,7 +54,8 @@ def test_every_folder_says_what_it_is_and_under_which_licence(
 @needs("make")
 def test_make_builds_both_archives_and_the_example(tmp_path: Path) -> None:
     net = dropped("make", tmp_path)
-    run("make", "-s", "-C", net.folder, "example", "CFLAGS=-O0 -Wall -Wextra -Werror")
+    checked = "-fsanitize=address,undefined -fno-sanitize-recover"
+    run("make", "-s", "-C", net.folder, "example", f"CFLAGS=-O0 -Wall -Wextra -Werror {checked}")
     assert LINES.fullmatch(run(net.folder / "build" / "learn"))
     assert (net.folder / "build" / "libeye.a").is_file()
 
