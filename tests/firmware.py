@@ -2,7 +2,7 @@
 
 import random
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,11 @@ class Made:
     folder: Path
     sources: Path
     program: Program
-    state: dict[str, NDArray[np.generic]]
+    known: dict[str, NDArray[np.generic]]
+
+    @property
+    def seen(self) -> int:
+        return sum(layer.features for layer in self.program.plan.layers)
 
     def own(self) -> list[Path]:
         return sorted(self.sources.glob("*.c"))
@@ -53,7 +57,6 @@ class Wish:
     target: str = "mps2-an386"
     classes: tuple[str, ...] = CLASSES
     lineage: str = ""
-    state: dict[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
 def made(folder: Path, wish: Wish) -> Made:
@@ -62,6 +65,7 @@ def made(folder: Path, wish: Wish) -> Made:
     drawn = filled(plan, random.Random(wish.seed), 1, None)
     state = drawn.state
     state["live"][:] = 1
+    state["live"][len(wish.classes) :] = 0
     rng = np.random.default_rng(wish.seed)
     known = {f"{part}.x": rng.integers(0, 128, (4, *SHAPE)).astype(np.int8)
              for part in ("replay", "judge")}  # fmt: skip
@@ -77,7 +81,7 @@ def made(folder: Path, wish: Wish) -> Made:
     program = Program(drawn.plan, make_table(drawn.plan, arrays))
     program.write(arrays)
     place = folder / next(iter(written.files.values()))
-    return Made(folder, place.parent, program, arrays)
+    return Made(folder, place.parent, program, known)
 
 
 def archive(kernels: list[Path], folder: Path) -> Path:

@@ -11,6 +11,7 @@ import pytest
 from conftest import Result
 from firmware import CLASSES, SHAPE, STRICT, Made, Wish, archive, made, run
 from stack_usage import Calls
+from test_new_class_c import placed
 from test_on_device import needs
 
 from dfedge.bundle import Bundle
@@ -87,7 +88,8 @@ def test_kernels_compile_without_a_warning_and_keep_the_bounds_that_are_printed(
         "-Wshadow", *STRICT, "-fcallgraph-info=su", f"-I{net.sources}", "-c", *net.own(),
         *net.kernels(), cwd=tmp_path)  # fmt: skip
     calls = Calls(sorted(tmp_path.glob("*.ci")))
-    entries = ("net_predict", "net_learn", "net_load", "net_save", "dfe_learn", "dfe_care_end")
+    entries = ("net_predict", "net_learn", "net_load", "net_save", "dfe_learn", "dfe_care_end",
+               "net_add_class")  # fmt: skip
     stack = max(calls.deepest(entry) for entry in entries)
     objects = [tmp_path / f"{path.stem}.o" for path in net.kernels()]
     code = int(run("arm-none-eabi-size", "-t", *objects).splitlines()[-1].split()[0])
@@ -369,6 +371,34 @@ def test_a_value_that_learning_cannot_reach_is_refused(chip: Chip) -> None:
     assert kept.save(kept.found.record, bytes([0x80]) * chip.bytes) == store.STORED
     assert chip.call("load") == store.DAMAGED
     assert chip.state() == chip.first
+
+
+# -- a new class -----------------------------------------------------------------------------------
+
+
+def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
+    kernels: Path, tmp_path: Path
+) -> None:
+    net = made(tmp_path / "net", Wish(classes=CLASSES[:9]))
+    chip, x, row = Chip(net, kernels, tmp_path / "chip"), samples(3), ctypes.c_int32(-1)
+    words = (16 + net.seen) * (len(x) + 4) // 8 + net.seen + 5
+    room = (ctypes.c_int64 * words)()
+
+    def add() -> int:
+        first = x.ctypes.data_as(ctypes.c_void_p)
+        size = ctypes.c_size_t(words)
+        return int(chip.library.net_add_class(first, 3, room, size, ctypes.byref(row)))
+
+    assert chip.call("load") == store.EMPTY
+    assert add() == 0
+    assert row.value == 9
+    known = net.known["replay.x"], net.known["replay.y"]
+    assert chip.state() == placed(net.program, 9, x, *known)
+    assert add() == 7  # no row is left
+    assert chip.call("save") == store.STORED
+    added = chip.state()
+    assert chip.call("load") == store.STORED
+    assert chip.state() == added
 
 
 # -- exports ---------------------------------------------------------------------------------------

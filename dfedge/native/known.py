@@ -1,7 +1,8 @@
 """What ``dfedge/care.h`` asks for as C source, beside ``net.c``: samples of what a net knows, to
 replay and to judge by, and the rates to begin with.
 
-    net_known.h, net_known.c    these, and ``net_care``: all that learning without harm asks for
+    net_known.h, net_known.c    these, ``net_care``: all that learning without harm asks for, and
+                                ``net_add_class``
 
 A linker takes them into a program that calls ``net_care``, and leaves them out of any other.
 """
@@ -63,6 +64,7 @@ def _header(known: Mapping[str, NDArray[Any]]) -> str:
 #define NET_KNOWN_H
 
 #include "dfedge/care.h"
+#include "dfedge/new_class.h"
 #include "net.h"
 
 #ifdef __cplusplus
@@ -92,6 +94,15 @@ dfe_care *net_care(void);
 /* dfe_care_end, and net_learned says what was learned, so that net_save keeps it; what is
  * replayed is not counted. */
 int net_care_end(void);
+
+/* Words of room that a new class of so many samples takes. */
+#define NET_CLASS_ROOM(count) \\
+    ((DFE_NEW_CLASS_BYTES((count) + NET_REPLAYED, NET_SEEN, NET_CLASSES) + 7) / 8)
+
+/* Give `count` samples x of a new class a row, placed among the known samples as dfedge add-class
+ * does; room has NET_CLASS_ROOM(count) words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge
+ * export --spare-classes).  net_care is to be called anew. */
+int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words, int32_t *row);
 
 #ifdef __cplusplus
 }}
@@ -164,6 +175,29 @@ int net_care_end(void) {
     counted = care.samples;
     learned->doublings = care.doublings;
     learned->caution = care.caution;
+    return status;
+}
+
+int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words,
+                  int32_t *row) {
+    const int8_t *live = (const int8_t *)net_state() + net_program()->live;
+    int32_t spare = NET_NAMED;
+    while (spare < NET_CLASSES && live[spare]) spare++;
+    const dfe_new_class given = {
+        .program = net_program(),
+        .state = net_state(),
+        .row = spare,
+        .x = x,
+        .count = count,
+        .known = {replay_x, replay_y, NET_REPLAYED},
+        .lost = DFE_LOST,
+        .room = room,
+        .room_bytes = 8 * room_words,
+        .arena = net_arena(),
+        .arena_bytes = NET_ARENA_BYTES,
+    };
+    int status = dfe_add_class(&given);
+    if (status == DFE_OK) *row = spare;
     return status;
 }
 """)

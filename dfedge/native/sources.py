@@ -72,7 +72,9 @@ extern "C" {{
 #define NET_WIDTH {width}
 #define NET_CHANNELS {channels}
 #define NET_CLASSES {table.program["classes"]}
+#define NET_NAMED {len(net.classes)} /* of the rows; those above are kept for classes to come */
 #define NET_LAYERS {table.program["layers"]}
+#define NET_SEEN {_seen(table)} /* bytes that dfe_features gives of a sample, without its latent */
 #define NET_BATCH {net.batch}
 #define NET_TABLE_BYTES {table.words.nbytes}
 #define NET_STATE_BYTES {table.state_bytes}
@@ -128,6 +130,11 @@ net_counts *net_learned(void);
 
 #endif
 """
+
+
+def _seen(table: Table) -> int:
+    anchors = (t.shape for name, t in table.tensors.items() if name.endswith(".anchors"))
+    return sum(features for _, features in anchors)
 
 
 def _input_declared(input: InC | None) -> str:

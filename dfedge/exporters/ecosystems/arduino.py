@@ -5,7 +5,7 @@ from dfedge.exporters.ecosystems.firmware import ABOUT, EXAMPLE, Firmware
 
 SKETCH = Shell(
     "#include <Arduino.h>\n",
-    """Serial.print(net_labels[answer->row]);
+    """    Serial.print(net_labels[answer->row]);
     Serial.print(", ahead by ");
     Serial.println((long)answer->margin);""",
     """void setup() {

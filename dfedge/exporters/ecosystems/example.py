@@ -22,7 +22,7 @@ class Shell:
 
 
 PRINTED = r'printf("%s, ahead by %ld\n", net_labels[answer->row], (long)answer->margin);'
-HOSTED = Shell("#include <stdio.h>\n", PRINTED, "")
+HOSTED = Shell("#include <stdio.h>\n", f"    {PRINTED}", "")
 BARE = Shell(
     "#if __STDC_HOSTED__\n#include <stdio.h>\n#endif\n",
     f"""#if __STDC_HOSTED__
@@ -85,7 +85,7 @@ static int32_t sense(int8_t *x) {
 }
 
 static void tell(const net_answer *answer) {
-    $tell
+$tell
 }
 
 static dfe_store store;

@@ -66,6 +66,7 @@ For a microcontroller export with `--target`: then a call needs a tenth of this 
 KNOWN = "| flash: known samples, where net_care is called | {:,} |\n"
 CARE = (
     "| `net_care()`, `dfe_learn`, `net_care_end()` | learning that does no harm: `net_known.h` |\n"
+    "| `net_add_class(x, count, room, words, &row)` | a class that is new, from a few samples |\n"
 )
 
 

@@ -73,7 +73,8 @@ int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const 
                   const int32_t *y, int32_t *scores, int32_t *active, void *arena,
                   size_t arena_bytes);
 
-/* What each layer's anchors see, int8 [batch, d] one layer after the other, then the latent. */
+/* What each layer's anchors see, int8 [batch, d] one layer after the other, then the latent, where that is
+ * wanted: not NULL. */
 int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
                  int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes);
 
