@@ -123,8 +123,10 @@ def _format_flaws(name: str, one: FormatRecord, manifest: Manifest) -> Iterator[
         return
     if not names <= one.files.keys() or not names <= one.memory.keys():
         yield "a method has no file or no memory plan"
+    if runtime.one_file and len(set(one.files.values())) != 1:
+        yield "its methods are in several files"
     for method, file in one.files.items():
-        if file != f"{name}/{runtime.one_file or f'{method}.onnx'}":
+        if not file.startswith(f"{name}/") or not runtime.holds(method, file[len(name) + 1 :]):
             yield f"{method} is not in {file[:MOST_LETTERS]}"
         if file not in manifest.files:
             yield f"{file[:MOST_LETTERS]} is not one of the bundle's files"

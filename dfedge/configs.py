@@ -23,6 +23,12 @@ def folder(room: str) -> Path:
     return packaged if packaged.is_dir() else PACKAGE.parent / room
 
 
+def licence() -> Path:
+    """The text of dfedge's licence."""
+    packaged = PACKAGE / "shipped" / "LICENSE"
+    return packaged if packaged.is_file() else PACKAGE.parent / "LICENSE"
+
+
 def names(room: str) -> list[str]:
     """The shipped names of a room."""
     return sorted(path.stem for path in folder(room).glob("*.toml"))

@@ -8,6 +8,7 @@ installed package adds one by an entry point of the group `GROUP`:
     reference = "my_package:RUNTIME"
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Runtime:
             (`dfedge.exporters.formats.Writer`); empty: any bundle is run, for its plan is
             interpreted.
         one_file: the name of the file that all methods are in; empty: each has its own.
+        own_name: a pattern of what that file may be called instead.
         stock: of a native rendering: the runtime whose stock rendering stands beside it.
         packages: Python packages that must be there, in each of the ways to have it.
         compilers: that must be there: ``c``, ``c++``.
@@ -39,11 +41,21 @@ class Runtime:
     runner: str
     writer: str = ""
     one_file: str = ""
+    own_name: str = ""
     stock: str = ""
     packages: tuple[tuple[str, ...], ...] = NO_PACKAGE
     compilers: tuple[str, ...] = ()
     remedy: str = ""
     side_by_side: bool = False
+
+    def holds(self, method: str, file: str) -> bool:
+        """Whether a method's program is where it should be.
+
+        Args:
+            file: within the folder of the format.
+        """
+        wanted = self.one_file or f"{method}.onnx"
+        return file == wanted or re.fullmatch(self.own_name, file) is not None
 
 
 OWN = {
@@ -90,6 +102,7 @@ OWN = {
         runner="dfedge.device.native:ExportedRunner",
         writer="dfedge.exporters.c:write",
         one_file="net.c",
+        own_name=r"(src/)?[a-z][a-z0-9_]{0,31}\.c",
         compilers=("c",),
         side_by_side=True,
     ),

@@ -437,14 +437,14 @@ def test_known_samples_in_c_are_as_many_as_fit() -> None:
     assert fitting(known, 39) == fitting({}, 1 << 20) == {}
     assert fitting({**known, "judge.y": np.arange(0)}, 1 << 20) == {}
     text = files(fitting(known, 400))
-    assert "#define NET_REPLAYED 10" in text["known.h"]
-    assert "#define NET_KNOWN_BYTES 400 " in text["known.h"]
+    assert "#define NET_REPLAYED 10" in text["net_known.h"]
+    assert "#define NET_KNOWN_BYTES 400 " in text["net_known.h"]
     assert files({}) == {}
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None and not CI, reason="no cmake")
 def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> None:
-    """As a device would: known.h alone, wrong labels, the same state as here."""
+    """As a device would: net_known.h alone, wrong labels, the same state as here."""
     x, y = stream(bundle, moved=1)
     lines = [f"#define COUNT {len(x)}", f"#define IMAGE_BYTES {x[0].size}"]
     for name, kind, values in (("x", "int8_t", x), ("y", "int32_t", y)):
@@ -459,6 +459,7 @@ def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> 
     found = dict(re.findall(r"^(\w+) (\S+)$", done.stdout, re.MULTILINE))
     assert int(found["known"]) >= int(found["least"]) > 0
     assert int(found["taken_back"]) > 0
+    assert int(found["counted"]) == len(x)
     known = bundle.known()
     here = Learner(bundle)
     for name in ("replay", "judge"):

@@ -263,7 +263,8 @@ def test_what_a_firmware_keeps_in_flash_is_a_state_file_of_dfedge_run(
     tmp_path: Path,
 ) -> None:
     made, app = mcu.folder / "c", tmp_path / "firmware"
-    sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
+    own = [made / "net.c", made / "net_store.c"]
+    sources = [*own, *sorted((made / "dfedge").glob("*.c")), MAIN]
     command = [build.required_compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{made}"]
     subprocess.run([*command, "-o", app, *sources], check=True)
     state = tmp_path / "flash"

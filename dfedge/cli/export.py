@@ -7,6 +7,8 @@ import typer
 
 from dfedge.cli.console import kib, percent, print_json, progress, say, table, warn
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+from dfedge.exporters.ecosystems import DEFAULT, ECOSYSTEMS
+from dfedge.native.naming import NET
 from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
@@ -54,6 +56,12 @@ def run(
             "(--min-version). 0: none.",
         ),
     ] = 0,
+    prefix: Annotated[
+        str, typer.Option(help="Of C: what names and files begin with; two nets in one firmware.")
+    ] = NET,
+    ecosystem: Annotated[
+        str, typer.Option("--for", help=f"Of C: the folder drops into {listed(ECOSYSTEMS)}.")
+    ] = DEFAULT,
     json: Json = False,
 ) -> None:
     """Make the bundle that learns on the device, in one or several formats.
@@ -72,7 +80,7 @@ def run(
     formats = tuple(dict.fromkeys(format))
     options = ExportOptions(
         formats, target, batch, rule, train_layers, spare_classes, budget, rendering,
-        not no_trial, data, version,
+        not no_trial, data, version, prefix, ecosystem,
     )  # fmt: skip
     notes: list[str] = []
     with progress() as watch:

@@ -6,17 +6,21 @@ device is given.
 """
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
+from dfedge.device.confidence import unsure_below
 from dfedge.errors import DfedgeError
-from dfedge.native import sources
+from dfedge.native import folder as files
 from dfedge.native.image import Identity
 from dfedge.native.library import load, load_from
+from dfedge.native.naming import check_prefix
 from dfedge.native.program import Program
+from dfedge.native.sources import Net
 from dfedge.native.table import Table, make_table
 from dfedge.state import State
 
@@ -84,31 +88,49 @@ class ExportedRunner(NativeRunner):
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         super().__init__(bundle, threads)
         library, table = self.program.library, self.program.table
-        library.net_program.restype = library.net_state.restype = ctypes.c_void_p
-        library.net_reset()
+        prefix = _place(bundle).stem
+        program, state, reset = (
+            getattr(library, f"{prefix}_{call}") for call in ("program", "state", "reset")
+        )
+        program.restype = state.restype = ctypes.c_void_p
+        reset()
         words = table.words
-        same = ctypes.string_at(library.net_program(), words.nbytes) == words.tobytes()
-        first = ctypes.string_at(library.net_state(), table.state_bytes)
+        same = ctypes.string_at(program(), words.nbytes) == words.tobytes()
+        first = ctypes.string_at(state(), table.state_bytes)
         if not same or first != self.program.state.tobytes():
             raise DfedgeError(f"{bundle.folder}/c: its tables are not the manifest's; export again")
 
     @staticmethod
     def library(bundle: Bundle) -> ctypes.CDLL:
         """The bundle's own."""
-        manifest, record = bundle.manifest, bundle.format("c")
-        folder, plan, state = bundle.folder / "c", manifest.plan, bundle.initial_state()
-        table = table_of(bundle, state)
+        manifest, record, place = bundle.manifest, bundle.format("c"), _place(bundle)
+        check_prefix(place.stem)
+        state = bundle.initial_state()
         called = [m for m in manifest.methods if m.kind in ("infer", "train")]
-        batch = max(method.batch for method in called)
-        arena = max(record.memory[method.name].arena_bytes for method in called)
-        identity = Identity(manifest.lineage, manifest.bundle_version, manifest.semantics_version)
-        input = manifest.input.in_c()
-        header = sources.header(plan.input_shape, table, batch, arena, identity, input)
-        body = sources.source(table, state, input)
-        wrong = sources.differing(folder, sources.compiled(header, body))
+        net = Net(
+            shape=manifest.plan.input_shape,
+            table=table_of(bundle, state),
+            state=state,
+            classes=manifest.classes,
+            batch=max(method.batch for method in called),
+            arena_bytes=max(record.memory[method.name].arena_bytes for method in called),
+            identity=Identity(
+                manifest.lineage, manifest.bundle_version, manifest.semantics_version
+            ),
+            unsure_below=unsure_below(manifest.temperature),
+            input=manifest.input.in_c(),
+            prefix=place.stem,
+        )
+        folder = place.parent
+        wrong = files.differing(folder, files.compiled(net, files.is_small(folder)))
         if wrong is not None:
             raise DfedgeError(
                 f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "
                 "export again, or choose --runtime native"
             )
         return load_from(folder)
+
+
+def _place(bundle: Bundle) -> Path:
+    """The net's own source, which every method is in."""
+    return bundle.folder / next(iter(bundle.format("c").files.values()))

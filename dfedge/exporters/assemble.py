@@ -13,6 +13,7 @@ from dfedge.bundle import Bundle, file_record, read_head
 from dfedge.data.catalogue import Cut
 from dfedge.data.inputs import InputRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
+from dfedge.device.confidence import unsure_below
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import check_plans
@@ -120,7 +121,8 @@ def assemble(
     identity = Identity(origin.lineage, origin.version, SEMANTICS_VERSION)
     source = replace(
         source, target=target, known=origin.known, identity=identity, input=origin.input.in_c(),
-        normal=origin.normal,
+        normal=origin.normal, classes=origin.classes,
+        unsure_below=unsure_below(origin.temperature),
     )  # fmt: skip
     with new_folder(out) as folder:
         written: dict[str, Written] = {}
@@ -191,7 +193,7 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
     Of C: the image, which is what net.c spells out, and the kernels, whose code is shorter than
     their text.
     """
-    parts = ("c/net.dfe", "c/dfedge/") if format == "c" else (STATE, f"{format}/")
+    parts = ("c/net.dfe", "c/dfedge/", "c/src/dfedge/") if format == "c" else (STATE, f"{format}/")
     return sum(record.bytes for name, record in files.items() if name.startswith(parts))
 
 

@@ -7,12 +7,17 @@ from dfedge import configs
 from dfedge.errors import DfedgeError
 from dfedge.exporters import planned
 from dfedge.exporters.calls import LIBRARY
+from dfedge.exporters.ecosystems import ecosystem
+from dfedge.exporters.ecosystems.firmware import Firmware
+from dfedge.exporters.ecosystems.readme import readme
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.golden import to_arrays
 from dfedge.manifest import MemoryPlan
-from dfedge.native import build, known, normal, sources
+from dfedge.native import build, known, normal
+from dfedge.native import folder as library
 from dfedge.native.image import image
 from dfedge.native.program import CALLS, Program
+from dfedge.native.sources import Net
 from dfedge.native.table import make_table
 from dfedge.target import load_target
 
@@ -39,30 +44,61 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     program = Program(source.plan, table)
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
-    batch, arena = max(m.batch for m in called), max(arenas[m.name] for m in called)
-    target = load_target(source.target)
-    shutil.copytree(build.RUNNER, folder / "run")
-    if target.cpu:
-        _copy_board(source.target, folder / "board")
-    header = sources.header(
-        source.plan.input_shape, table, batch, arena, source.identity, source.input
+    target, wanted = load_target(source.target), ecosystem(source.ecosystem)
+    small = target.kind == "mcu"
+    net = Net(
+        shape=source.plan.input_shape,
+        table=table,
+        state=state,
+        classes=source.classes,
+        batch=max(m.batch for m in called),
+        arena_bytes=max(arenas[m.name] for m in called),
+        identity=source.identity,
+        unsure_below=source.unsure_below,
+        input=source.input,
+        prefix=source.prefix,
     )
-    (folder / "dfedge").mkdir()
     packed = image(table, program.block(state), source.identity)
-    (folder / "net.dfe").write_bytes(packed)
-    compiled = sources.compiled(header, sources.source(table, state, source.input))
-    for name, content in compiled.items():
-        (folder / name).write_bytes(content)
+    compiled = library.compiled(net, small)
     kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
-    beside = known.files(known.fitting(source.known, target.flash_bytes - len(packed) - kernels))
+    fitting = known.fitting(source.known, target.flash_bytes - len(packed) - kernels)
+    beside = known.files(fitting)
     if source.normal is not None:
-        beside |= normal.files(source.normal.distance, source.plan)
-    for name, text in beside.items():
-        (folder / name).write_text(text)
-    more = tuple(name for name in beside if name.endswith(".c"))
-    (folder / "CMakeLists.txt").write_text(sources.cmake(target.kind == "mcu", target.cpu, more))
+        beside |= normal.files(source.normal.distance)
+    beside = library.named(beside, net.prefix)
+    for name, content in (compiled | {n: text.encode() for n, text in beside.items()}).items():
+        _put(folder / f"{wanted.sources}{name}", content)
+    firmware = Firmware(
+        prefix=net.prefix,
+        beside=tuple(name for name in beside if name.endswith(".c")),
+        small=small,
+        cpu=target.cpu if wanted.programs else None,
+        version=source.identity.bundle_version,
+        batch=net.batch,
+        arena_bytes=net.arena_bytes,
+        state_bytes=table.state_bytes,
+        table_bytes=table.words.nbytes,
+        known_bytes=known.flash_bytes(fitting),
+        normal=source.normal is not None,
+        unsure_below=net.unsure_below,
+        input=net.input.prototype if net.input else "",
+    )
+    for name, text in wanted.files(firmware).items():
+        _put(folder / name, text.encode())
+    _put(folder / "README.md", readme(firmware, wanted).encode())
+    shutil.copy(configs.licence(), folder / "LICENSE")
+    (folder / "net.dfe").write_bytes(packed)
+    if wanted.programs:
+        shutil.copytree(build.RUNNER, folder / "run")
+    if firmware.cpu:
+        _copy_board(source.target, folder / "board")
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
-    files = dict.fromkeys(arenas, "net.c")
+    files = dict.fromkeys(arenas, f"{wanted.sources}{net.prefix}.c")
     footprints = planned.interpreted(source, arenas)
     return Written(files, memory, "dfedge's interpreter", LIBRARY, footprints)
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from dfedge.compile.state import State
 from dfedge.data.inputs.rule import InC
 from dfedge.errors import unknown_name
+from dfedge.exporters.ecosystems import DEFAULT
 from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.manifest import MemoryPlan, Threshold
 from dfedge.native.image import Identity
+from dfedge.native.naming import NET
 from dfedge.plan import Plan
 from dfedge.runtimes import find, formats
 
@@ -36,6 +38,10 @@ class Source:
         identity: of the bundle, for what learns without its manifest.
         input: how a C program makes a sample into what the net takes.
         normal: what is still normal, where that was learned.
+        classes: names of the rows that are in use.
+        unsure_below: the lead below which an answer is unsure; 0: not known.
+        prefix: what names and files of the C sources begin with.
+        ecosystem: whose manifests they get (`dfedge.exporters.ecosystems`).
     """
 
     plan: Plan
@@ -49,6 +55,10 @@ class Source:
     identity: Identity = field(default_factory=Identity)
     input: InC | None = None
     normal: Threshold | None = None
+    classes: tuple[str, ...] = ()
+    unsure_below: int = 0
+    prefix: str = NET
+    ecosystem: str = DEFAULT
 
 
 @dataclass(frozen=True)

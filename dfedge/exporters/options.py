@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from dfedge.errors import UsageError, unknown_name
+from dfedge.exporters.ecosystems import DEFAULT, ecosystem
 from dfedge.learn.run import Run
+from dfedge.native.naming import NET, check_prefix
 from dfedge.rules import feedback_of, on_device
 
 
@@ -23,6 +25,8 @@ class ExportOptions:
         trial: try learning on the run's kept samples before the bundle is written.
         data: in the place of the run's kept samples: a name or path, its training split.
         version: of the bundle, raised by its maker with each that is sent out; 0: none.
+        prefix: what names and files of the format c begin with.
+        ecosystem: whose manifests its folder gets, of `dfedge.exporters.ecosystems`.
     """
 
     formats: tuple[str, ...] = ("onnx",)
@@ -36,6 +40,20 @@ class ExportOptions:
     trial: bool = True
     data: str | None = None
     version: int = 0
+    prefix: str = NET
+    ecosystem: str = DEFAULT
+
+
+def check_firmware(options: ExportOptions) -> None:
+    """Refuse words for C sources that cannot be, or where none are written.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    check_prefix(options.prefix)
+    ecosystem(options.ecosystem)
+    if "c" not in options.formats and (options.prefix, options.ecosystem) != (NET, DEFAULT):
+        raise UsageError("--prefix and --for are of C sources; add --format c")
 
 
 def device_rule(wanted: str | None, run: Run) -> str:

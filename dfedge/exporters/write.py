@@ -23,7 +23,13 @@ from dfedge.exporters.golden import golden_samples, make_golden
 from dfedge.exporters.known import known_arrays, temperature
 from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
 from dfedge.exporters.normal import threshold
-from dfedge.exporters.options import ExportOptions, check_version, device_rule, first_learning
+from dfedge.exporters.options import (
+    ExportOptions,
+    check_firmware,
+    check_version,
+    device_rule,
+    first_learning,
+)
 from dfedge.exporters.program import methods
 from dfedge.exporters.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
@@ -57,14 +63,15 @@ def export(
         tell: called with what was left out, and why.
 
     Raises:
-        UsageError: an unknown format, rendering or target, or a version that is no whole number or
-            lower than that of the bundle in ``out``.
+        UsageError: an unknown format, rendering, target or ecosystem, or a version that is no
+            whole number or lower than that of the bundle in ``out``.
         DfedgeError: a run not calibrated, a program that does not fit the target or whose integers
             differ, an ``out`` that holds something else.
     """
     for name in options.formats:
         load_writer(name)
     check_rendering(options.rendering, options.formats)
+    check_firmware(options)
     target = load_target(options.target)
     check_runtimes(target, options.target, list(options.formats))
     budget = budget_of(target, options.target, options.budget)
@@ -115,8 +122,9 @@ def export(
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
     tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
     source = Source(
-        plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants
-    )
+        plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants,
+        prefix=options.prefix, ecosystem=options.ecosystem,
+    )  # fmt: skip
     return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
 
 

@@ -8,8 +8,9 @@ rounds as it sums, an error is made where it is read, and weights are moved in p
 Modules: `table` (a plan as the interpreter reads it), `block` (tensors in one block of memory),
 `trunk` (a frozen trunk in the table), `places` (where its values lie), `build` (the compiler),
 `cache` (where compiled libraries are kept),
-`library` (ctypes), `program` (a plan and its state, ready to be called), `sources` (what a project
-of one's own is made of), `image` (a net in one file), `store` (the two slots of ``src/store.h``, by
-ctypes), `rendering` (names of the two renderings of a format), `glue` (the interpreter inside
-ExecuTorch and onnxruntime: ``ops/``).
+`library` (ctypes), `program` (a plan and its state, ready to be called), `folder` (the sources that
+a project of one's own is made of: `sources`, `net_store`, `known`; `naming` of what is in them),
+`image` (a net in one file), `store` (the two slots of ``src/store.h``, by ctypes), `rendering`
+(names of the two renderings of a format), `glue` (the interpreter inside ExecuTorch and
+onnxruntime: ``ops/``).
 """

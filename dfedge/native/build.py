@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,9 +29,9 @@ REMEDY = "a C compiler (Debian: apt-get install gcc libc6-dev)"
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
-APART = ("board", "run", "known.h", "known.c", "net_normal.h", "net_normal.c")
-"""Of an exported folder: startup code, a program and known samples, which are no part of the
-library that is compiled here."""
+APART = ("board", "run", "examples", "*_known.[ch]", "*_normal.[ch]")
+"""Of an exported folder: startup code, programs, known samples and what is normal, which are no part
+of the library that is compiled here."""
 
 
 def compiler() -> str | None:
@@ -110,7 +111,11 @@ def once(
 def compiled_files(folder: Path) -> list[Path]:
     """Sources and headers of the library under a folder."""
     files = [*folder.rglob("*.c"), *folder.rglob("*.h")]
-    return sorted(path for path in files if path.relative_to(folder).parts[0] not in APART)
+    return sorted(path for path in files if not _is_apart(path.relative_to(folder).parts[0]))
+
+
+def _is_apart(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in APART)
 
 
 def _processor() -> str:

@@ -1,7 +1,8 @@
 """What ``dfedge/care.h`` asks for as C source, beside ``net.c``: samples of what a net knows, to
 replay and to judge by, and the rates to begin with.
 
-    known.h, known.c    these, and ``net_care``: all that learning without harm asks for
+    net_known.h, net_known.c    these, ``net_care``: all that learning without harm asks for, and
+                                ``net_add_class``
 
 A linker takes them into a program that calls ``net_care``, and leaves them out of any other.
 """
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from dfedge.native.sources import numbers
 from dfedge.state import SHIFTS
 
-FILES = ("known.h", "known.c")
+FILES = ("net_known.h", "net_known.c")
 PARTS = ("replay", "judge")
 MOST, MAX_BYTES = 64, 1 << 21
 """Samples of each kind in C, and the bytes above which there are fewer."""
@@ -43,21 +44,32 @@ def files(known: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     return dict(zip(FILES, (_header(known), _source(known)), strict=True)) if known else {}
 
 
+def flash_bytes(known: Mapping[str, NDArray[Any]]) -> int:
+    """What the samples of `fitting` take; 0 where there are none."""
+    parts = [part for part in PARTS if known]
+    return sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in parts)
+
+
 def _header(known: Mapping[str, NDArray[Any]]) -> str:
-    flash = sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in PARTS)
+    flash = flash_bytes(known)
     return f"""/* Made by dfedge export: learning that does no harm; see dfedge/care.h.
  *
- *     net_reset();
+ *     net_load(&flash);      of net_store.h, or net_reset()
  *     dfe_care *care = net_care();
  *     dfe_care_begin(care);
- *     dfe_learn(care, x, label, scores);
- *     dfe_care_end(care);    before the state is stored
+ *     dfe_learn(care, x, row, scores);
+ *     net_care_end();        before net_save(&flash)
  */
 #ifndef NET_KNOWN_H
 #define NET_KNOWN_H
 
 #include "dfedge/care.h"
+#include "dfedge/new_class.h"
 #include "net.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
 
 #define NET_REPLAYED {len(known["replay.y"])}
 #define NET_JUDGING {len(known["judge.y"])}
@@ -75,15 +87,37 @@ def _header(known: Mapping[str, NDArray[Any]]) -> str:
     (sizeof(dfe_care) + NET_STATE_BYTES + 4 * (NET_CARE_WORDS + NET_RECENT) + \\
      NET_RECENT * NET_HEIGHT * NET_WIDTH * NET_CHANNELS)
 
-/* Filled in anew for this net, with the memory that it needs; not begun. */
+/* Filled in anew for this net, with the memory that it needs and with what net_learned says of
+ * learning before; not begun. */
 dfe_care *net_care(void);
+
+/* dfe_care_end, and net_learned says what was learned, so that net_save keeps it; what is
+ * replayed is not counted. */
+int net_care_end(void);
+
+/* Words of room that a new class of so many samples takes. */
+#define NET_CLASS_ROOM(count) \\
+    ((DFE_NEW_CLASS_BYTES((count) + NET_REPLAYED, NET_SEEN, NET_CLASSES) + 7) / 8)
+
+/* Give `count` samples x of a new class a row, placed among the known samples as dfedge add-class
+ * does; room has NET_CLASS_ROOM(count) words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge
+ * export --spare-classes).  net_care is to be called anew. */
+int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words, int32_t *row);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """
 
 
 def _source(known: Mapping[str, NDArray[Any]]) -> str:
-    lines = ["/* Made by dfedge export: what the net knows, as data. */", '#include "known.h"', ""]
+    lines = [
+        "/* Made by dfedge export: what the net knows, as data. */",
+        '#include "net_known.h"',
+        "",
+    ]
     for part in PARTS:
         for name, kind in (("x", "int8_t"), ("y", "int32_t")):
             lines += [
@@ -99,6 +133,7 @@ def _source(known: Mapping[str, NDArray[Any]]) -> str:
 
 
 CARE = Template("""static dfe_care care;
+static uint32_t counted; /* of care.samples, in net_learned */
 static int32_t good[NET_STATE_BYTES / 4];
 static int32_t words[NET_CARE_WORDS];
 #if NET_RECENT
@@ -107,6 +142,7 @@ static int32_t recent_y[NET_RECENT];
 #endif
 
 dfe_care *net_care(void) {
+    const net_counts *learned = net_learned();
     const dfe_care filled = {
         .program = net_program(),
         .state = net_state(),
@@ -122,8 +158,46 @@ dfe_care *net_care(void) {
         .words = words,
         .arena = net_arena(),
         .arena_bytes = NET_ARENA_BYTES,
+        .samples = (uint32_t)learned->samples,
+        .doublings = learned->doublings,
+        .caution = learned->caution,
     };
     care = filled;
+    counted = care.samples;
     return &care;
+}
+
+int net_care_end(void) {
+    net_counts *learned = net_learned();
+    int status = dfe_care_end(&care);
+    learned->steps += care.samples - counted;
+    learned->samples += care.samples - counted;
+    counted = care.samples;
+    learned->doublings = care.doublings;
+    learned->caution = care.caution;
+    return status;
+}
+
+int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words,
+                  int32_t *row) {
+    const int8_t *live = (const int8_t *)net_state() + net_program()->live;
+    int32_t spare = NET_NAMED;
+    while (spare < NET_CLASSES && live[spare]) spare++;
+    const dfe_new_class given = {
+        .program = net_program(),
+        .state = net_state(),
+        .row = spare,
+        .x = x,
+        .count = count,
+        .known = {replay_x, replay_y, NET_REPLAYED},
+        .lost = DFE_LOST,
+        .room = room,
+        .room_bytes = 8 * room_words,
+        .arena = net_arena(),
+        .arena_bytes = NET_ARENA_BYTES,
+    };
+    int status = dfe_add_class(&given);
+    if (status == DFE_OK) *row = spare;
+    return status;
 }
 """)

@@ -7,8 +7,6 @@ A linker takes them into a program that calls them, and leaves them out of any o
 
 from typing import NamedTuple
 
-from dfedge.plan import Plan
-
 FILES = ("net_normal.h", "net_normal.c")
 RATE = 3
 """Right shift by which a normal sample moves its mode's anchors: an eighth of the way."""
@@ -29,10 +27,9 @@ def rule_of(threshold: int) -> Rule:
     return Rule(threshold, REACH**2 * threshold)
 
 
-def files(threshold: int, plan: Plan) -> dict[str, str]:
+def files(threshold: int) -> dict[str, str]:
     """The content of `FILES`."""
-    seen = sum(layer.features for layer in plan.layers)
-    return dict(zip(FILES, (HEADER.replace("@SEEN", str(seen)), _source(threshold)), strict=True))
+    return dict(zip(FILES, (HEADER, _source(threshold)), strict=True))
 
 
 def _source(threshold: int) -> str:
@@ -52,7 +49,9 @@ HEADER = """/* Made by dfedge export: what is normal; see dfedge/normal.h.
 #include "dfedge/normal.h"
 #include "net.h"
 
-#define NET_SEEN_BYTES @SEEN /* of RAM, beside the state and the arena */
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Threshold and rates. */
 const dfe_normal *net_normal(void);
@@ -65,6 +64,10 @@ int net_is_normal(const int8_t *x);
 /* Let one sample teach if it is normal; 1 where it did. */
 int net_follow(const int8_t *x);
 
+#ifdef __cplusplus
+}
+#endif
+
 #endif
 """
 
@@ -72,7 +75,7 @@ SOURCE = """/* Made by dfedge export: what is normal. */
 #include "net_normal.h"
 
 static const dfe_normal normal = {@FIELDS};
-static int8_t seen[NET_SEEN_BYTES];
+static int8_t seen[NET_SEEN]; /* RAM beside the state and the arena */
 
 static int look(const int8_t *x) {
     return dfe_features(net_program(), net_state(), 1, x, seen, NULL, net_arena(), NET_ARENA_BYTES);

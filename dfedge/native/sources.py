@@ -1,87 +1,96 @@
-"""A net as C source: static tables, the first state, and a block of memory for both calls.
+"""A net as C source: static tables, the first state, and a block of memory for all calls.
 
-    dfedge/     the kernels and the interpreter, as they lie in `dfedge.native`
-    net.h       sizes, and ``net_step`` / ``net_infer``
+    net.h       sizes and calls
     net.c       the table, the state and the arena
-    known.h     perhaps: samples of what the net knows, and known.c (`dfedge.native.known`)
-    net_normal.h  perhaps: how far from normal a sample is (`dfedge.native.normal`)
-    net.dfe     table and state as one file, for the program in run/ (`dfedge.native.image`)
-    CMakeLists.txt
 
 No number is computed on the device that could be written down here, nothing is allocated.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.inputs.rule import InC
-from dfedge.native import build
 from dfedge.native.image import Identity
 from dfedge.native.layout import Fields, Tensor
+from dfedge.native.naming import NET, c_string
 from dfedge.native.table import Table
 
 ROW = 96
 """Characters of a row of numbers."""
 
 
-def compiled(header: str, source: str) -> dict[str, bytes]:
-    """Every file that becomes the library, by its path in the folder."""
-    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in sorted(build.SOURCES.iterdir())}
-    return kernels | {"net.h": header.encode(), "net.c": source.encode()}
+@dataclass(frozen=True)
+class Net:
+    """What is written of a net.
 
-
-def differing(folder: Path, wanted: dict[str, bytes]) -> str | None:
-    """The first file under a folder that is not as wanted, or that would be compiled as well."""
-    for name, content in wanted.items():
-        path = folder / name
-        if not path.is_file() or path.read_bytes() != content:
-            return name
-    found = (path.relative_to(folder) for path in build.compiled_files(folder))
-    return next((path.as_posix() for path in found if path.as_posix() not in wanted), None)
-
-
-def header(
-    shape: tuple[int, int, int],
-    table: Table,
-    batch: int,
-    arena_bytes: int,
-    identity: Identity,
-    input: InC | None = None,
-) -> str:
-    """``net.h`` for samples [H, W, C] in batches of at most ``batch``.
-
-    Args:
+    Attributes:
+        shape: [H, W, C] of a sample.
+        state: the first.
+        classes: names of the rows that are in use.
+        batch: the most samples of one call.
+        arena_bytes: that it works in.
+        unsure_below: the lead over the runner-up below which an answer is unsure; 0: not known.
         input: how a sample is made into x.
+        prefix: what names and files begin with.
     """
-    height, width, channels = shape
+
+    shape: tuple[int, int, int]
+    table: Table
+    state: Mapping[str, NDArray[Any]]
+    classes: tuple[str, ...]
+    batch: int
+    arena_bytes: int
+    identity: Identity
+    unsure_below: int = 0
+    input: InC | None = None
+    prefix: str = NET
+
+
+def header(net: Net) -> str:
+    """``net.h``."""
+    table, identity = net.table, net.identity
+    height, width, channels = net.shape
     lineage = [f"0x{byte:02x}" for byte in identity.lineage_bytes]
-    row = ", \\\n                 "
+    row = ", \\\n      "
     rows = row.join(", ".join(lineage[i : i + 8]) for i in range(0, len(lineage), 8))
-    return f"""/* Made by dfedge export; see dfedge/dfedge.h for what the calls do and refuse. */
+    return f"""/* Made by dfedge export; see dfedge/dfedge.h for what the calls do and refuse.
+ *
+ * One net, one state, one arena: no call may run beside another, whether of a second thread or of
+ * an interrupt; no call waits or allocates. */
 #ifndef NET_H
 #define NET_H
 
 #include "dfedge/dfedge.h"
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define NET_HEIGHT {height}
 #define NET_WIDTH {width}
 #define NET_CHANNELS {channels}
 #define NET_CLASSES {table.program["classes"]}
+#define NET_NAMED {len(net.classes)} /* of the rows; those above are kept for classes to come */
 #define NET_LAYERS {table.program["layers"]}
-#define NET_BATCH {batch}
+#define NET_SEEN {_seen(table)} /* bytes that dfe_features gives of a sample, without its latent */
+#define NET_BATCH {net.batch}
 #define NET_TABLE_BYTES {table.words.nbytes}
 #define NET_STATE_BYTES {table.state_bytes}
-#define NET_ARENA_BYTES {arena_bytes}
+#define NET_ARENA_BYTES {net.arena_bytes}
+#define NET_UNSURE_BELOW {net.unsure_below} /* of a margin; 0: no held-out samples set it */
 
 /* A dfe_record of this net, for dfe_identify: see dfedge/rebase.h and dfedge/store.h. */
 #define NET_RECORD \\
-    {{.lineage = {{{rows}}}, \\
-     .bundle_version = {identity.bundle_version}, \\
-     .semantics_version = {identity.semantics_version}}}
+    {{0, 0, \\
+     {{{rows}}}, \\
+     {identity.bundle_version}, {identity.semantics_version}, 0, 0, 0, 0}}
+
+/* Names of the classes, UTF-8; empty: a row that is kept for a class to come. */
+extern const char *const net_labels[NET_CLASSES];
 
 /* The table, with a trunk's constants, and the state in memory: what training changes. */
 const dfe_program *net_program(void);
@@ -91,15 +100,45 @@ void *net_state(void);
 void net_reset(void);
 const void *net_first(void);
 
-/* What both calls below work in, NET_ARENA_BYTES. */
+/* What all calls below work in, NET_ARENA_BYTES. */
 void *net_arena(void);
 
 /* At most NET_BATCH samples; a dfe_status. */
 int net_infer(int32_t batch, const int8_t *x, int32_t *scores);
 int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active);
-{_input_declared(input)}
+
+typedef struct {{
+    int32_t row;    /* of the nearest class: net_labels[row] */
+    int32_t score;  /* larger is nearer; to be compared within one sample */
+    int64_t margin; /* lead over the runner-up: near 0 it is a guess */
+    int unsure;     /* margin < NET_UNSURE_BELOW: the runner-up is at least a third as probable */
+    int32_t scores[NET_CLASSES];
+}} net_answer;
+
+/* One sample, and the same with its class's row, from which it learns: the answer is that before.
+ * A dfe_status; where it is not DFE_OK the answer is of no use. */
+int net_predict(const int8_t *x, net_answer *answer);
+int net_learn(const int8_t *x, int32_t row, net_answer *answer);
+
+/* What was learned since the export, for a record: counted by net_step and net_learn. */
+typedef struct {{
+    uint64_t steps, samples;
+    int32_t doublings, caution; /* of dfe_care */
+}} net_counts;
+
+net_counts *net_learned(void);
+{_input_declared(net.input)}
+#ifdef __cplusplus
+}}
+#endif
+
 #endif
 """
+
+
+def _seen(table: Table) -> int:
+    anchors = (t.shape for name, t in table.tensors.items() if name.endswith(".anchors"))
+    return sum(features for _, features in anchors)
 
 
 def _input_declared(input: InC | None) -> str:
@@ -113,31 +152,50 @@ def input_defined(input: InC) -> str:
     return "\n\n".join(filter(None, ["\n".join(includes), input.tables, function]))
 
 
-def source(table: Table, state: dict[str, NDArray[Any]], input: InC | None = None) -> str:
+def source(net: Net) -> str:
     """``net.c``."""
     parts = [
         "/* Made by dfedge export: the net as data. */",
         '#include "net.h"',
-        _tables(table),
-        _state(table, state),
+        '#include "dfedge/answer.h"',
+        SECTIONS,
+        _tables(net.table),
+        _state(net.table, net.state),
+        _labels(net),
         CALLS,
     ]
-    parts += [input_defined(input)] if input else []
+    parts += [input_defined(net.input)] if net.input else []
     return "\n\n".join(parts)
 
+
+SECTIONS = """/* Where these lie, before each of them: __attribute__((section(".dtcm"))). */
+#ifndef NET_ARENA_SECTION
+#define NET_ARENA_SECTION /* what calls work in: the fastest memory */
+#endif
+#ifndef NET_STATE_SECTION
+#define NET_STATE_SECTION /* what learning changes */
+#endif
+#ifndef NET_CONST_SECTION
+#define NET_CONST_SECTION /* the table and the first state: flash */
+#endif"""
 
 CALLS = """/* A table, a state and an arena that disagree do not compile. */
 typedef char net_table_is_as_large_as_planned[sizeof table == NET_TABLE_BYTES ? 1 : -1];
 typedef char net_state_is_as_large_as_planned[sizeof(net_state_type) == NET_STATE_BYTES ? 1 : -1];
 
-static net_state_type state;
-static int32_t arena[(NET_ARENA_BYTES + 3) / 4];
+NET_STATE_SECTION static net_state_type state;
+NET_ARENA_SECTION static int32_t arena[(NET_ARENA_BYTES + 3) / 4];
+static net_counts counts;
 
 const dfe_program *net_program(void) { return &table.program; }
 
 void *net_state(void) { return &state; }
 
-void net_reset(void) { state = first; }
+void net_reset(void) {
+    const net_counts none = {0, 0, 0, 0};
+    state = first;
+    counts = none;
+}
 
 const void *net_first(void) { return &first; }
 
@@ -148,7 +206,30 @@ int net_infer(int32_t batch, const int8_t *x, int32_t *scores) {
 }
 
 int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active) {
-    return dfe_step(&table.program, &state, batch, x, y, scores, active, arena, sizeof arena);
+    int status = dfe_step(&table.program, &state, batch, x, y, scores, active, arena, sizeof arena);
+    if (status != DFE_OK) return status;
+    counts.steps++;
+    counts.samples += (uint32_t)batch;
+    return DFE_OK;
+}
+
+net_counts *net_learned(void) { return &counts; }
+
+static int told(int status, net_answer *answer) {
+    if (status != DFE_OK) return status;
+    answer->row = dfe_nearest(answer->scores, NET_CLASSES, &answer->margin);
+    answer->score = answer->scores[answer->row];
+    answer->unsure = answer->margin < NET_UNSURE_BELOW;
+    return DFE_OK;
+}
+
+int net_predict(const int8_t *x, net_answer *answer) {
+    return told(net_infer(1, x, answer->scores), answer);
+}
+
+int net_learn(const int8_t *x, int32_t row, net_answer *answer) {
+    int32_t active[NET_LAYERS];
+    return told(net_step(1, x, &row, answer->scores, active), answer);
 }
 """
 
@@ -164,7 +245,7 @@ def _tables(table: Table) -> str:
         "dfe_conv convs": table.convs,
         "dfe_operation operations": frozen.operations,
     }
-    rows = ["static const struct {", "    dfe_program program;"]
+    rows = ["NET_CONST_SECTION static const struct {", "    dfe_program program;"]
     rows += [f"    {name}[{len(group)}];" for name, group in groups.items() if group]
     rows += [f"    int32_t reads[{len(frozen.reads)}];"] if frozen.reads else []
     members, values = _typed(frozen.constants, frozen.values)
@@ -177,12 +258,18 @@ def _tables(table: Table) -> str:
     return "\n".join([*rows, *values, "};"])
 
 
-def _state(table: Table, state: dict[str, NDArray[Any]]) -> str:
+def _state(table: Table, state: Mapping[str, NDArray[Any]]) -> str:
     members, values = _typed(table.tensors, state)
     return "\n".join(
         ["typedef struct {", *members, "} net_state_type;", "",
-         "static const net_state_type first = {", *values, "};"]
+         "NET_CONST_SECTION static const net_state_type first = {", *values, "};"]
     )  # fmt: skip
+
+
+def _labels(net: Net) -> str:
+    spare = net.table.program["classes"] - len(net.classes)
+    names = [f"    {c_string(name)}," for name in (*net.classes, *[""] * spare)]
+    return "\n".join(["const char *const net_labels[NET_CLASSES] = {", *names, "};"])
 
 
 def _typed(
@@ -213,41 +300,3 @@ def numbers(values: NDArray[Any]) -> Iterator[str]:
             line = "       "
         line += word
     yield line
-
-
-def cmake(small: bool, cpu: str | None, more: tuple[str, ...] = ()) -> str:
-    """``CMakeLists.txt``: the library ``net``, to be linked with a program of one's own.
-
-    Args:
-        small: tiles for a microcontroller's stack.
-        cpu: of a board whose startup code and linker file lie in the folder ``board``.
-        more: sources beside ``net.c``.
-    """
-    lines = [
-        "cmake_minimum_required(VERSION 3.16)",
-        "project(net C)",
-        "if(NOT CMAKE_BUILD_TYPE)",
-        "  set(CMAKE_BUILD_TYPE Release)",
-        "endif()",
-        "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/dfedge/*.c)",
-        f"add_library(net STATIC {' '.join(('net.c', *more))} ${{kernels}})",
-        "set_target_properties(net PROPERTIES C_STANDARD 99)",
-        "target_include_directories(net PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})",
-    ]
-    if small:
-        lines.append("target_compile_definitions(net PUBLIC DFE_SMALL)")
-    if cpu:
-        lines += [f"set(NET_CPU {cpu} CACHE STRING processor)", "include(board/board.cmake)"]
-    lines += [
-        "if(NOT CMAKE_CROSSCOMPILING OR UNIX)",
-        "  file(GLOB runner ${CMAKE_CURRENT_SOURCE_DIR}/run/*.c)",
-        "  add_executable(dfedge-run ${runner} ${kernels})",
-        "  set_target_properties(dfedge-run PROPERTIES C_STANDARD 99)",
-        "  target_include_directories(dfedge-run PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/dfedge)",
-        "endif()",
-        "if(NET_MAIN) # cmake -DNET_MAIN=main.c: a program of your own",
-        "  add_executable(app ${NET_MAIN})",
-        "  target_link_libraries(app net)",
-        "endif()",
-    ]
-    return "\n".join(lines) + "\n"

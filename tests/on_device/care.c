@@ -1,9 +1,9 @@
-/* Learn what may be wrong with known.h alone, and print what came of it: the test compares it with
+/* Learn what may be wrong with net_known.h alone, and print what came of it: the test compares it with
  * the host's. */
 #include <stdio.h>
 
 #include "data.h"
-#include "known.h"
+#include "net_known.h"
 
 static int32_t right(const dfe_care *care) {
     int32_t found = 0;
@@ -24,10 +24,11 @@ int main(void) {
     int status = dfe_care_begin(care);
     for (int32_t i = 0; i < COUNT && status == DFE_OK; i++)
         status = dfe_learn(care, x + i * IMAGE_BYTES, y[i], scores);
-    if (status == DFE_OK) status = dfe_care_end(care);
+    if (status == DFE_OK) status = net_care_end();
     if (status != DFE_OK) return status;
-    printf("least %d\nknown %d\ntaken_back %d\nram %d\nstate ", (int)care->known_first,
-           (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES);
+    printf("least %d\nknown %d\ntaken_back %d\nram %d\ncounted %d\nstate ", (int)care->known_first,
+           (int)right(care), (int)(care->partly + care->wholly), (int)NET_CARE_BYTES,
+           (int)net_learned()->samples);
     const uint8_t *byte = net_state();
     for (int32_t i = 0; i < NET_STATE_BYTES; i++) printf("%02x", byte[i]);
     printf("\n");

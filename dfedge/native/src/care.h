@@ -23,6 +23,10 @@
 
 #include "dfedge.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* x int8 [count, H, W, C], y their rows; may lie in flash. */
 typedef struct {
     const int8_t *x;
@@ -87,5 +91,9 @@ int dfe_surely_kept(int32_t count, int32_t lost, int32_t won);
  * most 4. */
 void dfe_part_way(const dfe_program *program, void *state, const void *good, int32_t kept,
                   int32_t of);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -17,7 +17,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "layout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Of the numbers that a step gives: as dfedge/manifest.py has it. */
 #define DFE_SEMANTICS 8
@@ -99,5 +104,9 @@ int dfe_check_sized(dfe_buffer table);
 const char *dfe_level_name(int32_t number);
 int dfe_use_level(int32_t number);
 int32_t dfe_level_used(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,7 +9,7 @@
 #include "dfedge.h"
 
 /* Tiles, and with them the stack: about 30 KB where vectors want them, 1 KB on a microcontroller. */
-#ifdef DFE_SMALL
+#if DFE_SMALL
 enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 8, DFE_POSITIONS = 16 };
 #else
 enum { DFE_PIXELS = 6, DFE_OUTPUTS = 64, DFE_CHANNELS = 64, DFE_POSITIONS = 64 };
@@ -54,12 +54,12 @@ static inline void dfe_lookup_plain(const int8_t *x, ptrdiff_t n, const int8_t *
 }
 
 extern const dfe_level dfe_portable;
-#if defined(__x86_64__) && !defined(DFE_SMALL)
+#if defined(__x86_64__) && !DFE_SMALL
 #define DFE_X86 1
 extern const dfe_level dfe_avx2, dfe_avx512;
 void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out);
 #endif
-#if defined(__aarch64__) && !defined(DFE_SMALL)
+#if defined(__aarch64__) && !DFE_SMALL
 #define DFE_ARM64 1 /* every such processor has NEON */
 extern const dfe_level dfe_neon;
 #endif

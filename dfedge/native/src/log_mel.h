@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { DFE_MOST_FRAME = 320, DFE_MOST_MELS = 32 };
 
 /* A bin of the spectrum lies in the triangles `first` and `first` + 1, with these weights. */
@@ -24,5 +28,9 @@ typedef struct {
 /* x int8 [frames, mels] of an utterance at 8 kHz: its middle, a shorter one between silences.
    Needs 2 KB of stack. */
 void dfe_log_mel_input(const dfe_log_mel *tables, const int16_t *sound, int32_t length, int8_t *x);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "dfedge.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     int64_t threshold; /* the largest distance of a normal sample */
     int64_t reach;     /* how far a mode may move from where it was at first */
@@ -21,5 +25,9 @@ int64_t dfe_distance(const dfe_program *program, const void *state, const int8_t
  * was exported.  1 where it taught, else 0: it is not normal, or the mode has moved as far as it may. */
 int dfe_follow(const dfe_program *program, const dfe_normal *normal, void *state, const void *first,
                const int8_t *seen);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

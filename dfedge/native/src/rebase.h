@@ -14,6 +14,10 @@
 #include "dfedge.h"
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum dfe_belonging {
     DFE_OWN,
     DFE_ANOTHER_PROGRAM, /* of the same lineage and layout: dfe_rebase carries it over */
@@ -33,5 +37,9 @@ int dfe_belonging(const dfe_record *found, const dfe_record *own);
  * begin anew.  Gives its new record, with what was counted. */
 dfe_record dfe_rebase(const dfe_program *program, const void *first, void *state,
                       const dfe_record *found, const dfe_record *own);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

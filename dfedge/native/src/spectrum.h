@@ -4,6 +4,10 @@
 
 #include "window.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Of the channels' readings, and of their loudness; see loudness.h; one period of round(2^14 cos)
    and of the sine, [length]; the bands' edges, [bands + 1]; room for one channel, [length]. */
 typedef struct {
@@ -16,5 +20,9 @@ typedef struct {
 
 /* x int8 [bands, channels] of raw int32 [length, channels]. */
 void dfe_spectrum_input(const dfe_spectrum *rule, const int32_t *raw, int8_t *x);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

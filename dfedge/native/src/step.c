@@ -187,8 +187,8 @@ static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *
         const dfe_layer *layer = dfe_layers(program) + i;
         const dfe_conv *c = dfe_convs(program, layer);
         dfe_frame frame = dfe_frame_of(program, &run->memory, run->arena, i);
-        if (latent && i == program->cut)
-            __builtin_memcpy(latent, x, (size_t)batch * c->height * c->width * c->in_channels);
+        ptrdiff_t values = (ptrdiff_t)batch * c->height * c->width * c->in_channels;
+        if (latent && i == program->cut) __builtin_memcpy(latent, x, (size_t)values);
         dfe_forward(run, layer, batch, x, &frame);
         for (int32_t b = 0; b < batch; b++, seen += dfe_feature_count(program, layer))
             see(run, layer, frame.h, b, seen);

@@ -45,6 +45,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { DFE_HEADER = 128, DFE_MOST_UNIT = 128, DFE_ROOM = 128, DFE_COMMIT = 8 };
 
 /* Bytes of one slot; on flash, to be rounded up to whole sectors. */
@@ -59,6 +63,8 @@ enum dfe_store_status {
     DFE_STORE_NEWER,   /* a slot of a newer format, which is not written over */
     DFE_STORE_FAILED,  /* the medium could not, or gave back other bytes than were programmed */
     DFE_STORE_MISFIT,  /* sizes of medium and state that do not go together */
+    DFE_STORE_FOREIGN, /* a state of another program, which NAME_load of an export does not take */
+    DFE_STORE_CLOSED,  /* NAME_save before a NAME_load that found the net's own state, or none */
 };
 
 enum dfe_slot_kind { DFE_SLOT_EMPTY, DFE_SLOT_DAMAGED, DFE_SLOT_NEWER, DFE_SLOT_WHOLE };
@@ -112,5 +118,9 @@ int dfe_store_load(const dfe_store *store, void *state, uint32_t state_bytes);
  * that failed last of all may be found by the next dfe_store_open. */
 int dfe_store_save(dfe_store *store, const dfe_record *record, const void *state,
                    uint32_t state_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

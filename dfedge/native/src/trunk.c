@@ -155,16 +155,16 @@ static int32_t window_rows(const dfe_operation *op) {
 
 /* What an operation makes row by row only the next one reads, which needs no more rows at a time; in
  * a chain that is not too long.  What others read is whole. */
-static int good_rows(const dfe_program *p, int32_t number, int32_t *chain) {
+static int good_rows(const dfe_program *p, int32_t number, int32_t *length) {
     const dfe_operation *ops = dfe_operations(p), *op = ops + number, *next = op + 1;
     for (int32_t i = 0; i < op->reads; i++) {
         int32_t read = dfe_value_read(p, op, i);
         if (read == 0 || ops[read - 1].rows == 0) continue;
         if (read != number || (i && !dfe_alike(dfe_value_shape(p, read), dfe_made(op)))) return 0;
     }
-    *chain = op->rows ? *chain + 1 : 0;
+    *length = op->rows ? *length + 1 : 0;
     if (op->rows == 0) return 1;
-    return number + 1 < p->operations && *chain < DFE_MAX_CHAIN && !is(op, DFE_WHOLE) &&
+    return number + 1 < p->operations && *length < DFE_MAX_CHAIN && !is(op, DFE_WHOLE) &&
            !is(next, DFE_WHOLE) && dfe_within(op->rows, window_rows(next), op->height);
 }
 
@@ -180,7 +180,7 @@ int dfe_good_trunk(const dfe_program *p) {
         p->constant_bytes % 4 || p->workspace < 0 || !dfe_good_shape(dfe_value_shape(p, 0)) ||
         (p->operations && p->form != DFE_ONE_PASS) || !known_kinds(p))
         return 0;
-    int32_t next = 0, chain = 0;
+    int32_t next = 0, length = 0;
     for (int32_t i = 0; i < p->operations; i++) {
         const dfe_operation *op = dfe_operations(p) + i;
         dfe_shape made = dfe_made(op);
@@ -190,7 +190,7 @@ int dfe_good_trunk(const dfe_program *p) {
         next += op->reads;
         for (int32_t j = 0; j < op->reads; j++)
             if (!dfe_within(dfe_value_read(p, op, j), 0, i)) return 0;
-        if (!good_operation(p, op) || !good_rows(p, i, &chain)) return 0;
+        if (!good_operation(p, op) || !good_rows(p, i, &length)) return 0;
         if (op->rows) made.height = op->rows;
         if (i + 1 < p->operations &&
             (op->place < 0 || op->place + (int64_t)dfe_values(made) > p->workspace))

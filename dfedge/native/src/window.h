@@ -5,6 +5,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One channel: code = (raw * multiplier + offset) >> shift, kept in 0..255; a net takes half of it. */
 typedef struct {
     int64_t offset;
@@ -20,5 +24,9 @@ int16_t dfe_levelled(const dfe_scale *scale, int32_t raw);
 /* x int8 [length, channels] of raw int32 [length, channels]. */
 void dfe_window_input(const dfe_scale *scales, int32_t length, int32_t channels,
                       const int32_t *raw, int8_t *x);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,97 @@
+"""README.md of an exported folder: figures, calls, rules."""
+
+from string import Template
+
+from dfedge.exporters.ecosystems import Ecosystem, figures
+from dfedge.exporters.ecosystems.firmware import Firmware
+from dfedge.native.naming import renamed
+
+TEXT = Template("""# $prefix: a net in C that goes on learning
+
+$use
+`examples/learn` predicts, learns from a label and saves.
+
+| | bytes |
+|---|---|
+| RAM: arena, what calls work in | $arena |
+| RAM: state, what learning changes | $state |
+| flash: table and first state | $flash |
+$known$code
+C99 without allocation, floating point or an operating system, for any build system: how it is to be
+compiled stands in `dfedge/config.h`. C++ includes the headers as they are.
+
+| call | does |
+|---|---|
+| `net_load(&store)` or `net_reset()` | first of all: the state from flash, or as exported |
+| `net_predict(x, &answer)` | row of the nearest class, its score, its lead over the runner-up |
+| `net_learn(x, row, &answer)` | learns one sample; the answer is that before it |
+| `net_infer`, `net_step` | the same of several samples at a time, here at most $batch |
+| `net_save(&store)` | keeps what was learned, whenever the power goes |
+| `net_forget(&store)` | erases what was learned |
+$care
+x is int8 [NET_HEIGHT, NET_WIDTH, NET_CHANNELS], values 0..127.$input
+`net_labels[row]` is a class's name. $unsure Calls give a `dfe_status` or a `dfe_store_status`, 0 where it was done; what is refused is
+refused before anything changes.
+
+**Threads.** One state and one arena: no call may run beside another of the same net, whether of a
+second thread or of an interrupt. There are no locks. Nets of other prefixes may run at one time.
+
+**Two nets** in one firmware: export each with its own `--prefix`, by one version of dfedge, and
+delete `dfedge/` in one of them: the other's serves both.
+
+**Sections.** `NET_ARENA_SECTION`, `NET_STATE_SECTION` and `NET_CONST_SECTION` say where arena,
+state and constants lie: `-D'NET_ARENA_SECTION=__attribute__((section(".dtcm")))'`.
+
+**Flash.** Give `store.medium` four functions (read, program, erase, flush), `unit`, the bytes that
+are programmed at once, and `slot_bytes`, `NET_SLOT_BYTES(sector, unit)`; it holds two slots. Each
+save erases one of them: flash wears, so save seldom. A state of another net is refused
+(DFE_STORE_FOREIGN) and not written over; one of an older version of this net goes on by
+`net_rebase(&store)`.
+
+Licence: `dfedge/` and what calls it Apache-2.0 (LICENSE); the net's numbers are those of whoever
+trained it.
+""")
+SMALL = f"""\
+| flash: code, at most | {figures.CODE_BYTES:,} |
+| stack of a call, at most | {figures.STACK_BYTES:,} |
+
+Code and stack: {figures.HOW}.
+"""
+LARGE = """\
+| stack of a call | about 32,000 (x86-64): tiles for vectors |
+
+For a microcontroller export with `--target`: then a call needs a tenth of this stack or less.
+"""
+KNOWN = "| flash: known samples, where net_care is called | {:,} |\n"
+CARE = (
+    "| `net_care()`, `dfe_learn`, `net_care_end()` | learning that does no harm: `net_known.h` |\n"
+    "| `net_add_class(x, count, room, words, &row)` | a class that is new, from a few samples |\n"
+)
+NORMAL = (
+    "| `net_is_normal(x)`, `net_distance`, `net_follow` | how far from normal, and following a "
+    "slow drift: `net_normal.h` |\n"
+)
+UNSURE = (
+    "`answer.unsure`: the runner-up is at least a third as\nprobable, as held-out samples showed at "
+    "export."
+)
+GUESS = "`answer.margin` near 0 is a guess; no\nthreshold comes with the net."
+
+
+def readme(firmware: Firmware, ecosystem: Ecosystem) -> str:
+    """The text."""
+    known, made = firmware.known_bytes, firmware.input
+    text = TEXT.substitute(
+        prefix=firmware.prefix,
+        use=ecosystem.use.format(prefix=firmware.prefix),
+        arena=f"{firmware.arena_bytes:,}",
+        state=f"{firmware.state_bytes:,}",
+        flash=f"{firmware.table_bytes + firmware.state_bytes:,}",
+        known=KNOWN.format(known) if known else "",
+        code=SMALL if firmware.small else LARGE,
+        batch=firmware.batch,
+        care=(CARE if known else "") + (NORMAL if firmware.normal else ""),
+        unsure=UNSURE if firmware.unsure_below else GUESS,
+        input=f"\n`{made}` makes it of a raw sample." if made else "",
+    )
+    return renamed(text, firmware.prefix)

@@ -1,0 +1,55 @@
+"""The files of an exported net that a C compiler takes: what is written, and what is compared.
+
+    dfedge/         the kernels and the interpreter, as they lie in `dfedge.native`
+    net.h, net.c    `dfedge.native.sources`
+    net_store.*     `dfedge.native.net_store`
+    net_known.*     perhaps: samples of what the net knows (`dfedge.native.known`)
+    net_normal.*    perhaps: how far from normal a sample is (`dfedge.native.normal`)
+
+They are written for a net that is called ``net`` and get its own name here (`naming.renamed`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dfedge.native import build, net_store
+from dfedge.native.naming import renamed
+from dfedge.native.sources import Net, header, source
+
+CONFIG = "config.h"
+"""Of the kernels: how they are compiled."""
+
+
+def config(small: bool) -> bytes:
+    """`CONFIG` for a microcontroller, or for a machine with an operating system."""
+    text = (build.SOURCES / CONFIG).read_bytes()
+    return text.replace(b"define DFE_SMALL 0", b"define DFE_SMALL 1") if small else text
+
+
+def is_small(folder: Path) -> bool:
+    """Whether the kernels of an exported folder are set up for a microcontroller."""
+    path = folder / "dfedge" / CONFIG
+    return path.is_file() and path.read_bytes() == config(True)
+
+
+def compiled(net: Net, small: bool) -> dict[str, bytes]:
+    """Every file that becomes the library, by its path in the folder."""
+    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in sorted(build.SOURCES.iterdir())}
+    kernels[f"dfedge/{CONFIG}"] = config(small)
+    own = {"net.h": header(net), "net.c": source(net)} | net_store.FILES
+    return kernels | {name: text.encode() for name, text in named(own, net.prefix).items()}
+
+
+def named(files: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Files of a net that is called ``net``, of one of another name."""
+    return {renamed(name, prefix): renamed(text, prefix) for name, text in files.items()}
+
+
+def differing(folder: Path, wanted: Mapping[str, bytes]) -> str | None:
+    """The first file under a folder that is not as wanted, or that would be compiled as well."""
+    for name, content in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != content:
+            return name
+    found = (path.relative_to(folder) for path in build.compiled_files(folder))
+    return next((path.as_posix() for path in found if path.as_posix() not in wanted), None)

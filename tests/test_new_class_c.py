@@ -1,0 +1,152 @@
+"""A new class in C: the same bytes as `dfedge.device.classes` and `dfedge.continual.placing`."""
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from test_care_c import Samples, at
+from test_on_device import needs
+
+from dfedge.continual.placing import LOST, place
+from dfedge.device.anchors import mean
+from dfedge.device.lock import SharedLock
+from dfedge.exporters.golden import to_arrays
+from dfedge.native import build
+from dfedge.native.program import FEATURES, INFER, TRAIN, Program
+from dfedge.native.table import make_table
+from dfedge.verify.random_nets import Drawn, draw
+
+pytestmark = needs(build.COMPILERS[0])
+AT, INT, SIZE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
+
+
+class NewClass(ctypes.Structure):
+    """``dfe_new_class``."""
+
+    _fields_ = [
+        ("program", AT), ("state", AT), ("row", INT), ("x", AT), ("count", INT),
+        ("known", Samples), ("lost", INT), ("room", AT), ("room_bytes", SIZE),
+        ("arena", AT), ("arena_bytes", SIZE),
+    ]  # fmt: skip
+
+
+class Case:
+    """A random net with a row to spare, samples of the new class and known ones."""
+
+    def __init__(self, seed: int) -> None:
+        drawn = self.drawn(seed)
+        rng = np.random.default_rng(seed)
+        self.plan, state = drawn.plan, to_arrays(drawn.state)
+        self.row = int(rng.integers(2, self.plan.classes))
+        state["live"][self.row] = 0
+        if self.plan.cut and seed % 2:
+            state["layer0.anchors"][:] = 0  # of a frozen layer: it has no say
+        self.program = Program(self.plan, make_table(self.plan, state))
+        self.program.write(state)
+        shape = self.plan.input_shape
+        self.x = rng.integers(0, 128, (3, *shape)).astype(np.int8)
+        self.known = rng.integers(0, 128, (24, *shape)).astype(np.int8)
+        scores = self.program.infer(self.known)
+        rows = np.where(rng.random(24) < 0.7, scores.argmax(1), rng.integers(0, self.plan.classes))
+        self.rows = np.where(rows == self.row, 0, rows).astype(np.int32)
+        self.seen = sum(layer.features for layer in self.plan.layers)
+        samples = len(self.x) + len(self.known)
+        self.room = np.zeros(samples * (16 + self.seen) + 8 * self.seen + 4 * self.plan.classes + 8,
+                             np.uint8)  # fmt: skip
+        self.arena = np.zeros(
+            max(self.program.arena_bytes(call, 1) for call in (INFER, TRAIN)), np.uint8
+        )
+
+    @staticmethod
+    def drawn(seed: int) -> Drawn:
+        """The first one-pass net of more than two classes from a seed on."""
+        while True:
+            found = draw(seed)
+            if found.plan.form == "one-pass" and 2 < found.plan.classes < 40:
+                return found
+            seed += 1000
+
+    def here(self, lost: int) -> bytes:
+        """The state after Python's rule."""
+        return placed(self.program, self.row, self.x, self.known, self.rows, lost)
+
+    def in_c(self, lost: int = LOST, **other: Any) -> int:
+        """A status; the state changes."""
+        room = self.room[-self.room.ctypes.data % 8 :]
+        given = NewClass(
+            at(self.program._words), at(self.program.state), self.row, at(self.x), len(self.x),
+            Samples(at(self.known), at(self.rows), len(self.rows)), lost, at(room), room.nbytes,
+            at(self.arena), self.arena.nbytes,
+        )  # fmt: skip
+        for name, value in other.items():
+            setattr(given, name, value)
+        return int(self.program.library.dfe_add_class(ctypes.byref(given)))
+
+
+def placed(program: Program, row: int, x: Any, known: Any, rows: Any, lost: int = LOST) -> bytes:
+    """The state after Python's rule."""
+    plan, other = program.plan, Program(program.plan, program.table)
+    other.write(program.read())
+    state, seen = other.read(), other.features(x)
+    for i, p in enumerate(seen[:-1]):
+        anchors = state[f"layer{i}.anchors"]
+        if i >= plan.cut or anchors.any():
+            anchors[row] = mean(p.sum(0, dtype=np.int64), len(x))
+    state["live"][row] = 1
+    other.write(state)
+    live = state["live"][rows] == 1
+    session: Any = SimpleNamespace(
+        settle=lambda: None, lock=SharedLock(side_by_side=True),
+        runner=SimpleNamespace(get_state=other.read, set_state=other.write),
+        bundle=SimpleNamespace(manifest=SimpleNamespace(plan=plan)),
+        scores_of_input=other.infer,
+        seen=lambda q: [(slice(None), *split(other.features(q)))],
+    )  # fmt: skip
+    if live.any():
+        place(session, row, x, known[live], rows[live], lost)
+    return other.state.tobytes()
+
+
+def split(found: list[Any]) -> tuple[list[Any], Any]:
+    return found[:-1], found[-1]
+
+
+@pytest.mark.parametrize("lost", [0, LOST, 100])
+def test_anchors_stand_where_python_places_them(lost: int) -> None:
+    moved = 0
+    for seed in range(30):
+        case = Case(seed)
+        before, wanted = case.program.state.tobytes(), case.here(lost)
+        assert case.program.arena_bytes(FEATURES, 1) <= case.arena.nbytes
+        assert case.in_c(lost) == 0
+        assert case.program.state.tobytes() == wanted, seed
+        moved += wanted != before
+    assert moved == 30
+
+
+def test_without_known_samples_the_anchors_are_means() -> None:
+    case = Case(1)
+    case.rows, case.known = case.rows[:0], case.known[:0]
+    wanted = case.here(LOST)
+    assert case.in_c() == 0
+    assert case.program.state.tobytes() == wanted
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ({"row": -1}, 7), ({"row": 0}, 7), ({"count": 0}, 3), ({"room_bytes": 100}, 10),
+        ({"arena_bytes": 16}, 4),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_before_anything_changes(
+    other: dict[str, int], status: int
+) -> None:
+    case = Case(2)
+    before = case.program.state.tobytes()
+    assert case.in_c(**other) == status
+    case.x[0] = -1
+    assert case.in_c() == 6
+    assert case.program.state.tobytes() == before
