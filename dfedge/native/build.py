@@ -30,8 +30,8 @@ FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
 APART = ("board", "run", "examples", "*_known.[ch]", "*_normal.[ch]")
-"""Of an exported folder: startup code, programs, known samples and what is normal, which are no part
-of the library that is compiled here."""
+"""Of an exported folder: startup code, programs, known samples and what is normal, which are no
+part of the library that is compiled here."""
 
 
 def compiler() -> str | None:

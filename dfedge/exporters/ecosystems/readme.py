@@ -30,8 +30,9 @@ compiled stands in `dfedge/config.h`. C++ includes the headers as they are.
 | `net_forget(&store)` | erases what was learned |
 $care
 x is int8 [NET_HEIGHT, NET_WIDTH, NET_CHANNELS], values 0..127.$input
-`net_labels[row]` is a class's name. $unsure Calls give a `dfe_status` or a `dfe_store_status`, 0 where it was done; what is refused is
-refused before anything changes.
+`net_labels[row]` is a class's name. $unsure
+Calls give a `dfe_status` or a `dfe_store_status`, 0 where it was done; what is refused is refused
+before anything changes.
 
 **Threads.** One state and one arena: no call may run beside another of the same net, whether of a
 second thread or of an interrupt. There are no locks. Nets of other prefixes may run at one time.
@@ -72,10 +73,10 @@ NORMAL = (
     "slow drift: `net_normal.h` |\n"
 )
 UNSURE = (
-    "`answer.unsure`: the runner-up is at least a third as\nprobable, as held-out samples showed at "
+    "`answer.unsure`: the runner-up is at\nleast a third as probable, as held-out samples showed at "
     "export."
 )
-GUESS = "`answer.margin` near 0 is a guess; no\nthreshold comes with the net."
+GUESS = "`answer.margin` near 0 is\na guess; no threshold comes with the net."
 
 
 def readme(firmware: Firmware, ecosystem: Ecosystem) -> str:
