@@ -73,8 +73,8 @@ NORMAL = (
     "slow drift: `net_normal.h` |\n"
 )
 UNSURE = (
-    "`answer.unsure`: the runner-up is at\nleast a third as probable, as held-out samples showed at "
-    "export."
+    "`answer.unsure`: the runner-up is at\nleast a third as probable, as held-out samples showed "
+    "at export."
 )
 GUESS = "`answer.margin` near 0 is\na guess; no threshold comes with the net."
 
