@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import DOCUMENTED
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -16,7 +17,6 @@ from dfedge.runtimes import formats
 COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "live", "evaluate",
             "finetune", "add-class", "continual", "show", "profile", "verify", "sign", "bench",
             "doctor", "demo", "reproduce"]  # fmt: skip
-README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_commands_are_the_route_in_its_order() -> None:
@@ -24,22 +24,22 @@ def test_commands_are_the_route_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_an_example_and_a_place_in_the_readme(command: str, dfedge) -> None:
+def test_every_command_has_help_an_example_and_a_place_in_the_docs(command: str, dfedge) -> None:
     result = dfedge(command, "--help")
     assert result.code == 0
     assert "Example:" in result.out
     assert f"dfedge {command}" in result.out
-    assert f"dfedge {command}" in README
+    assert f"dfedge {command}" in DOCUMENTED
 
 
 @pytest.mark.parametrize("command", ["show", "export", "import", "diff", "rebase", "reset"])
-def test_every_command_of_state_has_help_an_example_and_a_place_in_the_readme(
+def test_every_command_of_state_has_help_an_example_and_a_place_in_the_docs(
     command: str, dfedge
 ) -> None:
     result = dfedge("state", command, "--help")
     assert "Example:" in result.out
     assert f"dfedge state {command}" in result.out
-    assert f"dfedge state {command}" in README
+    assert f"dfedge state {command}" in DOCUMENTED
 
 
 def test_help_needs_no_torch_and_no_runtime() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import ROOT, refused
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import DOCUMENTED
 
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
@@ -452,13 +453,13 @@ COMMANDS = ["delta", "merge", "take", "status"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_fleet_has_help_an_example_and_a_place_in_the_readme(
+def test_every_command_of_fleet_has_help_an_example_and_a_place_in_the_docs(
     command: str, dfedge
 ) -> None:
     result = dfedge("fleet", command, "--help")
     assert "Example:" in result.out
     assert f"dfedge fleet {command}" in result.out
-    assert f"dfedge fleet {command}" in (ROOT / "README.md").read_text()
+    assert f"dfedge fleet {command}" in DOCUMENTED
 
 
 def teach(bundle: Bundle, state: Path, seed: int, samples: int = 256) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from pages import DOCUMENTED
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -33,7 +33,7 @@ def test_the_app_is_a_project_that_flower_reads(small: Bundle, tmp_path: Path, d
     again = dfedge("fleet", "new", app, "--bundle", small.folder, "--data", "digits")
     assert (again.code, again.err.count("\n")) == (2, 1)
     assert "Example:" in dfedge("fleet", "new", "--help").out
-    assert "dfedge fleet new" in (ROOT / "README.md").read_text()
+    assert "dfedge fleet new" in DOCUMENTED
 
 
 def members_of(bundle: Bundle) -> list[Member]:

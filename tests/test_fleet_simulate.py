@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, refused
+from conftest import refused
+from pages import DOCUMENTED
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -125,6 +126,6 @@ def test_the_command_learns_turned_digits_and_reports(
     assert (groups.code, groups.err.count("\n")) == (2, 1)
 
 
-def test_simulate_has_help_an_example_and_a_place_in_the_readme(dfedge) -> None:
+def test_simulate_has_help_an_example_and_a_place_in_the_docs(dfedge) -> None:
     assert "Example:" in dfedge("fleet", "simulate", "--help").out
-    assert "dfedge fleet simulate" in (ROOT / "README.md").read_text()
+    assert "dfedge fleet simulate" in DOCUMENTED

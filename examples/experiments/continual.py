@@ -1,4 +1,4 @@
-"""Continual learning on the device, in figures: what the README's tables are made from.
+"""Continual learning on the device, in figures: what the tables of docs/continual.md are made from.
 
     python examples/experiments/continual.py all --data-dir .data
     python examples/experiments/continual.py all --data-dir .data --small   # a few minutes
