@@ -33,8 +33,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
-    "adopt", "adopt_torchvision", "agreement", "examples", "installed", "memory", "on_device",
-    "random_nets", "renderings", "reproduce", "rivals", "signals", "store_c",
+    "adopt", "adopt_torchvision", "agreement", "ecosystems", "examples", "firmware", "installed",
+    "memory", "on_device", "random_nets", "renderings", "reproduce", "rivals", "signals", "store_c",
 }  # fmt: skip
 SLOW_FIXTURES = {"bundle", "spare_bundle"}
 """What makes a test slow: it needs programs for every runtime."""

@@ -7,7 +7,7 @@ from dfedge import configs
 from dfedge.errors import DfedgeError
 from dfedge.exporters import planned
 from dfedge.exporters.calls import LIBRARY
-from dfedge.exporters.ecosystems import ecosystem
+from dfedge.exporters.ecosystems import Ecosystem, ecosystem
 from dfedge.exporters.ecosystems.firmware import Firmware
 from dfedge.exporters.ecosystems.readme import readme
 from dfedge.exporters.formats import Progress, Source, Written
@@ -44,8 +44,7 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     program = Program(source.plan, table)
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
-    target, wanted = load_target(source.target), ecosystem(source.ecosystem)
-    small = target.kind == "mcu"
+    target, drop = load_target(source.target), ecosystem(source.ecosystem)
     net = Net(
         shape=source.plan.input_shape,
         table=table,
@@ -59,20 +58,22 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
         prefix=source.prefix,
     )
     packed = image(table, program.block(state), source.identity)
-    compiled = library.compiled(net, small)
+    compiled = library.compiled(net, target.kind == "mcu")
     kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
     fitting = known.fitting(source.known, target.flash_bytes - len(packed) - kernels)
     beside = known.files(fitting)
     if source.normal is not None:
         beside |= normal.files(source.normal.distance)
     beside = library.named(beside, net.prefix)
-    for name, content in (compiled | {n: text.encode() for n, text in beside.items()}).items():
-        _put(folder / f"{wanted.sources}{name}", content)
+    for name, content in compiled.items():
+        _put(folder / f"{drop.sources}{name}", content)
+    for name, text in beside.items():
+        _put(folder / f"{drop.sources}{name}", text.encode())
     firmware = Firmware(
         prefix=net.prefix,
         beside=tuple(name for name in beside if name.endswith(".c")),
-        small=small,
-        cpu=target.cpu if wanted.programs else None,
+        small=target.kind == "mcu",
+        cpu=target.cpu if drop.programs else None,
         version=source.identity.bundle_version,
         batch=net.batch,
         arena_bytes=net.arena_bytes,
@@ -83,20 +84,25 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
         unsure_below=net.unsure_below,
         input=net.input.prototype if net.input else "",
     )
-    for name, text in wanted.files(firmware).items():
-        _put(folder / name, text.encode())
-    _put(folder / "README.md", readme(firmware, wanted).encode())
-    shutil.copy(configs.licence(), folder / "LICENSE")
     (folder / "net.dfe").write_bytes(packed)
-    if wanted.programs:
-        shutil.copytree(build.RUNNER, folder / "run")
-    if firmware.cpu:
-        _copy_board(source.target, folder / "board")
+    _put_around(folder, drop, firmware, source.target)
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}
-    files = dict.fromkeys(arenas, f"{wanted.sources}{net.prefix}.c")
+    files = dict.fromkeys(arenas, f"{drop.sources}{net.prefix}.c")
     footprints = planned.interpreted(source, arenas)
     return Written(files, memory, "dfedge's interpreter", LIBRARY, footprints)
+
+
+def _put_around(folder: Path, drop: Ecosystem, firmware: Firmware, target: str) -> None:
+    """What is no part of the library: manifests, example, README, licence, programs."""
+    for name, text in drop.files(firmware).items():
+        _put(folder / name, text.encode())
+    _put(folder / "README.md", readme(firmware, drop).encode())
+    shutil.copy(configs.licence(), folder / "LICENSE")
+    if drop.programs:
+        shutil.copytree(build.RUNNER, folder / "run")
+    if firmware.cpu:
+        _copy_board(target, folder / "board")
 
 
 def _put(path: Path, content: bytes) -> None:
