@@ -483,7 +483,7 @@ def test_three_devices_learn_by_files_what_none_of_them_sent(
         for i in range(3):
             state = tmp_path / f"state{i}"
             teach(small, state, i)
-            made = dfedge("fleet", "delta", small.folder, *base, "--state", state, "--device", i,
+            made = dfedge("fleet", "delta", small.folder, "--state", state, "--device", i,
                           "--out", inbox / f"{i}.delta", "--json").json  # fmt: skip
             assert made["samples"] == 256 and made["bytes"] < 4 * made["values"]
         (inbox / "junk.delta").write_bytes(b"junk")
@@ -497,8 +497,8 @@ def test_three_devices_learn_by_files_what_none_of_them_sent(
                         stepping, "--json").json  # fmt: skip
         assert (merged["merged"], merged["round"], len(merged["passed"])) == (3, number, 1)
         for i in range(3):
-            file = (stepping, *base) if i == 2 else (out,)
-            took = dfedge("fleet", "take", small.folder, *file, "--state", tmp_path / f"state{i}",
+            file = stepping if i == 2 else out
+            took = dfedge("fleet", "take", small.folder, file, "--state", tmp_path / f"state{i}",
                           "--json").json  # fmt: skip
             assert took["base"] == merged["base_sha256"]
         base = ("--base", out)
@@ -510,6 +510,9 @@ def test_three_devices_learn_by_files_what_none_of_them_sent(
     dfedge("state", "export", small.folder, exported, "--state", tmp_path / "state0")
     none = dfedge("fleet", "delta", small.folder, *base, "--state", exported, "--out", "x")
     assert none.code == 1 and "nothing was learned" in none.err
+    (tmp_path / "state0" / bases.KEPT_BASE).unlink()
+    gone = dfedge("fleet", "delta", small.folder, "--state", tmp_path / "state0", "--out", "x")
+    assert gone.code == 1 and "--base" in gone.err
 
 
 def test_a_device_without_python_takes_part_through_its_state_file(

@@ -25,6 +25,12 @@ BaseOption = Annotated[
     Path | None,
     typer.Option("--base", help="The state that the round began with; default: the bundle's own."),
 ]
+TakenBase = Annotated[
+    Path | None,
+    typer.Option(
+        "--base", help="The base that was taken last; default: as the state folder has it."
+    ),
+]
 Files = Annotated[list[Path], typer.Argument(help="Deltas, or folders of files *.delta.")]
 PARTS_HELP = "all, weights, anchors, last (layer), layer2, or a tensor's name; repeat it."
 Share = Annotated[
@@ -39,7 +45,7 @@ Personal = Annotated[
 def delta(
     bundle: BundleArg,
     out: Annotated[Path, typer.Option(help="The file to write.")],
-    base: BaseOption = None,
+    base: TakenBase = None,
     share: Share = None,
     personal: Personal = None,
     device: Annotated[str, typer.Option(help="A name: of one device one delta counts.")] = "",
@@ -56,7 +62,7 @@ def delta(
     --state may also be a file: of dfedge state export, or of dfedge-run, or a copy of a chip's
     flash; of these two the base that is given is believed.
 
-    [bold]Example:[/] dfedge fleet delta out/bundle --base round3.safetensors --out me.delta
+    [bold]Example:[/] dfedge fleet delta out/bundle --out me.delta
     """
     from dfedge.atomic import write_file
     from dfedge.bundle import Bundle
@@ -66,8 +72,8 @@ def delta(
     from dfedge.fleet.signed import signed
 
     opened = Bundle.open(bundle, signer, min_version)
-    begun = read_stored(opened, base)
-    stored, where = _learned(opened, state, begun)
+    stored, where = _learned(opened, state, base)
+    begun = read_stored(opened, base or _kept(opened, where, stored))
     shared = Shared(share or ["all"], personal or [])
     raw = difference(opened, stored, begun, where, shared, device)
     write_file(out, signed(raw, key) if key else raw)
@@ -165,10 +171,7 @@ def take(
     file: Annotated[
         Path, typer.Argument(metavar="BASE", help="What dfedge fleet merge wrote: OUT, or a step.")
     ],
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", help="That a step begins with; default: the bundle's own."),
-    ] = None,
+    base: TakenBase = None,
     share: Share = None,
     personal: Personal = None,
     state: State = None,
@@ -190,7 +193,7 @@ def take(
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import current
-    from dfedge.fleet.base import read_next
+    from dfedge.fleet.base import keep_base, read_next
     from dfedge.fleet.difference import Shared
     from dfedge.fleet.state_file import state_file
     from dfedge.fleet.take import taken
@@ -210,8 +213,11 @@ def take(
     store = Store(state or default_folder(opened))
     shared = Shared(share or ["all"], personal or [])
     own = current(store, opened)
-    next_state = taken(opened, own, read_next(opened, file, base), store.folder, shared)
-    store.save(next_state)
+    begun = read_next(opened, file, base or _kept(opened, store.folder, own))
+    next_state = taken(opened, own, begun, store.folder, shared)
+    with store.writing():
+        keep_base(store.folder, begun)
+        store.save(next_state)
     warn(store.notes)
     record = next_state.record
     if json:
@@ -255,16 +261,24 @@ def _bases(whole: list) -> dict[str, int]:  # type: ignore[type-arg]
     return dict(Counter(one.base_sha256 for one in whole))
 
 
-def _learned(bundle: "Bundle", state: Path | None, base: "Stored") -> "tuple[Stored, Path]":
+def _kept(bundle: "Bundle", where: Path, stored: "Stored") -> Path | None:
+    """The base that a state folder keeps; None: the bundle's own."""
+    from dfedge.fleet.base import kept_base
+
+    return kept_base(bundle, where, stored.record) if where.is_dir() else None
+
+
+def _learned(bundle: "Bundle", state: Path | None, base: Path | None) -> "tuple[Stored, Path]":
     """A device's state and where it lies: a folder, or one file."""
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import read_file
+    from dfedge.fleet.base import read_stored
     from dfedge.fleet.state_file import is_state_file, read_state_file
     from dfedge.regular import is_file
 
     if state and is_file(state):
         if is_state_file(state):
-            return read_state_file(bundle, state, base), state
+            return read_state_file(bundle, state, read_stored(bundle, base)), state
         return read_file(bundle, state), state
     store = Store(state or default_folder(bundle), read_only=True)
     stored = store.load(bundle)

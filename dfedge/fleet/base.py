@@ -30,6 +30,8 @@ from dfedge.regular import is_file, open_file, read_bytes
 
 BITS = 8
 """Of a fraction by default, and at most."""
+KEPT_BASE = "fleet-base"
+"""In a device's state folder."""
 REMEMBERED = 16
 """Earlier bases whose digests are kept, so that a late delta can be told from a stranger's."""
 
@@ -89,6 +91,29 @@ def read_stored(bundle: Bundle, path: Path | None) -> Stored:
         DfedgeError: as `dfedge.device.store.transfer.read_file`.
     """
     return read_file(bundle, path) if path else Stored(bundle.initial_state(), belonging(bundle))
+
+
+def kept_base(bundle: Bundle, folder: Path, record: Record) -> Path | None:
+    """The base that a device took last, as it lies in its state folder; None: the bundle's own.
+
+    Raises:
+        DfedgeError: it took one, and the file is gone.
+    """
+    path = folder / KEPT_BASE
+    if record.fleet_base in ("", bundle.manifest.state_sha256):
+        return None
+    if not is_file(path):
+        raise DfedgeError(f"{path} is gone; name the base that this device took last: --base")
+    return path
+
+
+def keep_base(folder: Path, base: Stored) -> None:
+    """Write a base into a device's state folder, for `kept_base`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_file(folder / KEPT_BASE, exchange.write(base.state, base.record))
 
 
 def read_next(bundle: Bundle, path: Path, base: Path | None) -> Stored:
