@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dfedge.data.inputs.image import ImageRule
+from dfedge.device.confidence import unsure_below
 from dfedge.exporters.c import write
 from dfedge.exporters.formats import Source
 from dfedge.exporters.golden import to_arrays
@@ -57,6 +58,7 @@ class Wish:
     target: str = "mps2-an386"
     classes: tuple[str, ...] = CLASSES
     lineage: str = ""
+    temperature: int = 0
 
 
 def made(folder: Path, wish: Wish) -> Made:
@@ -75,6 +77,7 @@ def made(folder: Path, wish: Wish) -> Made:
         drawn.plan, state, methods(drawn.plan, {1}), target=wish.target, known=known,
         identity=Identity(wish.lineage, 0, 8), input=ImageRule(8, 8, 1).in_c(),
         classes=wish.classes, prefix=wish.prefix, ecosystem=wish.ecosystem,
+        unsure_below=unsure_below(wish.temperature),
     )  # fmt: skip
     written = write(source, folder, lambda *_: None)
     arrays = to_arrays(state)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from firmware import STRICT, Made, Wish, archive, made, run
+from firmware import CLASSES, STRICT, Made, Wish, archive, made, run
 from test_on_device import needs
 
 from dfedge.exporters.ecosystems import ECOSYSTEMS
@@ -76,8 +76,9 @@ def test_example_learns_and_saves_on_a_bare_microcontroller(tmp_path: Path) -> N
     run("cmake", "-S", net.folder, "-B", tmp_path / "b", "-DNET_MAIN=examples/learn/main.c",
         f"-DCMAKE_TOOLCHAIN_FILE={net.folder}/board/toolchain.cmake")  # fmt: skip
     run("cmake", "--build", tmp_path / "b")
-    run("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel",
-        tmp_path / "b" / "app")  # fmt: skip
+    qemu = "qemu-system-arm -M mps2-an386 -nographic -semihosting -kernel"
+    told = run("sh", "-c", f"{qemu} {tmp_path}/b/app 2>&1").splitlines()
+    assert len(told) == 4 and {line.removesuffix(", unsure") for line in told} <= {*CLASSES}
 
 
 # -- Arduino and PlatformIO: everything under src is compiled --------------------------------------

@@ -187,7 +187,8 @@ static int8_t x[SAMPLES][EYE_HEIGHT * EYE_WIDTH];
     do {                                                                                     \\
         name##_answer a;                                                                     \\
         int status = (i) % 2 ? name##_learn(x[i], (i) % 10, &a) : name##_predict(x[i], &a);  \\
-        printf("%d %d %d %lld\\n", status, (int)a.row, (int)a.score, (long long)a.margin);    \\
+        printf("%d %d %d %lld %d\\n", status, (int)a.row, (int)a.score, (long long)a.margin,  \\
+               a.unsure);                                                                    \\
     } while (0)
 
 int main(void) {
@@ -217,7 +218,9 @@ target_link_libraries(app eye ear)
 @needs("cmake")
 def test_two_nets_share_the_kernels_in_one_program_and_give_the_hosts_bits(tmp_path: Path) -> None:
     names = ("eye", "ear")
-    nets = [made(tmp_path / name, Wish(n, name, target="host")) for n, name in enumerate(names)]
+    temperatures = (0, 3_000)
+    nets = [made(tmp_path / name, Wish(n, name, target="host", temperature=temperatures[n]))
+            for n, name in enumerate(names)]  # fmt: skip
     shutil.rmtree(tmp_path / "ear" / "dfedge")
     (tmp_path / "main.c").write_text(TWO)
     (tmp_path / "CMakeLists.txt").write_text(LISTS)
@@ -228,15 +231,17 @@ def test_two_nets_share_the_kernels_in_one_program_and_give_the_hosts_bits(tmp_p
     lines = run("sh", "-c", f"{tmp_path}/b/app < {tmp_path}/x").splitlines()
     for number, net in enumerate(nets):
         told = [tuple(map(int, line.split())) for line in lines[number:-1:2]]
-        assert told == [answer_of(net.program, x[i : i + 1], i) for i in range(30)]
+        hot = temperatures[number]
+        assert told == [answer_of(net.program, x[i : i + 1], i, hot) for i in range(30)]
+        assert {unsure for *_, unsure in told} == ({0, 1} if hot else {0})
     assert lines[-1] == "".join(net.program.state.tobytes().hex() for net in nets)
 
 
-def answer_of(program: Program, x: np.ndarray, turn: int) -> tuple[int, int, int, int]:
+def answer_of(program: Program, x: np.ndarray, turn: int, temperature: int) -> tuple[int, ...]:
     y = np.array([turn % 10], np.int32)
     scores = program.train(x, y)[0] if turn % 2 else program.infer(x)
-    host = nearest(scores[0], CLASSES)
-    return 0, host.label, host.score, host.margin
+    host = nearest(scores[0], CLASSES, temperature)
+    return 0, host.label, host.score, host.margin, int(bool(host.unsure))
 
 
 # -- state that survives ---------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from string import Template
 
-from dfedge.exporters.ecosystems.example import BARE, example
+from dfedge.exporters.ecosystems.example import BARE, ON_BOARD, example
 from dfedge.exporters.ecosystems.firmware import EXAMPLE, Firmware
 
 BOARD = """    set(NET_CPU $cpu CACHE STRING processor)
@@ -45,4 +45,5 @@ def files(firmware: Firmware) -> dict[str, str]:
     lists = LISTS.substitute(
         prefix=firmware.prefix, own=" ".join(firmware.own), board=board, example=EXAMPLE
     )
-    return {"CMakeLists.txt": lists, f"{EXAMPLE}/main.c": example(BARE, firmware.prefix)}
+    shell = ON_BOARD if firmware.cpu else BARE
+    return {"CMakeLists.txt": lists, f"{EXAMPLE}/main.c": example(shell, firmware.prefix)}

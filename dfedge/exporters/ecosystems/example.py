@@ -37,6 +37,14 @@ BARE = Shell(
 }""",
 )
 
+ON_BOARD = Shell(
+    '#include "board/board.h"\n',
+    """board_write(net_labels[answer->row]);
+    board_write(answer->unsure ? ", unsure\\n" : "\\n");""",
+    BARE.main,
+)
+"""With the startup code that a folder for an emulated board brings."""
+
 
 def example(shell: Shell, prefix: str) -> str:
     """The source, C99 and C++11."""
