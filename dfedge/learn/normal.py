@@ -12,8 +12,8 @@ far it is from normal.  Rule and loss are those of any net; what differs stands 
 
 Tried on validation data and worse (examples/experiments/normal.py): anomalies, generated, as one
 class or several that only push; changes of the samples as classes (L. Bergman and Y. Hoshen, 2020);
-learned anchors; all layers.  A pull to the own anchor in the loss (``--penalty 0.3``) was as good on
-one set and better on the other; it is not the default, for the reported figures are without it.
+learned anchors; all layers.  A pull to the own anchor in the loss (``--penalty 0.3``) was as good
+on one set and better on the other; it is not the default: the reported figures are without it.
 """
 
 import torch
