@@ -327,5 +327,5 @@ def test_all_answers_are_those_of_a_file(
     assert found[-1]["samples"] == 5 * T
     plain = dfedge("live", motion_bundle, "--source", file, *state).out.splitlines()
     assert len(plain) == 9
-    assert plain[0].startswith(f"1: {wanted[0]['class']}, score ")
+    assert plain[0].startswith(f"1: {wanted[0]['class']}, lead ")
     assert CHANNELS == ("x", "y", "z")

@@ -23,25 +23,27 @@ class Shell:
 
 PRINTED = r'printf("%s, ahead by %ld\n", net_labels[answer->row], (long)answer->margin);'
 HOSTED = Shell("#include <stdio.h>\n", f"    {PRINTED}", "")
-BARE = Shell(
-    "#if __STDC_HOSTED__\n#include <stdio.h>\n#endif\n",
-    f"""#if __STDC_HOSTED__
-    {PRINTED}
-#else
-    (void)answer; /* REPLACE: a serial line, a lamp */
-#endif""",
-    """int main(void) {
+MAIN = """int main(void) {
     int failed = start();
     for (int i = 0; i < 4 && !failed; i++) failed = turn();
     return failed;
-}""",
-)
+}"""
 
-ON_BOARD = Shell(
-    '#include "board/board.h"\n',
-    """board_write(net_labels[answer->row]);
-    board_write(answer->unsure ? ", unsure\\n" : "\\n");""",
-    BARE.main,
+
+def _bare(include: str, tell: str) -> Shell:
+    """For a bare machine, and for a host as well."""
+    return Shell(
+        f"#if __STDC_HOSTED__\n#include <stdio.h>\n{include}#endif\n",
+        f"#if __STDC_HOSTED__\n    {PRINTED}\n#else\n    {tell}\n#endif",
+        MAIN,
+    )
+
+
+BARE = _bare("", "(void)answer; /* REPLACE: a serial line, a lamp */")
+ON_BOARD = _bare(
+    '#else\n#include "board/board.h"\n',
+    r"""board_write(net_labels[answer->row]);
+    board_write(answer->unsure ? ", unsure\n" : "\n");""",
 )
 """With the startup code that a folder for an emulated board brings."""
 
