@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parent / "results" / "confidence.json"
 SEEDS, BINS, PRESENTED, MOST = range(3), 15, 2000, 4000
 SETS = {
     "digits": (20, "rotate:45"),
-    "fashion": (3, "invert"),
+    "fashion-mnist": (1, "invert"),
     "fsdd": (12, "noise:10"),
     "watch": (8, "turn:40"),
     "vowels": (100, ""),
