@@ -25,6 +25,12 @@ def write_file(path: Path, data: bytes, disk: Disk = DISK) -> None:
     disk.sync_folder(path.parent)
 
 
+def write_out(path: Path, data: bytes) -> None:
+    """`write_file`, of a path that a person gave: its folder is made where there is none."""
+    DISK.make_folder(path.parent)
+    write_file(path, data)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which takes ``path``'s place when the block ends well, else vanishes."""

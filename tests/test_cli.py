@@ -80,6 +80,23 @@ def test_predict_reads_images_and_arrays(dfedge, bundle: Bundle, tmp_path: Path)
     assert "state: the bundle's own" in plain.out
 
 
+def test_a_file_to_write_may_lie_in_a_folder_that_is_not_there_yet(
+    dfedge, bundle: Bundle, tmp_path: Path
+) -> None:
+    state = ("--state", tmp_path / "s")
+    dfedge("finetune", bundle.folder, "--data", "digits", "--samples", 16, *state)
+    state_file, page = tmp_path / "a" / "x" / "state", tmp_path / "b" / "x" / "page.html"
+    delta, base, step = (tmp_path / name / "x" / f"f.{name}" for name in ("delta", "base", "step"))
+    for words in (
+        ("state", "export", bundle.folder, state_file, *state),
+        ("fleet", "delta", bundle.folder, "--out", delta, *state),
+        ("fleet", "merge", bundle.folder, delta, "--out", base, "--step", step),
+        ("profile", bundle.folder, "--html", page),
+    ):
+        assert dfedge(*words).code == 0, words
+    assert all(path.is_file() for path in (state_file, page, delta, base, step))
+
+
 def test_finetune_then_evaluate_uses_and_names_the_learned_state(
     dfedge, bundle: Bundle, tmp_path: Path
 ) -> None:

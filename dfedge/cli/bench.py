@@ -41,7 +41,7 @@ def run(
     """
     import msgspec
 
-    from dfedge.atomic import write_file
+    from dfedge.atomic import write_out
     from dfedge.bench.report import RIVALS, bench
     from dfedge.bundle import Bundle
 
@@ -49,7 +49,7 @@ def run(
         opened = Bundle.open(bundle, signer, min_version)
         found = bench(opened, runtime, tuple(threads), seconds, ort_training, watch)
     if out is not None:
-        write_file(out, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+        write_out(out, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     if json:
         print_json(msgspec.to_builtins(found))
         return

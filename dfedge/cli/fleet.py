@@ -64,7 +64,7 @@ def delta(
 
     [bold]Example:[/] dfedge fleet delta out/bundle --out me.delta
     """
-    from dfedge.atomic import write_file
+    from dfedge.atomic import write_out
     from dfedge.bundle import Bundle
     from dfedge.fleet.base import read_stored
     from dfedge.fleet.difference import Shared, difference
@@ -76,7 +76,7 @@ def delta(
     begun = read_stored(opened, base or _kept(opened, where, stored))
     shared = Shared(share or ["all"], personal or [])
     raw = difference(opened, stored, begun, where, shared, device)
-    write_file(out, signed(raw, key) if key else raw)
+    write_out(out, signed(raw, key) if key else raw)
     about = told(str(out), out.read_bytes())
     if json:
         print_json(msgspec.to_builtins(about))
@@ -137,7 +137,7 @@ def merge(
     [bold]Example:[/] dfedge fleet merge out/bundle inbox --base round3.safetensors
     --out round4.safetensors
     """
-    from dfedge.atomic import write_file
+    from dfedge.atomic import write_out
     from dfedge.bundle import Bundle
     from dfedge.fleet.base import read_base, write_base
     from dfedge.fleet.difference import step as steps_to
@@ -155,7 +155,7 @@ def merge(
         raise DfedgeError(f"{lines[0]} ({len(lines)} in all); nothing was written")
     write_base(found.base, out)
     if step:
-        write_file(step, steps_to(opened, found.base.stored, begun.stored))
+        write_out(step, steps_to(opened, found.base.stored, begun.stored))
     if json:
         print_json(_merged(found, out))
         return
@@ -189,7 +189,7 @@ def take(
 
     [bold]Example:[/] dfedge fleet take out/bundle round4.safetensors
     """
-    from dfedge.atomic import write_file
+    from dfedge.atomic import write_out
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import current
@@ -204,7 +204,7 @@ def take(
         if state or share or personal:
             raise UsageError("--c writes the whole base; leave out --state, --share, --personal")
         begun = read_next(opened, file, base)
-        write_file(c, state_file(opened, begun))
+        write_out(c, state_file(opened, begun))
         if json:
             print_json({"file": str(c), "base": digest(begun.state)})
         else:

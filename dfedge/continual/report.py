@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dfedge.atomic import write_file
+from dfedge.atomic import write_out
 from dfedge.continual.run import Run
-from dfedge.disk import DISK
 from dfedge.page import figure, start, svg, words
 from dfedge.visible import visible
 
@@ -75,8 +74,7 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
         curves=svg(_curves(run)),
         memory=svg(_memory(result)),
     )
-    DISK.make_folder(path.parent)
-    write_file(path, page.encode())
+    write_out(path, page.encode())
 
 
 def _matrix(result: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge import state
-from dfedge.atomic import write_file
+from dfedge.atomic import write_file, write_out
 from dfedge.bundle import Bundle
 from dfedge.device.store import Record, Stored, belonging, exchange
 from dfedge.device.store.transfer import read_file
@@ -169,8 +169,8 @@ def write_base(base: Base, path: Path) -> None:
     kept = Kept(base.sha256, state.digest(fraction), base.bits, base.round, list(base.earlier))
     raw = state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})
     try:
-        write_file(fractions_of(path), raw)
-        write_file(path, exchange.write(base.state, base.record))
+        write_out(fractions_of(path), raw)
+        write_out(path, exchange.write(base.state, base.record))
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dfedge.atomic import write_file
-from dfedge.disk import DISK
+from dfedge.atomic import write_out
 from dfedge.footprint import Footprints
 from dfedge.page import start, svg, words
 from dfedge.profile.chart import bars, timeline
@@ -71,8 +70,7 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
         timelines="".join(map(svg, charts)) or "<p>No schedule: nothing was exported.</p>",
         bars=svg(bars(report)),
     )
-    DISK.make_folder(path.parent)
-    write_file(path, page.encode())
+    write_out(path, page.encode())
 
 
 def _verdict(report: Report) -> str:

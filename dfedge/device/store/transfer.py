@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge import state
-from dfedge.atomic import write_file
+from dfedge.atomic import write_out
 from dfedge.bundle import Bundle
 from dfedge.device.store import exchange
 from dfedge.device.store.record import Job, belonging
@@ -100,7 +100,7 @@ def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
     if stored is None:
         raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
     try:
-        write_file(out, exchange.write(joined(stored.state, stored.remembered), stored.record))
+        write_out(out, exchange.write(joined(stored.state, stored.remembered), stored.record))
     except OSError as error:
         raise ResourceError(f"{out}: cannot be written ({error.strerror})") from error
     return stored
