@@ -44,23 +44,24 @@ SETS = {
 """Epochs of training, and a shift to learn."""
 
 
-def judged(scores: NDArray[np.int32], y: NDArray[Any], temperature: int) -> dict[str, float]:
-    """Of scores [N, K] and labels [N]."""
+def judged(scores: NDArray[np.int32], y: NDArray[Any], temperature: int) -> dict[str, float | None]:
+    """Of scores [N, K] and labels [N]; the accuracy alone where no temperature is known."""
     right = scores.argmax(1) == y
+    if not temperature:
+        return {"accuracy": float(right.mean())}
     sure = probabilities(scores, temperature).max(1)
     order = np.sort(scores, 1).astype(np.int64)
     unsure = order[:, -1] - order[:, -2] < unsure_below(temperature)
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     gaps = [abs(right[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean()
             for b in np.unique(bins)]  # fmt: skip
-    nothing = float("nan")
     return {
         "accuracy": float(right.mean()),
         "confidence": float(sure.mean()),
         "error": float(sum(gaps)),
         "unsure": float(unsure.mean()),
-        "accuracy of sure": float(right[~unsure].mean()) if (~unsure).any() else nothing,
-        "accuracy of unsure": float(right[unsure].mean()) if unsure.any() else nothing,
+        "accuracy of sure": float(right[~unsure].mean()) if (~unsure).any() else None,
+        "accuracy of unsure": float(right[unsure].mean()) if unsure.any() else None,
     }
 
 
@@ -102,18 +103,15 @@ def main(
         for seed in SEEDS:
             rows += rows_of(name, seed, data_dir)
             print(rows[-1], flush=True)
-    keys = [key for key in rows[0] if key not in ("set", "seed", "data")]
-    groups = dict.fromkeys((row["set"], row["data"]) for row in rows)
-    means = {
-        ", ".join(group): {
-            key: mean(row[key] for row in rows if (row["set"], row["data"]) == group)
-            for key in keys
-        }
-        for group in groups
-    }
+    means: dict[str, dict[str, float | None]] = {}
+    for group in dict.fromkeys((row["set"], row["data"]) for row in rows):
+        own = [row for row in rows if (row["set"], row["data"]) == group]
+        facts = [key for key in own[0] if key not in ("set", "seed", "data")]
+        known = {key: [row[key] for row in own if row[key] is not None] for key in facts}
+        means[", ".join(group)] = {key: mean(v) if v else None for key, v in known.items()}
     RESULTS.write_text(json.dumps({**dated(), "means": means, "rows": rows}, indent=1) + "\n")
     for label, one in means.items():
-        print(label, *(f"{key} {value:.3f}" for key, value in one.items()))
+        print(label, one)
 
 
 if __name__ == "__main__":
