@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from conftest import refused
 from pages import DOCUMENTED
+from sounds import PITCH, tone, write_wav
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
+from dfedge.data.inputs.sound import SoundRule
+from dfedge.data.sources import open_data
 from dfedge.errors import UsageError
-from dfedge.fleet.shares import shared_out
-from dfedge.fleet.simulate import Plan, Report, Simulation
+from dfedge.fleet.shares import by_group, shared_out
+from dfedge.fleet.simulate import Report, Simulation, SimulationPlan
 from dfedge.state import digest
 
 CALL = ("--data", "digits", "--shift", "rotate:90", "--pace", "0", "--runtime", "native")
@@ -48,7 +51,9 @@ def members_of(bundle: Bundle, seed: int = 0) -> list:
 
 def simulation(bundle: Bundle, folder: Path, **options) -> Simulation:
     members = members_of(bundle)
-    plan = Plan(bundle.sha256, "noise", [m.name for m in members], 2, guard=False, **options)
+    plan = SimulationPlan(
+        bundle.sha256, "noise", [m.name for m in members], 2, guard=False, **options
+    )
     return Simulation(bundle, plan, members, None, folder, "native")
 
 
@@ -129,3 +134,13 @@ def test_the_command_learns_turned_digits_and_reports(
 def test_simulate_has_help_an_example_and_a_place_in_the_docs(dfedge) -> None:
     assert "Example:" in dfedge("fleet", "simulate", "--help").out
     assert "dfedge fleet simulate" in DOCUMENTED
+
+
+def test_whoever_speaks_in_a_folder_of_recordings_is_a_device(tmp_path: Path) -> None:
+    for name in PITCH:
+        for speaker in ("anna", "ben"):
+            for take in range(4):
+                write_wav(tmp_path / "words" / name / speaker / f"{take}.wav", tone(name, take))
+    members = by_group(open_data(str(tmp_path / "words")), SoundRule(), 0)
+    assert [one.name for one in members] == ["speaker-anna", "speaker-ben"]
+    assert all(len(one.learns) + len(one.tested) == 8 for one in members)

@@ -203,6 +203,11 @@ class Catalogue:
         """Data in one piece, cut into train and test (`Part.divided`); any other as they are."""
         return replace(self, parts=cut(self.name, self.parts, seed))
 
+    def everybody(self) -> list[str]:
+        """Whose the samples are, ``person:1`` and so on, as they first occur."""
+        parts = (part for part in self.parts.values() if isinstance(part, Grouped))
+        return list(dict.fromkeys(one for part in parts for one in part.everybody()))
+
     def only(self, who: str, seed: int) -> "Catalogue":
         """Somebody's samples alone, as ``person:3``, in train and test that share none.
 

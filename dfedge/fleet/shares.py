@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.inputs import InputRule
-from dfedge.data.recordings import Windows
 from dfedge.errors import UsageError
 
 EQUAL, GROUPS = "equal", "groups"
@@ -67,13 +66,7 @@ def by_group(found: Catalogue, rule: InputRule, seed: int, trained_on: str = "")
     Raises:
         UsageError: data that do not say whose they are.
     """
-    everybody = dict.fromkeys(
-        one
-        for part in found.parts.values()
-        if isinstance(part, Windows)
-        for one in part.everybody()
-        if one != trained_on
-    )
+    everybody = [one for one in found.everybody() if one != trained_on]
     if not everybody:
         raise UsageError(f"{found.name} does not say whose its samples are; --split {EQUAL}")
     members = []

@@ -6,7 +6,6 @@ import numpy as np
 
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Split
-from dfedge.data.grouped import Grouped
 from dfedge.data.inputs import InputRule
 from dfedge.data.streams.portions import ends, ranked
 from dfedge.data.streams.stream import Experience, Source, Stream, drawn
@@ -31,14 +30,7 @@ def people(source: Source, seed: int, who: str, portions: str = "") -> Stream:
             none.
     """
     found = source.open()
-    everybody = list(
-        dict.fromkeys(
-            one
-            for part in found.parts.values()
-            if isinstance(part, Grouped)
-            for one in part.everybody()
-        )
-    )
+    everybody = found.everybody()
     if not everybody:
         raise UsageError(
             f"new-user: {source.data} does not say whose its samples are; of a table a column "
