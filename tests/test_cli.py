@@ -18,6 +18,11 @@ COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "live", "
             "finetune", "add-class", "continual", "show", "profile", "verify", "sign", "bench",
             "doctor", "demo", "reproduce"]  # fmt: skip
 
+GROUPS = {
+    "state": ["show", "export", "import", "diff", "rebase", "reset"],
+    "fleet": ["delta", "merge", "take", "status", "simulate", "new"],
+}
+
 
 def test_commands_are_the_route_in_its_order() -> None:
     assert [command.name for command in app.registered_commands] == COMMANDS
@@ -32,14 +37,16 @@ def test_every_command_has_help_an_example_and_a_place_in_the_docs(command: str,
     assert f"dfedge {command}" in DOCUMENTED
 
 
-@pytest.mark.parametrize("command", ["show", "export", "import", "diff", "rebase", "reset"])
-def test_every_command_of_state_has_help_an_example_and_a_place_in_the_docs(
-    command: str, dfedge
+@pytest.mark.parametrize(
+    ("group", "command"), [(group, command) for group in GROUPS for command in GROUPS[group]]
+)
+def test_every_command_of_a_group_has_help_an_example_and_a_place_in_the_docs(
+    group: str, command: str, dfedge
 ) -> None:
-    result = dfedge("state", command, "--help")
+    result = dfedge(group, command, "--help")
     assert "Example:" in result.out
-    assert f"dfedge state {command}" in result.out
-    assert f"dfedge state {command}" in DOCUMENTED
+    assert f"dfedge {group} {command}" in result.out
+    assert f"dfedge {group} {command}" in DOCUMENTED
 
 
 def test_help_needs_no_torch_and_no_runtime() -> None:

@@ -11,7 +11,6 @@ import pytest
 from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pages import DOCUMENTED
 
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
@@ -448,18 +447,6 @@ def test_fractions_of_another_base_or_damaged_ones_are_refused(
 
 
 # -- the commands ---------------------------------------------------------------------------------
-
-COMMANDS = ["delta", "merge", "take", "status"]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_fleet_has_help_an_example_and_a_place_in_the_docs(
-    command: str, dfedge
-) -> None:
-    result = dfedge("fleet", command, "--help")
-    assert "Example:" in result.out
-    assert f"dfedge fleet {command}" in result.out
-    assert f"dfedge fleet {command}" in DOCUMENTED
 
 
 def teach(bundle: Bundle, state: Path, seed: int, samples: int = 256) -> None:

@@ -13,7 +13,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.fleet.device import Task
 from dfedge.fleet.shares import Member, shared_out
-from dfedge.fleet.simulate import Plan, Simulation, silent_in
+from dfedge.fleet.simulate import Simulation, SimulationPlan, silent_in
 
 ROUNDS = 3
 
@@ -56,7 +56,7 @@ def test_rounds_by_flower_end_in_the_bytes_of_the_files_route(
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # Flower's to set
     members, drop = members_of(small), 0.3
     names = [one.name for one in members]
-    plan = Plan(small.sha256, "", names, 2, drop=drop)
+    plan = SimulationPlan(small.sha256, "", names, 2, drop=drop)
     files = Simulation(small, plan, members, None, tmp_path / "files", "native").run(ROUNDS)
 
     class Grid:

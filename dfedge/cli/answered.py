@@ -17,10 +17,10 @@ def sureness(answer: "Prediction") -> str:
     """``97.3 %``, ``41.0 %, unsure``, or the lead where no confidence is known."""
     if answer.confidence is None:
         return f"lead {answer.margin:,}"
-    return percent(answer.confidence) + (", unsure" if answer.unsure else "")
+    return certainty(answer.confidence) + (", unsure" if answer.unsure else "")
 
 
-def percent(probability: float) -> str:
+def certainty(probability: float) -> str:
     """To a tenth, but never certain."""
     return f"{100 * probability:.1f} %" if probability < CERTAIN else f"> {100 * CERTAIN:.1f} %"
 
@@ -35,17 +35,17 @@ def answer_record(answer: "Prediction") -> dict[str, Any]:
 
 def runners_up(session: "Answering", scores: NDArray[np.int32], count: int) -> list[dict[str, Any]]:
     """The next nearest classes after the answer, at most ``count``, of scores int32 [K]."""
+    from dfedge.device.answers import ranked
     from dfedge.device.confidence import probabilities
     from dfedge.state import DEAD_SCORE
 
     temperature = session.bundle.manifest.temperature
     shares = probabilities(scores, temperature) if temperature else None
-    order = np.argsort(-scores.astype(np.int64), kind="stable")[1 : count + 1]
     return [
         {
             "class": session.classes[k], "label": int(k), "score": int(scores[k]),
             "confidence": None if shares is None else float(shares[k]),
         }
-        for k in order
+        for k in ranked(scores)[1 : count + 1]
         if scores[k] > DEAD_SCORE
     ]  # fmt: skip

@@ -24,7 +24,6 @@ from dfedge.cli import (
     export,
     finetune,
     fit,
-    fleet,
     fleet_simulate,
     live,
     predict,
@@ -72,9 +71,7 @@ for command in (
     app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
-for more in (fleet_simulate.simulate, fleet_simulate.new):
-    fleet.app.command()(more)
-app.add_typer(fleet.app, name="fleet")
+app.add_typer(fleet_simulate.app, name="fleet")
 
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]

@@ -14,6 +14,7 @@ from dfedge.errors import DfedgeError, UsageError
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
     from dfedge.device.store import Stored
+    from dfedge.fleet.files import Told
     from dfedge.fleet.merge import Merged
 
 app = typer.Typer(
@@ -257,7 +258,7 @@ def status(files: Files, json: Json = False) -> None:
         say(f"base {base[:12]}: {count:,} deltas")
 
 
-def _bases(whole: list) -> dict[str, int]:  # type: ignore[type-arg]
+def _bases(whole: "list[Told]") -> dict[str, int]:
     return dict(Counter(one.base_sha256 for one in whole))
 
 
@@ -271,7 +272,7 @@ def _kept(bundle: "Bundle", where: Path, stored: "Stored") -> Path | None:
 def _learned(bundle: "Bundle", state: Path | None, base: Path | None) -> "tuple[Stored, Path]":
     """A device's state and where it lies: a folder, or one file."""
     from dfedge.device.store import Store, default_folder
-    from dfedge.device.store.transfer import read_file
+    from dfedge.device.store.transfer import learned, read_file
     from dfedge.fleet.base import read_stored
     from dfedge.fleet.state_file import is_state_file, read_state_file
     from dfedge.regular import is_file
@@ -281,11 +282,10 @@ def _learned(bundle: "Bundle", state: Path | None, base: Path | None) -> "tuple[
             return read_state_file(bundle, state, read_stored(bundle, base)), state
         return read_file(bundle, state), state
     store = Store(state or default_folder(bundle), read_only=True)
-    stored = store.load(bundle)
-    warn(store.notes)
-    if stored is None:
-        raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
-    return stored, store.folder
+    try:
+        return learned(store, bundle), store.folder
+    finally:
+        warn(store.notes)
 
 
 def _merged(found: "Merged", out: Path) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""``dfedge fleet simulate`` and ``new``: a fleet on one machine, and an app for Flower."""
+"""``dfedge fleet simulate`` and ``new``: a fleet on one machine, and an app for Flower.
+
+They join the commands of `dfedge.cli.fleet`.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +10,7 @@ import msgspec
 import typer
 
 from dfedge.cli.console import print_json, progress, say, table
-from dfedge.cli.fleet import PARTS_HELP
+from dfedge.cli.fleet import PARTS_HELP, app
 from dfedge.cli.options import (
     BundleArg,
     Data,
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
     from dfedge.data.dataset import Split
     from dfedge.fleet.shares import Member
 
+__all__ = ["app"]
 
+
+@app.command()
 def simulate(
     bundle: BundleArg,
     data: Data,
@@ -86,11 +92,11 @@ def simulate(
     from dfedge.bundle import Bundle
     from dfedge.errors import chosen
     from dfedge.fleet.page import page, row
-    from dfedge.fleet.simulate import Plan, Simulation
+    from dfedge.fleet.simulate import Simulation, SimulationPlan
 
     opened = Bundle.open(bundle, signer, min_version)
     members, test = _members(opened, data, data_dir, shift, split, devices, seed)
-    plan = Plan(
+    plan = SimulationPlan(
         opened.sha256, f"{data}{f', {shift}' if shift else ''}, {split}",
         [one.name for one in members], steps, batch, chosen("part", learn, ["all", "anchors"]),
         rule, bits, share=tuple(share or ["all"]), personal=tuple(personal or []), pace=pace,
@@ -111,6 +117,7 @@ def simulate(
     say(f"wrote {out} (report.html, report.json)")
 
 
+@app.command()
 def new(
     out: Annotated[Path, typer.Argument(help="The folder to make.")],
     bundle: Annotated[Path, typer.Option(help="That all devices have.")],

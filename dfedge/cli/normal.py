@@ -9,7 +9,7 @@ from dfedge.errors import UsageError
 if TYPE_CHECKING:
     from dfedge.data.dataset import Images
     from dfedge.data.judged import Judgeable
-    from dfedge.data.streams import StreamKind
+    from dfedge.data.streams.drift import Drift
     from dfedge.device.session import Session
 
 
@@ -94,8 +94,8 @@ def evaluate(
     say(f"state: {session.state_name}; runtime: {session.runtime}")
 
 
-def drifting(stream: str) -> "StreamKind | None":
-    """How samples change as they come: a stream ``drift``; None: not at all.
+def drifting(stream: str) -> "Drift | None":
+    """How samples change as they come; None: not at all.
 
     Raises:
         UsageError: another stream: what is normal is learned without classes or persons.
@@ -117,14 +117,12 @@ def learn(
     session: "Session", data: "Judgeable", stream: str, samples: int | None, json: bool
 ) -> None:
     """Follow samples in their order, those that are normal teaching, and save."""
-    from dfedge.data.streams.drift import Drift
     from dfedge.device.follow import follow
+    from dfedge.device.normal import threshold_of
 
-    kind, x = drifting(stream), data.x[:samples]
-    if isinstance(kind, Drift):
-        x = kind.over(x, session.bundle.manifest.input)
-    odd, threshold = data.anomalous[:samples], session.bundle.manifest.normal
-    assert threshold is not None
+    drift, x, odd = drifting(stream), data.x[:samples], data.anomalous[:samples]
+    if drift is not None:
+        x = drift.over(x, session.bundle.manifest.input)
     with session.store.writing(), progress() as watch:
         found = follow(session, session.input(x), lambda done, of: watch("follow", done, of))
         session.save()
@@ -138,7 +136,7 @@ def learn(
     if json:
         print_json(told)
         return
-    promised = percent(threshold.false_alarms)
+    promised = percent(threshold_of(session.bundle).false_alarms)
     say(f"judged {len(x):,} samples as they came: {told['taught']:,} were normal and taught, "
         f"{told['alarms']:,} were not ({promised} of normal ones are expected)")  # fmt: skip
     if odd.any():

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dfedge.cli import normal
-from dfedge.cli.answered import answer_record, percent, runners_up, sureness
+from dfedge.cli.answered import answer_record, certainty, runners_up, sureness
 from dfedge.cli.console import print_json, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Signer, State
@@ -60,4 +60,4 @@ def run(
 
 def _said(other: dict[str, Any]) -> str:
     known = other["confidence"] is not None
-    return f"{other['class']} {percent(other['confidence'])}" if known else str(other["class"])
+    return f"{other['class']} {certainty(other['confidence'])}" if known else str(other["class"])

@@ -135,12 +135,12 @@ def run(
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
     }
-    modes = len(trained.plan.classes) if trained.plan.normal else None
+    found = len(trained.plan.classes) if trained.plan.normal else None
     if json:
-        print_json({"run": str(out), "test_accuracy": accuracy, "modes": modes})
+        print_json({"run": str(out), "test_accuracy": accuracy, "modes": found})
         return
-    if modes:
-        say(f"{modes} modes of normal operation; of the test samples these are in their own:")
+    if found:
+        say(f"{found} modes of normal operation; of the test samples these are in their own:")
     for phase, value in accuracy.items():
         say(f"{phase}: {percent(value)} of the test split")
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"

@@ -13,7 +13,7 @@ from dfedge.data.inputs import InputRule
 from dfedge.data.modes import anomalies
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
-from dfedge.data.sources import open_data
+from dfedge.data.sources import open_cut
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def load_judgeable(
         UsageError, DfedgeError: as there.
     """
     move = parse_shift(shift, rule) if shift else None
-    found = open_data(data, data_dir, None, door, reading)
-    if cut is not None and found.record(cut.seed) == cut:
-        found = found.cut(cut.seed)
+    found = open_cut(data, data_dir, None, door, cut, reading)
     name, part = found.part(*wanted)
     x, odd = part.read(rule).x, anomalies(found, part)
     return Judgeable(name, move(x) if move else x, np.asarray(odd, bool))

@@ -143,6 +143,23 @@ def open_data(
     return Catalogue(data, classes or dataset.classes, parts)
 
 
+def open_cut(
+    data: str,
+    data_dir: Path | None,
+    classes: tuple[str, ...] | None,
+    door: Door | None,
+    cut: Cut | None,
+    reading: Reading | None,
+) -> Catalogue:
+    """`open_data`; where they are the data that a model was trained on, cut as they were then.
+
+    Raises:
+        UsageError, DfedgeError: as `open_data`.
+    """
+    found = open_data(data, data_dir, classes, door, reading)
+    return found.cut(cut.seed) if cut is not None and found.record(cut.seed) == cut else found
+
+
 def load_split(
     data: str,
     data_dir: Path | None,
@@ -168,9 +185,7 @@ def load_split(
             exist.
     """
     move = parse_shift(shift, rule) if shift else None
-    found = open_data(data, data_dir, classes, door, reading)
-    if cut is not None and found.record(cut.seed) == cut:
-        found = found.cut(cut.seed)
+    found = open_cut(data, data_dir, classes, door, cut, reading)
     if only:
         if found.trained_on(only):
             LOG.info("%s: all samples of %s were trained on, the tested ones too", data, only)

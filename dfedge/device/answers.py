@@ -38,11 +38,16 @@ class Lesson:
     active: NDArray[np.int64]
 
 
+def ranked(scores: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Rows of scores [K], the nearest first; of equal ones the first."""
+    return np.argsort(-scores.astype(np.int64), kind="stable")
+
+
 def nearest(
     scores: NDArray[np.int32], classes: tuple[str, ...], temperature: int = 0
 ) -> Prediction:
     """Read one row of scores int32 [K]; without a temperature no confidence is known."""
-    order = np.argsort(-scores.astype(np.int64), kind="stable")
+    order = ranked(scores)
     label = int(order[0])
     margin = int(scores[order[0]]) - int(scores[order[1]]) if len(order) > 1 else 0
     found = Prediction(label, classes[label], int(scores[label]), margin)

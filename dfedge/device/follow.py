@@ -21,16 +21,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge import dither
 from dfedge.device.lock import alone
 from dfedge.device.normal import Judged, distances, squared, threshold_of
 from dfedge.device.session import Session
+from dfedge.dither import BITS, GOLDEN, MASK
 from dfedge.native.normal import Rule, rule_of
 from dfedge.plan import Plan
 from dfedge.state import State
 
-GOLDEN, MASK, BITS = 40503, 0xFFFF, 16
-LATTICE = (43977, 36025)
-"""Of the dither over rows and features; a test compares them with `dfedge.int8.rounding`'s."""
+LATTICE = dither.LATTICE[-2:]
+"""Over rows and features."""
 MOST = 127
 
 

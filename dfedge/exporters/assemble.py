@@ -193,8 +193,12 @@ def _flash(format: str, files: dict[str, FileRecord]) -> int:
     Of C: the image, which is what net.c spells out, and the kernels, whose code is shorter than
     their text.
     """
-    parts = ("c/net.dfe", "c/dfedge/", "c/src/dfedge/") if format == "c" else (STATE, f"{format}/")
-    return sum(record.bytes for name, record in files.items() if name.startswith(parts))
+    if format == "c":
+        own = [name for name in files if name.startswith("c/")]
+        wanted = [name for name in own if name == "c/net.dfe" or "/dfedge/" in name]
+    else:
+        wanted = [name for name in files if name.startswith((STATE, f"{format}/"))]
+    return sum(files[name].bytes for name in wanted)
 
 
 def _checked(bundle: Bundle, manifest: Manifest, watch: Progress) -> Manifest:

@@ -70,19 +70,12 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     for name, text in beside.items():
         _put(folder / f"{drop.sources}{name}", text.encode())
     firmware = Firmware(
-        prefix=net.prefix,
+        net,
         beside=tuple(name for name in beside if name.endswith(".c")),
         small=target.kind == "mcu",
         cpu=target.cpu if drop.programs else None,
-        version=source.identity.bundle_version,
-        batch=net.batch,
-        arena_bytes=net.arena_bytes,
-        state_bytes=table.state_bytes,
-        table_bytes=table.words.nbytes,
         known_bytes=known.flash_bytes(fitting),
         normal=source.normal is not None,
-        unsure_below=net.unsure_below,
-        input=net.input.prototype if net.input else "",
     )
     (folder / "net.dfe").write_bytes(packed)
     _put_around(folder, drop, firmware, source.target)

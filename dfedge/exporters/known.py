@@ -5,17 +5,15 @@ judge by, and the rates as they were measured.
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dfedge.compile.state import State
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
 from dfedge.device.confidence import fitted
-from dfedge.exporters.learning import Learner
+from dfedge.exporters.learning import Learner, received
 from dfedge.int8.trunk import Constants
 from dfedge.learn.kept import Kept
-from dfedge.learn.samples import behind
 from dfedge.plan import Plan
 from dfedge.state import SHIFTS
 
@@ -50,10 +48,8 @@ def temperature(
     """How sure answers are, by the samples that judge (`dfedge.device.confidence.fitted`)."""
     if not known:
         return 0
-    x, y = known["judge.x"], known["judge.y"]
-    if plan.trunk is not None:
-        x = behind(plan.trunk, constants, torch.from_numpy(x)).numpy()
-    return fitted(Learner(plan, state).scores(x), y)
+    x = received(plan, constants, known["judge.x"])
+    return fitted(Learner(plan, state).scores(x), known["judge.y"])
 
 
 def _by_class(split: Split, count: int) -> Split:

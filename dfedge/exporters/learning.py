@@ -242,10 +242,15 @@ def _fraction(value: float) -> torch.Tensor:
 
 
 def seen(plan: Plan, constants: Constants, x: NDArray[np.uint8]) -> Inputs:
-    """Images [N, H, W, C] as the first layer receives them."""
+    """Samples, codes [N, H, W, C], as the first layer receives them."""
+    return received(plan, constants, to_input(x))
+
+
+def received(plan: Plan, constants: Constants, q: Inputs) -> Inputs:
+    """What programs are fed, int8 [N, H, W, C], as the first layer receives it."""
     if plan.trunk is None:
-        return to_input(x)
-    return behind(plan.trunk, constants, torch.from_numpy(to_input(x))).numpy()
+        return q
+    return behind(plan.trunk, constants, torch.from_numpy(q)).numpy()
 
 
 def rounds(plan: Plan) -> Iterator[list[Candidate]]:

@@ -1,11 +1,11 @@
 """A simulated fleet as one HTML page: accuracy by round and by device, bytes, who said nothing."""
 
 from dfedge.errors import DfedgeError
-from dfedge.fleet.simulate import Plan, Report, Round
+from dfedge.fleet.simulate import Report, Round, SimulationPlan
 from dfedge.page import figure, start, svg, words
 
 
-def page(plan: Plan, report: Report) -> str:
+def page(plan: SimulationPlan, report: Report) -> str:
     """The page's text; its plot needs matplotlib, without which there is none."""
     head = ["round", "accuracy", "worst device", "merged", "up, bytes", "down, bytes", "not merged",
             "silent"]  # fmt: skip

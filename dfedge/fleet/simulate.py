@@ -41,7 +41,7 @@ Sent = Callable[[int, str, bytes], bytes]
 """Round, device and delta -> what arrives: experiments put faults here."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class SimulationPlan(msgspec.Struct, frozen=True):
     """What is simulated.
 
     Attributes:
@@ -128,7 +128,7 @@ class Simulation:
     """
 
     bundle: Bundle
-    plan: Plan
+    plan: SimulationPlan
     members: list[Member]
     test: Split | None
     folder: Path
@@ -232,11 +232,11 @@ class Simulation:
             write_file(path, msgspec.json.encode(self.plan))
             return
         try:
-            found = msgspec.json.decode(read_bytes(path), type=Plan)
+            found = msgspec.json.decode(read_bytes(path), type=SimulationPlan)
         except (msgspec.DecodeError, ValueError) as error:
             raise DfedgeError(f"{path}: cannot be read ({error}); remove the folder") from error
         if found != self.plan:
-            other = [name for name in Plan.__struct_fields__
+            other = [name for name in SimulationPlan.__struct_fields__
                      if getattr(found, name) != getattr(self.plan, name)]  # fmt: skip
             raise DfedgeError(
                 f"{self.folder} simulates another plan (of {', '.join(other)}); choose another "

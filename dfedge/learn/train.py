@@ -173,9 +173,10 @@ class _Training:
         if settings.samples:
             whole = whole.hold_out(settings.samples, self.plan.seed)[1]
         count = kept.held_out_count(len(whole), settings.validation)
-        self.samples, self.held_out = whole.hold_out(count, self.plan.seed)
         if self.plan.normal:
             self.samples, self.held_out = whole, to_samples(dataset.split(HELD)[1], device)
+        else:
+            self.samples, self.held_out = whole.hold_out(count, self.plan.seed)
         self.test = to_samples(dataset.split("test")[1], device)
         if 0 < settings.test_samples < len(self.test):
             self.test = self.test.hold_out(settings.test_samples, self.plan.seed)[1]

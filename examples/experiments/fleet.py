@@ -47,7 +47,7 @@ from dfedge.fleet.base import read_base
 from dfedge.fleet.files import read_deltas
 from dfedge.fleet.merge import merge
 from dfedge.fleet.shares import Member
-from dfedge.fleet.simulate import Plan, Simulation
+from dfedge.fleet.simulate import Simulation, SimulationPlan
 
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
 ROWS = Path("out/fleet")
@@ -73,8 +73,8 @@ Row = dict[str, Any]
 
 def simulated(fleet: Fleet, folder: Path, seed: int, options: Row, rounds: int = ROUNDS) -> Row:
     shutil.rmtree(folder, ignore_errors=True)
-    plan = Plan(fleet.bundle.sha256, "", [m.name for m in fleet.members], STEPS, BATCH, seed=seed,
-                **options)  # fmt: skip
+    names = [m.name for m in fleet.members]
+    plan = SimulationPlan(fleet.bundle.sha256, "", names, STEPS, BATCH, seed=seed, **options)
     report = Simulation(fleet.bundle, plan, fleet.members, fleet.test, folder, "native").run(rounds)
     spoken = [(one.bytes_up + one.bytes_down) / one.merged for one in report.rounds]
     return {

@@ -24,7 +24,7 @@ from dfedge.fleet.base import read_base
 from dfedge.fleet.rules import RULES
 from dfedge.fleet.shares import Member
 from dfedge.fleet.sift import MOST_SAMPLES
-from dfedge.fleet.simulate import Plan, Simulation
+from dfedge.fleet.simulate import Simulation, SimulationPlan
 
 BAD = "0"
 ROUNDS = 20
@@ -73,7 +73,9 @@ def one(
         wrong = [(m.learns.y + 1) % 10 for m in members]
         members = [Member(m.name, Split(m.learns.x, wrong[i])) if m.name == BAD else m
                    for i, m in enumerate(members)]  # fmt: skip
-    plan = Plan(fleet.bundle.sha256, kind, [m.name for m in members], seed=seed, **options)
+    plan = SimulationPlan(
+        fleet.bundle.sha256, kind, [m.name for m in members], seed=seed, **options
+    )
     sim = Simulation(fleet.bundle, plan, members, fleet.test, folder, "native")
     sim.sent = spoiled(kind, sim, {})
     report = sim.run(ROUNDS)

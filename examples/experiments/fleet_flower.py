@@ -25,7 +25,7 @@ from dfedge.data.sources import load_split
 from dfedge.fleet.base import read_base
 from dfedge.fleet.new import new_app
 from dfedge.fleet.shares import shared_out
-from dfedge.fleet.simulate import Plan, Simulation
+from dfedge.fleet.simulate import Simulation, SimulationPlan
 
 RESULTS, WORK = Path(__file__).parent / "results" / "fleet_flower.json", Path("out/fleet-flower")
 DEVICES, ROUNDS, DROP, PORT = 4, 3, 0.3, 19000
@@ -102,7 +102,7 @@ def main(folder: Path, bin: Path) -> None:
     data = load_split("digits", None, own.input, own.classes, ("stream",), "rotate:90",
                       cut=own.cut, reading=own.reading)[1]  # fmt: skip
     members = shared_out(data, "equal", DEVICES, 0)
-    plan = Plan(bundle.sha256, "", [one.name for one in members], pace=0, drop=DROP)
+    plan = SimulationPlan(bundle.sha256, "", [one.name for one in members], pace=0, drop=DROP)
     files = Simulation(bundle, plan, members, None, WORK / "files").run(ROUNDS)
     found = {
         "flower": [read_base(bundle, bases / f"base-{i + 1:04}").sha256 for i in range(ROUNDS)],

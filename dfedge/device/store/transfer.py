@@ -66,6 +66,18 @@ def current(store: Store, bundle: Bundle) -> Stored:
     return store.load(bundle) or Stored(bundle.initial_state(), belonging(bundle))
 
 
+def learned(store: Store, bundle: Bundle) -> Stored:
+    """What the folder holds.
+
+    Raises:
+        DfedgeError: nothing was learned yet, or as `Store.load`.
+    """
+    stored = store.load(bundle)
+    if stored is None:
+        raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
+    return stored
+
+
 def show(store: Store, bundle: Bundle) -> Shown:
     """Describe a state folder.
 
@@ -96,9 +108,7 @@ def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
         DfedgeError: nothing was learned yet, or as `Store.load`.
         ResourceError: ``out`` cannot be written.
     """
-    stored = store.load(bundle)
-    if stored is None:
-        raise DfedgeError(f"{store.folder} holds nothing that was learned; finetune first")
+    stored = learned(store, bundle)
     try:
         write_out(out, exchange.write(joined(stored.state, stored.remembered), stored.record))
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dfedge.native.naming import NET
+from dfedge.native.sources import Net
 
 
 @dataclass(frozen=True)
@@ -13,29 +13,21 @@ class Firmware:
         beside: sources beside NAME.c and NAME_store.c.
         small: the kernels are set up for a microcontroller.
         cpu: of a board whose startup code and linker file lie in the folder ``board``.
-        version: of the bundle.
-        batch: the most samples of one call.
-        arena_bytes, state_bytes: RAM.
-        table_bytes: flash, beside as many bytes as the state has.
         known_bytes: flash, of known samples.
         normal: it knows what is normal.
-        unsure_below: as `dfedge.native.sources.Net`'s.
-        input: prototype of what makes a raw sample into x; empty: the caller does.
     """
 
-    prefix: str = NET
+    net: Net
     beside: tuple[str, ...] = ()
     small: bool = False
     cpu: str | None = None
-    version: int = 0
-    batch: int = 1
-    arena_bytes: int = 0
-    state_bytes: int = 0
-    table_bytes: int = 0
     known_bytes: int = 0
     normal: bool = False
-    unsure_below: int = 0
-    input: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What names and files begin with."""
+        return self.net.prefix
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -45,7 +37,7 @@ class Firmware:
     @property
     def release(self) -> str:
         """A version as package managers want it."""
-        return f"{self.version}.0.0"
+        return f"{self.net.identity.bundle_version}.0.0"
 
 
 ABOUT = "A neural network in C that goes on learning on the device, by dfedge."

@@ -81,18 +81,19 @@ GUESS = "`answer.margin` near 0 is\na guess; no threshold comes with the net."
 
 def readme(firmware: Firmware, ecosystem: Ecosystem) -> str:
     """The text."""
-    known, made = firmware.known_bytes, firmware.input
+    net, known = firmware.net, firmware.known_bytes
+    state, made = net.table.state_bytes, net.input.prototype if net.input else ""
     text = TEXT.substitute(
         prefix=firmware.prefix,
         use=ecosystem.use.format(prefix=firmware.prefix),
-        arena=f"{firmware.arena_bytes:,}",
-        state=f"{firmware.state_bytes:,}",
-        flash=f"{firmware.table_bytes + firmware.state_bytes:,}",
+        arena=f"{net.arena_bytes:,}",
+        state=f"{state:,}",
+        flash=f"{net.table.words.nbytes + state:,}",
         known=KNOWN.format(known) if known else "",
         code=SMALL if firmware.small else LARGE,
-        batch=firmware.batch,
+        batch=net.batch,
         care=(CARE if known else "") + (NORMAL if firmware.normal else ""),
-        unsure=UNSURE if firmware.unsure_below else GUESS,
+        unsure=UNSURE if net.unsure_below else GUESS,
         input=f"\n`{made}` makes it of a raw sample." if made else "",
     )
     return renamed(text, firmware.prefix)

@@ -13,10 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from dfedge.dither import LATTICE
 from dfedge.int8.ops.convolution import groups_of
 from dfedge.int8.ops.trunk import record_of
 from dfedge.int8.ops.values import WEIGHT_MAX
-from dfedge.int8.rounding import LATTICE
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
 from dfedge.int8.stock.tiles import (
