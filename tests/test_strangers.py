@@ -7,10 +7,15 @@ import pytest
 
 from dfedge.faults.archives import mutate_archives
 from dfedge.faults.onnx_files import mutate_onnx
+from dfedge.faults.tflite_files import mutate_tflite
 from dfedge.faults.trial import Trials
 
 
-@pytest.mark.parametrize("mutate", [mutate_archives, mutate_onnx], ids=[".pt2", ".onnx"])
+@pytest.mark.parametrize(
+    "mutate",
+    [mutate_archives, mutate_onnx, mutate_tflite],
+    ids=[".pt2", ".onnx", ".tflite"],
+)
 def test_structurally_changed_nets_are_adopted_or_refused(
     mutate: Callable[[Path, int, int], Trials], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

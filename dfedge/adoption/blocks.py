@@ -7,6 +7,7 @@ unit takes it off again.
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dfedge.adoption.centre import UnlearnableError, sides
 from dfedge.adoption.fold import gives_scores
 from dfedge.adoption.graph import Graph, Node, steps
 from dfedge.blocks import Block
@@ -74,16 +75,17 @@ def last_blocks(graph: Graph, tail: Tail, count: int | None) -> list[Found]:
     found: list[Found] = []
     end, above = tail.map, {tail.features if tail.averaged else tail.scores}
     while end and (count is None or len(found) < count):
-        unit = _unit(graph, end, above)
-        if isinstance(unit, str):
+        try:
+            unit = _unit(graph, end, above)
+        except UnlearnableError as why:
             node, possible = graph.nodes[end], len(found)
             depth = f"--learn last:{possible}" if possible else "--learn head"
             asked = "all" if count is None else f"last:{count}"
             place = f"below the last {possible} block(s) " if possible else ""
             raise UsageError(
                 f"--learn {asked}: {place}'{node.name}' "
-                f"{f'({node.where}) ' if node.where else ''}{unit}; at most: {depth}"
-            )
+                f"{f'({node.where}) ' if node.where else ''}{why}; at most: {depth}"
+            ) from why
         found.insert(0, unit)
         end, above = unit.reads, set(unit.stages) | {unit.end}
     if count is not None and len(found) < count:
@@ -91,38 +93,37 @@ def last_blocks(graph: Graph, tail: Tail, count: int | None) -> list[Found]:
     return found
 
 
-def _unit(graph: Graph, end: int, above: set[int]) -> Found | str:
-    """The unit that ends in a result, or why there is none."""
+def _unit(graph: Graph, end: int, above: set[int]) -> Found:
+    """The unit that ends in a result.
+
+    Raises:
+        UnlearnableError: there is none.
+    """
     node = graph.nodes[end]
     if set(graph.readers(end)) - above:
-        return "is read by more than the block above it"
+        raise UnlearnableError("is read by more than the block above it")
     if node.op == "add":
         return _inverted(graph, end) or _residual(graph, end)
     if node.op != "conv":
-        return f"is a {node.op}, which does not learn"
+        raise UnlearnableError(f"is a {node.op}, which does not learn")
     if node.bounds[0] not in (0, float("-inf")):
-        return f"is bounded below by {node.bounds[0]:g}"
+        raise UnlearnableError(f"is bounded below by {node.bounds[0]:g}")
     if node.groups != 1:
-        return "is a convolution by groups with no 1 x 1 convolution after it"
+        raise UnlearnableError("is a convolution by groups with no 1 x 1 convolution after it")
     under = graph.nodes[node.reads[0]]
     if _depthwise(under) and graph.readers(node.reads[0]) == [end] and node.kernel == (1, 1):
         if under.bounds[0] != 0:
-            return "follows a depthwise convolution without a ReLU"
-        flaw = _same(under) or _plain(node)
-        block = Block(node.shape[0], "separable", under.kernel[0], stride=steps(under.stride)[0])
-        stages = (node.reads[0], end)
-        return flaw or Found(block, stages, under.reads[0], end, any(under.pads))
+            raise UnlearnableError("follows a depthwise convolution without a ReLU")
+        _check_plain(node)
+        block = _block(graph, under, "separable", node.shape[0])
+        return Found(block, (node.reads[0], end), under.reads[0], end, block.sides != (1, 1))
     if node.kernel == under.shape[1:] and not any(node.pads):
-        block = Block(node.shape[0], "linear")
-    else:
-        flaw = _same(node)
-        if flaw:
-            return flaw
-        block = Block(node.shape[0], "conv", node.kernel[0], stride=steps(node.stride)[0])
-    return Found(block, (end,), node.reads[0], end, any(node.pads))
+        return Found(Block(node.shape[0], "linear"), (end,), node.reads[0], end, False)
+    block = _block(graph, node, "conv", node.shape[0])
+    return Found(block, (end,), node.reads[0], end, block.sides != (1, 1))
 
 
-def _inverted(graph: Graph, end: int) -> Found | str | None:
+def _inverted(graph: Graph, end: int) -> Found | None:
     """1 x 1, depthwise, 1 x 1, and the input added; None: it is no such sum."""
     node = graph.nodes[end]
     for inner, given in (node.reads, node.reads[::-1]):
@@ -139,16 +140,19 @@ def _inverted(graph: Graph, end: int) -> Found | str | None:
         closed = expand.bounds[0] == middle.bounds[0] == 0 and last.bounds[0] < 0
         if not (outer and alone and closed and _depthwise(middle)) or middle.stride != 1:
             continue
-        flaw = _same(middle) or _plain(expand) or _plain(last)
-        block = Block(node.shape[0], "inverted", middle.kernel[0], wide=middle.shape[0])
-        return flaw or Found(block, tuple(stages), given, end, False)
+        _check_plain(expand)
+        _check_plain(last)
+        block = _block(graph, middle, "inverted", node.shape[0], wide=middle.shape[0])
+        return Found(block, tuple(stages), given, end, False)
     return None
 
 
-def _residual(graph: Graph, end: int) -> Found | str:
+def _residual(graph: Graph, end: int) -> Found:
     node = graph.nodes[end]
     if node.bounds[0] != 0:
-        return "is a residual sum without a ReLU after it, and no inverted residual"
+        raise UnlearnableError(
+            "is a residual sum without a ReLU after it, and no inverted residual"
+        )
     for inner, skip in (node.reads, node.reads[::-1]):
         last = graph.nodes[inner]
         if last.op != "conv" or last.groups != 1 or graph.readers(inner) != [end]:
@@ -170,31 +174,34 @@ def _residual(graph: Graph, end: int) -> Found | str:
         inside = graph.readers(last.reads[0]) == [inner] and first.kernel == last.kernel
         if not inside or last.stride != 1:
             continue
-        flaw = _same(first) or _same(last)
-        block = Block(node.shape[0], "residual", first.kernel[0], stride=steps(first.stride)[0])
-        return flaw or Found(block, stages, given, end, True)
-    return "is a residual sum of another form than two convolutions and a shortcut"
+        kernels = [sides(one, graph.nodes[one.reads[0]].shape) for one in (first, last)]
+        height, width = (max(side) for side in zip(*kernels, strict=True))
+        return Found(_of_sides(first, "residual", node.shape[0], height, width), stages, given,
+                     end, True)  # fmt: skip
+    raise UnlearnableError("is a residual sum of another form than two convolutions and a shortcut")
+
+
+def _block(graph: Graph, node: Node, kind: str, channels: int, wide: int = 0) -> Block:
+    """A block around a convolution."""
+    kernel = sides(node, graph.nodes[node.reads[0]].shape)
+    return _of_sides(node, kind, channels, *kernel, wide)
+
+
+def _of_sides(
+    node: Node, kind: str, channels: int, height: int, width: int, wide: int = 0
+) -> Block:
+    square = height == width and height % 2 == 1
+    stride = steps(node.stride)[0]
+    return Block(channels, kind, height, None if square else width, stride, wide)
 
 
 def _depthwise(node: Node) -> bool:
     return node.op == "conv" and node.groups == node.shape[0] == node.weight.shape[0] > 1
 
 
-def _same(node: Node) -> str | None:
-    """Why a convolution is not one of "same" padding and a square odd kernel, or None."""
-    (kh, kw), (down, across) = node.kernel, steps(node.stride)
-    if down != across:
-        return f"has strides {down} and {across}: a block that learns has one"
-    if kh != kw or kh % 2 == 0 or node.pads != (kh // 2,) * 4 or kh > 15 or down > 4:
-        return (
-            f"has kernel {kh} x {kw}, padding {node.pads[0]}: a block that learns has an odd "
-            "square kernel and half of it as padding"
-        )
-    return None
-
-
-def _plain(node: Node) -> str | None:
-    return None if node.stride == 1 and not any(node.pads) else "is a 1 x 1 convolution with stride"
+def _check_plain(node: Node) -> None:
+    if node.stride != 1 or any(node.pads):
+        raise UnlearnableError("is a 1 x 1 convolution with stride")
 
 
 def check_inside(graph: Graph) -> None:

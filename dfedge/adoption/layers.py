@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from dfedge.adoption.blocks import Found, Tail
+from dfedge.adoption.centre import centred
 from dfedge.adoption.graph import Graph, Node
 from dfedge.adoption.observe import results
 from dfedge.blocks import Block
@@ -114,7 +115,7 @@ def make_net(
                 )
         kept = block.made_of.adds == len(unit.stages)  # its input is added as it is
         after = size if kept else 1.0
-        nodes = [graph.nodes[n] for n in unit.stages]
+        nodes = [centred(graph.nodes[n], block.sides) for n in unit.stages]
         stages.append(_stages(nodes, block, size, base, after, lift))
         blocks.append(block)
         size, base = after, lift

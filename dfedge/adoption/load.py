@@ -1,4 +1,4 @@
-"""MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file .pt2 or .onnx."""
+"""MODEL -> `Graph`: ``package.module:function`` that returns a net, or a file."""
 
 import sys
 from collections import Counter
@@ -17,6 +17,7 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
+from dfedge.adoption.tflite_onnx import load_tflite
 from dfedge.adoption.values import Refused
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.quiet import quiet
@@ -27,8 +28,8 @@ Shape = tuple[int, int, int]
 Open = tuple[int | None, int | None, int | None]
 """The same; None: left open."""
 KINDS = (
-    "package.module:function that returns a torch.nn.Module, a torch.export file .pt2, or an ONNX "
-    "file .onnx"
+    "package.module:function that returns a torch.nn.Module, a torch.export file .pt2, an ONNX "
+    "file .onnx, or a LiteRT file .tflite"
 )
 
 
@@ -117,6 +118,8 @@ def open_model(model: str) -> Model:
     """
     if model.endswith(".onnx"):
         return Model(model, load_onnx(_file(model)))
+    if model.endswith(".tflite"):
+        return Model(model, load_tflite(_file(model)))
     return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
 
 
@@ -163,12 +166,6 @@ def _file(model: str) -> Path:
 
 def _call(model: str) -> nn.Module:
     module, _, function = model.partition(":")
-    if model.endswith(".tflite"):
-        raise UsageError(
-            f"{model}: LiteRT files are not read; python -m tf2onnx.convert --tflite {model} "
-            "--output net.onnx makes an ONNX file of a float one; of an int8 one give the float "
-            "model that it was made from"
-        )
     if not function:
         raise UsageError(f"{model}: not a model; allowed: {KINDS}")
     if "" not in sys.path:

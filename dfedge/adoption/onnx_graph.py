@@ -193,6 +193,10 @@ class OnnxGraph(Translation[str]):
         """Stride, pads above, below, left and right, and dilation."""
         strides = self.attribute("strides", [1, 1])
         dilations = self.attribute("dilations", [1, 1])
+        if min(*kernel, *strides, *dilations) < 1:
+            raise self.refusal(
+                f"{self.site.what} with a kernel, stride or dilation below 1", "sizes from 1 up"
+            )
         top, left, bottom, right = self.attribute("pads", [0, 0, 0, 0])
         pads: Pads = (top, bottom, left, right)
         auto = self.attribute("auto_pad", b"NOTSET").decode()

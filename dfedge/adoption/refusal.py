@@ -5,12 +5,18 @@ from dataclasses import dataclass, replace
 
 from dfedge.errors import DfedgeError
 
+WINDOW = "a net that remembers what came before has no form here; one that sees a whole window has"
 REMEDIES = {
     "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
     "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
     "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
     "softmax": "leave softmax out, but for one at the very end: scores need none",
     "resize": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
+    "transposeconv": "transposed convolutions belong to decoders; dfedge adopts classifiers",
+    "variable": WINDOW,
+    "varhandle": WINDOW,
+    "lstm": WINDOW,
+    "gru": WINDOW,
     "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
     "upsample": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
     "cond": "a net must run the same operations whatever it sees",

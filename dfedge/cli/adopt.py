@@ -34,7 +34,7 @@ def run(
         str,
         typer.Argument(
             help="package.module:function that returns a net (it is imported and run), or a file "
-            ".pt2 or .onnx (nothing in it is run)."
+            ".pt2, .onnx or .tflite (nothing in it is run)."
         ),
     ],
     data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,

@@ -28,9 +28,9 @@ from dfedge.profile.report import profile
 RESULTS, WORK = Path(__file__).parent / "results/adopted_rivals.json", Path("out/adopted_rivals")
 SAMPLES, SECONDS = 96, 0.5
 NETS: dict[str, dict[str, Any]] = {
-    "ResNet-8": {"model": "tiny_nets:resnet8", "shape": (32, 32, 3), "batch": 16,
+    "ResNet-8": {"model": "tiny_shapes:resnet8", "shape": (32, 32, 3), "batch": 16,
                  "learn": ("head", "all")},
-    "MobileNetV1-0.25": {"model": "tiny_nets:mobilenet", "shape": (96, 96, 3), "batch": 1,
+    "MobileNetV1-0.25": {"model": "tiny_shapes:mobilenet", "shape": (96, 96, 3), "batch": 1,
                          "learn": ("head", "last:4")},
     "EfficientNet-Lite0": {"model": "pretrained:net", "shape": (128, 128, 3), "batch": 1,
                            "learn": ("head", "last:2"), "mean": MEAN, "std": STD},
@@ -41,7 +41,7 @@ def measured(net: dict[str, Any], learn: str, ort_training: Path | None) -> dict
     """One net, one part of it learning."""
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    classes = 2 if net["model"] == "tiny_nets:mobilenet" else 10
+    classes = 2 if net["model"] == "tiny_shapes:mobilenet" else 10
     x = np.random.default_rng(0).integers(0, 256, (SAMPLES, *net["shape"]), np.uint8)
     np.savez(WORK / "noise.npz", x=x, y=np.arange(SAMPLES) % classes)
     options = AdoptOptions(net["model"], str(WORK / "noise.npz"), learn=learn,

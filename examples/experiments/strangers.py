@@ -1,5 +1,5 @@
-"""2,000 manifests, .pt2, .onnx and net.dfe files each, changed on purpose: run or refused with one
-line.
+"""2,000 manifests, .pt2, .onnx, .tflite and net.dfe files each, changed on purpose: run or refused
+with one line.
 
     python examples/experiments/strangers.py out/long/bundle
 
@@ -32,6 +32,7 @@ from dfedge.faults.manifests import mutate_manifests
 from dfedge.faults.net_files import mutate_nets
 from dfedge.faults.onnx_files import mutate_onnx
 from dfedge.faults.runner import compile_runner, work_on
+from dfedge.faults.tflite_files import mutate_tflite
 from dfedge.faults.trial import Trials
 from dfedge.runtimes import NATIVE, formats
 
@@ -70,6 +71,7 @@ def main(
         ".pt2": lambda folder: mutate_archives(folder, trials, seed),
         "net.dfe": nets,
         ".onnx": lambda folder: mutate_onnx(folder, trials, seed),
+        ".tflite": lambda folder: mutate_tflite(folder, trials, seed),
     }
     for name in kind or kinds:
         start = time.perf_counter()

@@ -1,0 +1,59 @@
+"""A convolution of any padding as one of "same" padding, which a block that learns has.
+
+TensorFlow pads a stride of 2 at the far end only: its 3 x 3 kernel is one of 4 x 4 that is padded
+at both, with zeros in its first row and column.  Taps that begin at zero learn too.
+"""
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+
+from dfedge.adoption.graph import Node, Shape, steps
+
+MOST_SIDE, MOST_STRIDE = 15, 4
+"""Of a block's kernel, and its stride."""
+
+
+class UnlearnableError(Exception):
+    """Why an operation cannot be a part of a block that learns."""
+
+
+def sides(node: Node, given: Shape) -> tuple[int, int]:
+    """Height and width of the least kernel with "same" padding that holds this one.
+
+    Output i of ``ceil(side / stride)`` sees inputs ``stride i + j - pad``, j below the kernel's
+    side; of "same" padding (K - 1) // 2 lie before and K // 2 behind.
+
+    Args:
+        given: shape of what the convolution reads.
+
+    Raises:
+        UnlearnableError: there is none.
+    """
+    (kh, kw), (down, across), (top, _, left, _) = node.kernel, steps(node.stride), node.pads
+    if down != across:
+        raise UnlearnableError(f"has strides {down} and {across}: a block that learns has one")
+    found = tuple(max(2 * pad + 1, 2 * (k - 1 - pad)) for k, pad in ((kh, top), (kw, left)))
+    if down > MOST_STRIDE or max(found) > MOST_SIDE:
+        raise UnlearnableError(
+            f"has kernel {kh} x {kw}, padding {top}, stride {down}: a block that learns has a "
+            f"kernel of at most {MOST_SIDE} with half of it as padding, and a stride of at most "
+            f"{MOST_STRIDE}"
+        )
+    if node.shape[1:] != (-(-given[1] // down), -(-given[2] // across)):
+        raise UnlearnableError(
+            f"has kernel {kh} x {kw}, padding {top}: a block that learns has half of its kernel as "
+            "padding, so that stride alone makes its map smaller"
+        )
+    return found[0], found[1]
+
+
+def centred(node: Node, kernel: tuple[int, int]) -> Node:
+    """The same convolution with a kernel of these sides; one of 1 x 1 stays as it is."""
+    if node.kernel == (1, 1):
+        return node
+    (kh, kw), (height, width), (top, _, left, _) = node.kernel, kernel, node.pads
+    above, before = (height - 1) // 2 - top, (width - 1) // 2 - left
+    around = (before, width - kw - before, above, height - kh - above)
+    pads = ((height - 1) // 2, height // 2, (width - 1) // 2, width // 2)
+    return replace(node, weight=F.pad(node.weight, around), kernel=kernel, pads=pads)

@@ -1,0 +1,108 @@
+"""Files .tflite changed at random: adopted, or refused with one line."""
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from dfedge.exporters.litert.graph import File, Graph
+from dfedge.exporters.litert.options import plain_options, reshape_options
+from dfedge.faults.first_step import CLASSES, take_changed
+from dfedge.faults.trial import Trials
+
+CHANNELS = 6
+NUMBERS = (0, -1, 1, 2, 3, 127, 255, 1 << 15, (1 << 31) - 1)
+
+
+@cache
+def ordinary() -> bytes:
+    """A convolution, a pool and a linear layer of images [1, 8, 8, 1]."""
+    file, numbers = File(), np.random.default_rng(0)
+    g, op = Graph(file, "main"), schema.BuiltinOperator
+    x = g.inputs["x"] = g.tensor((1, 8, 8, 1), np.float32)
+    weights = g.const(numbers.standard_normal((CHANNELS, 3, 3, 1)) / 3, np.float32)
+    bias = g.const(numbers.standard_normal(CHANNELS) / 9, np.float32)
+    conv = plain_options("Conv2D")
+    conv[1].strideW = conv[1].strideH = 1
+    conv[1].fusedActivationFunction = schema.ActivationFunctionType.RELU
+    h = g.op(op.CONV_2D, [x, weights, bias], (1, 8, 8, CHANNELS), np.float32, conv)
+    pool = plain_options("Pool2D")
+    pool[1].strideW = pool[1].strideH = pool[1].filterWidth = pool[1].filterHeight = 4
+    pool[1].padding = schema.Padding.VALID
+    p = g.op(op.AVERAGE_POOL_2D, [h], (1, 2, 2, CHANNELS), np.float32, pool)
+    flat = (1, 4 * CHANNELS)
+    f = g.op(op.RESHAPE, [p, g.const(flat)], flat, np.float32, reshape_options(flat))
+    head = g.const(numbers.standard_normal((CLASSES, flat[1])) / 5, np.float32)
+    none = g.const(np.zeros(CLASSES), np.float32)
+    g.outputs["scores"] = g.op(op.FULLY_CONNECTED, [f, head, none], (1, CLASSES), np.float32,
+                               plain_options("FullyConnected"))  # fmt: skip
+    return file.to_bytes()
+
+
+def mutate_tflite(folder: Path, trials: int, seed: int) -> Trials:
+    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    draw = random.Random(seed)
+    return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials)
+
+
+def _changed(draw: random.Random) -> bytes:
+    """A field of another value in a file that is whole, or bits of a file."""
+    if draw.random() < 0.3:
+        raw = bytearray(ordinary())
+        for _ in range(draw.choice((1, 2, 8))):
+            raw[draw.randrange(len(raw))] ^= 1 << draw.randrange(8)
+        return bytes(raw)
+    while True:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(ordinary(), 0))
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            holder, name, value = draw.choice(list(_fields(model)))
+            _set(holder, name, _other(value, draw))
+        try:
+            return _packed(model)
+        except Exception:  # of what its fields hold no file can be made
+            continue
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _fields(given: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Every number, list and table: its holder, its name or place, and itself."""
+    places = enumerate(given) if isinstance(given, list) else vars(given).items()
+    for name, value in places:
+        if value is None or isinstance(value, bytes):
+            continue
+        yield given, name, value
+        if isinstance(value, list) or hasattr(value, "__dict__"):
+            yield from _fields(value)
+
+
+def _set(holder: Any, name: Any, value: Any) -> None:
+    if isinstance(holder, list):
+        holder[name] = value
+    else:
+        setattr(holder, name, value)
+
+
+def _other(value: Any, draw: random.Random) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return draw.choice((*NUMBERS, value + 1, value - 1))
+    if isinstance(value, np.ndarray) and value.size:
+        changed = value.copy()
+        changed[draw.randrange(len(changed))] = draw.choice((0, 1, 2, 127))
+        return draw.choice((changed, changed[:-1], np.concatenate([changed, changed])))
+    if isinstance(value, list) and value:
+        place = draw.randrange(len(value))
+        return draw.choice((value[:place] + value[place + 1 :], [*value, value[place]], []))
+    return draw.choice((None, value))
