@@ -70,7 +70,7 @@ def test_rounds_by_flower_end_in_the_bytes_of_the_files_route(
         def reply(self, message: Message) -> Message:
             node, number = message.metadata.dst_node_id, message.content["config"]["server-round"]
             if node == 4:
-                junk = RecordDict({"arrays": flower.record_of("delta", b"junk")})
+                junk = RecordDict({"arrays": flower.record_of({"delta": b"junk"})})
                 return Message(content=junk, reply_to=message)
             if names[node] in silent_in(names, drop, 0, number):
                 return Message(error=Error(code=0, reason="silent"), reply_to=message)

@@ -70,7 +70,7 @@ class SimulationPlan(msgspec.Struct, frozen=True):
     pace: int | None = None
     slower: int = 0
     replay: bool = False
-    guard: bool = True
+    guard: bool = False
     replace: bool = True
     drop: float = 0.0
     seed: int = 0
@@ -135,8 +135,16 @@ class Simulation:
     runtime: str | None = None
     sent: Sent = lambda _round, _name, raw: raw
 
-    def run(self, rounds: int, watch: Watch = lambda *_: None) -> Report:
+    def run(
+        self,
+        rounds: int,
+        watch: Watch = lambda *_: None,
+        told: Callable[[Round], None] = lambda _: None,
+    ) -> Report:
         """Simulate up to so many rounds in all; those that are done are not done again.
+
+        Args:
+            told: called with every round once it is done, those of earlier calls first.
 
         Raises:
             UsageError: a plan that cannot be.
@@ -148,10 +156,13 @@ class Simulation:
         self._claim()
         judge = Session.open(self.bundle, self.runtime, self.folder / "judge", read_only=True)
         report = self._read() or Report(self._judged(judge), self._each(judge, None), [])
+        for done in report.rounds:
+            told(done)
         for number in range(len(report.rounds) + 1, rounds + 1):
             done = self._round(number, judge, watch)
             report = msgspec.structs.replace(report, rounds=[*report.rounds, done])
             write_file(self.folder / "report.json", msgspec.json.encode(report))
+            told(done)
         return report
 
     def base(self, number: int) -> Path | None:
