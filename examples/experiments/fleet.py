@@ -54,6 +54,8 @@ from dfedge.fleet.simulate import Simulation, SimulationPlan
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
 ROWS = Path("out/fleet")
 ROUNDS, STEPS, BATCH = 20, 8, 16
+FEWER = {"mnist": 10}
+"""Rounds of a home; others have `ROUNDS`."""
 SEEDS = {"digits": (0, 1, 2), "mnist": (0, 1, 2), "watch": (0, 1, 2)}
 """Of a home; others have one."""
 FREE = {"pace": 0, "guard": False}
@@ -90,6 +92,11 @@ def simulated(fleet: Fleet, folder: Path, seed: int, options: Row, rounds: int =
         "bytes_up": mean(one.bytes_up / one.merged for one in report.rounds),
         "hash": report.rounds[-1].base_sha256,
     }  # fmt: skip
+
+
+def rounds_of(name: str) -> int:
+    """Of a fleet."""
+    return FEWER.get(HOMES[name], ROUNDS)
 
 
 def alone(fleet: Fleet, member: Member, tests: list[Split], seed: int, options: Row) -> list[float]:
@@ -150,11 +157,12 @@ def make_rows(name: str, data_dir: Path | None, seed: int) -> None:
             print(path.stem, flush=True)
 
     people, large = HOMES[name] in ("watch", "fsdd"), HOMES[name] == "mnist"
+    rounds = rounds_of(name)
     ways = PEOPLE if people else HUNDRED if large else WAYS
     for way, options in ways.items():
-        row(way, partial(lambda o: simulated(fleet(), ROWS / "sim", seed, o), options))
+        row(way, partial(lambda o: simulated(fleet(), ROWS / "sim", seed, o, rounds), options))
     rates = (found_rate(name),) if large and seed else RATES
-    row("float FedAvg", lambda: rival(fleet(), ROUNDS, STEPS, BATCH, seed, rates))
+    row("float FedAvg", lambda: rival(fleet(), rounds, STEPS, BATCH, seed, rates))
     row("beside", lambda: beside(fleet(), seed, FREE))
     if people:
         row("beside, kept", lambda: beside(fleet(), seed, KEPT))

@@ -8,7 +8,8 @@ Four devices (a SuperNode each) learn digits turned by 90 degrees, three rounds,
 the first round the SuperLink and all that hangs on it is killed; what is started anew goes on from
 the base that the first left.  Both ends must be the same hash.
 
-That happens twice: in the clear; and with TLS and node authentication as the app's README says, by
+That happens three times: in the clear; through one gateway, to which the devices bring deltas and
+state files alone; and with TLS and node authentication as the app's README says, by
 its own keys.sh.  There three strangers knock as well, and none may join: a SuperNode whose key is
 not registered, one without any key, and one that does not trust the authority.
 """
@@ -24,12 +25,18 @@ from pathlib import Path
 
 from dated import dated
 
+from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
-from dfedge.fleet.base import read_base
+from dfedge.device.store import Store
+from dfedge.fleet.base import read_base, read_stored
+from dfedge.fleet.device import Task, round_of
+from dfedge.fleet.files import SUFFIX
+from dfedge.fleet.gateway import BASE, INBOX, STATE
 from dfedge.fleet.new import new_app
-from dfedge.fleet.shares import shared_out
-from dfedge.fleet.simulate import Simulation, SimulationPlan
+from dfedge.fleet.shares import Member, shared_out
+from dfedge.fleet.simulate import Simulation, SimulationPlan, silent_in
+from dfedge.fleet.state_file import state_file
 from dfedge.fleet.supernode import QUIET
 
 RESULTS, WORK = Path(__file__).parent / "results" / "fleet_flower.json", Path("out/fleet-flower")
@@ -66,8 +73,8 @@ class Federation:
             "PATH": f"{bin}:{os.environ['PATH']}",
         }
 
-    def begin(self) -> None:
-        """Start the SuperLink, register its SuperNodes, and start them."""
+    def begin(self, gateway: list[object] | None = None) -> None:
+        """Start the SuperLink, register its SuperNodes, and start them; or the gateway alone."""
         own: list[object] = ["--insecure"]
         if self.secure:
             own = ["--ssl-ca-certfile", self.keys / "ca.crt", "--ssl-certfile",
@@ -76,7 +83,10 @@ class Federation:
         self.start("flower-superlink", *own, "--host", HOST, "--port", PORT,
                    "--disable-runtime-dependency-installation")  # fmt: skip
         self.listening()
-        for i in range(DEVICES):
+        if gateway is not None:
+            self.start("python", "-m", "dfedge", "fleet", "gateway", *gateway, "--superlink", LINK,
+                       "--insecure")  # fmt: skip
+        for i in range(0 if gateway else DEVICES):
             if self.secure:
                 self.flwr("supernode", "register", self.keys / f"{i}.pub", "mine")
             config = f"partition-id={i} num-partitions={DEVICES}"
@@ -154,11 +164,16 @@ class Federation:
 
 
 def until(path: Path, seconds: float) -> None:
+    wait_for(path.parent, path.name, seconds)
+
+
+def wait_for(folder: Path, pattern: str, seconds: float) -> Path:
     end = time.monotonic() + seconds
-    while not path.exists():
+    while not (found := sorted(folder.glob(pattern))):
         if time.monotonic() > end:
-            raise SystemExit(f"{path} did not come in {seconds:.0f} s; see {WORK}")
+            raise SystemExit(f"{folder}/{pattern} did not come in {seconds:.0f} s; see {WORK}")
         time.sleep(0.2)
+    return found[0]
 
 
 def rounds(bundle: Bundle, bin: Path, work: Path, secure: bool) -> dict[str, object]:
@@ -180,16 +195,58 @@ def rounds(bundle: Bundle, bin: Path, work: Path, secure: bool) -> dict[str, obj
             until(bases / f"base-{last:04}", 600)
         finally:
             there.kill()
-    found["hashes"] = [read_base(bundle, bases / f"base-{i + 1:04}").sha256 for i in range(ROUNDS)]
+    found["hashes"] = hashes(bundle, app)
     return found
+
+
+def through_gateway(bundle: Bundle, bin: Path, work: Path) -> list[str]:
+    """The hashes where devices see a folder alone; every other one brings its state file."""
+    work.mkdir(parents=True)
+    app, inbox, members = work / "app", work / "inbox", shares(bundle)
+    new_app(app, bundle, "digits", "rotate:90", DEVICES)
+    there, names = Federation(bin, app, secure=False), [one.name for one in members]
+    answering = DEVICES - len(silent_in(names, DROP, 0, 1))
+    try:
+        there.begin([bundle.folder, inbox, "--devices", answering])
+        there.start("flwr", "run", app, "mine", "--stream", "-c",
+                    f"rounds={ROUNDS} devices=1 speaks-for={answering}")  # fmt: skip
+        for number in range(1, ROUNDS + 1):
+            home = wait_for(inbox, f"round-{number:04}-*/{BASE}{STATE}", 600).parent
+            base = read_stored(bundle, home / BASE)
+            for i, one in enumerate(members):
+                if one.name in silent_in(names, DROP, 0, number):
+                    continue
+                folder, task = work / "devices" / one.name, Task(pace=0, seed=i)
+                raw = round_of(bundle, base, one.learns, task, folder, one.name)
+                kind, content = SUFFIX, raw
+                if i % 2:
+                    stored = Store(folder, read_only=True).load(bundle)
+                    assert stored is not None
+                    kind, content = STATE, state_file(bundle, stored)
+                write_file(home / INBOX / f"{one.name}{kind}", content)
+        until(app / "kept" / "server" / f"base-{ROUNDS:04}", 600)
+    finally:
+        there.kill()
+    return hashes(bundle, app)
+
+
+def hashes(bundle: Bundle, app: Path) -> list[str]:
+    """Of the bases that a server left."""
+    bases = app / "kept" / "server"
+    return [read_base(bundle, bases / f"base-{i + 1:04}").sha256 for i in range(ROUNDS)]
+
+
+def shares(bundle: Bundle) -> list[Member]:
+    """Who learns what."""
+    own = bundle.manifest
+    data = load_split("digits", None, own.input, own.classes, ("stream",), "rotate:90",
+                      cut=own.cut, reading=own.reading)[1]  # fmt: skip
+    return shared_out(data, "equal", DEVICES, 0)
 
 
 def by_files(bundle: Bundle, work: Path) -> list[str]:
     """The hashes of the files route."""
-    own = bundle.manifest
-    data = load_split("digits", None, own.input, own.classes, ("stream",), "rotate:90",
-                      cut=own.cut, reading=own.reading)[1]  # fmt: skip
-    members = shared_out(data, "equal", DEVICES, 0)
+    members = shares(bundle)
     plan = SimulationPlan(bundle.sha256, "", [one.name for one in members], pace=0, drop=DROP)
     return [one.base_sha256 for one in
             Simulation(bundle, plan, members, None, work).run(ROUNDS).rounds]  # fmt: skip
@@ -201,12 +258,15 @@ def main(folder: Path, bin: Path) -> None:
     bundle = Bundle.open(folder)
     found = {
         "clear": rounds(bundle, bin, WORK / "clear", secure=False),
+        "gateway": {"hashes": through_gateway(bundle, bin, WORK / "gateway")},
         "TLS and keys": rounds(bundle, bin, WORK / "secure", secure=True),
         "files": by_files(bundle, WORK / "files"),
     }
     RESULTS.write_text(json.dumps({**dated(), **found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))
-    assert found["clear"]["hashes"] == found["TLS and keys"]["hashes"] == found["files"]
+    assert all(
+        found[way]["hashes"] == found["files"] for way in ("clear", "gateway", "TLS and keys")
+    )
     assert found["TLS and keys"]["online"] == DEVICES
 
 
