@@ -1,7 +1,9 @@
 """A simulated fleet: what its devices get, that it learns, and that it goes on where it stopped."""
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import refused
@@ -18,6 +20,7 @@ from dfedge.fleet.device import Task, learn
 from dfedge.fleet.page import page
 from dfedge.fleet.shares import by_group, shared_out
 from dfedge.fleet.simulate import Report, Simulation, SimulationPlan
+from dfedge.manifest import Threshold
 from dfedge.state import SHIFTS, digest
 
 CALL = ("--data", "digits", "--shift", "rotate:90", "--pace", "0", "--runtime", "native")
@@ -119,6 +122,16 @@ def test_a_fleet_learns_at_the_measured_rates_and_not_at_a_lone_devices(
     found = Store(tmp_path / "by-command", read_only=True).load(slowed_bundle)
     assert found is not None and found.record.samples == 16
     assert (found.state["weight_shift"] == known["weight_shift"] - 2).all()
+
+
+def test_a_bundle_that_learns_without_labels_is_no_fleets(small: Bundle, tmp_path: Path) -> None:
+    normal = msgspec.structs.replace(small.manifest, normal=Threshold(1, 0.01, 100))
+    bundle = dataclasses.replace(small, manifest=normal)
+    said = refused(lambda: simulation(bundle, tmp_path / "sim").run(1), UsageError)
+    assert "without labels" in said and not (tmp_path / "sim").exists()
+    split = members_of(small)[0].learns
+    refused(lambda: learn(bundle, split, Task(1), tmp_path / "state", "native"), UsageError)
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_folder_of_another_plan_is_left_alone(small: Bundle, tmp_path: Path) -> None:

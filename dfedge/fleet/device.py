@@ -11,6 +11,7 @@ from dfedge.device.care import Care
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Saving, Store, Stored
+from dfedge.errors import UsageError
 from dfedge.fleet.difference import EVERYTHING, Shared, difference
 from dfedge.fleet.take import taken
 from dfedge.plan import MAX_UPDATE_SHIFT
@@ -74,14 +75,28 @@ def round_of(
     return difference(bundle, own, base, folder, task.shared, name)
 
 
+def check_learns(bundle: Bundle) -> None:
+    """Refuse a bundle that does not learn from labels.
+
+    Raises:
+        UsageError: it knows what is normal.
+    """
+    if bundle.manifest.normal is not None:
+        raise UsageError(
+            f"{bundle.folder} knows what is normal, and learns it without labels; a fleet needs a "
+            "bundle that tells classes"
+        )
+
+
 def learn(
     bundle: Bundle, learns: Split, task: Task, folder: Path, runtime: str | None = None
 ) -> Stored:
     """A round's steps, from what the state folder holds; what was learned is saved there.
 
     Raises:
-        UsageError, DfedgeError, ResourceError: as `finetune`.
+        UsageError, DfedgeError, ResourceError: as `check_learns` and `finetune`.
     """
+    check_learns(bundle)
     session = Session.open(bundle, runtime, folder, care=task.care)
     if task.anchors_only:
         shift = session.rates["weight_shift"]

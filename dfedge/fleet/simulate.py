@@ -28,7 +28,7 @@ from dfedge.device.session import Session
 from dfedge.device.store import Store
 from dfedge.errors import DfedgeError, chosen
 from dfedge.fleet.base import Base, read_base, write_base
-from dfedge.fleet.device import Task, round_of
+from dfedge.fleet.device import Task, check_learns, round_of
 from dfedge.fleet.difference import Shared, step
 from dfedge.fleet.merge import Merged, merge
 from dfedge.fleet.rules import RULES
@@ -147,11 +147,12 @@ class Simulation:
             told: called with every round once it is done, those of earlier calls first.
 
         Raises:
-            UsageError: a plan that cannot be.
+            UsageError: a plan that cannot be, or a bundle that learns no classes.
             DfedgeError: a folder of another plan, or no delta of a round can be merged.
             ResourceError: a file cannot be written.
         """
         chosen("rule", self.plan.rule, list(RULES))
+        check_learns(self.bundle)
         self.plan.shared.names(self.bundle.initial_state())
         self._claim()
         judge = Session.open(self.bundle, self.runtime, self.folder / "judge", read_only=True)

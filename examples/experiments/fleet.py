@@ -99,27 +99,29 @@ def rounds_of(name: str) -> int:
     return FEWER.get(HOMES[name], ROUNDS)
 
 
-def alone(fleet: Fleet, member: Member, tests: list[Split], seed: int, options: Row) -> list[float]:
-    """A device that learns by itself as many presentations as it does in all rounds."""
+def alone(
+    fleet: Fleet, member: Member, tests: list[Split], seed: int, options: Row, rounds: int
+) -> list[float]:
+    """A device that learns by itself, at the bundle's rates, as much as it does in all rounds."""
     care = Care(options.get("replay", False), options["guard"], options.get("replace", True))
     state = ROWS / "alone"
     shutil.rmtree(state, ignore_errors=True)
     session = Session.open(fleet.bundle, "native", state, care=care)
-    job = Job("", "", "", seed, BATCH, ROUNDS * STEPS * BATCH, pace=options.get("pace"))
+    job = Job("", "", "", seed, BATCH, rounds * STEPS * BATCH, pace=options.get("pace"))
     finetune(session, member.learns, job, saving=Saving(0))
     return [evaluate(session, one).accuracy for one in tests]
 
 
-def beside(fleet: Fleet, seed: int, options: Row) -> Row:
+def beside(fleet: Fleet, seed: int, options: Row, rounds: int = ROUNDS) -> Row:
     """Each device alone, and one with all of their data."""
     some = fleet.members[:10]
-    own = {m.name: alone(fleet, m, [fleet.test or m.tested], seed, options)[0]  # type: ignore[list-item]
+    own = {m.name: alone(fleet, m, [fleet.test or m.tested], seed, options, rounds)[0]  # type: ignore[list-item]
            for m in some}  # fmt: skip
     every = Split(np.concatenate([m.learns.x for m in fleet.members]),
                   np.concatenate([m.learns.y for m in fleet.members]))  # fmt: skip
     names = ["all"] if fleet.test is not None else [m.name for m in fleet.members]
     tests = [fleet.test] if fleet.test is not None else [m.tested for m in fleet.members]
-    together = alone(fleet, Member("all", every), tests, seed, options)  # type: ignore[arg-type]
+    together = alone(fleet, Member("all", every), tests, seed, options, rounds)  # type: ignore[arg-type]
     return {"alone": own, "together": dict(zip(names, together, strict=True))}
 
 
@@ -163,7 +165,7 @@ def make_rows(name: str, data_dir: Path | None, seed: int) -> None:
         row(way, partial(lambda o: simulated(fleet(), ROWS / "sim", seed, o, rounds), options))
     rates = (found_rate(name),) if large and seed else RATES
     row("float FedAvg", lambda: rival(fleet(), rounds, STEPS, BATCH, seed, rates))
-    row("beside", lambda: beside(fleet(), seed, FREE))
+    row("beside", lambda: beside(fleet(), seed, FREE, rounds))
     if people:
         row("beside, kept", lambda: beside(fleet(), seed, KEPT))
     if name == "digits" and seed == 0:
