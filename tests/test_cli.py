@@ -20,7 +20,7 @@ COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "live", "
 
 GROUPS = {
     "state": ["show", "export", "import", "diff", "rebase", "reset"],
-    "fleet": ["delta", "merge", "take", "status", "simulate", "new"],
+    "fleet": ["delta", "merge", "take", "status", "learn", "simulate", "new", "gateway"],
 }
 
 

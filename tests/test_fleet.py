@@ -18,13 +18,13 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Record, Saving, Store, Stored, belonging
+from dfedge.device.store import FLEET_BASE, Job, Record, Saving, Store, Stored, belonging
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.fleet import base as bases
 from dfedge.fleet import delta, rules
 from dfedge.fleet.base import Base, read_base, read_stored, write_base
 from dfedge.fleet.difference import Shared, difference, step, stepped
-from dfedge.fleet.merge import Merged, merge
+from dfedge.fleet.merge import HEAVIEST, Merged, merge
 from dfedge.fleet.parts import moved_names, selected
 from dfedge.fleet.rules import RULES, Voice
 from dfedge.fleet.sift import ASIDE, DOUBLE, REFUSED
@@ -142,6 +142,22 @@ def test_the_mean_is_weighted_by_samples_and_keeps_fractions(small: Bundle) -> N
     assert (found.state[name] == whole)[inside].all()
     assert (found.fine(name) == fine)[inside].all()
     assert found.fraction[name].any()
+
+
+@pytest.mark.parametrize("rule", ["mean", "clipped"])
+def test_no_device_weighs_more_than_a_few_times_the_median(small: Bundle, rule: str) -> None:
+    base = own(small)
+    files = deltas(small, base.stored, 5)
+    state = learned(small, base.stored, 9, samples=16)
+
+    def claiming(samples: int) -> Merged:
+        record = msgspec.structs.replace(state.record, samples=base.record.samples + samples)
+        raw = difference(small, Stored(state.state, record), base.stored, HERE, device="greedy")
+        return merge(small, base, [*files, ("greedy", raw)], rule)
+
+    greedy, honest = claiming(1 << 24), claiming(HEAVIEST * 48)
+    assert (greedy.capped, honest.capped) == (("greedy",), ())
+    assert bits(greedy.base) == bits(honest.base)
 
 
 def test_fractions_add_up_over_rounds(small: Bundle, tmp_path: Path) -> None:
@@ -497,9 +513,11 @@ def test_three_devices_learn_by_files_what_none_of_them_sent(
     dfedge("state", "export", small.folder, exported, "--state", tmp_path / "state0")
     none = dfedge("fleet", "delta", small.folder, *base, "--state", exported, "--out", "x")
     assert none.code == 1 and "nothing was learned" in none.err
-    (tmp_path / "state0" / bases.KEPT_BASE).unlink()
+    (tmp_path / "state0" / FLEET_BASE).unlink()
     gone = dfedge("fleet", "delta", small.folder, "--state", tmp_path / "state0", "--out", "x")
     assert gone.code == 1 and "--base" in gone.err
+    dfedge("state", "reset", small.folder, "--yes", "--state", tmp_path / "state1")
+    assert not list((tmp_path / "state1").iterdir())
 
 
 def test_a_device_without_python_takes_part_through_its_state_file(

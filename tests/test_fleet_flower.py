@@ -1,6 +1,7 @@
 """Flower carries the files: its app is made anywhere, the rest runs where flwr is installed."""
 
 import random
+import subprocess
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pages import DOCUMENTED
+from test_on_device import needs
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.fleet.device import Task
+from dfedge.fleet.new import new_app
 from dfedge.fleet.shares import Member, shared_out
 from dfedge.fleet.simulate import Simulation, SimulationPlan, silent_in
 
@@ -34,6 +37,34 @@ def test_the_app_is_a_project_that_flower_reads(small: Bundle, tmp_path: Path, d
     assert (again.code, again.err.count("\n")) == (2, 1)
     assert "Example:" in dfedge("fleet", "new", "--help").out
     assert "dfedge fleet new" in DOCUMENTED
+
+
+@needs("openssl", "ssh-keygen")
+@pytest.mark.parametrize(
+    ("host", "named"), [("fleet.local", "DNS:fleet.local"), ("10.0.0.7", "IP Address:10.0.0.7")]
+)
+def test_its_keys_hold_for_a_strict_checker_and_those_that_are_there_stay(
+    small: Bundle, tmp_path: Path, host: str, named: str
+) -> None:
+    new_app(tmp_path / "app", small, "digits")
+
+    def call(*words: str) -> str:
+        done = subprocess.run(words, cwd=tmp_path / "app", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("sh", "keys.sh", host, "kitchen")
+    keys = tmp_path / "app" / "keys"
+    first = {path.name: path.read_bytes() for path in keys.iterdir()}
+    call("sh", "keys.sh", host, "kitchen", "garden")
+    assert all((keys / name).read_bytes() == content for name, content in first.items())
+    call("openssl", "verify", "-x509_strict", "-CAfile", "keys/ca.crt", "keys/server.crt")
+    assert named in call("openssl", "x509", "-in", "keys/server.crt", "-noout", "-text")
+    for device in ("kitchen", "garden"):
+        assert (keys / f"{device}.pub").read_text().startswith("ecdsa-sha2-nistp384 ")
+    assert {path.stat().st_mode & 0o077 for path in keys.iterdir()} == {0}
+    usage = subprocess.run(["sh", "keys.sh"], cwd=tmp_path / "app", capture_output=True, text=True)
+    assert usage.returncode and "usage" in usage.stderr
 
 
 def members_of(bundle: Bundle) -> list[Member]:
@@ -70,7 +101,7 @@ def test_rounds_by_flower_end_in_the_bytes_of_the_files_route(
         def reply(self, message: Message) -> Message:
             node, number = message.metadata.dst_node_id, message.content["config"]["server-round"]
             if node == 4:
-                junk = RecordDict({"arrays": flower.record_of("delta", b"junk")})
+                junk = RecordDict({"arrays": flower.record_of({"delta": b"junk"})})
                 return Message(content=junk, reply_to=message)
             if names[node] in silent_in(names, drop, 0, number):
                 return Message(error=Error(code=0, reason="silent"), reply_to=message)

@@ -1,7 +1,9 @@
 """A simulated fleet: what its devices get, that it learns, and that it goes on where it stopped."""
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import refused
@@ -12,10 +14,14 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.sources import open_data
+from dfedge.device.store import Store
 from dfedge.errors import UsageError
+from dfedge.fleet.device import Task, learn
+from dfedge.fleet.page import page
 from dfedge.fleet.shares import by_group, shared_out
 from dfedge.fleet.simulate import Report, Simulation, SimulationPlan
-from dfedge.state import digest
+from dfedge.manifest import Threshold
+from dfedge.state import SHIFTS, digest
 
 CALL = ("--data", "digits", "--shift", "rotate:90", "--pace", "0", "--runtime", "native")
 
@@ -99,6 +105,35 @@ def test_only_anchors_move_where_only_they_learn(small: Bundle, tmp_path: Path) 
     assert digest(base) != digest(first)
 
 
+def test_a_fleet_learns_at_the_measured_rates_and_not_at_a_lone_devices(
+    slowed_bundle: Bundle, tmp_path: Path, dfedge
+) -> None:
+    assert slowed_bundle.manifest.learning.slower == 2
+    members = members_of(slowed_bundle)
+    known, folder = slowed_bundle.known(), tmp_path / "state"
+    assert known is not None
+    for slower in (0, 1):
+        task = Task(2, slower=slower)
+        learned = learn(slowed_bundle, members[0].learns, task, folder, "native").state
+        for name in SHIFTS:
+            assert (learned[name] == known[name].astype(np.int64) + slower).all()
+    dfedge("fleet", "learn", slowed_bundle.folder, "--data", "digits", "--steps", 1, "--rate", 4,
+           "--state", tmp_path / "by-command", "--runtime", "native")  # fmt: skip
+    found = Store(tmp_path / "by-command", read_only=True).load(slowed_bundle)
+    assert found is not None and found.record.samples == 16
+    assert (found.state["weight_shift"] == known["weight_shift"] - 2).all()
+
+
+def test_a_bundle_that_learns_without_labels_is_no_fleets(small: Bundle, tmp_path: Path) -> None:
+    normal = msgspec.structs.replace(small.manifest, normal=Threshold(1, 0.01, 100))
+    bundle = dataclasses.replace(small, manifest=normal)
+    said = refused(lambda: simulation(bundle, tmp_path / "sim").run(1), UsageError)
+    assert "without labels" in said and not (tmp_path / "sim").exists()
+    split = members_of(small)[0].learns
+    refused(lambda: learn(bundle, split, Task(1), tmp_path / "state", "native"), UsageError)
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_folder_of_another_plan_is_left_alone(small: Bundle, tmp_path: Path) -> None:
     simulation(small, tmp_path / "a").run(1)
     assert "of drop" in refused(lambda: simulation(small, tmp_path / "a", drop=0.4).run(1))
@@ -110,8 +145,11 @@ def test_a_folder_of_another_plan_is_left_alone(small: Bundle, tmp_path: Path) -
 def test_what_arrives_damaged_is_said_in_the_report(small: Bundle, tmp_path: Path) -> None:
     fleet = simulation(small, tmp_path / "a")
     fleet.sent = lambda _, name, raw: raw[:-1] if name == "1" else raw
-    done = fleet.run(1).rounds[0]
+    report = fleet.run(1)
+    done = report.rounds[0]
     assert (done.merged, list(done.passed)) == (2, ["1"])
+    said = page(fleet.plan, report)
+    assert "Left out" in said and done.passed["1"] in said
 
 
 def test_the_command_learns_turned_digits_and_reports(
@@ -121,10 +159,11 @@ def test_the_command_learns_turned_digits_and_reports(
     report = dfedge(*call, "--rounds", 3, "--json").json
     assert [one["round"] for one in report["rounds"]] == [1, 2, 3]
     assert report["before"] < 0.35 < 0.6 < report["rounds"][-1]["accuracy"]
-    page = Path(report["report"]).read_text()
-    assert "A fleet of 4 devices" in page and "<svg" in page
+    html = Path(report["report"]).read_text()
+    assert "A fleet of 4 devices" in html and "<svg" in html
     shown = dfedge(*call, "--rounds", 3)
     assert shown.code == 0 and "4 devices, digits, rotate:90" in shown.out
+    assert [line.split()[0] for line in shown.out.splitlines()[2:5]] == ["1", "2", "3"]
     assert dfedge(*call, "--rule", "best").code == 2
     groups = dfedge("fleet", "simulate", small.folder, "--data", "digits", "--split", "groups",
                     "--out", tmp_path / "g")  # fmt: skip

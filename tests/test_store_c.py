@@ -13,12 +13,14 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from test_on_device import needs, turned
 
 from dfedge.bundle import Bundle
 from dfedge.device.runners import open_runner
+from dfedge.device.store import Stored, belonging
 from dfedge.faults import calls, flash
 from dfedge.faults.calls import PAGE, opened
 from dfedge.faults.flash import Chip, Flash
@@ -32,6 +34,7 @@ from dfedge.faults.runner import (
     work_on,
     write_idx,
 )
+from dfedge.fleet.state_file import Bytes, state_file
 from dfedge.manifest import SEMANTICS_VERSION
 from dfedge.native import build, library, store
 from dfedge.native.image import HEAD_BYTES, Identity, image
@@ -40,6 +43,7 @@ from dfedge.native.store import (
     DAMAGED,
     EMPTY,
     FAILED,
+    FOREIGN,
     MISFIT,
     NEWER,
     SLOT_DAMAGED,
@@ -277,6 +281,47 @@ def test_what_a_firmware_keeps_in_flash_is_a_state_file_of_dfedge_run(
     assert held(work, state) == (3, 3, native.program.state.tobytes())  # type: ignore[attr-defined]
     train(work, state)
     assert record_of(state, work).samples == 3 + work.samples
+
+
+def test_state_file_leaves_a_firmware_and_comes_back_in_the_bytes_of_python(
+    mcu: Bundle, tmp_path: Path
+) -> None:
+    made, app = mcu.folder / "c", tmp_path / "firmware"
+    own = [made / "net.c", made / "net_store.c"]
+    sources = [*own, *sorted((made / "dfedge").glob("*.c")), MAIN.with_name("exchange.c")]
+    command = [build.required_compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{made}"]
+    subprocess.run([*command, "-o", app, *sources], check=True)
+
+    def exchanged(file: bytes = b"") -> tuple[int, bytes]:
+        done = subprocess.run([app], input=file, capture_output=True)
+        return done.returncode, done.stdout
+
+    native = open_runner(mcu, "native")
+    x = np.zeros((1, *mcu.manifest.plan.input_shape), np.int8)
+    files = {}
+    for number in range(4):
+        x.reshape(-1)[number] = 127
+        native.train(x, np.array([3], np.int32))
+        count = number + 1
+        caution = int(count == 4)  # a firmware has none before a guard judged it
+        record = msgspec.structs.replace(
+            belonging(mcu), samples=count, steps=count, caution=caution
+        )
+        files[count] = state_file(mcu, Stored(native.get_state(), record))
+    assert exchanged() == (STORED, files[3])
+    assert exchanged(files[4]) == (STORED, files[4])
+    assert exchanged(files[4][: len(files[4]) // 4]) == (DAMAGED, files[3])
+    assert exchanged(bytes(len(files[4]))) == (DAMAGED, files[3])
+    assert exchanged(b"\xff" * len(files[4])) == (EMPTY, files[3])
+    for place in random.Random(0).sample(range(8 * (128 + 8)), 50):
+        flipped = bytearray(files[4])
+        flipped[place // 8] ^= 1 << place % 8
+        assert exchanged(bytes(flipped)) == (DAMAGED, files[3])
+    foreign = Bytes(b"\xff" * len(files[4]))
+    kept = Store(foreign, len(files[4]) // 2, 1)
+    kept.open()
+    assert kept.save(Record(program=1), native.program.state.tobytes()) == STORED  # type: ignore[attr-defined]
+    assert exchanged(bytes(foreign.data)) == (FOREIGN, files[3])
 
 
 # -- dfedge-run ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from dfedge.cli import (
     export,
     finetune,
     fit,
-    fleet_simulate,
+    fleet_flower,
     live,
     predict,
     profile,
@@ -71,7 +71,7 @@ for command in (
     app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"))(command.run)
 app.add_typer(targets.app, name="targets")
 app.add_typer(state.app, name="state")
-app.add_typer(fleet_simulate.app, name="fleet")
+app.add_typer(fleet_flower.app, name="fleet")
 
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]

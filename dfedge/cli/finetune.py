@@ -8,6 +8,7 @@ from dfedge.cli import normal
 from dfedge.cli.console import percent, print_json, progress, say, warn
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
+    Batch,
     BundleArg,
     Data,
     DataDir,
@@ -18,6 +19,7 @@ from dfedge.cli.options import (
     NoReplay,
     OnBadSample,
     Only,
+    Pace,
     Rate,
     Replace,
     Runtime,
@@ -29,7 +31,6 @@ from dfedge.cli.options import (
 )
 from dfedge.cli.signals import StoppedError, stoppable
 from dfedge.errors import UsageError
-from dfedge.plan import MAX_PACE
 
 if TYPE_CHECKING:
     from dfedge.device.care import Judged
@@ -65,17 +66,9 @@ def run(
         float | None, typer.Option(min=0, help="Save as well when so many seconds have passed.")
     ] = None,
     on_bad_sample: OnBadSample = "stop",
-    batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
+    batch: Batch = 16,
     seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
-    pace: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_PACE,
-            help="How many times the rates may halve while there is little to learn; 0: constant.",
-            show_default="the bundle's: 4",
-        ),
-    ] = None,
+    pace: Pace = None,
     rate: Rate = 1.0,
     no_replay: NoReplay = False,
     no_guard: NoGuard = False,
@@ -100,13 +93,13 @@ def run(
 
     [bold]Example:[/] dfedge finetune out/bundle --data digits --shift rotate:90 --runtime onnx
     """
-    import math
     from dataclasses import asdict
 
     from dfedge.data.door import Door
     from dfedge.data.sources import load_split
     from dfedge.device.care import Care
     from dfedge.device.finetune import finetune
+    from dfedge.device.rates import halvings
     from dfedge.device.store import Job, Saving
 
     if samples and total_steps:
@@ -139,7 +132,7 @@ def run(
     )
     count = total_steps * batch if total_steps else samples or 2000
     job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
-              slower=-round(math.log2(rate)))  # fmt: skip
+              slower=halvings(rate))  # fmt: skip
     with progress() as watch, stoppable() as stopped:
         saving = Saving(save_every, save_seconds, stop=lambda: bool(stopped))
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)

@@ -10,6 +10,7 @@ import typer
 from dfedge.cli.console import kib, percent, print_json, say, shown, table, warn
 from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.fleet.words import MEAN, RULE_HELP
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
@@ -96,9 +97,7 @@ def merge(
     files: Files,
     out: Annotated[Path, typer.Option(help="The next base: a state that devices take.")],
     base: BaseOption = None,
-    rule: Annotated[
-        str, typer.Option(help="mean; against bad devices clipped, trimmed or median.")
-    ] = "mean",
+    rule: Annotated[str, typer.Option(help=RULE_HELP)] = MEAN,
     bits: Annotated[
         int | None,
         typer.Option(
@@ -143,6 +142,7 @@ def merge(
     from dfedge.fleet.base import read_base, write_base
     from dfedge.fleet.difference import step as steps_to
     from dfedge.fleet.files import read_deltas
+    from dfedge.fleet.merge import HEAVIEST
     from dfedge.fleet.merge import merge as merged
     from dfedge.fleet.signed import keys
 
@@ -161,6 +161,8 @@ def merge(
         print_json(_merged(found, out))
         return
     warn(lines)
+    warn([f"{name}: weighs {HEAVIEST} times the median of all devices, less than it claims"
+          for name in found.capped])  # fmt: skip
     if found.left_out:
         warn([f"no row was left for {', '.join(found.left_out)}; export more --spare-classes"])
     _tell(found, bundle, out)
@@ -297,6 +299,7 @@ def _merged(found: "Merged", out: Path) -> dict[str, object]:
         "presentations": sum(one.header.samples for one in found.taken),
         "bytes": sum(len(one.raw) for one in found.taken),
         "late": sum(one.late for one in found.taken),
+        "capped": list(found.capped),
         "passed": [{"file": one.name, "kind": one.kind, "why": one.why} for one in found.passed],
         "new_classes": list(found.new),
         "left_out": list(found.left_out),

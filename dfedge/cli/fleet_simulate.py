@@ -1,7 +1,4 @@
-"""``dfedge fleet simulate`` and ``new``: a fleet on one machine, and an app for Flower.
-
-They join the commands of `dfedge.cli.fleet`.
-"""
+"""``dfedge fleet simulate``: a fleet on one machine; joins the commands of `dfedge.cli.fleet`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,21 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from dfedge.cli.console import print_json, progress, say, table
+from dfedge.cli.console import print_json, progress, say, warn
 from dfedge.cli.fleet import PARTS_HELP, app
+from dfedge.cli.fleet_learn import Keep, Steps
 from dfedge.cli.options import (
+    Batch,
     BundleArg,
     Data,
     DataDir,
     Json,
     MinVersion,
+    Pace,
+    Rate,
     Runtime,
     Shift,
     Signer,
     seed_option,
 )
 from dfedge.errors import UsageError
-from dfedge.plan import MAX_PACE
+from dfedge.fleet.words import ALL, EQUAL, GROUPS, LEARN, LEARN_HELP, MEAN, RULE_HELP, SPLIT_HELP
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
@@ -41,37 +42,22 @@ def simulate(
     data_dir: DataDir = None,
     shift: Shift = None,
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 10,
-    split: Annotated[
-        str,
-        typer.Option(
-            help="equal shares; classes:2, so many classes each; or groups: a person (speaker, "
-            "machine) each, whose last samples test."
-        ),
-    ] = "equal",
+    split: Annotated[str, typer.Option(help=SPLIT_HELP)] = EQUAL,
     rounds: Annotated[int, typer.Option(min=1, help="In all, with those of earlier calls.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="That a device learns in a round.")] = 8,
-    batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
-    rule: Annotated[str, typer.Option(help="mean, clipped, trimmed or median.")] = "mean",
+    steps: Steps = 8,
+    batch: Batch = 16,
+    rule: Annotated[str, typer.Option(help=RULE_HELP)] = MEAN,
     bits: Annotated[int, typer.Option(min=0, max=8, help="Of fractions on the server.")] = 8,
-    learn: Annotated[str, typer.Option(help="all, or anchors: no weight moves.")] = "all",
+    learn: Annotated[str, typer.Option(help=LEARN_HELP)] = ALL,
     share: Annotated[
         list[str] | None, typer.Option(help=f"What travels: {PARTS_HELP}", show_default="all")
     ] = None,
     personal: Annotated[
         list[str] | None, typer.Option(help="What stays at home.", show_default="nothing")
     ] = None,
-    pace: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_PACE,
-            help="As of finetune; 0 suits devices that see few classes.",
-            show_default="the bundle's: 4",
-        ),
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Replay and guard what was known, as finetune does.")
-    ] = False,
+    pace: Pace = None,
+    rate: Rate = 1.0,
+    keep: Keep = False,
     drop: Annotated[
         float, typer.Option(min=0, max=0.9, help="Fraction of devices silent in a round.")
     ] = 0.0,
@@ -83,63 +69,42 @@ def simulate(
 ) -> None:
     """Simulate a fleet by the same files: devices learn in turn, each its own share of the data.
 
-    Every device has a state folder of its own. Stopped, the same command goes on, and ends in the
-    same bytes; with more --rounds it goes further.
+    Devices learn as by dfedge fleet learn. Every one has a state folder of its own. Stopped, the
+    same command goes on, and ends in the same bytes; with more --rounds it goes further.
 
     [bold]Example:[/] dfedge fleet simulate out/bundle --data digits --shift rotate:90 --out sim
     """
     from dfedge.atomic import write_file
     from dfedge.bundle import Bundle
+    from dfedge.device.rates import halvings
     from dfedge.errors import chosen
-    from dfedge.fleet.page import page, row
-    from dfedge.fleet.simulate import Simulation, SimulationPlan
+    from dfedge.fleet.page import HEAD, aligned, page, row
+    from dfedge.fleet.simulate import Round, Simulation, SimulationPlan
 
     opened = Bundle.open(bundle, signer, min_version)
     members, test = _members(opened, data, data_dir, shift, split, devices, seed)
     plan = SimulationPlan(
         opened.sha256, f"{data}{f', {shift}' if shift else ''}, {split}",
-        [one.name for one in members], steps, batch, chosen("part", learn, ["all", "anchors"]),
-        rule, bits, share=tuple(share or ["all"]), personal=tuple(personal or []), pace=pace,
-        replay=keep, guard=keep, replace=not keep, drop=drop, seed=seed,
+        [one.name for one in members], steps, batch, chosen("part", learn, LEARN),
+        rule, bits, share=tuple(share or [ALL]), personal=tuple(personal or []), pace=pace,
+        slower=halvings(rate), replay=keep, guard=keep, replace=not keep, drop=drop, seed=seed,
     )  # fmt: skip
+
+    def told(one: Round) -> None:
+        if not json:
+            say(aligned(row(one)))
+            warn([f"round {one.round}: {name}: {why}" for name, why in one.passed.items()])
+
+    if not json:
+        say(f"{len(members):,} devices, {plan.data}")
+        say(aligned(HEAD))
     with progress() as watch:
-        report = Simulation(opened, plan, members, test, out, runtime).run(rounds, watch)
+        report = Simulation(opened, plan, members, test, out, runtime).run(rounds, watch, told)
     write_file(out / "report.html", page(plan, report).encode())
     if json:
         print_json({"report": str(out / "report.html"), **msgspec.to_builtins(report)})
         return
-    table(
-        f"{len(members):,} devices, {plan.data}",
-        ["round", "accuracy", "worst device", "merged", "bytes up", "bytes down", "not merged",
-         "silent"],
-        [row(one) for one in report.rounds],
-    )  # fmt: skip
     say(f"wrote {out} (report.html, report.json)")
-
-
-@app.command()
-def new(
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
-    bundle: Annotated[Path, typer.Option(help="That all devices have.")],
-    data: Data,
-    shift: Shift = None,
-    devices: Annotated[int, typer.Option(min=1, help="With how many a round begins.")] = 10,
-    signer: Signer = None,
-    min_version: MinVersion = None,
-    json: Json = False,
-) -> None:
-    """Write an app for Flower (flwr), which then carries bases and deltas between machines.
-
-    [bold]Example:[/] dfedge fleet new fleet-app --bundle out/bundle --data digits
-    """
-    from dfedge.bundle import Bundle
-    from dfedge.fleet.new import new_app
-
-    files = new_app(out, Bundle.open(bundle, signer, min_version), data, shift or "", devices)
-    if json:
-        print_json({"files": [str(one) for one in files]})
-        return
-    say(f"wrote {out} (README.md says how to run it)", next_command=f"flwr run {out} --stream")
 
 
 def _members(
@@ -155,7 +120,7 @@ def _members(
     from dfedge.data.dataset import Split
     from dfedge.data.shift import parse_shift
     from dfedge.data.sources import open_data
-    from dfedge.fleet.shares import GROUPS, by_group, shared_out
+    from dfedge.fleet.shares import by_group, shared_out
 
     manifest = bundle.manifest
     found = open_data(data, data_dir, manifest.classes, reading=manifest.reading)

@@ -9,6 +9,7 @@ from dfedge.data.shift_forms import IMAGES, SIGNALS, SOUNDS
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
 from dfedge.native.rendering import RENDERED, exactly
+from dfedge.plan import MAX_PACE
 from dfedge.rules import OF_DEVICES
 from dfedge.runtimes import NATIVE, OWN, STOCK, listed
 
@@ -207,6 +208,16 @@ Replace = Annotated[
 Rate = Annotated[
     float,
     typer.Option(min=1 / 256, max=256, help="Factor of all rates, to the nearest power of two."),
+]
+Batch = Annotated[int, typer.Option(min=1, help="Samples a step.")]
+Pace = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_PACE,
+        help="How many times the rates may halve while there is little to learn; 0: constant.",
+        show_default="the bundle's: 4",
+    ),
 ]
 NoKeep = Annotated[
     bool,

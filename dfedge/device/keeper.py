@@ -41,7 +41,8 @@ class Keeper:
         self.watched = self.right = 0
         if care.guard and not session.record.guarded:
             set_rates(session)
-        self.known_before = self.exam.known_good = self.exam.count(self.exam.known)
+        known = self.exam.count(self.exam.known) if care.guard else 0  # nobody else judges
+        self.known_before = self.exam.known_good = known
         self.new_before = 0
         self._follow()
         self.good = self.session.stored()

@@ -2,6 +2,7 @@
 error (`dfedge.compile.pace`).  One more in a shift is half the rate.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 RATES = ("weight_shift", "anchor_shift", "usual_error", "pace")
 """The state that steers how fast each layer learns: one more is half as fast."""
+
+
+def halvings(factor: float) -> int:
+    """How many halvings come nearest to a factor of all rates; negative: doublings."""
+    return -round(math.log2(factor))
 
 
 def slowed(state: State, more: int) -> State:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dfedge import state
 from dfedge.atomic import write_file, write_out
 from dfedge.bundle import Bundle
-from dfedge.device.store import Record, Stored, belonging, exchange
+from dfedge.device.store import FLEET_BASE, Record, Stored, belonging, exchange
 from dfedge.device.store.transfer import read_file
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.fleet.delta import MAGIC
@@ -30,8 +30,6 @@ from dfedge.regular import is_file, open_file, read_bytes
 
 BITS = 8
 """Of a fraction by default, and at most."""
-KEPT_BASE = "fleet-base"
-"""In a device's state folder."""
 REMEMBERED = 16
 """Earlier bases whose digests are kept, so that a late delta can be told from a stranger's."""
 
@@ -99,7 +97,7 @@ def kept_base(bundle: Bundle, folder: Path, record: Record) -> Path | None:
     Raises:
         DfedgeError: it took one, and the file is gone.
     """
-    path = folder / KEPT_BASE
+    path = folder / FLEET_BASE
     if record.fleet_base in ("", bundle.manifest.state_sha256):
         return None
     if not is_file(path):
@@ -113,7 +111,7 @@ def keep_base(folder: Path, base: Stored) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_file(folder / KEPT_BASE, exchange.write(base.state, base.record))
+    write_file(folder / FLEET_BASE, exchange.write(base.state, base.record))
 
 
 def read_next(bundle: Bundle, path: Path, base: Path | None) -> Stored:

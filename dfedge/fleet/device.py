@@ -11,6 +11,7 @@ from dfedge.device.care import Care
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
 from dfedge.device.store import Job, Saving, Store, Stored
+from dfedge.errors import UsageError
 from dfedge.fleet.difference import EVERYTHING, Shared, difference
 from dfedge.fleet.take import taken
 from dfedge.plan import MAX_UPDATE_SHIFT
@@ -21,12 +22,17 @@ from dfedge.state import digest
 class Task:
     """What is learned in a round.
 
+    Rates begin with those that were measured, not with those that the trial at export found to do
+    no harm to a lone device: a merge takes the mean of what devices did too fast
+    (examples/experiments/fleet.py).
+
     Attributes:
         steps, batch: of a round.
         anchors_only: no weight moves.
         shared: what travels.
         pace, slower, seed: as a `Job` has them; pace 0: a device's rates do not rest where it alone
             has little to learn.
+        care: the device's; by default nothing is kept, neither by replay nor by a guard.
     """
 
     steps: int = 8
@@ -36,7 +42,7 @@ class Task:
     pace: int | None = None
     slower: int = 0
     seed: int = 0
-    care: Care = field(default_factory=lambda: Care(replay=False, replace=True))
+    care: Care = field(default_factory=lambda: Care(replay=False, guard=False, replace=True))
 
 
 def round_of(
@@ -65,18 +71,38 @@ def round_of(
     began_here = own.record.fleet_base == digest(base.state)
     if not (began_here and own.record.samples > base.record.samples):
         store.save(taken(bundle, own, base, folder, task.shared))
-        own = _learned(bundle, learns, task, folder, runtime)
+        own = learn(bundle, learns, task, folder, runtime)
     return difference(bundle, own, base, folder, task.shared, name)
 
 
-def _learned(
-    bundle: Bundle, learns: Split, task: Task, folder: Path, runtime: str | None
+def check_learns(bundle: Bundle) -> None:
+    """Refuse a bundle that does not learn from labels.
+
+    Raises:
+        UsageError: it knows what is normal.
+    """
+    if bundle.manifest.normal is not None:
+        raise UsageError(
+            f"{bundle.folder} knows what is normal, and learns it without labels; a fleet needs a "
+            "bundle that tells classes"
+        )
+
+
+def learn(
+    bundle: Bundle, learns: Split, task: Task, folder: Path, runtime: str | None = None
 ) -> Stored:
+    """A round's steps, from what the state folder holds; what was learned is saved there.
+
+    Raises:
+        UsageError, DfedgeError, ResourceError: as `check_learns` and `finetune`.
+    """
+    check_learns(bundle)
     session = Session.open(bundle, runtime, folder, care=task.care)
     if task.anchors_only:
         shift = session.rates["weight_shift"]
         session.rates["weight_shift"] = np.full_like(shift, MAX_UPDATE_SHIFT)
+    found_slower = 0 if task.care.guard else bundle.manifest.learning.slower
     job = Job("", "fleet", "", task.seed, task.batch, task.steps * task.batch, pace=task.pace,
-              slower=task.slower)  # fmt: skip
+              slower=task.slower - found_slower)  # fmt: skip
     finetune(session, learns, job, saving=Saving(0))
     return session.stored()

@@ -22,6 +22,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.device.store import Stored, exchange
 from dfedge.errors import DfedgeError
+from dfedge.fleet import gateway
 from dfedge.fleet.base import Base, read_base, read_stored, write_base
 from dfedge.fleet.device import Task, round_of
 from dfedge.fleet.merge import merge
@@ -30,24 +31,27 @@ ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 BASE, DELTA, ROUND = "base", "delta", "server-round"
 
 
-def record_of(name: str, raw: bytes) -> ArrayRecord:
-    """Bytes as Flower carries them."""
-    return ArrayRecord({name: Array(np.frombuffer(raw, np.uint8))})
+def record_of(files: dict[str, bytes]) -> ArrayRecord:
+    """Bytes, by name, as Flower carries them."""
+    return ArrayRecord({name: Array(np.frombuffer(raw, np.uint8)) for name, raw in files.items()})
 
 
-def bytes_of(message: Message, name: str) -> bytes:
-    """What `record_of` made.
+def bytes_of(message: Message) -> dict[str, bytes]:
+    """What `record_of` made, by name.
 
     Raises:
-        DfedgeError: nothing of that name is there.
+        DfedgeError: something else is there.
     """
+    found = {}
     try:
-        found = message.content.array_records[ARRAYS][name].numpy()
+        for name, array in message.content.array_records[ARRAYS].items():
+            found[name] = array.numpy()
     except (KeyError, ValueError, TypeError) as error:
-        raise DfedgeError(f"a message without {name}") from error
-    if found.dtype != np.uint8:
-        raise DfedgeError(f"{name}: {found.dtype}, not bytes")
-    return bytes(found.tobytes())
+        raise DfedgeError("a message without bytes") from error
+    for name, values in found.items():
+        if values.dtype != np.uint8:
+            raise DfedgeError(f"{name}: {values.dtype}, not bytes")
+    return {name: values.tobytes() for name, values in found.items()}
 
 
 class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where this is checked
@@ -56,6 +60,7 @@ class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where th
     Attributes:
         base: the last, as the server has it.
         devices: how many must be there before a round begins; all that are there take part.
+        speaks_for: deltas that a node may send; a gateway sends many.
     """
 
     def __init__(
@@ -67,8 +72,10 @@ class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where th
         bits: int = 8,
         late: int = 0,
         keys: list[Path] | None = None,
+        speaks_for: int = 1,
     ) -> None:
         self.bundle, self.folder, self.devices = bundle, folder, devices
+        self.speaks_for = speaks_for
         self.rule, self.late, self.keys = rule, late, keys
         folder.mkdir(parents=True, exist_ok=True)
         kept = sorted(one for one in folder.glob("base-*") if not one.suffix)
@@ -76,7 +83,7 @@ class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where th
 
     def arrays(self) -> ArrayRecord:
         """The base, for `start`."""
-        return record_of(BASE, exchange.write(self.base.state, self.base.record))
+        return record_of({BASE: exchange.write(self.base.state, self.base.record)})
 
     def summary(self) -> None:
         """See `Strategy`."""
@@ -102,7 +109,7 @@ class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where th
                 log(WARNING, "\t%s: no answer (%s)", name, reply.error.reason)
                 continue
             try:
-                files.append((name, bytes_of(reply, DELTA)))
+                files += self._sent(name, reply)
             except DfedgeError as error:
                 log(WARNING, "\t%s: refused: %s", name, error)
         try:
@@ -112,11 +119,19 @@ class IntegerMean(Strategy):  # type: ignore[misc]  # flwr is not there where th
             return None, None
         for one in found.passed:
             log(WARNING, "\t%s: %s: %s", one.name, one.kind, one.why)
+        for device in found.capped:
+            log(WARNING, "\t%s: claims more samples than it may weigh", device)
         self.base = found.base
         write_base(self.base, self.folder / f"base-{self.base.round:04}")
         log(INFO, "\tround %d: base %s", self.base.round, self.base.sha256)
         up = sum(len(one.raw) for one in found.taken)
         return self.arrays(), MetricRecord({"merged": len(found.taken), "bytes-up": up})
+
+    def _sent(self, node: str, reply: Message) -> list[tuple[str, bytes]]:
+        sent = bytes_of(reply)
+        if len(sent) > self.speaks_for:
+            raise DfedgeError(f"{len(sent)} deltas; it may speak for {self.speaks_for}")
+        return [(f"{node}, {name}", raw) for name, raw in sent.items()]
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -151,8 +166,34 @@ def answer(
     raw = round_of(
         bundle, base_in(message, bundle, folder), learns, task, folder / "state", name, runtime
     )  # fmt: skip
-    metrics = MetricRecord({"num-examples": len(learns), "bytes": len(raw)})
-    content = RecordDict({ARRAYS: record_of(DELTA, raw), METRICS: metrics})
+    return _reply(message, {DELTA: raw}, len(learns))
+
+
+def gathered(
+    message: Message, bundle: Bundle, folder: Path, devices: int = 1, seconds: float = 600
+) -> Message:
+    """A ClientApp's reply for many devices that know files alone (`dfedge.fleet.gateway`).
+
+    Args:
+        folder: of the gateway.
+        devices, seconds: it waits for so many, and no longer; the server's timeout must be longer.
+
+    Raises:
+        DfedgeError: nobody answered; Flower then tells the server so.
+    """
+    base = base_in(message, bundle, folder)
+    home = gateway.put_out(bundle, base, message.content[CONFIG][ROUND], folder)
+    log(INFO, "%s: waiting for %d devices", home, devices)
+    found = gateway.waited(bundle, base, home, devices, seconds)
+    for name, why in found.faults.items():
+        log(WARNING, "%s: left out: %s", name, why)
+    return _reply(message, found.deltas, len(found.deltas))
+
+
+def _reply(message: Message, deltas: dict[str, bytes], count: int) -> Message:
+    size = sum(len(raw) for raw in deltas.values())
+    metrics = MetricRecord({"num-examples": count, "bytes": size})
+    content = RecordDict({ARRAYS: record_of(deltas), METRICS: metrics})
     return Message(content=content, reply_to=message)
 
 
@@ -162,7 +203,10 @@ def base_in(message: Message, bundle: Bundle, folder: Path) -> Stored:
     Raises:
         DfedgeError: none, damaged, or of another bundle.
     """
+    sent = bytes_of(message)
+    if set(sent) != {BASE}:
+        raise DfedgeError("a message without a base")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "base.safetensors"
-    write_file(path, bytes_of(message, BASE))
+    write_file(path, sent[BASE])
     return read_stored(bundle, path)

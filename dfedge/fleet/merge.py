@@ -1,6 +1,8 @@
 """The next base: the base, moved by what many devices learned.
 
-weights, anchors      a rule's move (`dfedge.fleet.rules`), added to the fine values
+weights, anchors      a rule's move (`dfedge.fleet.rules`), added to the fine values; a device
+                      weighs as many samples as it learned, at most `HEAVIEST` times the lower
+                      median of all, since nobody can check what it claims
 error, phase, rates   the lower median of the devices' values
 classes               those that devices added, matched by name: the base's rows stay, then come
                       the names that most devices know, then by name, as far as there are rows;
@@ -26,6 +28,9 @@ from dfedge.fleet.rules import RULES, Ints, Voice, middle
 from dfedge.fleet.sift import Passed, Taken, sift
 from dfedge.limits import MAX_COUNT
 
+HEAVIEST = 4
+"""Of ten devices one then has at most 4 of 13 parts in the mean."""
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -37,6 +42,7 @@ class Merged:
         passed: the others.
         new: classes that came with them.
         left_out: new classes for which there was no row.
+        capped: names of deltas that weigh less than the samples that they claim.
     """
 
     base: Base
@@ -44,6 +50,7 @@ class Merged:
     passed: list[Passed]
     new: tuple[str, ...]
     left_out: tuple[str, ...]
+    capped: tuple[str, ...]
 
 
 def merge(
@@ -76,9 +83,11 @@ def merge(
     added = (*base.record.added, *names[:spare])
     rows = {name: first_row + i for i, name in enumerate(added)}
 
+    weights = _weights([one.header.samples for one in taken])
+
     def voices() -> Iterator[Voice]:
-        for one in taken:
-            yield _voice(one.delta(), base, rows, first_row)
+        for one, weight in zip(taken, weights, strict=True):
+            yield _voice(one.delta(), weight, base, rows, first_row)
 
     shapes = {name: base.state[name].shape for name in moved_names(base.state)}
     moved = by_rule(voices, shapes, base.bits)
@@ -91,9 +100,16 @@ def merge(
     for name in names[:spare]:
         found.state["live"][rows[name]] = 1
     earlier = (*base.earlier, base.sha256)[-REMEMBERED:]
-    record = _record(base.record, taken, added)
+    record = _record(base.record, taken, sum(weights), added)
     made = Base(found.state, record, found.fraction, base.bits, base.round + 1, earlier)
-    return Merged(made, taken, passed, names[:spare], names[spare:])
+    capped = tuple(sorted(one.name for one, weight in zip(taken, weights, strict=True)
+                          if weight < one.header.samples))  # fmt: skip
+    return Merged(made, taken, passed, names[:spare], names[spare:], capped)
+
+
+def _weights(samples: list[int]) -> list[int]:
+    most = HEAVIEST * middle([[count] for count in samples])[0]
+    return [min(count, most) for count in samples]
 
 
 def _new_classes(base: Base, taken: list[Taken]) -> tuple[str, ...]:
@@ -103,7 +119,7 @@ def _new_classes(base: Base, taken: list[Taken]) -> tuple[str, ...]:
     return tuple(sorted(new, key=lambda name: (-count[name], name)))
 
 
-def _voice(delta: Delta, base: Base, rows: dict[str, int], first: int) -> Voice:
+def _voice(delta: Delta, weight: int, base: Base, rows: dict[str, int], first: int) -> Voice:
     """A device's differences, its rows brought to the merged state's."""
     header, classes = delta.header, len(base.state["live"])
     names = (*header.known, *header.new)
@@ -124,7 +140,7 @@ def _voice(delta: Delta, base: Base, rows: dict[str, int], first: int) -> Voice:
                 own = own - base.state[part][rows[name]].astype(np.int16)
             placed[rows[name]] = own
         moves[part] = placed
-    return Voice(header.samples, moves, speaks)
+    return Voice(weight, moves, speaks)
 
 
 def _moved(base: Base, moved: dict[str, Ints], known: int) -> Base:
@@ -144,8 +160,8 @@ def _moved(base: Base, moved: dict[str, Ints], known: int) -> Base:
     return Base(state, base.record, fraction, base.bits)
 
 
-def _record(record: Record, taken: list[Taken], added: tuple[str, ...]) -> Record:
-    samples = record.samples + sum(one.header.samples for one in taken)
+def _record(record: Record, taken: list[Taken], learned: int, added: tuple[str, ...]) -> Record:
+    samples = record.samples + learned
     steps = record.steps + max(one.header.steps for one in taken)
     return msgspec.structs.replace(
         record,

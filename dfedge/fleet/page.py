@@ -4,22 +4,23 @@ from dfedge.errors import DfedgeError
 from dfedge.fleet.simulate import Report, Round, SimulationPlan
 from dfedge.page import figure, start, svg, words
 
+HEAD = ["round", "accuracy", "worst device", "merged", "bytes up", "bytes down", "not merged",
+        "silent"]  # fmt: skip
+"""Of `row`."""
+
 
 def page(plan: SimulationPlan, report: Report) -> str:
     """The page's text; its plot needs matplotlib, without which there is none."""
-    head = ["round", "accuracy", "worst device", "merged", "up, bytes", "down, bytes", "not merged",
-            "silent"]  # fmt: skip
     title = f"A fleet of {len(plan.devices):,} devices"
     text = (
-        f"{plan.data}; {plan.steps} steps of {plan.batch} a round; rule {plan.rule}; "
+        f"{plan.data}; {plan.steps} steps of {plan.batch} a round; rates x {2.0**-plan.slower:g}; "
+        f"rule {plan.rule}; "
         f"shared: {', '.join(plan.share)}; personal: {', '.join(plan.personal) or 'nothing'}"
     )
     return "\n".join([
         start(title, 60), f"<h1>{words(title)}</h1><p>{words(text)}</p>", _plot(report),
-        "<table><tr>" + "".join(f"<th>{words(one)}</th>" for one in head) + "</tr>",
-        *("<tr>" + "".join(f"<td>{words(cell)}</td>" for cell in row(one)) + "</tr>"
-          for one in report.rounds),
-        "</table>", _devices(report), "",
+        _table("Rounds", HEAD, [row(one) for one in report.rounds]), _left_out(report),
+        _devices(report), "",
     ])  # fmt: skip
 
 
@@ -31,24 +32,41 @@ def row(one: Round) -> list[str]:
         f"{100 * one.accuracy:.2f} %" if one.accuracy >= 0 else "-",
         f"{100 * one.own[worst]:.2f} % ({worst})" if worst else "-",
         f"{one.merged:,}", f"{one.bytes_up:,}", f"{one.bytes_down:,}",
-        ", ".join(one.passed) or "-", f"{len(one.silent):,}",
+        f"{len(one.passed):,}", f"{len(one.silent):,}",
     ]  # fmt: skip
 
 
-def _devices(report: Report) -> str:
-    """Accuracy of every device on its own test, before and at the end."""
-    if not report.rounds or not report.rounds[-1].own:
-        return ""
-    last = report.rounds[-1].own
-    cells = [
-        f"<tr><td>{words(name)}</td><td>{100 * report.before_own[name]:.2f} %</td>"
-        f"<td>{100 * after:.2f} %</td></tr>"
-        for name, after in last.items()
+def aligned(cells: list[str]) -> str:
+    """A row for a terminal, where rounds come one by one."""
+    return "  ".join(cell.rjust(max(len(head), 8)) for cell, head in zip(cells, HEAD, strict=True))
+
+
+def _left_out(report: Report) -> str:
+    """Which devices had no part in a round, and why."""
+    rows = [
+        [str(one.round), name, why]
+        for one in report.rounds
+        for name, why in [*one.passed.items(), *((name, "silent") for name in one.silent)]
     ]
-    return "\n".join(
-        ["<h2>Devices</h2><table><tr><th>device</th><th>before</th><th>now</th></tr>", *cells,
-         "</table>"]
-    )  # fmt: skip
+    return _table("Left out", ["round", "device", "why"], rows) if rows else ""
+
+
+def _devices(report: Report) -> str:
+    """Accuracy of every device on its own test, before and after each round."""
+    if not report.before_own:
+        return ""
+    looks = [report.before_own, *(one.own for one in report.rounds)]
+    rows = [[name, *(f"{100 * look[name]:.1f}" for look in looks)] for name in report.before_own]
+    head = ["device", "before", *(str(one.round) for one in report.rounds)]
+    return _table("Devices: recognised of their own tests, %, by round", head, rows)
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
+    def line(cells: list[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{words(one)}</{kind}>" for one in cells) + "</tr>"
+
+    cells = [line(head, "th"), *(line(one, "td") for one in rows)]
+    return "\n".join([f"<h2>{words(title)}</h2><table>", *cells, "</table>"])
 
 
 def _plot(report: Report) -> str:

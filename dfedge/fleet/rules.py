@@ -1,6 +1,6 @@
 """How the differences of many devices become one: a table of rules, all in integers.
 
-    mean       sum over devices of samples x difference, over the sum of samples
+    mean       sum over devices of weight x difference, over the sum of weights
     clipped    the same, but no device's whole difference is longer (as a vector) than the median of
                them, and none weighs more than the median of the weights (after Andrew and others,
                "Differentially private learning with adaptive clipping", 2021, at quantile 1/2)
@@ -21,6 +21,8 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.fleet import words
+
 CLIP_BITS = 8
 """Below the unit, of a difference that was shortened."""
 TRIMMED = 5
@@ -37,7 +39,7 @@ class Voice:
     """What one device says of all tensors, in the rows of the merged state.
 
     Attributes:
-        weight: its samples.
+        weight: as many samples as count (`dfedge.fleet.merge`).
         moves: int16, by name.
         rows: bool [K], which rows of the anchors it knows; all of any other tensor is known.
     """
@@ -89,10 +91,10 @@ def median(voices: Voices, shapes: Shapes, bits: int) -> Moved:
 
 
 RULES: dict[str, Callable[[Voices, Shapes, int], Moved]] = {
-    "mean": mean,
-    "clipped": clipped,
-    "trimmed": trimmed,
-    "median": median,
+    words.MEAN: mean,
+    words.CLIPPED: clipped,
+    words.TRIMMED: trimmed,
+    words.MEDIAN: median,
 }
 
 

@@ -10,9 +10,7 @@ from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.inputs import InputRule
 from dfedge.errors import UsageError
-
-EQUAL, GROUPS = "equal", "groups"
-HELP = f"{EQUAL}; classes:2, so many classes each; or {GROUPS}, a person (speaker, machine) each."
+from dfedge.fleet.words import EQUAL, SPLIT_HELP
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def shared_out(split: Split, how: str, devices: int, seed: int) -> list[Member]:
     else:
         found = re.fullmatch(r"classes:([1-9]\d{0,4})", how)
         if not found:
-            raise UsageError(f"--split {how}: allowed: {HELP}")
+            raise UsageError(f"--split {how}: allowed: {SPLIT_HELP}")
         index = _by_classes(split.y, devices, int(found[1]), seed)
     empty = next((i for i, own in enumerate(index) if not len(own)), None)
     if empty is not None:

@@ -25,7 +25,7 @@ from dfedge.names import class_flaw, spelled
 MOST_DELTAS = 1 << 16
 """In one merge."""
 MOST_SAMPLES = 1 << 24
-"""Presentations that one delta may speak for: the sums of all deltas stay below 2^63."""
+"""Presentations that one delta may claim: the sums of all deltas stay below 2^63."""
 REFUSED, ASIDE, DOUBLE = "refused", "put aside", "counted once"
 WEIGHTS, ANCHORS = (-128, 127), (0, 127)
 """What they lie in."""

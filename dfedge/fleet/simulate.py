@@ -28,7 +28,7 @@ from dfedge.device.session import Session
 from dfedge.device.store import Store
 from dfedge.errors import DfedgeError, chosen
 from dfedge.fleet.base import Base, read_base, write_base
-from dfedge.fleet.device import Task, round_of
+from dfedge.fleet.device import Task, check_learns, round_of
 from dfedge.fleet.difference import Shared, step
 from dfedge.fleet.merge import Merged, merge
 from dfedge.fleet.rules import RULES
@@ -70,7 +70,7 @@ class SimulationPlan(msgspec.Struct, frozen=True):
     pace: int | None = None
     slower: int = 0
     replay: bool = False
-    guard: bool = True
+    guard: bool = False
     replace: bool = True
     drop: float = 0.0
     seed: int = 0
@@ -135,23 +135,35 @@ class Simulation:
     runtime: str | None = None
     sent: Sent = lambda _round, _name, raw: raw
 
-    def run(self, rounds: int, watch: Watch = lambda *_: None) -> Report:
+    def run(
+        self,
+        rounds: int,
+        watch: Watch = lambda *_: None,
+        told: Callable[[Round], None] = lambda _: None,
+    ) -> Report:
         """Simulate up to so many rounds in all; those that are done are not done again.
 
+        Args:
+            told: called with every round once it is done, those of earlier calls first.
+
         Raises:
-            UsageError: a plan that cannot be.
+            UsageError: a plan that cannot be, or a bundle that learns no classes.
             DfedgeError: a folder of another plan, or no delta of a round can be merged.
             ResourceError: a file cannot be written.
         """
         chosen("rule", self.plan.rule, list(RULES))
+        check_learns(self.bundle)
         self.plan.shared.names(self.bundle.initial_state())
         self._claim()
         judge = Session.open(self.bundle, self.runtime, self.folder / "judge", read_only=True)
         report = self._read() or Report(self._judged(judge), self._each(judge, None), [])
+        for done in report.rounds:
+            told(done)
         for number in range(len(report.rounds) + 1, rounds + 1):
             done = self._round(number, judge, watch)
             report = msgspec.structs.replace(report, rounds=[*report.rounds, done])
             write_file(self.folder / "report.json", msgspec.json.encode(report))
+            told(done)
         return report
 
     def base(self, number: int) -> Path | None:

@@ -1,6 +1,7 @@
 """What is learned, kept in a chip's flash: the store of ``dfedge/store.h`` for one net.
 
-    net_store.h, net_store.c    ``net_load``, ``net_save``, ``net_rebase``, ``net_forget``
+    net_store.h, net_store.c    ``net_load``, ``net_save``, ``net_rebase``, ``net_forget``; and
+                                ``net_export``, ``net_import``: a state file of dfedge-run
 
 A linker takes them into a program that calls them, and leaves them out of any other.
 """
@@ -47,6 +48,19 @@ int net_save(dfe_store *store);
 /* Erase both slots, whatever lies there: the net is as it was exported. */
 int net_forget(dfe_store *store);
 
+/* What is learned now as a state file of dfedge-run, of NET_FILE_BYTES, in pieces: for a fleet
+ * (dfedge fleet delta --state), for another device of this net, or for dfedge-run.  Flash is left
+ * alone. */
+#define NET_FILE_BYTES (2 * NET_SLOT_BYTES(DFE_PAGE, 1))
+int net_export(dfe_write write, void *context);
+
+/* Go on from such a file (dfedge fleet take --c), which `read` gives bytes of, as a medium's does.
+ * net_save keeps it.  Where this is not DFE_STORED nothing changed; only after DFE_STORE_FAILED and
+ * DFE_STORE_DAMAGED, which a file that changes as it is read may lead to, the net is as it was
+ * exported: call net_load. */
+int net_import(int (*read)(void *context, uint32_t at, void *into, uint32_t bytes),
+               void *context);
+
 #ifdef __cplusplus
 }
 #endif
@@ -61,10 +75,14 @@ static uint8_t room[DFE_ROOM];
 static dfe_record own;
 static const dfe_store *opened; /* that may be written */
 
-static void begin(dfe_store *store) {
+static void identify(void) {
     const dfe_record blank = NET_RECORD;
     own = blank;
     dfe_identify(net_program(), net_first(), &own);
+}
+
+static void begin(dfe_store *store) {
+    identify();
     opened = NULL;
     net_reset();
     if (store->medium.room) return;
@@ -78,6 +96,14 @@ static void count(const dfe_record *found) {
     counts->samples = found->samples;
     counts->doublings = found->doublings;
     counts->caution = found->caution;
+}
+
+static void tell(void) {
+    const net_counts *counts = net_learned();
+    own.steps = counts->steps;
+    own.samples = counts->samples;
+    own.doublings = counts->doublings;
+    own.caution = counts->caution;
 }
 
 /* The newest state, where it belongs to this program as is wanted. */
@@ -107,11 +133,7 @@ int net_rebase(dfe_store *store) { return load(store, DFE_ANOTHER_PROGRAM); }
 
 int net_save(dfe_store *store) {
     if (opened != store) return DFE_STORE_CLOSED;
-    const net_counts *counts = net_learned();
-    own.steps = counts->steps;
-    own.samples = counts->samples;
-    own.doublings = counts->doublings;
-    own.caution = counts->caution;
+    tell();
     return dfe_store_save(store, &own, net_state(), NET_STATE_BYTES);
 }
 
@@ -122,6 +144,30 @@ int net_forget(dfe_store *store) {
         m->erase(m->context, m->slot_bytes, m->slot_bytes) || m->flush(m->context))
         return DFE_STORE_FAILED;
     return load(store, DFE_OWN) == DFE_STORE_EMPTY ? DFE_STORED : DFE_STORE_FAILED;
+}
+
+int net_export(dfe_write write, void *context) {
+    identify();
+    tell();
+    return dfe_store_export(&own, net_state(), NET_STATE_BYTES, write, context);
+}
+
+int net_import(int (*read)(void *context, uint32_t at, void *into, uint32_t bytes),
+               void *context) {
+    dfe_store file = {.medium = {.read = read,
+                                 .context = context,
+                                 .slot_bytes = NET_SLOT_BYTES(DFE_PAGE, 1),
+                                 .unit = 1,
+                                 .room = room,
+                                 .room_bytes = sizeof room}};
+    identify();
+    int status = dfe_store_open(&file);
+    if (status != DFE_STORED) return status;
+    if (dfe_belonging(&file.record, &own) != DFE_OWN) return DFE_STORE_FOREIGN;
+    status = take(&file, DFE_OWN);
+    if (status == DFE_STORED) count(&file.record);
+    else net_reset();
+    return status;
 }
 """
 

@@ -6,6 +6,7 @@ takes the mean of all weights (and running means of batch normalisation), weight
 rate is the best of three on samples that are in no test.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,17 +89,19 @@ def judged(fleet: Fleet, weights: Weights) -> dict[str, float]:
     return {m.name: recognised(net, weights, m.tested) for m in fleet.members if m.tested}
 
 
-def rival(fleet: Fleet, rounds: int, steps: int, batch: int, seed: int) -> dict[str, Any]:
+def rival(
+    fleet: Fleet, rounds: int, steps: int, batch: int, seed: int, rates: Sequence[float] = RATES
+) -> dict[str, Any]:
     """Accuracy by round at the best rate, and bytes of a device and round, both ways."""
     net, tried = fleet.run.load_net(), {}
-    for rate in RATES:
+    for rate in rates:
         every = averaged(fleet, rate, rounds, steps, batch, seed)
         score = np.mean([recognised(net, one, fleet.chosen_on) for one in every[-3:]])
         tried[rate] = (float(score), every)
     rate = max(tried, key=lambda one: tried[one][0])
     floats = sum(v.numel() for v in net.state_dict().values() if v.is_floating_point())
     return {
-        "rate": rate, "chosen": {str(one): tried[one][0] for one in RATES},
+        "rate": rate, "chosen": {str(one): tried[one][0] for one in tried},
         "bytes": 2 * 4 * floats,
         "before": judged(fleet, dict(fleet.run.load_net().state_dict())),
         "by_round": [judged(fleet, one) for one in tried[rate][1]],

@@ -1,6 +1,7 @@
 """The state folder: what was learned on this device, beside a bundle that never changes.
 
     slot-a, slot-b   two whole states (`dfedge.device.store.slot`), written in turns
+    fleet-base       of a device of a fleet: the base that it took last
     lock             held by the one process that writes
 
 A save writes the older slot: to a temporary file, flushed, renamed over the slot, the folder
@@ -18,6 +19,7 @@ from dfedge.device.store.record import Job, Record, belonging
 from dfedge.device.store.remembered import Remembered, nothing, with_class
 from dfedge.device.store.saver import Saver, Saving
 from dfedge.device.store.store import (
+    FLEET_BASE,
     LOCK,
     SLOTS,
     Store,
@@ -28,6 +30,7 @@ from dfedge.device.store.store import (
 )
 
 __all__ = [
+    "FLEET_BASE",
     "LOCK",
     "SLOTS",
     "Job",

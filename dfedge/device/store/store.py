@@ -26,6 +26,8 @@ from dfedge.errors import DfedgeError, ResourceError, UsageError
 
 SLOTS = ("slot-a", "slot-b")
 LOCK = "lock"
+FLEET_BASE = "fleet-base"
+"""The base of a fleet that this device took last (`dfedge.fleet.base`)."""
 
 moments = itertools.count()
 """One for each copy of a state that is learning, in the order in which they are made."""
@@ -238,7 +240,7 @@ class Store:
             try:
                 # The lock as well: without it the folder is as if never written to.  Whoever waits
                 # for it finds its name gone, and asks again (filelock compares them).
-                for name in (*SLOTS, earlier.FILE, LOCK):
+                for name in (*SLOTS, earlier.FILE, FLEET_BASE, LOCK):
                     self.disk.remove(self.folder / name)
                 self.disk.sync_folder(self.folder)
             except OSError as error:

@@ -28,6 +28,8 @@ compiled stands in `dfedge/config.h`. C++ includes the headers as they are.
 | `net_infer`, `net_step` | the same of several samples at a time, here at most $batch |
 | `net_save(&store)` | keeps what was learned, whenever the power goes |
 | `net_forget(&store)` | erases what was learned |
+| `net_export(write, context)` | what was learned, as a state file for a fleet or dfedge-run |
+| `net_import(read, context)` | goes on from such a file |
 $care
 x is int8 [NET_HEIGHT, NET_WIDTH, NET_CHANNELS], values 0..127.$input
 `net_labels[row]` is a class's name. $unsure

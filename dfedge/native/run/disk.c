@@ -8,7 +8,7 @@
 
 #include "fail.h"
 
-enum { PAGE = 4096, ROOM = 1 << 16 };
+enum { ROOM = 1 << 16 };
 
 static int failed(dfe_disk *disk, int error) {
     disk->error = error;
@@ -44,10 +44,10 @@ static int write_file(void *context, uint32_t at, const void *from, uint32_t byt
 }
 
 static int erase_file(void *context, uint32_t at, uint32_t bytes) {
-    uint8_t page[PAGE];
+    uint8_t page[DFE_PAGE];
     memset(page, 0xFF, sizeof page);
-    for (uint32_t i = 0; i < bytes; i += PAGE)
-        if (write_file(context, at + i, page, PAGE)) return 1;
+    for (uint32_t i = 0; i < bytes; i += DFE_PAGE)
+        if (write_file(context, at + i, page, DFE_PAGE)) return 1;
     return 0;
 }
 
@@ -61,6 +61,6 @@ static int flush_file(void *context) {
 
 dfe_medium dfe_disk_medium(dfe_disk *disk, uint32_t state_bytes, const char *path) {
     return (dfe_medium){read_file, write_file, erase_file, flush_file, disk,
-                        DFE_UP(DFE_SLOT_BYTES(state_bytes, 1), PAGE), 1,
+                        DFE_UP(DFE_SLOT_BYTES(state_bytes, 1), DFE_PAGE), 1,
                         dfe_reserve(ROOM, path), ROOM};
 }

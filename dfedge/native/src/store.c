@@ -249,3 +249,22 @@ int dfe_store_save(dfe_store *store, const dfe_record *record, const void *state
     store->record = *record;
     return DFE_STORED;
 }
+
+int dfe_store_export(const dfe_record *record, const void *state, uint32_t state_bytes,
+                     dfe_write write, void *context) {
+    const uint32_t used = DFE_SLOT_BYTES(state_bytes, 1);
+    const dfe_medium file = {.slot_bytes = DFE_UP(used, DFE_PAGE), .unit = 1};
+    uint8_t head[DFE_HEADER];
+    write_header(head, record, 1, state_bytes);
+    uint32_t sum = sum_of(&file, head, state, state_bytes);
+    if (write(context, head, DFE_HEADER) || write(context, state, state_bytes))
+        return DFE_STORE_FAILED;
+    uint32_t bytes = write_commit(&file, head, sum);
+    if (write(context, head, bytes)) return DFE_STORE_FAILED;
+    uint32_t left = 2 * file.slot_bytes - used;
+    for (fill(head, ERASED, DFE_HEADER); left; left -= bytes) {
+        bytes = least(left, DFE_HEADER);
+        if (write(context, head, bytes)) return DFE_STORE_FAILED;
+    }
+    return DFE_STORED;
+}

@@ -51,6 +51,9 @@ extern "C" {
 
 enum { DFE_HEADER = 128, DFE_MOST_UNIT = 128, DFE_ROOM = 128, DFE_COMMIT = 8 };
 
+/* What both slots of a state file of dfedge-run are multiples of. */
+enum { DFE_PAGE = 4096 };
+
 /* Bytes of one slot; on flash, to be rounded up to whole sectors. */
 #define DFE_UP(bytes, unit) (((uint32_t)(bytes) + (unit) - 1) / (unit) * (unit))
 #define DFE_SLOT_BYTES(state_bytes, unit) \
@@ -118,6 +121,14 @@ int dfe_store_load(const dfe_store *store, void *state, uint32_t state_bytes);
  * that failed last of all may be found by the next dfe_store_open. */
 int dfe_store_save(dfe_store *store, const dfe_record *record, const void *state,
                    uint32_t state_bytes);
+
+/* Gives 0 where it was done. */
+typedef int (*dfe_write)(void *context, const void *from, uint32_t bytes);
+
+/* A state file of dfedge-run with this state alone, from its first byte to its last, in pieces of
+ * any size: for a serial line, or a radio.  Needs no room but the stack. */
+int dfe_store_export(const dfe_record *record, const void *state, uint32_t state_bytes,
+                     dfe_write write, void *context);
 
 #ifdef __cplusplus
 }
