@@ -1,14 +1,24 @@
 """README and docs: what they link to is there, and what they tell people to type exists."""
 
+import importlib
+import importlib.util
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from pages import PAGES, ROOT, anchors, commands, links
 
 from dfedge.cli.app import CLICK_ERROR, app
 
+SITE, DOCS, EXPERIMENTS = ROOT / "mkdocs.yml", ROOT / "docs", ROOT / "examples" / "experiments"
+MKDOCS = importlib.util.find_spec("mkdocs") is not None
 MOST_LINES = 220
 """Of README: what is longer belongs into docs."""
 
@@ -35,9 +45,58 @@ def test_a_command_that_dfedge_does_not_take_is_found() -> None:
         assert taken(command, line.split()) is not None
 
 
-def test_every_page_of_docs_is_linked_from_the_readme() -> None:
-    linked = set(links(ROOT / "README.md"))
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
+def test_every_page_of_docs_is_in_the_navigation_of_the_site() -> None:
+    shown = [ROOT / "docs" / page for page in navigation(yaml.safe_load(SITE.read_text())["nav"])]
+    elsewhere = runpy.run_path(str(ROOT / "docs/hooks/pages.py"))["ELSEWHERE"] if MKDOCS else {}
+    pages = {*(ROOT / "docs").rglob("*.md")}
+    assert len(shown) == len(set(shown))
+    assert pages <= set(shown)
+    if MKDOCS:
+        assert {*shown} == pages | {ROOT / "docs" / page for page in elsewhere.values()}
+
+
+def test_every_page_of_docs_is_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        paths = ((page.parent / link.partition("#")[0]).resolve() for link in links(page))
+        ahead += [path for path in paths if path.suffix == ".md" and path not in reached]
+    assert {*(ROOT / "docs").rglob("*.md")} <= reached
+
+
+def test_the_format_numbers_of_the_page_are_those_of_the_code() -> None:
+    told = re.findall(
+        r"`(dfedge\.[\w.]+)\.([A-Z_]+)` \| (\d+) \|", (DOCS / "formats.md").read_text()
+    )
+    assert len(told) == 8
+    for module, name, number in told:
+        assert getattr(importlib.import_module(module), name) == int(number), (module, name)
+
+
+def test_the_index_of_experiments_is_complete() -> None:
+    index = runpy.run_path(str(EXPERIMENTS / "index.py"))
+    page = (EXPERIMENTS / "README.md").read_text()
+    assert page == index["page"](), "python examples/experiments/index.py writes it anew"
+    for kept in (EXPERIMENTS / "results").iterdir():
+        assert f"](results/{kept.name})" in page or f"`results/{kept.name}/`" in page, kept
+    for script in EXPERIMENTS.glob("*.py"):
+        assert f"]({script.name})" in page or script.name == "index.py", script
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MKDOCS, reason="the extra docs is not installed: make docs")
+def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finetune out/bundle --data digits" in (tmp_path / "commands.html").read_text()
+    assert "Session" in (tmp_path / "api.html").read_text()
+    for page in tmp_path.rglob("*.html"):
+        fetched = re.findall(
+            r'(?:<script|<img|<link rel="(?:stylesheet|icon)")[^>]+https?://', page.read_text()
+        )
+        assert not fetched, (page, fetched)
 
 
 def test_the_readme_stays_short() -> None:
@@ -58,3 +117,10 @@ def taken(command: Any, words: list[str]) -> str | None:
     except (SystemExit, typer.Exit):  # --version
         return None
     return None
+
+
+def navigation(entries: list[Any]) -> Iterator[str]:
+    """The pages of a navigation, in order."""
+    for entry in entries:
+        for what in entry.values():
+            yield from [what] if isinstance(what, str) else navigation(what)
