@@ -63,6 +63,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tests/vocabulary.py
 
 # torch first: its plain wheel is the CPU build here, and nothing may replace it afterwards.
 $(STAMP): pyproject.toml constraints.txt

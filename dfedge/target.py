@@ -58,7 +58,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.arena_alignment & (self.arena_alignment - 1):
-            raise ValueError(f"arena_alignment {self.arena_alignment} is no power of two")
+            raise ValueError(f"arena_alignment {self.arena_alignment} is not a power of two")
         for name in self.runtimes:
             runtime = find(name)
             if runtime is None or not runtime.writer or runtime.stock:
@@ -76,7 +76,7 @@ def load_target(name: str) -> Target:
 
     Raises:
         UsageError: no target of that name.
-        DfedgeError: a file that is missing or is no target.
+        DfedgeError: a file that is missing or is not a target.
     """
     path = configs.find(configs.folder("targets"), "target", name)
     return configs.read(path, Target, "target")
@@ -150,5 +150,5 @@ def check_flash(budget: Budget, format: str, flash: int) -> None:
     if flash > budget.flash_bytes:
         raise DfedgeError(
             f"{format}: {flash:,} B of files; {budget.words} allows {budget.flash_bytes:,} B "
-            "of flash. Fewer batch sizes or a smaller net fits."
+            "of flash. Reduce the number of batch sizes, or use a smaller net."
         )

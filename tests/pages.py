@@ -13,7 +13,7 @@ FENCE = re.compile(r"^```\w*\n(.*?)^```", re.S | re.M)
 INLINE = re.compile(r"`(dfedge [^`]*)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"[…]|\b(RUN|MODEL|TABLE|N)\b|\bENV/|\.\.\.")
-"""What stands for something else: such a line shows a form, and is no command."""
+"""What stands for something else: such a line shows a form, and is not a command."""
 
 
 def commands(page: Path) -> Iterator[tuple[list[str], bool]]:

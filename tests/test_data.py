@@ -150,10 +150,10 @@ def test_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros((2, 8, 8), np.uint8)}, "wanted: x and y"),
+        ({"x": np.zeros((2, 8, 8), np.uint8)}, "expected: x and y"),
         ({"x": np.zeros((2, 8, 8, 2), np.uint8), "y": np.zeros(2, int)}, r"8, 2\); allowed"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, int)}, r"shape \(2,\)"),
-        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "wanted: integers"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "expected: integers"),
         ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "0 to 1 of floats"),
         ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255 of"),
         ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "0 to 1 of floats"),

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import typer
+import vocabulary
 import yaml
 from pages import PAGES, ROOT, anchors, commands, links
 
 from dfedge.cli.app import CLICK_ERROR, app
+from dfedge.page import TERMS
 
 SITE, DOCS, EXPERIMENTS = ROOT / "mkdocs.yml", ROOT / "docs", ROOT / "examples" / "experiments"
 MKDOCS = importlib.util.find_spec("mkdocs") is not None
@@ -74,6 +76,12 @@ def test_the_format_numbers_of_the_page_are_those_of_the_code() -> None:
         assert getattr(importlib.import_module(module), name) == int(number), (module, name)
 
 
+def test_the_glossary_of_the_docs_is_that_of_the_reports() -> None:
+    rows = [f"| {term} | {meaning} |" for term, meaning in TERMS.items()]
+    assert (DOCS / "concepts.md").read_text().endswith("\n".join(["|---|---|", *rows, ""]))
+    assert sorted(TERMS, key=str.lower) == list(TERMS)
+
+
 def test_the_index_of_experiments_is_complete() -> None:
     index = runpy.run_path(str(EXPERIMENTS / "index.py"))
     page = (EXPERIMENTS / "README.md").read_text()
@@ -119,8 +127,44 @@ def taken(command: Any, words: list[str]) -> str | None:
     return None
 
 
+def every(group: Any) -> Iterator[Any]:
+    """Every command, those of groups too."""
+    for command in group.commands.values():
+        yield from every(command) if hasattr(command, "commands") else [command]
+
+
 def navigation(entries: list[Any]) -> Iterator[str]:
     """The pages of a navigation, in order."""
     for entry in entries:
         for what in entry.values():
             yield from [what] if isinstance(what, str) else navigation(what)
+
+
+def test_no_text_uses_a_phrase_that_is_ours_alone() -> None:
+    assert list(vocabulary.found()) == []
+
+
+def test_every_such_phrase_is_found_in_a_text() -> None:
+    source = (
+        'raise ValueError(f"{x}: its field makes no sense")\n"""nobody sees what was known"""\n'
+    )
+    assert [text for _, text in vocabulary.texts(source, False)] == ["{}: its field makes no sense"]
+    assert len(list(vocabulary.texts(source, True))) == 2
+    said = (
+        "its field makes no sense", "the integer step does not know x", "it runs where it can",
+        "2 lines passed over", "a and b say the same", "whose its samples are", "Of the new class.",
+        "what was known", "let it go", "it was taken back", "went on after 3", "x; wanted: y",
+        "its checksum does not fit", "it is no bundle", "Fewer cells fit.", "has no place in it",
+    )  # fmt: skip
+    found = [next(vocabulary.flagged(text)) for text in said]
+    assert len({phrase["pattern"] for phrase in found}) == len(vocabulary.PHRASES) == len(said)
+    assert not list(
+        vocabulary.flagged("one pass over the data; there is no such file; it is no longer")
+    )
+
+
+def test_every_option_has_a_help_text_that_is_a_sentence() -> None:
+    for command in every(typer.main.get_command(app)):
+        for one in command.params:
+            assert one.help and one.help[-1] in ".)", (command.name, one.name, one.help)
+            assert not one.help.startswith("Of "), (command.name, one.name)

@@ -112,7 +112,7 @@ def test_float_run_must_be_calibrated_before_export(tmp_path: Path) -> None:
     from dfedge.exporters.write import ExportOptions, export
 
     run = train(TrainOptions(settings={"epochs": 1}), tmp_path / "run")
-    with pytest.raises(DfedgeError, match="was never calibrated; run: dfedge calibrate"):
+    with pytest.raises(DfedgeError, match="is not calibrated; run: dfedge calibrate"):
         export(run, ExportOptions(), tmp_path / "bundle")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
     calibrate_run(run, "minmax")
@@ -128,7 +128,7 @@ def test_run_of_other_options_is_left_alone(run_folder: Path) -> None:
 
 def test_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(DfedgeError, match="is no run"):
+    with pytest.raises(DfedgeError, match="is not a run"):
         train(TrainOptions(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 

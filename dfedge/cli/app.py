@@ -41,7 +41,7 @@ from dfedge.cli.signals import told
 from dfedge.errors import DfedgeError
 
 app = typer.Typer(
-    help="Train with Distance-Forward learning, export, and go on learning on the device.",
+    help="Train with Distance-Forward learning, export in int8, and keep learning on the device.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

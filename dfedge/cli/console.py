@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dfedge.units import percent as percent
+from dfedge.units import size as size
 from dfedge.visible import visible
 
 out = Console(highlight=False, emoji=False)
@@ -46,7 +48,7 @@ def fail(message: str, code: int) -> int:
 
 
 def warn(notes: list[str]) -> None:
-    """Lines on stderr: what was passed over, and that the command went on."""
+    """Lines on stderr: what was skipped, and that the command went on."""
     for note in notes:
         err.print(f"[bold yellow]note:[/] {shown(note)}", soft_wrap=True)
 
@@ -103,21 +105,3 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=shown(what), completed=done, total=total)
 
         yield watch
-
-
-def percent(fraction: float) -> str:
-    """98.89 %."""
-    return f"{100 * fraction:.2f} %"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that fits: 520 KiB, 8 MiB, 2 GiB."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
-        if count >= unit:
-            return f"{count / unit:,.3g} {name}"
-    return f"{count / 1024:,.3g} KiB"
-
-
-def kib(count: int) -> str:
-    """Bytes in KiB with one decimal."""
-    return f"{count / 1024:,.1f} KiB"

@@ -37,54 +37,64 @@ __all__ = ["app"]
 def simulate(
     bundle: BundleArg,
     data: Data,
-    out: Annotated[Path, typer.Option(help="A folder for states, deltas, bases and the report.")],
+    out: Annotated[Path, typer.Option(help="Folder for states, deltas, bases and the report.")],
     data_dir: DataDir = None,
     shift: Shift = None,
-    devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 10,
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Number of devices.")] = 10,
     split: Annotated[
         str,
         typer.Option(
-            help="equal shares; classes:2, so many classes each; or groups: a person (speaker, "
-            "machine) each, whose last samples test."
+            help="Shares: equal; classes:2 (two classes per device); or groups (one person, "
+            "speaker or machine per device, tested on its last samples)."
         ),
     ] = "equal",
-    rounds: Annotated[int, typer.Option(min=1, help="In all, with those of earlier calls.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="That a device learns in a round.")] = 8,
-    batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 16,
-    rule: Annotated[str, typer.Option(help="mean, clipped, trimmed or median.")] = "mean",
-    bits: Annotated[int, typer.Option(min=0, max=8, help="Of fractions on the server.")] = 8,
-    learn: Annotated[str, typer.Option(help="all, or anchors: no weight moves.")] = "all",
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Total number of rounds, including earlier calls.")
+    ] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per device and round.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 16,
+    rule: Annotated[
+        str, typer.Option(help="Rule for merging: mean, clipped, trimmed or median.")
+    ] = "mean",
+    bits: Annotated[int, typer.Option(min=0, max=8, help="Bits of fractions on the server.")] = 8,
+    learn: Annotated[
+        str, typer.Option(help="What learns: all, or anchors (no weight moves).")
+    ] = "all",
     share: Annotated[
-        list[str] | None, typer.Option(help=f"What travels: {PARTS_HELP}", show_default="all")
+        list[str] | None,
+        typer.Option(help=f"Parts that are sent: {PARTS_HELP}", show_default="all"),
     ] = None,
     personal: Annotated[
-        list[str] | None, typer.Option(help="What stays at home.", show_default="nothing")
+        list[str] | None,
+        typer.Option(
+            help="Part of the state that stays on the device. Repeatable.", show_default="nothing"
+        ),
     ] = None,
     pace: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=MAX_PACE,
-            help="As of finetune; 0 suits devices that see few classes.",
+            help="Pace, as in finetune; 0 suits devices that see few classes.",
             show_default="the bundle's: 4",
         ),
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Replay and guard what was known, as finetune does.")
+        bool, typer.Option("--keep", help="Use replay and guard, like finetune.")
     ] = False,
     drop: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Fraction of devices silent in a round.")
+        float, typer.Option(min=0, max=0.9, help="Fraction of devices that are silent in a round.")
     ] = 0.0,
-    seed: Annotated[int, seed_option("Of shares, orders and silent devices.")] = 0,
+    seed: Annotated[int, seed_option("Seed for shares, orders and silent devices.")] = 0,
     runtime: Runtime = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Simulate a fleet by the same files: devices learn in turn, each its own share of the data.
+    """Simulate a fleet with the same files: devices learn in turn, each on its share of the data.
 
-    Every device has a state folder of its own. Stopped, the same command goes on, and ends in the
-    same bytes; with more --rounds it goes further.
+    Every device has its own state folder. If the command is stopped, repeat it: it continues and
+    ends in the same bytes. With more --rounds it goes further.
 
     [bold]Example:[/] dfedge fleet simulate out/bundle --data digits --shift rotate:90 --out sim
     """
@@ -119,11 +129,13 @@ def simulate(
 
 @app.command()
 def new(
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
-    bundle: Annotated[Path, typer.Option(help="That all devices have.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle that all devices start from.")],
     data: Data,
     shift: Shift = None,
-    devices: Annotated[int, typer.Option(min=1, help="With how many a round begins.")] = 10,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Number of devices with which a round begins.")
+    ] = 10,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,

@@ -126,7 +126,7 @@ On devices:
 `--ssl-certfile`, `--ssl-keyfile`, `--ssl-ca-certfile` and `--enable-supernode-auth`.
 
 After every round the base lies in the folder that pyproject.toml names: a run that is started
-again goes on from it. Where a SuperLink died, end its ServerApp and ClientApp processes, and start
+again continues from it. If a SuperLink died, end its ServerApp and ClientApp processes, and start
 the SuperNodes again as well: they do not join a new SuperLink by themselves.
 """
 

@@ -142,7 +142,7 @@ def train(
         UsageError, DfedgeError: bad names, data or folder; nothing is written then.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this PyTorch sees no GPU; use --device cpu")
+        raise UsageError("--device cuda: PyTorch finds no GPU; use --device cpu")
     plan, dataset = plan_run(options)
     rank, world = parallel.join()
     if rank == 0:
@@ -315,7 +315,7 @@ def quantised_net(run: Run) -> Net:
     plan = run.plan
     why = obstacle(plan.net, plan.seen_shape, len(plan.classes), plan.form)
     if why is not None:
-        raise DfedgeError(f"{run.folder}: the integer step does not know {why}")
+        raise DfedgeError(f"{run.folder}: not supported by the integer runtime: {why}")
     net = run.load_net()
     net.scales = run.calibration().layers
     return net

@@ -228,7 +228,7 @@ def look_at(files: Sequence[Path]) -> Seen:
     """Sizes and colours of image files.
 
     Raises:
-        DfedgeError: a file that is no image.
+        DfedgeError: a file that is not an image.
     """
     sizes, grey = set[Size](), True
     for path in files:
