@@ -44,6 +44,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         runtimes: that can run there.
         cpu: the processor, as a C compiler names it, where NAME/link.ld lays out its memory.
         sources: of the numbers.
+        aliases: other names for it.
     """
 
     about: str
@@ -55,6 +56,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtimes: Annotated[list[str], Meta(min_length=1)]
     sources: Sources
     cpu: str | None = None
+    aliases: list[str] = []
 
     def __post_init__(self) -> None:
         if self.arena_alignment & (self.arena_alignment - 1):
@@ -80,6 +82,14 @@ def load_target(name: str) -> Target:
     """
     path = configs.find(configs.folder("targets"), "target", name)
     return configs.read(path, Target, "target")
+
+
+def own_name(name: str) -> str:
+    """The target's own name where an alias is given; any other name as it is."""
+    known = configs.names("targets")
+    if name in known or name.endswith(".toml"):
+        return name
+    return next((own for own in known if name in load_target(own).aliases), name)
 
 
 @dataclass(frozen=True)

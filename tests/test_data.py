@@ -123,7 +123,7 @@ def test_cifar10_channels_come_last(tmp_path: Path) -> None:
 def test_truncated_cifar_is_refused(tmp_path: Path) -> None:
     folder = cifar10_dir(tmp_path / "cifar10", [1])
     (folder / "data_batch_3.bin").write_bytes(b"\1" * 100)
-    with pytest.raises(DfedgeError, match=r"data_batch_3.*no multiple of a record's 3,073"):
+    with pytest.raises(DfedgeError, match=r"data_batch_3.*not a multiple of a record's 3,073"):
         load("cifar10", tmp_path)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli import normal
-from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.console import print_json, progress, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
     DataDir,
@@ -155,9 +155,9 @@ def run(
         return
     names = result["experiences"]
     table(
-        f"{settings.stream}: accuracy after each experience (row) on each (column)",
+        f"{settings.stream}: accuracy in % after each experience (row) on each (column)",
         ["after", *names],
-        [[name, *map(percent, row)] for name, row in
+        [[name, *(f"{100 * value:.0f}" for value in row)] for name, row in
          zip(["nothing", *names], result["accuracy_matrix"], strict=True)],
     )  # fmt: skip
     table("what was found", ["what", "value"], [[what, value] for what, value in rows(result)])

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import percent, print_json, progress, say, size, table, warn
+from dfedge.cli.console import percent, print_json, progress, say, size, table, verbose, warn
+from dfedge.cli.manners import canonical
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+from dfedge.cli.signals import told
 from dfedge.exporters.ecosystems import DEFAULT, ECOSYSTEMS
 from dfedge.native.naming import NET
 from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
-    from dfedge.manifest import Learning
+    from dfedge.manifest import Learning, Manifest
 
 
 def run(
@@ -22,7 +24,7 @@ def run(
     ],
     format: Annotated[
         list[str],
-        typer.Option("--format", help=f"Format: {listed(STOCK)}. Repeatable."),
+        typer.Option("--format", callback=canonical, help=f"Format: {listed(STOCK)}. Repeatable."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     rendering: Annotated[
         str,
@@ -91,7 +93,8 @@ def run(
         not no_trial, data, version, prefix, ecosystem,
     )  # fmt: skip
     notes: list[str] = []
-    with progress() as watch:
+    with told(lambda: f"; {out} is {'unchanged' if out.exists() else 'not written'}"), \
+            progress() as watch:  # fmt: skip
         bundle = export(Run.open(run_folder), options, out, watch, notes.append)
     warn(notes)
     manifest = bundle.manifest
@@ -109,6 +112,7 @@ def run(
             [f"{name} {method}", size(plan.arena_bytes), size(plan.state_bytes)]
             for name, record in manifest.formats.items()
             for method, plan in record.memory.items()
+            if verbose() or method.startswith(("train_b", "infer_b"))
         ],
     )
     say(learning_line(manifest.learning, len(manifest.plan.layers), no_trial))
@@ -119,12 +123,21 @@ def run(
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
     whole = sum(record.bytes for record in manifest.files.values())
     numbered = f", version {version}" if version else ""
-    changes = "+".join(f"{name}:{value}" for name, value in manifest.input.drift.items())
-    shift = f" --shift {changes}" if changes else ""
+    data, shift = proposed(manifest)
     say(
         f"wrote {out} ({size(whole)}, bundle {bundle.sha256[:12]}{numbered})",
-        next_command=f"dfedge finetune {out} --data {manifest.data}{shift}",
+        next_command=f"dfedge finetune {out} --data {data}{shift}",
     )
+
+
+def proposed(manifest: "Manifest") -> tuple[str, str]:
+    """What to learn next: samples of one's own where the net has such, else the set, changed."""
+    from dfedge.data.sources import find
+
+    if find(manifest.data) is None:
+        return "NEW-SAMPLES", ""
+    change = manifest.input.proposed
+    return manifest.data, f" --shift {change}" if change else ""
 
 
 def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:

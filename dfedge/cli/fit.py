@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.manners import canonical
 from dfedge.cli.options import (
     Budget,
     Channels,
@@ -40,7 +41,9 @@ def run(
     format: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help=f"Format: {listed(STOCK)}. Default: what the target can open."
+            "--format",
+            callback=canonical,
+            help=f"Format: {listed(STOCK)}. Default: what the target can open.",
         ),
     ] = None,
     rule: DeviceRule = None,

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from dfedge.cli.console import percent, print_json, say, shown, size, table, warn
+from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
 from dfedge.errors import DfedgeError, UsageError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dfedge.fleet.files import Told
     from dfedge.fleet.merge import Merged
 
-app = typer.Typer(
+app = Commands(
     help="Many devices learn together: their changes are summed exactly, in integers.",
     no_args_is_help=True,
 )

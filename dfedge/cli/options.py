@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dfedge.cli.manners import canonical, canonical_target
 from dfedge.data.shift_forms import IMAGES, SIGNALS, SOUNDS
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
@@ -30,15 +31,17 @@ DataDir = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
+        callback=canonical,
         help=f"Runtime: {listed((*STOCK, NATIVE))}, or one that a package adds. Default: the first "
         f"that is installed. {' and '.join(RENDERED)} use the native build when available; "
-        f"{exactly(RENDERED[0])} uses stock operators."
+        f"{exactly(RENDERED[0])} uses stock operators.",
     ),
 ]
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
         "--runtime",
+        callback=canonical,
         help=f"Runtime: {listed(OWN)}, or one that a package adds. Repeatable. "
         "Default: all that are installed.",
     ),
@@ -78,7 +81,11 @@ Shift = Annotated[
     typer.Option(help=SHIFT_HELP),
 ]
 Target = Annotated[
-    str, typer.Option(help="Device: a name from dfedge targets list, or the path of a .toml file.")
+    str,
+    typer.Option(
+        callback=canonical_target,
+        help="Device: a name from dfedge targets list, or the path of a .toml file.",
+    ),
 ]
 Budget = Annotated[
     str | None,

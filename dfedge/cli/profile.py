@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dfedge.cli.console import print_json, progress, say, size, table
+from dfedge.cli.console import print_json, progress, say, size, table, verbose
+from dfedge.cli.manners import canonical, canonical_target
 from dfedge.cli.options import Json, MinVersion, Runtimes, Signer
 from dfedge.rules import OF_DEVICES
 from dfedge.runtimes import listed
@@ -34,11 +35,18 @@ def run(
     ] = "df",
     format: Annotated[
         list[str],
-        typer.Option("--format", help="With --net: executorch, onnx or litert. Repeatable."),
+        typer.Option(
+            "--format",
+            callback=canonical,
+            help="With --net: executorch, onnx or litert. Repeatable.",
+        ),
     ] = ["executorch"],  # noqa: B006  Typer wants the list itself
     runtime: Runtimes = None,
     target: Annotated[
-        str | None, typer.Option(help="Device to compare with. Default: the bundle's own.")
+        str | None,
+        typer.Option(
+            callback=canonical_target, help="Device to compare with. Default: the bundle's own."
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="With --net: limit to compare with, such as 256KB.")
@@ -113,6 +121,7 @@ def _print(report: Any) -> None:
          f"{100 * (need.arena_bytes + need.state_bytes) / report.allowed_bytes:.1f} %"]
         for name, rendering in report.renderings.items()
         for method, need in rendering.methods.items()
+        if _shown(method)
     ]  # fmt: skip
     table(
         f"planned bytes (target {report.target} leaves a model {size(report.allowed_bytes)})",
@@ -122,28 +131,10 @@ def _print(report: Any) -> None:
     )  # fmt: skip
     for name, rendering in report.renderings.items():
         say(f"{name}: {rendering.source}")
-    layers: dict[str, list[str]] = {}
-    train = [name for name in report.methods if name.startswith("train_b")]
-    for name in train:
-        for layer, alive in report.methods[name].layer_bytes.items():
-            layers.setdefault(layer, ["-"] * len(train))[train.index(name)] = size(alive)
-    table(f"alive at most while a layer is at work ({report.rendering})", ["layer", *train],
-          [[layer, *cells] for layer, cells in layers.items()])  # fmt: skip
+    if verbose():
+        _layers(report)
     if report.rivals_by_batch:
-        table(
-            "back-propagation of the same net",
-            ["rival", "arena", "state", "together", "planned by"],
-            [
-                [f"batch {batch}: {name}", size(rival.arena_bytes), size(rival.state_bytes),
-                 size(rival.arena_bytes + rival.state_bytes), rival.source]
-                for batch, found in report.rivals_by_batch.items()
-                for name, rival in found.items()
-            ],
-        )  # fmt: skip
-        say(
-            f"training needs {report.ratio_to_bp:.3f} of what back-propagation does, its arena is "
-            f"{report.ratio_to_inference:.2f} times that of inference ({report.rendering})"
-        )
+        _rivals(report)
     elif report.not_computed:
         say(report.not_computed)
     if report.measured:
@@ -154,5 +145,45 @@ def _print(report: Any) -> None:
                 [f"{row.runtime} {row.method}", f"{row.median_ms:.2f}", size(row.before_bytes),
                  size(row.peak_bytes), size(row.peak_bytes - row.before_bytes)]
                 for row in report.measured
+                if _shown(row.method)
             ],
         )  # fmt: skip
+
+
+def _shown(method: str) -> bool:
+    """Whether a method is told without --verbose: those that learn and infer."""
+    return verbose() or method.startswith(("train_b", "infer_b"))
+
+
+def _layers(report: Any) -> None:
+    layers: dict[str, list[str]] = {}
+    train = [name for name in report.methods if name.startswith("train_b")]
+    for name in train:
+        for layer, alive in report.methods[name].layer_bytes.items():
+            layers.setdefault(layer, ["-"] * len(train))[train.index(name)] = size(alive)
+    table(f"alive at most while a layer is at work ({report.rendering})", ["layer", *train],
+          [[layer, *cells] for layer, cells in layers.items()])  # fmt: skip
+
+
+def _rivals(report: Any) -> None:
+    planned = [
+        (f"batch {batch}: {name}", rival)
+        for batch, found in report.rivals_by_batch.items()
+        for name, rival in found.items()
+    ]
+    table(
+        "back-propagation of the same net",
+        ["rival", "arena", "state", "together"],
+        [
+            [name, size(rival.arena_bytes), size(rival.state_bytes),
+             size(rival.arena_bytes + rival.state_bytes)]
+            for name, rival in planned
+        ],
+    )  # fmt: skip
+    if verbose():
+        for name, rival in planned:
+            say(f"{name}: {rival.source}")
+    say(
+        f"training needs {report.ratio_to_bp:.3f} of what back-propagation does, its arena is "
+        f"{report.ratio_to_inference:.2f} times that of inference ({report.rendering})"
+    )

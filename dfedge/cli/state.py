@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from dfedge.cli.console import percent, print_json, say, table, warn
+from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Runtime, Signer, State
 from dfedge.errors import UsageError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store
 
-app = typer.Typer(
+app = Commands(
     help="Show, export, import, compare, rebase or reset the learned state.",
     no_args_is_help=True,
 )

@@ -7,9 +7,10 @@ import typer
 
 from dfedge import configs
 from dfedge.cli.console import print_json, say, size, table
+from dfedge.cli.manners import Commands, canonical_target
 from dfedge.cli.options import Json
 
-app = typer.Typer(
+app = Commands(
     help="Show and check known devices.\n\n[bold]Example:[/] dfedge targets show rp2350",
     no_args_is_help=True,
 )
@@ -44,7 +45,12 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name from the list, or the path of a .toml file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            callback=canonical_target, help="A name from the list, or the path of a .toml file."
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Show one device: every number with its source.

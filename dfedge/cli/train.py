@@ -151,7 +151,7 @@ def run(
         features,
         wish_of(task, modes, false_alarms),
     )  # fmt: skip
-    with told(f"; {out} keeps every finished epoch"), progress() as watch:
+    with told(lambda: _kept(out)), progress() as watch:
         trained = train(options, out, device, watch)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
@@ -166,3 +166,9 @@ def run(
         say(f"{phase}: {percent(value)} of the test split")
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"
     say(f"wrote {out} (run.json, checkpoint, metrics.jsonl)", next_command=f"dfedge {after}")
+
+
+def _kept(out: Path) -> str:
+    """What an interrupted training has on the disk."""
+    whole = out.is_dir() and any(out.glob("checkpoint*"))
+    return f"; {out} keeps every finished epoch" if whole else "; no epoch was finished"
