@@ -300,7 +300,11 @@ def test_verify_names_every_runtime_and_its_state(dfedge, bundle: Bundle, steps:
         (["evaluate", "{bundle}", "--data", "digits", "--shift", "x"], 2, "unknown shift"),
         (["finetune", "{bundle}", "--data", "digits", "--runtime", "x"], 2, "unknown runtime"),
         (["finetune", "{bundle}", "--data", "{labels}", "--state", "{new}"], 1, "label 12"),
-        (["finetune", "{bundle}", "--data", "digits", "--state", "{labels}"], 1, "is not a state folder"),
+        (
+            ["finetune", "{bundle}", "--data", "digits", "--state", "{labels}"],
+            1,
+            "not a state folder",
+        ),
         (["profile", "{bundle}", "--target", "x"], 2, "unknown target"),
         (["profile", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),
         (["verify", "{bundle}", "--runtime", "x"], 2, "unknown runtime"),

@@ -1,8 +1,8 @@
 """The commands continual and add-class, as processes of their own."""
 
 import io
-import re
 import json
+import re
 import signal
 import subprocess
 import sys

@@ -143,7 +143,8 @@ def test_cifar100_takes_the_fine_label(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown data set 'digit'; known: basic-motions, cifar10"):
+    said = r"unknown data set 'digit' \(did you mean 'digits'\?\); known: basic-motions, cifar10"
+    with pytest.raises(UsageError, match=said):
         load("digit")
 
 

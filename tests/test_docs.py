@@ -16,6 +16,7 @@ import vocabulary
 import yaml
 from pages import PAGES, ROOT, anchors, commands, links
 
+import dfedge
 from dfedge.cli.app import CLICK_ERROR, app
 from dfedge.page import TERMS
 
@@ -65,6 +66,13 @@ def test_every_page_of_docs_is_reached_from_the_readme() -> None:
         paths = ((page.parent / link.partition("#")[0]).resolve() for link in links(page))
         ahead += [path for path in paths if path.suffix == ".md" and path not in reached]
     assert {*(ROOT / "docs").rglob("*.md")} <= reached
+
+
+def test_a_version_is_one_everywhere() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert str(cited) == dfedge.__version__
+    newest = re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest and newest[1].removeprefix("Unreleased: ") == dfedge.__version__
 
 
 def test_the_format_numbers_of_the_page_are_those_of_the_code() -> None:

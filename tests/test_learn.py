@@ -34,7 +34,7 @@ def test_host_pooling_matches_the_integer_steps_cells() -> None:
 def test_unknown_rule_and_net_list_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"unknown rule 'dfx'; known: bp, .*df-r-concordant, ff",
+        match=r"unknown rule 'dfx' \(did you mean 'df'\?\); known: bp, .*df-r-concordant, ff",
     ):
         train(TrainOptions(rule="dfx"), tmp_path / "run")
     with pytest.raises(
@@ -240,10 +240,13 @@ def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -
         ({"loss": {"margin": -0.5}}, "loss: .*>= 0"),
         ({"loss": {"penalty": -1.0}}, "loss: .*>= 0"),
         ({"loss": {"kind": "hinge"}}, "loss: Invalid enum value 'hinge'"),
-        ({"form": "two-pass"}, "unknown form 'two-pass'; known: label-plane, one-pass"),
+        (
+            {"form": "two-pass"},
+            "unknown form 'two-pass' \\(did you mean 'one-pass'\\?\\); known: label-plane",
+        ),
         (
             {"form": "label-plane", "qat": True, "loss": {"negatives": 0}},
-            "--qat: the integer step does not know the label-plane form with all wrong labels",
+            "--qat: not supported by the integer runtime: the label-plane form with all wrong",
         ),
         ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
         ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),

@@ -167,7 +167,9 @@ def test_windows_are_answered_as_they_come_and_taught_by_a_line(
         assert Store(tmp_path / "s", read_only=True).load(Bundle.open(motion_bundle)) is not None
         assert saved["saved"] == 2
         write(process, "l slwo\n")
-        assert event(process)["refused"] == "unknown class 'slwo'; known: fast, slow"
+        assert event(process)["refused"] == (
+            "unknown class 'slwo' (did you mean 'slow'?); known: fast, slow"
+        )
         write(process, "l slow\n")
         event(process)
         _, err = process.communicate(timeout=LONG)
