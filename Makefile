@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fast long tools clean
+.PHONY: demo test lint fast long docs wheel tools clean
 
 demo: $(STAMP)
 	$(BIN)/dfedge demo --out out/demo
@@ -63,6 +63,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tests/vocabulary.py
 
 # torch first: its plain wheel is the CPU build here, and nothing may replace it afterwards.
 $(STAMP): pyproject.toml constraints.txt
@@ -70,6 +72,27 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
 	touch $@
+
+# The site in out/site: opens from the disk; `python3 -m http.server -d out/site` also searches.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --quiet
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
+# Wheel and sdist in dist/, and the wheel tried in an empty environment.
+wheel: $(STAMP)
+	rm -rf dist out/wheel
+	$(BIN)/python -m build
+	$(PYTHON) -m venv out/wheel
+	out/wheel/bin/python -m pip install --quiet -c constraints.txt torch
+	out/wheel/bin/python -m pip install --quiet -c constraints.txt "$$(echo dist/*.whl)[train,onnx]"
+	cd out/wheel && bin/dfedge --version && \
+		bin/dfedge train --data digits --epochs 2 --qat --qat-epochs 1 --out run && \
+		bin/dfedge export run --format onnx --out bundle && \
+		bin/dfedge finetune bundle --data digits --shift rotate:90 --samples 320
 
 # For the C sources: a compiler, CMake, and the processors that tests emulate (Debian, as root).
 TOOLS := gcc g++ libc6-dev cmake make \

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dfedge.learn.train import calibrate_run as calibrate  # noqa: F401
     from dfedge.learn.train import train as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AdoptOptions": "adoption.adopt",

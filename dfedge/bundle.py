@@ -80,7 +80,7 @@ class Bundle:
                 DFEDGE_MIN_VERSION holds, where it is set.
 
         Raises:
-            UsageError: an empty key, or a version that is no number.
+            UsageError: an empty key, or a version that is not a number.
             DfedgeError: no bundle, one of a newer dfedge, a file that is missing, changed, unknown
                 or a link, statements that do not agree (`dfedge.agreement`), not signed by that
                 key, or of a lower version.
@@ -231,12 +231,12 @@ def _read_manifest(folder: Path) -> bytes:
     path = folder / MANIFEST
     try:
         if path.is_symlink():
-            raise DfedgeError(f"{path}: a link has no place in a bundle; {AGAIN}")
+            raise DfedgeError(f"{path}: links are not allowed in a bundle; {AGAIN}")
         with open_file(path) as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise DfedgeError(
-            f"{folder} is no bundle ({fault(path, error)}); make one with: "
+            f"{folder} is not a bundle ({fault(path, error)}); make one with: "
             f"dfedge export RUN --format onnx --out {folder}"
         ) from error
     if len(raw) > MAX_MANIFEST_BYTES:

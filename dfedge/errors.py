@@ -4,8 +4,9 @@ A message tells what is wrong, where, what was found, what is allowed and what t
 one or two sentences.  The command line prints it without a traceback and exits with its code.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T", bound=str)
@@ -58,9 +59,19 @@ def foreign(where: object, noun: str, remedy: str = "") -> Iterator[None]:
 
 
 def unknown_name(kind: str, name: str, allowed: list[str], remedy: str = "") -> UsageError:
-    """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``."""
+    """Make the error for a name that is in no table: ``unknown rule 'x'; known: a, b``.
+
+    Where one is spelled much alike: ``unknown rule 'x' (did you mean 'y'?); known: ...``.
+    """
     hint = f"; {remedy}" if remedy else ""
-    return UsageError(f"unknown {kind} '{name}'; known: {', '.join(sorted(allowed))}{hint}")
+    known = ", ".join(sorted(allowed))
+    return UsageError(f"unknown {kind} '{name}'{meant(name, allowed)}; known: {known}{hint}")
+
+
+def meant(name: str, allowed: Iterable[str]) -> str:
+    """`` (did you mean 'y'?)`` where a name is spelled much alike, else nothing."""
+    near = get_close_matches(name.lower(), allowed, n=1, cutoff=0.7)
+    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def chosen(kind: str, name: str, allowed: Sequence[T]) -> T:

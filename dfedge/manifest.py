@@ -245,7 +245,7 @@ def parse_manifest(raw: bytes, folder: Path) -> Manifest:
     digest = head.digest.encode()
     blanked = raw.replace(digest, BLANK.encode()) if digest else raw
     if hashlib.sha256(blanked).hexdigest().encode() != digest:
-        raise DfedgeError(f"{path}: changed since export (its digest does not fit); {AGAIN}")
+        raise DfedgeError(f"{path}: changed since export (its digest does not match); {AGAIN}")
     return _decode(raw, _MANIFEST, path)
 
 

@@ -36,7 +36,7 @@ class Records(Generic[T]):
         """Every record by name, dfedge's own first.
 
         Raises:
-            DfedgeError: an entry point that cannot be loaded, is no record, or takes a name that
+            DfedgeError: an entry point that cannot be loaded, is not a record, or takes a name that
                 is there.
         """
         return self._every
@@ -58,7 +58,7 @@ class Records(Generic[T]):
             except Exception as error:  # another's code: whatever it raises
                 raise refused(f"{type(error).__name__}: {error}") from error
             if not isinstance(record, kind):
-                raise refused(f"{point.value} is no {kind.__module__}.{kind.__qualname__}")
+                raise refused(f"{point.value} is not a {kind.__module__}.{kind.__qualname__}")
             if point.name in found:
                 raise refused(f"there is a {thing} of this name")
             found[point.name] = record

@@ -36,6 +36,7 @@ class Runtime:
         compilers: that must be there: ``c``, ``c++``.
         remedy: what brings the packages.
         side_by_side: threads may infer and look at features at one time, while none learns.
+        aliases: other names that people have for it; commands take them.
     """
 
     runner: str
@@ -47,6 +48,7 @@ class Runtime:
     compilers: tuple[str, ...] = ()
     remedy: str = ""
     side_by_side: bool = False
+    aliases: tuple[str, ...] = ()
 
     def holds(self, method: str, file: str) -> bool:
         """Whether a method's program is where it should be.
@@ -65,6 +67,7 @@ OWN = {
         packages=(("onnxruntime",),),
         remedy="pip install 'dfedge[onnx]'",
         side_by_side=True,
+        aliases=("onnxruntime", "ort"),
     ),
     "onnx-native": Runtime(
         runner="dfedge.device.onnx_native:OnnxNativeRunner",
@@ -81,6 +84,7 @@ OWN = {
         one_file="program.pte",
         packages=(("executorch", "torch"),),
         remedy="pip install 'dfedge[executorch]'",
+        aliases=("et", "pte"),
     ),
     "executorch-native": Runtime(
         runner="dfedge.device.executorch_native:ExecuTorchNativeRunner",
@@ -97,6 +101,7 @@ OWN = {
         one_file="program.tflite",
         packages=(("ai_edge_litert",), ("tflite_runtime",)),
         remedy="pip install 'dfedge[litert]'",
+        aliases=("tensorflow-lite", "tf-lite", "tflite"),
     ),
     "c": Runtime(
         runner="dfedge.device.native:ExportedRunner",
@@ -105,6 +110,7 @@ OWN = {
         own_name=r"(src/)?[a-z][a-z0-9_]{0,31}\.c",
         compilers=("c",),
         side_by_side=True,
+        aliases=("c99",),
     ),
     "native": Runtime(
         runner="dfedge.device.native:NativeRunner", compilers=("c",), side_by_side=True
@@ -137,6 +143,12 @@ def runtime(name: str) -> Runtime:
     if found is None:
         raise unknown_name("runtime", name, list(runtimes()))
     return found
+
+
+def own_name(name: str) -> str:
+    """The runtime's own name where an alias is given; any other name as it is."""
+    known = runtimes()
+    return next((own for own, one in known.items() if name in one.aliases), name)
 
 
 def formats() -> tuple[str, ...]:

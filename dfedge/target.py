@@ -44,6 +44,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         runtimes: that can run there.
         cpu: the processor, as a C compiler names it, where NAME/link.ld lays out its memory.
         sources: of the numbers.
+        aliases: other names for it.
     """
 
     about: str
@@ -55,10 +56,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtimes: Annotated[list[str], Meta(min_length=1)]
     sources: Sources
     cpu: str | None = None
+    aliases: list[str] = []
 
     def __post_init__(self) -> None:
         if self.arena_alignment & (self.arena_alignment - 1):
-            raise ValueError(f"arena_alignment {self.arena_alignment} is no power of two")
+            raise ValueError(f"arena_alignment {self.arena_alignment} is not a power of two")
         for name in self.runtimes:
             runtime = find(name)
             if runtime is None or not runtime.writer or runtime.stock:
@@ -76,10 +78,18 @@ def load_target(name: str) -> Target:
 
     Raises:
         UsageError: no target of that name.
-        DfedgeError: a file that is missing or is no target.
+        DfedgeError: a file that is missing or is not a target.
     """
     path = configs.find(configs.folder("targets"), "target", name)
     return configs.read(path, Target, "target")
+
+
+def own_name(name: str) -> str:
+    """The target's own name where an alias is given; any other name as it is."""
+    known = configs.names("targets")
+    if name in known or name.endswith(".toml"):
+        return name
+    return next((own for own in known if name in load_target(own).aliases), name)
 
 
 @dataclass(frozen=True)
@@ -150,5 +160,5 @@ def check_flash(budget: Budget, format: str, flash: int) -> None:
     if flash > budget.flash_bytes:
         raise DfedgeError(
             f"{format}: {flash:,} B of files; {budget.words} allows {budget.flash_bytes:,} B "
-            "of flash. Fewer batch sizes or a smaller net fits."
+            "of flash. Reduce the number of batch sizes, or use a smaller net."
         )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
-         *sorted((ROOT / "docs").glob("*.md")), ROOT / "targets" / "README.md"]  # fmt: skip
+         *sorted((ROOT / "docs").rglob("*.md")), ROOT / "targets" / "README.md"]  # fmt: skip
 DOCUMENTED = "\n".join(page.read_text() for page in PAGES)
 FENCE = re.compile(r"^```\w*\n(.*?)^```", re.S | re.M)
 INLINE = re.compile(r"`(dfedge [^`]*)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"[…]|\b(RUN|MODEL|TABLE|N)\b|\bENV/|\.\.\.")
-"""What stands for something else: such a line shows a form, and is no command."""
+"""What stands for something else: such a line shows a form, and is not a command."""
 
 
 def commands(page: Path) -> Iterator[tuple[list[str], bool]]:

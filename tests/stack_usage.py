@@ -54,4 +54,4 @@ class Calls:
 
 
 CALLS = ("checked", "sized", "known")
-"""What begins with dfe_run_ and is no operation."""
+"""What begins with dfe_run_ and is not an operation."""

@@ -393,7 +393,7 @@ def test_the_command_tells_what_was_won_and_lost(bundle: Bundle, tmp_path: Path,
     common = ("finetune", bundle.folder, "--data", "digits", "--runtime", "native")
     told = dfedge(*common, "--shift", "rotate:30", "--state", tmp_path / "a", "--samples", 600)
     assert told.code == 0
-    assert "new data: " in told.out and "known before: " in told.out
+    assert "new data: " in told.out and "known data: " in told.out
     plain = dfedge(*common, "--state", tmp_path / "b", "--samples", 64, "--no-guard", "--no-replay")
     assert plain.code == 0 and "known before" not in plain.out
     fast = dfedge(*common, "--state", tmp_path / "c", "--samples", 64, "--rate", 0.25, "--json")

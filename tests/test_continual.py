@@ -331,6 +331,7 @@ def test_report_is_one_file_with_its_plots(bundle: Bundle, tmp_path: Path) -> No
     write_report(run, result_of(run), tmp_path / "page" / "report.html")
     page = (tmp_path / "page" / "report.html").read_text()
     assert page.count("<svg") == 3
+    assert page.index("</h1>") < page.index('<p class="verdict">Accuracy') < page.index("<svg")
     assert "http" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")

@@ -123,7 +123,7 @@ def test_cifar10_channels_come_last(tmp_path: Path) -> None:
 def test_truncated_cifar_is_refused(tmp_path: Path) -> None:
     folder = cifar10_dir(tmp_path / "cifar10", [1])
     (folder / "data_batch_3.bin").write_bytes(b"\1" * 100)
-    with pytest.raises(DfedgeError, match=r"data_batch_3.*no multiple of a record's 3,073"):
+    with pytest.raises(DfedgeError, match=r"data_batch_3.*not a multiple of a record's 3,073"):
         load("cifar10", tmp_path)
 
 
@@ -143,17 +143,18 @@ def test_cifar100_takes_the_fine_label(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown data set 'digit'; known: basic-motions, cifar10"):
+    said = r"unknown data set 'digit' \(did you mean 'digits'\?\); known: basic-motions, cifar10"
+    with pytest.raises(UsageError, match=said):
         load("digit")
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros((2, 8, 8), np.uint8)}, "wanted: x and y"),
+        ({"x": np.zeros((2, 8, 8), np.uint8)}, "expected: x and y"),
         ({"x": np.zeros((2, 8, 8, 2), np.uint8), "y": np.zeros(2, int)}, r"8, 2\); allowed"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, int)}, r"shape \(2,\)"),
-        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "wanted: integers"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "expected: integers"),
         ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "0 to 1 of floats"),
         ({"x": np.full((2, 8, 8), 300), "y": np.zeros(2, int)}, "allowed: 0 to 255 of"),
         ({"x": np.full((2, 8, 8), np.nan), "y": np.zeros(2, int)}, "0 to 1 of floats"),

@@ -58,7 +58,7 @@ def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> N
     ("value", "name", "why"),
     [
         ("outside:MISSING", "mine", "data set 'mine', which an installed package adds"),
-        ("outside:turned", "mine", "is no dfedge.data.sources.Source"),
+        ("outside:turned", "mine", "is not a dfedge.data.sources.Source"),
         ("outside:SET", "mnist", "there is a data set of this name"),
     ],
 )

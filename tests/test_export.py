@@ -183,7 +183,7 @@ def test_unknown_format_and_target_list_the_known_ones(run_folder: Path, tmp_pat
 
 def test_folder_that_is_no_bundle_is_not_replaced(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"dear")
-    with pytest.raises(DfedgeError, match="is no bundle; choose another --out"):
+    with pytest.raises(DfedgeError, match="is not a bundle; choose another --out"):
         export(Run.open(run_folder), ExportOptions(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
 
@@ -211,7 +211,7 @@ def test_missing_or_changed_file_is_found_before_anything_is_loaded(
     (copy / "manifest.json").write_text("{}")
     with pytest.raises(DfedgeError, match="export again"):
         Bundle.open(copy)
-    with pytest.raises(DfedgeError, match=r"is no bundle \(no manifest.json\)"):
+    with pytest.raises(DfedgeError, match=r"is not a bundle \(no manifest.json\)"):
         Bundle.open(tmp_path)
 
 

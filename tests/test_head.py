@@ -144,7 +144,7 @@ def test_names_decide_wherever_the_data_have_some(kind: str, tmp_path: Path) -> 
         (["--head", "keep"], 2, "no row 'seven'; allowed: numbers from 0 to 9, or names"),
         (["--head", "keep:1"], 2, r"1 rows, and the data have 2 classes \(seven, three\)"),
         (["--head", "keep:1,10"], 2, "no row '10'"),
-        (["--head", "keep:1,1"], 2, "a row is there twice"),
+        (["--head", "keep:1,1"], 2, "a row is listed twice"),
         (["--head", "other"], 2, "unknown --head 'other'; known: add, keep"),
         (["--classes", "short.txt"], 1, "names 2 scores, and the net gives 10"),
         (["--classes", "others.txt"], 1, "classes that --classes does not name: seven, three"),

@@ -34,7 +34,7 @@ def test_host_pooling_matches_the_integer_steps_cells() -> None:
 def test_unknown_rule_and_net_list_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"unknown rule 'dfx'; known: bp, .*df-r-concordant, ff",
+        match=r"unknown rule 'dfx' \(did you mean 'df'\?\); known: bp, .*df-r-concordant, ff",
     ):
         train(TrainOptions(rule="dfx"), tmp_path / "run")
     with pytest.raises(
@@ -112,7 +112,7 @@ def test_float_run_must_be_calibrated_before_export(tmp_path: Path) -> None:
     from dfedge.exporters.write import ExportOptions, export
 
     run = train(TrainOptions(settings={"epochs": 1}), tmp_path / "run")
-    with pytest.raises(DfedgeError, match="was never calibrated; run: dfedge calibrate"):
+    with pytest.raises(DfedgeError, match="is not calibrated; run: dfedge calibrate"):
         export(run, ExportOptions(), tmp_path / "bundle")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
     calibrate_run(run, "minmax")
@@ -128,7 +128,7 @@ def test_run_of_other_options_is_left_alone(run_folder: Path) -> None:
 
 def test_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(DfedgeError, match="is no run"):
+    with pytest.raises(DfedgeError, match="is not a run"):
         train(TrainOptions(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -240,10 +240,13 @@ def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -
         ({"loss": {"margin": -0.5}}, "loss: .*>= 0"),
         ({"loss": {"penalty": -1.0}}, "loss: .*>= 0"),
         ({"loss": {"kind": "hinge"}}, "loss: Invalid enum value 'hinge'"),
-        ({"form": "two-pass"}, "unknown form 'two-pass'; known: label-plane, one-pass"),
+        (
+            {"form": "two-pass"},
+            "unknown form 'two-pass' \\(did you mean 'one-pass'\\?\\); known: label-plane",
+        ),
         (
             {"form": "label-plane", "qat": True, "loss": {"negatives": 0}},
-            "--qat: the integer step does not know the label-plane form with all wrong labels",
+            "--qat: not supported by the integer runtime: the label-plane form with all wrong",
         ),
         ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
         ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),

@@ -192,7 +192,7 @@ def test_a_link_is_followed_to_where_it_leads(
 def test_a_file_in_the_place_of_a_folder_is_refused(root: Path, made: Callable[..., Path]) -> None:
     root.mkdir(mode=0o700)
     (root / "dfedge").write_bytes(b"")
-    with pytest.raises(DfedgeError, match=rf"because {root / 'dfedge'} is no folder; remove it"):
+    with pytest.raises(DfedgeError, match=rf"because {root / 'dfedge'} is not a folder; remove it"):
         made()
 
 

@@ -139,7 +139,7 @@ def test_a_header_orders_the_columns_and_passes_over_others(motion_bundle: Path)
     assert samples.read("10:00:00 h,3,1,2,walk").tolist() == [1, 2, 3]
     assert samples.header("x y z")
     assert samples.read("1 2 3").tolist() == [1, 2, 3]
-    with pytest.raises(BadLineError, match="no column z; wanted: x, y, z"):
+    with pytest.raises(BadLineError, match="no column z; expected: x, y, z"):
         samples.header("x,y")
 
 
@@ -167,7 +167,9 @@ def test_windows_are_answered_as_they_come_and_taught_by_a_line(
         assert Store(tmp_path / "s", read_only=True).load(Bundle.open(motion_bundle)) is not None
         assert saved["saved"] == 2
         write(process, "l slwo\n")
-        assert event(process)["refused"] == "unknown class 'slwo'; known: fast, slow"
+        assert event(process)["refused"] == (
+            "unknown class 'slwo' (did you mean 'slow'?); known: fast, slow"
+        )
         write(process, "l slow\n")
         event(process)
         _, err = process.communicate(timeout=LONG)
@@ -223,13 +225,13 @@ def test_bad_lines_are_counted_and_no_window_lies_across_one(
     assert last["skipped"] == {"count": 2, "value": 1, "header": 1, "length": 1}
     refused = [one["refused"] for one in events if "refused" in one]
     assert len(refused) == 4  # one of each kind
-    assert refused[0].startswith(f"line {T}: 2 values; wanted: 3; correct the sender, or pass over")
+    assert refused[0].startswith(f"line {T}: 2 values; expected: 3; correct the sender, or skip")
     assert "skipped 2 lines: count" in err
     assert not (tmp_path / "s").exists()
     stop = ("--on-bad-sample", "stop")
     code, events, err = fed(motion_bundle, tmp_path / "s", told(x) + "l slow\n1,2\n", *stop)
     assert (code, err.count("\n")) == (1, 1)
-    assert f"line {3 * T + 2}: 2 values; wanted: 3" in err
+    assert f"line {3 * T + 2}: 2 values; expected: 3" in err
     assert events[-1]["saved"] == 2
 
 
@@ -247,7 +249,7 @@ def test_a_named_pipe_is_a_source_and_standard_input_teaches(
             answer = event(process)
             write(process, "l fast\nhello\n")
             assert event(process) == {"taught": "fast", "window": 1}
-            assert event(process)["refused"] == "'hello' is no command; known: l NAME, s"
+            assert event(process)["refused"] == "'hello' is not a command; known: l NAME, s"
         _, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, err
     wanted = Session.open(motion_bundle, "native", initial=True).predict(np.round(x, 5))
@@ -304,7 +306,7 @@ def test_what_live_cannot_do_is_one_line(
 ) -> None:
     for args, said in (
         ((spare_bundle.folder, "--source", "-"), "images, not a signal or sound; for files"),
-        ((motion_bundle, "--source", "-", "--baud", 9600), "standard input is none"),
+        ((motion_bundle, "--source", "-", "--baud", 9600), "standard input is not one"),
         ((motion_bundle, "--source", tmp_path / "no"), "No such file or directory"),
         ((motion_bundle, "--source", tmp_path), "a folder"),
         ((motion_bundle, "--source", "mic"), "the model reads no sound"),

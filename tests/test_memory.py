@@ -63,7 +63,7 @@ def test_at_least_twelve_devices_are_shipped_each_number_with_its_source() -> No
         ("ram_bytes = 65536", "", "required field `ram_bytes`"),
         ("ram_bytes = 65536", "ram_bytes = -1", r"`int` >= 1024 - at `\$.ram_bytes`"),
         ("model_share = 0.5", "model_share = 1.5", r"`float` <= 1.0 - at `\$.model_share`"),
-        ("arena_alignment = 16", "arena_alignment = 24", "24 is no power of two"),
+        ("arena_alignment = 16", "arena_alignment = 24", "24 is not a power of two"),
         ('kind = "mcu"', 'kind = "mcu"\ncolour = 1', "unknown field `colour`"),
         ('"onnx", ', '"tflite", ', "'tflite'"),
         ('model_share = "chosen: half"', "", r"required field `model_share` - at `\$.sources`"),
@@ -316,13 +316,16 @@ def test_the_profile_page_shows_the_numbers_of_the_json(bundle: Bundle, tmp_path
     )
     shown = {
         (of, field): value
-        for of, field, value in re.findall(r'data-of="([^"]+)" data-field="(\w+)">([^<]*)<', text)
+        for of, field, value in re.findall(
+            r'data-of="([^"]+)" data-field="(\w+)" data-bytes="(\w+)"', text
+        )
     }
     for name, need in report.renderings["executorch"].methods.items():
         for field in ("arena_bytes", "state_bytes", "lower_bound_bytes", "measured_peak_bytes"):
             assert shown[f"executorch/{name}", field] == str(getattr(need, field))
     for name, rival in report.rivals.items():
         assert shown[f"{name}/16", "arena_bytes"] == str(rival.arena_bytes)
+    assert text.index("</h1>") < text.index('<p class="verdict">Training') < text.index("<svg")
     assert f'<b id="ratio_to_bp">{report.ratio_to_bp}</b>' in text
     ours, bp = report.methods["train_b16"], report.rivals["bp"]
     assert report.ratio_to_bp == round(

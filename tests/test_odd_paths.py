@@ -193,7 +193,7 @@ def test_what_is_no_folder_is_no_state_folder(kind: str, bundle: Bundle, tmp_pat
         os.mkfifo(place)
     else:
         place.symlink_to({"dangling": "nowhere", "loop": "state"}[kind])
-    assert "no state folder" in refused(lambda: Session.open(bundle, "native", place))
+    assert "is not a state folder" in refused(lambda: Session.open(bundle, "native", place))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state"]
 
 

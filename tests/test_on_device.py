@@ -419,7 +419,7 @@ def test_dfedge_run_names_what_it_cannot_use_and_leaves_the_state(
     assert "usage" in refused(2, "train", net, images, labels)
     assert "usage" in refused(2, "forget", net, images)
     wrong = write_idx(tmp_path / "wrong", np.full(20, 10, np.uint8))
-    assert "no class of the program" in refused(1, *train, wrong, "--state", state)
+    assert "not a class of the program" in refused(1, *train, wrong, "--state", state)
     few = write_idx(tmp_path / "few", y[:19])
     assert "one label for each" in refused(1, *train, few, "--state", state)
     small = write_idx(tmp_path / "small", x[:, :7])

@@ -143,8 +143,8 @@ def test_hidden_folders_and_files_are_no_classes_and_no_pictures(
     caplog.set_level("INFO", "dfedge")
     found = load_path(place, None, None)
     assert found.classes == ("cat", "dog") and len(found.splits["all"]) == 7
-    assert "passed over folders that are hidden: .ipynb_checkpoints, __MACOSX" in caplog.text
-    assert "passed over 1 files that are no images (.txt)" in caplog.text
+    assert "skipped folders that are hidden: .ipynb_checkpoints, __MACOSX" in caplog.text
+    assert "skipped 1 files that are not images (.txt)" in caplog.text
 
 
 @pytest.mark.parametrize(

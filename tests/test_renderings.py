@@ -120,7 +120,7 @@ def test_refused_call_says_why_and_leaves_the_state(runtime: str, bundle: Bundle
     negative, wrong = x.copy(), y.copy()
     negative[3, 2, 1, 0], wrong[5] = -1, 10
     before = runner.get_state()
-    with pytest.raises(DfedgeError, match="a label is no class of the program"):
+    with pytest.raises(DfedgeError, match="a label is not a class of the program"):
         runner.train(x, wrong)
     with pytest.raises(DfedgeError, match=r"an input value lies outside 0\.\.127"):
         runner.train(negative, y)

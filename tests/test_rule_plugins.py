@@ -59,8 +59,8 @@ def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
     ("value", "why"),
     [
         ("Rule('outside:NOTHING')", "rule 'mine': outside:NOTHING cannot be loaded"),
-        ("Rule('outside:even')", "rule 'mine': outside:even is no dfedge.learn.rules.HostRule"),
-        ("HOST", "outside:RULE is no dfedge.rules.Rule"),
+        ("Rule('outside:even')", "rule 'mine': outside:even is not a dfedge.learn.rules.HostRule"),
+        ("HOST", "outside:RULE is not a dfedge.rules.Rule"),
     ],
 )
 def test_a_rule_that_is_none_is_said_by_name(value: str, why: str, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_package_adds_a_runtime_in_one_file_and_one_line(bundle: Bundle, tmp_p
     ("value", "name", "why"),
     [
         ("outside:MISSING", "reference", "AttributeError"),
-        ("outside:Reference", "reference", "is no dfedge.runtimes.Runtime"),
+        ("outside:Reference", "reference", "is not a dfedge.runtimes.Runtime"),
         ("outside:REFERENCE", "onnx", "there is a runtime of this name"),
     ],
 )

@@ -138,7 +138,7 @@ def test_damaged_or_missing_newest_slot_gives_the_one_before_and_says_so(
             f"{folder}: slot-a is damaged: tensor {bundle.manifest.state_names[-1]}: its checksum "
             "does not fit; opened slot-b"
         ]
-        or "its checksum does not fit; opened slot-b" in notes[0]
+        or "its checksum does not match; opened slot-b" in notes[0]
     )
     newest.unlink()
     assert opened(folder, bundle) == (2, [f"{folder}: slot-a is missing; opened slot-b"])

@@ -424,7 +424,7 @@ def test_cut_and_lengthened_files_are_refused_or_told_of(work: Work, tmp_path: P
     half = len(saved) // 2
     for kept in (0, 3, 100, half - 1):
         state.write_bytes(saved[:kept])
-        assert "no slot that is whole" in infer(work, state, code=1)
+        assert "no valid slot" in infer(work, state, code=1)
     state.write_bytes(saved[:half])
     told = "slot B is damaged, or its save was cut short; opened slot A (save 1)"
     assert told in infer(work, state)

@@ -117,7 +117,7 @@ def test_folder_is_read_in_the_order_of_its_dates(tmp_path: Path) -> None:
         ("drift:samples=4,experiences=9", "each experience needs one"),
         ("domain-incremental:samples=900", "5 times 900 samples; digits has 1000"),
         ("new-user:speaker=fred", "unknown speaker 'fred'"),
-        ("folder", "digits is no folder"),
+        ("folder", "digits is not a folder"),
     ],
 )
 def test_stream_that_does_not_exist_is_refused(text: str, message: str) -> None:
@@ -203,7 +203,7 @@ def test_new_users_are_learned_and_tested_apart_in_time(worn: Source) -> None:
     assert [e.name for e in parse_stream("new-user").make(left, 0).experiences] == ["person:3"]
     with pytest.raises(UsageError, match=r"unknown person of .*'7'; known: 1, 2, 3"):
         parse_stream("new-user:who=person:7").make(worn, 0)
-    with pytest.raises(UsageError, match="does not say whose its samples are"):
+    with pytest.raises(UsageError, match="does not say to whom its samples belong"):
         parse_stream("new-user:who=person:7").make(DIGITS, 0)
 
 

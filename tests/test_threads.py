@@ -294,7 +294,7 @@ def test_every_thread_is_told_why_its_own_call_was_refused(
         return own(self, runtimes)
 
     monkeypatch.setattr(Glue, "reason", reason)
-    with pytest.raises(DfedgeError, match="a label is no class of the program"):
+    with pytest.raises(DfedgeError, match="a label is not a class of the program"):
         runner.train(x, np.full_like(y, 99))
     assert "an input value lies outside" in others[0]
 

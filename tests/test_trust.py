@@ -64,11 +64,11 @@ def test_manifest_carries_its_own_digest(copy: Path) -> None:
      "a/", "x" * 256],
 )  # fmt: skip
 def test_name_that_may_lead_out_of_the_folder_is_refused(name: str, copy: Path) -> None:
-    with pytest.raises(DfedgeError, match="is no plain path inside the folder"):
+    with pytest.raises(DfedgeError, match="is not a plain path inside the folder"):
         check_name(name, copy)
     files = msgspec.to_builtins(Bundle.open(copy).manifest.files)
     rewrite(copy, files=files | {name: msgspec.to_builtins(FileRecord(1, "ab" * 32))})
-    with pytest.raises(DfedgeError, match="is no plain path inside the folder"):
+    with pytest.raises(DfedgeError, match="is not a plain path inside the folder"):
         Bundle.open(copy)
 
 
@@ -104,7 +104,7 @@ def test_newer_bundle_says_update_and_an_older_one_export_again(bundle: Bundle, 
     with pytest.raises(DfedgeError, match="export again"):
         Bundle.open(copy)
     (copy / MANIFEST).write_text(json.dumps({**json.loads(seal(bundle.manifest)), "digest": ""}))
-    with pytest.raises(DfedgeError, match="its digest does not fit"):
+    with pytest.raises(DfedgeError, match="its digest does not match"):
         Bundle.open(copy)
 
 
@@ -152,7 +152,7 @@ def test_keys_of_openssl_and_of_other_kinds(copy: Path, tmp_path: Path) -> None:
             subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
     Bundle.open(copy).sign(tmp_path / "ed25519.pem")
     Bundle.open(copy, tmp_path / "ed25519.pub")
-    with pytest.raises(DfedgeError, match="a X25519PublicKey; wanted: Ed25519"):
+    with pytest.raises(DfedgeError, match="a X25519PublicKey; expected: Ed25519"):
         Bundle.open(copy, tmp_path / "x25519.pub")
     with pytest.raises(UsageError, match="exists and is not replaced"):
         signature.make_keys(tmp_path / "ed25519.pem")

@@ -237,7 +237,7 @@ def test_windows_that_share_samples_are_never_in_both_splits(motion: Path) -> No
         (lambda f: f.joinpath("slow/0.csv").write_text("x,y\n1,2\n"), {"window": 4},
          "no column z"),
         (lambda f: f.joinpath("slow/0.csv").write_text("x,y,z\n1,2,up\n"), {"window": 1},
-         "column z, line 2: 'up' is no number"),
+         "column z, line 2: 'up' is not a number"),
         (lambda f: f.joinpath("slow/0.csv").write_text("x,y,z\n1,2\n"), {"window": 1},
          "line 2 has 2 columns, the first 3"),
         (lambda f: f.joinpath("slow/0.csv").write_text("x,y,z\n"), {"window": 1},
@@ -276,7 +276,7 @@ def test_windows_with_values_that_are_none_are_passed_over_and_counted(tmp_path:
     found = open_path(tmp_path, door=door, reading=Reading(window=10, hop=10))
     assert len(found.parts["all"]) == 7
     assert door.skipped == {"value": 1}
-    with pytest.raises(DfedgeError, match="line 6: '\\?' is no number"):
+    with pytest.raises(DfedgeError, match="line 6: '\\?' is not a number"):
         open_path(tmp_path, reading=Reading(window=10))
 
 

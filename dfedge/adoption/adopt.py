@@ -123,7 +123,7 @@ def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk
     )
     why = obstacle(plan.net, plan.seen_shape, len(plan.classes), "one-pass")
     if why is not None:
-        raise DfedgeError(f"{options.model}: the integer step does not know {why}")
+        raise DfedgeError(f"{options.model}: not supported by the integer runtime: {why}")
     return plan
 
 

@@ -113,7 +113,7 @@ def _rows(rows: str, scores: int, names: Sequence[str], classes: tuple[str, ...]
         for word in wanted
     ]
     if len(set(found)) < len(found):
-        raise UsageError(f"--head keep:{rows}: a row is there twice")
+        raise UsageError(f"--head keep:{rows}: a row is listed twice")
     return found
 
 

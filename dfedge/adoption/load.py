@@ -133,7 +133,7 @@ def load_graph(model: str, image: Shape) -> Graph:
 
 
 def _taken(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
-    """A file's one input that is no weight; None: there are several."""
+    """A file's one input that is not a weight; None: there are several."""
     weights = {weight.name for weight in model.graph.initializer}
     given = [value for value in model.graph.input if value.name not in weights]
     return given[0] if len(given) == 1 else None

@@ -110,7 +110,7 @@ def _program(members: Members, path: Path) -> schema.Program:
         calls = [_call(module) for module in found.graph_module.module_call_graph]
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise DfedgeError(
-            f"{path}: its {MODEL} says what no plain net says ({error}); {SAVE_AGAIN}, with one "
+            f"{path}: its {MODEL} is not that of a plain net ({error}); {SAVE_AGAIN}, with one "
             "image size, on the processor"
         ) from error
     nodes = [_node(node) for node in found.graph_module.graph.nodes]

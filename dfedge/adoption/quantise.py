@@ -2,9 +2,9 @@
 
 Every result has one scale and one zero (`dfedge.adoption.ranges`), chosen by what the float net
 gives on all samples, its channels brought to one size before (`dfedge.adoption.equalise`).  A
-convolution's weights absorb what is no power of two of the ratio of two scales, so a right shift,
-one for each output channel, is all that its accumulator needs.  Its bias then takes up the mean
-error that is left on some samples, those that `SHOWN` values of the largest map hold.
+convolution's weights absorb the part of a ratio of scales that is not a power of two, so a right
+shift, one for each output channel, is all that its accumulator needs.  Its bias then takes up the
+mean error that is left on some samples, those that `SHOWN` values of the largest map hold.
 """
 
 import math
@@ -196,7 +196,7 @@ class Quantiser:
         if peak >= 1 << 31:
             raise DfedgeError(
                 f"operation '{node.name}' may sum up to {peak:.2g}, the integer operations "
-                "hold 2^31; fewer channels or a smaller kernel fit"
+                "hold 2^31; reduce the channels or the kernel size"
             )
         record = Convolution(node.name, (place,), self._shape(node), node.kernel, node.stride, pads,
                         depthwise, shift, 1 if depthwise else node.groups)  # fmt: skip

@@ -81,7 +81,7 @@ class Values(Generic[K]):
         """Translate the operation at work, or note why not where refusals are collected.
 
         What is refused passes as a result of its shape, so that what follows is looked at as well;
-        what follows a result of unknown shape is passed over.
+        what follows a result of unknown shape is skipped.
 
         Args:
             translate: raises a refusal.

@@ -26,8 +26,8 @@ def run(
     samples: Annotated[
         list[Path],
         typer.Option(
-            help="A folder of images or recordings, an image, a recording .wav or .csv, or a "
-            "file .npz with x; repeat it for several."
+            help="Samples of the class: a folder, an image, a recording (.wav, .csv), or an "
+            ".npz file with x. Repeatable."
         ),
     ],
     steps: Annotated[
@@ -38,11 +38,11 @@ def run(
         typer.Option(
             min=0,
             max=100,
-            help="Known samples of 100 that may fall to the new class: where more may, it is "
-            "recognised more often.",
+            help="How many of 100 known samples may be taken for the new class. More: the new "
+            "class is recognised more often.",
         ),
     ] = 3,
-    seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
+    seed: Annotated[int, seed_option("Seed for the order of presentation.")] = 0,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -52,10 +52,9 @@ def run(
 ) -> None:
     """Teach a new class from a few labelled samples, without another export.
 
-    A bundle that knows what is normal takes it for a new mode of normal operation.
-
-    It takes one of the spare rows that dfedge export --spare-classes kept. Its name lives in the
-    state folder; the bundle is not touched.
+    The class takes one of the rows reserved by dfedge export --spare-classes. Its name is stored in
+    the state folder; the bundle does not change. In a bundle of --task normal it becomes a new mode
+    of normal operation.
 
     [bold]Example:[/] dfedge add-class out/bundle seven --samples photos/seven --samples one.png
     """

@@ -33,25 +33,26 @@ def run(
     model: Annotated[
         str,
         typer.Argument(
-            help="package.module:function that returns a net (it is imported and run), or a file "
-            ".pt2, .onnx or .tflite (nothing in it is run)."
+            help="package.module:function that returns a net (it is imported and run), or a "
+            ".pt2, .onnx or .tflite file (nothing in it is run)."
         ),
     ],
     data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
-    out: Annotated[Path | None, typer.Option(help="The RUN folder to make.")] = None,
+    out: Annotated[Path | None, typer.Option(help="RUN folder to create.")] = None,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Without data: list all that stands in the way, and what each --learn would cost.",
+            help="Need no data: list everything that is not supported, and what each "
+            "--learn would cost.",
         ),
     ] = False,
     data_dir: DataDir = None,
     learn: Annotated[
         str,
         typer.Option(
-            help="head; heads:NAME,NAME, a head that sees these layers too; last:K, the last K "
-            "blocks as well; or all of them."
+            help="What learns: head; heads:NAME,NAME (a head that also sees these layers); "
+            "last:K (the last K blocks too); or all."
         ),
     ] = "head",
     head: Head = "own",
@@ -62,24 +63,27 @@ def run(
     mean: Mean = "",
     std: Std = "",
     recipe: Annotated[
-        str, typer.Option(help="minmax, percentile, pow2-mse, or the path of a .toml file.")
+        str,
+        typer.Option(
+            help="Calibration recipe: minmax, percentile, pow2-mse, or the path of a .toml file."
+        ),
     ] = "pow2-mse",
     test_samples: Annotated[
-        int, typer.Option(min=0, help="Of the test split that are measured; 0: all.")
+        int, typer.Option(min=0, help="Number of test samples to measure; 0: all.")
     ] = 0,
     on_bad_sample: OnBadSample = "stop",
-    seed: Annotated[int, seed_option("Which samples are looked at.")] = 0,
+    seed: Annotated[int, seed_option("Seed for the choice of samples.")] = 0,
     no_keep: NoKeep = False,
     explain: Annotated[
         Path | None,
-        typer.Option(help="Draw the signal to noise of every result, layers and all (.svg)."),
+        typer.Option(help="Draw the signal-to-noise ratio of every result to this file (.svg)."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Bring your own model: a trained net becomes a RUN that learns on the device.
 
-    What does not learn becomes a frozen trunk of integer steps; the rest becomes layers that start
-    from the net's own weights. Export the RUN like any other.
+    The part that does not learn becomes a frozen trunk of integer operations. The rest becomes
+    layers that start from the net's own weights. Export the RUN like any other.
 
     [bold]Example:[/] dfedge adopt net.onnx --check
 

@@ -7,6 +7,7 @@ could not (disk full, state in use by another process, no memory): all is as it 
 
 import os
 import sys
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -37,11 +38,12 @@ from dfedge.cli import (
     verify,
 )
 from dfedge.cli.console import fail, take_notes
+from dfedge.cli.manners import Commands
 from dfedge.cli.signals import told
 from dfedge.errors import DfedgeError
 
-app = typer.Typer(
-    help="Train with Distance-Forward learning, export, and go on learning on the device.",
+app = Commands(
+    help="Train with Distance-Forward learning, export in int8, and keep learning on the device.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -127,6 +129,11 @@ def _misused(error: Any) -> int:
     if not error.format_message() or type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return int(error.exit_code)
+    text = error.format_message().rstrip(".")
+    possible = getattr(error, "possibilities", None)
+    if possible:  # all that begin alike: one of them is meant
+        near = get_close_matches(error.option_name, possible, n=1, cutoff=0)
+        text = f"No such option: {error.option_name} (did you mean '{near[0]}'?)"
     context = getattr(error, "ctx", None)
     hint = f"; see {context.command_path} --help" if context else ""
-    return fail(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
+    return fail(f"{text}{hint}", error.exit_code)

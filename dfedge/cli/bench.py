@@ -13,28 +13,31 @@ def run(
     bundle: BundleArg,
     runtime: Runtimes = None,
     threads: Annotated[
-        list[int], typer.Option(help="Threads and cores given; repeat it for several.")
+        list[int],
+        typer.Option(help="Number of threads and cores. Repeatable."),
     ] = [1, 2],  # noqa: B006  Typer wants the list itself
-    seconds: Annotated[float, typer.Option(min=0.01, help="Of each measurement.")] = 2.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="Duration of each measurement in seconds.")
+    ] = 2.0,
     ort_training: Annotated[
         Path | None,
         typer.Option(
-            help="bin/python of an environment with onnxruntime-training==1.19.2 'numpy<2' "
-            "'onnx<1.17' torch: a third rival."
+            help="Also measure onnxruntime-training: bin/python of an environment with "
+            "onnxruntime-training==1.19.2 'numpy<2' 'onnx<1.17' torch."
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the figures here as well (.json).")
+        Path | None, typer.Option(help="Also write the figures to this file (.json).")
     ] = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Measure steps and inferences a second, as ratios to back-propagation of the same net.
+    """Measure steps and inferences per second, beside back-propagation of the same net.
 
-    The rivals train what learns in float32 with SGD in the same run: PyTorch eager, ExecuTorch's
-    training extension, onnxruntime-training. onnx-int8 and litert-int8 are yardsticks: the same net
-    in these runtimes' own int8 operators, which learns nothing. A ratio of 2 says that the other
+    The rivals train the same layers in float32 with SGD in the same run: PyTorch eager,
+    ExecuTorch's training extension, onnxruntime-training. onnx-int8 and litert-int8 are the same
+    net in the runtimes' own int8 operators, for inference only. A ratio of 2 means that the rival
     takes twice as long.
 
     [bold]Example:[/] dfedge bench out/bundle --threads 1

@@ -12,19 +12,22 @@ from dfedge.cli.options import Json, RunArg
 def run(
     run_folder: RunArg,
     recipe: Annotated[
-        str, typer.Option(help="minmax, percentile, pow2-mse, or the path of a .toml file.")
+        str,
+        typer.Option(
+            help="Calibration recipe: minmax, percentile, pow2-mse, or the path of a .toml file."
+        ),
     ] = "pow2-mse",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also show what each layer loses: signal to noise.")
+        bool, typer.Option("--explain", help="Also show the signal-to-noise ratio of each layer.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw what --explain shows as bars here (.svg).")
+        Path | None, typer.Option(help="Draw the bars of --explain to this file (.svg).")
     ] = None,
     json: Json = False,
 ) -> None:
     """Choose power-of-two scales from training samples.
 
-    Of an adopted net the layers that learn; its trunk was calibrated when it was adopted.
+    For an adopted net, only the layers that learn: its trunk was calibrated by dfedge adopt.
 
     [bold]Example:[/] dfedge calibrate out/digits --recipe percentile
     """

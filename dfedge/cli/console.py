@@ -6,8 +6,10 @@ Whatever is printed may hold a stranger's names, so all text goes through `shown
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from rich.console import Console
@@ -15,10 +17,42 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dfedge.progress import PROGRESS
+from dfedge.units import percent as percent
+from dfedge.units import size as size
 from dfedge.visible import visible
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
+FIRST_COLUMN = 16
+"""Letters that the first column of a table keeps at least."""
+SECONDS = 5.0
+"""Between two lines of progress where there is no terminal."""
+
+
+class Verbosity(IntEnum):
+    """How much a command says."""
+
+    QUIET, NORMAL, VERBOSE = range(3)
+
+
+_verbosity = Verbosity.NORMAL
+
+
+def speak(verbosity: Verbosity) -> None:
+    """From now on, say so much."""
+    global _verbosity
+    _verbosity = verbosity
+
+
+def verbose() -> bool:
+    """Whether all details are wanted."""
+    return _verbosity is Verbosity.VERBOSE
+
+
+def quiet() -> bool:
+    """Whether results alone are wanted."""
+    return _verbosity is Verbosity.QUIET
 
 
 def print_json(value: Any) -> None:
@@ -46,8 +80,8 @@ def fail(message: str, code: int) -> int:
 
 
 def warn(notes: list[str]) -> None:
-    """Lines on stderr: what was passed over, and that the command went on."""
-    for note in notes:
+    """Lines on stderr: what was skipped, and that the command went on; none for --quiet."""
+    for note in [] if quiet() else notes:
         err.print(f"[bold yellow]note:[/] {shown(note)}", soft_wrap=True)
 
 
@@ -61,13 +95,22 @@ class Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
         text = record.getMessage()
-        if text not in self.told:
+        if record.name == PROGRESS.name:
+            watched(text)
+        elif text not in self.told:
             self.told.add(text)
             warn([text])
 
 
+def watched(text: str) -> None:
+    """A line of progress on stderr; none for --quiet."""
+    if not quiet():
+        err.print(f"[dim]{shown(text)}[/]", soft_wrap=True)
+
+
 def take_notes() -> None:
-    """From now on, show what dfedge logs."""
+    """From now on, show what dfedge logs, as much as is usual."""
+    speak(Verbosity.NORMAL)
     log = logging.getLogger("dfedge")
     log.setLevel(logging.INFO)
     log.handlers = [Notes()]
@@ -76,15 +119,23 @@ def take_notes() -> None:
 def say(text: str, *, next_command: str | None = None) -> None:
     """A result line, and the command that a user would type next."""
     out.print(shown(text), soft_wrap=True)
-    if next_command:
+    if next_command and not quiet():
         out.print(f"[dim]next:[/] {shown(next_command)}", soft_wrap=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table; every column after the first is for numbers."""
+    """A table; every column after the first is for numbers, which stay whole where there is room.
+
+    What is too long for the terminal, a path most often, is folded in the first column.
+    """
     view = Table(title=shown(title), title_justify="left")
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(columns))]
+    room = out.width - FIRST_COLUMN - sum(width + 3 for width in widths[1:])
     for i, column in enumerate(columns):
-        view.add_column(shown(column), justify="left" if i == 0 else "right", overflow="fold")
+        view.add_column(
+            shown(column), justify="left" if i == 0 else "right", overflow="fold",
+            min_width=widths[i] if i and room >= 0 else None,
+        )  # fmt: skip
     for row in rows:
         view.add_row(*(shown(cell) for cell in row))
     out.print(view)
@@ -92,32 +143,24 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr, drawn only on a terminal: call it with (what, steps done, steps in all)."""
+    """A bar on stderr; without a terminal, a line every few seconds.
+
+    Call it with (what, steps done, steps in all).
+    """
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    hidden = quiet() or not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task("", total=None)
+        begun = last = time.monotonic()
 
         def watch(what: str, done: int, total: int) -> None:
+            nonlocal last
             bar.update(task, description=shown(what), completed=done, total=total)
+            now = time.monotonic()
+            if not err.is_terminal and now - last >= SECONDS:
+                last = now
+                watched(f"{what}: {done:,} of {total:,} ({now - begun:.0f} s)")
 
         yield watch
-
-
-def percent(fraction: float) -> str:
-    """98.89 %."""
-    return f"{100 * fraction:.2f} %"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that fits: 520 KiB, 8 MiB, 2 GiB."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
-        if count >= unit:
-            return f"{count / unit:,.3g} {name}"
-    return f"{count / 1024:,.3g} KiB"
-
-
-def kib(count: int) -> str:
-    """Bytes in KiB with one decimal."""
-    return f"{count / 1024:,.1f} KiB"

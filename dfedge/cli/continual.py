@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dfedge.cli import normal
-from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.console import print_json, progress, say, table
 from dfedge.cli.opened import open_session
 from dfedge.cli.options import (
     DataDir,
@@ -21,80 +21,81 @@ from dfedge.cli.options import (
 
 Preset = Annotated[
     str | None,
-    typer.Option(
-        help="A net, stream and strategy by name instead: digits, camera, speaker, classes."
-    ),
+    typer.Option(help="Net, stream and strategy by one name: digits, camera, speaker or classes."),
 ]
 
 
 def run(
     bundle: Annotated[
-        Path | None, typer.Argument(help="The folder made by dfedge export; else --preset.")
+        Path | None, typer.Argument(help="Folder made by dfedge export, unless --preset is given.")
     ] = None,
     preset: Preset = None,
     data: Annotated[
-        str | None, typer.Option(help="A data set's name, a file .npz or a folder of images.")
+        str | None, typer.Option(help="Name of a data set, an .npz file, or a folder.")
     ] = None,
     data_dir: DataDir = None,
     stream: Annotated[
         str | None,
         typer.Option(
-            help="labelled, drift, class-incremental, domain-incremental, new-user or folder; "
-            "settings follow a colon: drift:rotate=45,samples=2000; drift:gain=0.5 of signals; "
-            "new-user:who=person:3.",
+            help="labelled, drift, class-incremental, domain-incremental, new-user or folder. "
+            "Settings follow a colon: drift:rotate=45,samples=2000; drift:gain=0.5 for "
+            "signals; new-user:who=person:3.",
             show_default="labelled",
         ),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="guarded (replay and guard, as finetune), none, anchors, reservoir or balanced "
-            "(latent replay).",
+            help="Strategy: guarded (replay and guard, like finetune), none, anchors, "
+            "reservoir or balanced (latent replay).",
             show_default="guarded",
         ),
     ] = None,
-    budget: Annotated[int | None, typer.Option(min=0, help="Bytes of replay memory.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=0, help="Size of the replay memory in bytes.")
+    ] = None,
     replayed: Annotated[
-        int | None, typer.Option(min=0, help="Replayed samples for each new one.")
+        int | None, typer.Option(min=0, help="Replayed samples per new sample.")
     ] = None,
     remember: Annotated[
         int | None,
-        typer.Option(min=0, help="Samples of what is known that the replay memory starts with."),
+        typer.Option(min=0, help="Number of known samples that the replay memory starts with."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="New samples of a step.")] = None,
-    passes: Annotated[int | None, typer.Option(min=1, help="Over each experience.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="New samples per step.")] = None,
+    passes: Annotated[int | None, typer.Option(min=1, help="Passes over each experience.")] = None,
     guard: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Samples held back to judge learning by, for the strategies but guarded; 0: none.",
+            help="Samples held back to judge learning, for all strategies except guarded; 0: none.",
         ),
     ] = None,
     gate: Annotated[
-        bool | None, typer.Option(help="Learn only where the net's margin is violated.")
+        bool | None, typer.Option(help="Learn only from samples that violate the net's margin.")
     ] = None,
     wrong: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Fraction of labels made wrong on purpose.")
+        float | None,
+        typer.Option(min=0, max=1, help="Fraction of labels that are made wrong on purpose."),
     ] = None,
-    seed: Annotated[int | None, seed_option("Of the stream and of the replay.")] = None,
+    seed: Annotated[int | None, seed_option("Seed for the stream and the replay.")] = None,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
-    out: Annotated[
-        Path, typer.Option(help="Where a preset's net is made, and its state kept.")
-    ] = Path("out/continual"),
+    out: Annotated[Path, typer.Option(help="Folder for the preset's net and state.")] = Path(
+        "out/continual"
+    ),
     report: Annotated[
-        Path | None, typer.Option(help="The page; default: report.html in the state folder.")
+        Path | None, typer.Option(help="Report to write. Default: report.html in the state folder.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Learn a stream of experiences on the device, and watch accuracy and forgetting.
 
-    By default what the model knew is kept, as in finetune; --strategy none lets it go. A bundle
-    that knows what is normal follows a slow drift without labels: what is normal teaches.
-    Ctrl-C saves; the same command goes on and ends in the same bytes.
+    By default replay and guard protect earlier knowledge, as in finetune; --strategy none does not.
+    A bundle of --task normal follows a slow drift without labels: it learns from normal samples.
+    Ctrl-C saves; the same command continues and ends in the same bytes.
 
     [bold]Example:[/] dfedge continual out/bundle --data digits --stream drift:samples=400
     """
@@ -144,7 +145,7 @@ def run(
     made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
     running = Run(session, made, settings, resume=not initial)
     if running.resumed and not json:
-        say(f"going on after {running.resumed:,} samples that an earlier call had learned")
+        say(f"resuming after {running.resumed:,} samples from an earlier call")
     watch_run(running)
     result = result_of(running)
     page = report or session.folder / "report.html"
@@ -154,9 +155,9 @@ def run(
         return
     names = result["experiences"]
     table(
-        f"{settings.stream}: accuracy after each experience (row) on each (column)",
+        f"{settings.stream}: accuracy in % after each experience (row) on each (column)",
         ["after", *names],
-        [[name, *map(percent, row)] for name, row in
+        [[name, *(f"{100 * value:.0f}" for value in row)] for name, row in
          zip(["nothing", *names], result["accuracy_matrix"], strict=True)],
     )  # fmt: skip
     table("what was found", ["what", "value"], [[what, value] for what, value in rows(result)])

@@ -10,11 +10,13 @@ from dfedge.cli.options import Json, seed_option
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("out/demo"),
-    seed: Annotated[int, seed_option("Of training and of the stream's order.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path(
+        "out/demo"
+    ),
+    seed: Annotated[int, seed_option("Seed for training and the order of the stream.")] = 0,
     json: Json = False,
 ) -> None:
-    """Run the whole route on embedded digits: train, export, turn the images, learn on.
+    """Run the whole route on embedded digits: train, export, turn the images, keep learning.
 
     [bold]Example:[/] dfedge demo --out out/demo
     """

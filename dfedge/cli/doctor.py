@@ -11,15 +11,15 @@ from dfedge.cli.options import Json, MinVersion, Signer
 
 def run(
     bundle: Annotated[
-        Path | None, typer.Argument(help="A bundle whose golden batches are tried as well.")
+        Path | None, typer.Argument(help="Bundle whose golden batches are also run.")
     ] = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Say which runtimes are here, what is missing, and how to get it.
+    """List the runtimes that are installed, and how to install the others.
 
-    With a bundle, train its golden batches in every runtime and compare every integer.
+    With a bundle, run its golden batches in every runtime and compare every integer.
 
     [bold]Example:[/] dfedge doctor out/bundle
     """

@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Measure accuracy on labelled data, without learning from it.
 
-    Of a bundle that knows what is normal: false alarms, and of samples labelled anomaly or abnormal
-    how many are found.
+    For a bundle of --task normal: the rate of false alarms, and the fraction found of samples that
+    are labelled anomaly or abnormal.
 
     [bold]Example:[/] dfedge evaluate out/bundle --data digits --shift rotate:90
     """

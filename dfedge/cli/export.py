@@ -5,68 +5,78 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import kib, percent, print_json, progress, say, table, warn
+from dfedge.cli.console import percent, print_json, progress, say, size, table, verbose, warn
+from dfedge.cli.manners import canonical
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
+from dfedge.cli.signals import told
 from dfedge.exporters.ecosystems import DEFAULT, ECOSYSTEMS
 from dfedge.native.naming import NET
 from dfedge.runtimes import STOCK, listed
 
 if TYPE_CHECKING:
-    from dfedge.manifest import Learning
+    from dfedge.manifest import Learning, Manifest
 
 
 def run(
     run_folder: RunArg,
-    out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the bundle; an existing bundle is replaced.")
+    ],
     format: Annotated[
         list[str],
-        typer.Option("--format", help=f"{listed(STOCK)}; repeat it for several."),
+        typer.Option("--format", callback=canonical, help=f"Format: {listed(STOCK)}. Repeatable."),
     ] = ["onnx"],  # noqa: B006  Typer wants the list itself
     rendering: Annotated[
         str,
         typer.Option(
-            help="Of onnx and executorch: stock operators, our own native ones, or both.",
+            help="For onnx and executorch: stock operators, our native operator, or both.",
         ),
     ] = "both",
     target: Target = "host",
     budget: Budget = None,
     batch: Annotated[
-        int, typer.Option(min=1, max=1024, help="The larger batch size; 1 is always there.")
+        int,
+        typer.Option(min=1, max=1024, help="Larger batch size; batch size 1 is always included."),
     ] = 16,
     rule: DeviceRule = None,
     train_layers: TrainLayers = "all",
     spare_classes: Annotated[
-        int, typer.Option(min=0, max=4096, help="Anchor rows kept for classes to come.")
+        int, typer.Option(min=0, max=4096, help="Rows reserved for classes that are added later.")
     ] = 0,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Samples to try learning on, in the place of those that the RUN kept: a name or "
-            "path; of its training split.",
+            help="Samples for the trial of learning, instead of those kept in the RUN: a name "
+            "or path.",
         ),
     ] = None,
     no_trial: Annotated[
         bool,
-        typer.Option("--no-trial", help="Do not try learning; all layers learn as was measured."),
+        typer.Option(
+            "--no-trial", help="Skip the trial of learning; all layers learn at the measured rates."
+        ),
     ] = False,
     version: Annotated[
         int,
         typer.Option(
-            help="Of the bundle, raised with each that is sent out; devices refuse a lower one "
-            "(--min-version). 0: none.",
+            help="Version of the bundle. Raise it with every release; devices can refuse lower"
+            " ones (--min-version). 0: none.",
         ),
     ] = 0,
     prefix: Annotated[
-        str, typer.Option(help="Of C: what names and files begin with; two nets in one firmware.")
+        str,
+        typer.Option(
+            help="For C: prefix of all names and files, so that one firmware can hold several nets."
+        ),
     ] = NET,
     ecosystem: Annotated[
-        str, typer.Option("--for", help=f"Of C: the folder drops into {listed(ECOSYSTEMS)}.")
+        str, typer.Option("--for", help=f"For C: layout of the folder: {listed(ECOSYSTEMS)}.")
     ] = DEFAULT,
     json: Json = False,
 ) -> None:
-    """Make the bundle that learns on the device, in one or several formats.
+    """Make the bundle that infers and learns on the device, in one or several formats.
 
-    Every format must give the golden integers in its own runtime before the bundle appears.
+    The bundle appears only if every format reproduces the golden batches in its own runtime.
 
     [bold]Example:[/] dfedge export out/digits --format onnx --format executorch --out out/bundle
     """
@@ -83,7 +93,8 @@ def run(
         not no_trial, data, version, prefix, ecosystem,
     )  # fmt: skip
     notes: list[str] = []
-    with progress() as watch:
+    with told(lambda: f"; {out} is {'unchanged' if out.exists() else 'not written'}"), \
+            progress() as watch:  # fmt: skip
         bundle = export(Run.open(run_folder), options, out, watch, notes.append)
     warn(notes)
     manifest = bundle.manifest
@@ -95,12 +106,13 @@ def run(
                     "lineage": manifest.lineage, "version": manifest.bundle_version})  # fmt: skip
         return
     table(
-        f"planned memory, {kib(manifest.budget_bytes)} allowed",
+        f"planned memory, {size(manifest.budget_bytes)} allowed",
         ["method", "arena", "state"],
         [
-            [f"{name} {method}", kib(plan.arena_bytes), kib(plan.state_bytes)]
+            [f"{name} {method}", size(plan.arena_bytes), size(plan.state_bytes)]
             for name, record in manifest.formats.items()
             for method, plan in record.memory.items()
+            if verbose() or method.startswith(("train_b", "infer_b"))
         ],
     )
     say(learning_line(manifest.learning, len(manifest.plan.layers), no_trial))
@@ -109,14 +121,23 @@ def run(
         say(f"normal: up to the distance that {promised} of {held:,} held-back samples exceed")
     steps = {record.verified_steps for record in manifest.formats.values()}
     say(f"verified: {min(steps)} training steps, byte-identical with PyTorch in every format")
-    size = sum(record.bytes for record in manifest.files.values())
+    whole = sum(record.bytes for record in manifest.files.values())
     numbered = f", version {version}" if version else ""
-    changes = "+".join(f"{name}:{value}" for name, value in manifest.input.drift.items())
-    shift = f" --shift {changes}" if changes else ""
+    data, shift = proposed(manifest)
     say(
-        f"wrote {out} ({kib(size)}, bundle {bundle.sha256[:12]}{numbered})",
-        next_command=f"dfedge finetune {out} --data {manifest.data}{shift}",
+        f"wrote {out} ({size(whole)}, bundle {bundle.sha256[:12]}{numbered})",
+        next_command=f"dfedge finetune {out} --data {data}{shift}",
     )
+
+
+def proposed(manifest: "Manifest") -> tuple[str, str]:
+    """What to learn next: samples of one's own where the net has such, else the set, changed."""
+    from dfedge.data.sources import find
+
+    if find(manifest.data) is None:
+        return "NEW-SAMPLES", ""
+    change = manifest.input.proposed
+    return manifest.data, f" --shift {change}" if change else ""
 
 
 def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:
@@ -124,18 +145,16 @@ def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:
     what = {
         "all": "all layers learn" if not learning.frozen else
                f"layers {learning.frozen}-{layers - 1} learn",
-        "upper": f"layers {learning.frozen}-{layers - 1} learn, those below are frozen: no rate "
-                 "moved them without loss",
-        "anchors": "without a guard anchors alone learn: no rate moved weights without loss",
-        "nothing": "without a guard nothing learns: even anchors did harm",
+        "upper": f"layers {learning.frozen}-{layers - 1} learn, those below are frozen: every rate "
+                 "for them lost accuracy",
+        "anchors": "without a guard only anchors learn: every rate for the weights lost accuracy",
+        "nothing": "without a guard nothing learns: even moving anchors lost accuracy",
     }[learning.learns]  # fmt: skip
     if learning.undertrained:
-        what += "; it was trained too little, so learning never rests"
+        what += "; the net is undertrained, so learning never slows down"
     if not learning.tried:
         if learning.learns == "anchors":
-            return (
-                "learning: not tried, anchors alone learn; give samples to try it on: --data PATH"
-            )
+            return "learning: not tried, only anchors learn; give samples to try it on: --data PATH"
         why = "left out by --no-trial" if left_out else "nothing was trained yet"
         return f"learning: not tried ({why}); {what}"
     first, last = learning.curve[0], learning.curve[-1]

@@ -46,28 +46,31 @@ def run(
     only: Only = "",
     shift: Shift = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Presentations to learn.", show_default="2000")
+        int | None,
+        typer.Option(min=1, help="Number of presentations to learn.", show_default="2000"),
     ] = None,
     total_steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", min=1, help="Instead: steps in total, with those of earlier such calls."
+            "--steps",
+            min=1,
+            help="Instead of --samples: total number of steps, including earlier calls.",
         ),
     ] = None,
     save_every: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Steps between two saves; 0: at the end only. With the guard, a state is saved "
-            "once it was judged.",
+            help="Steps between two saves; 0: at the end only. With the guard, only judged "
+            "states are saved.",
         ),
     ] = 50,
     save_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Save as well when so many seconds have passed.")
+        float | None, typer.Option(min=0, help="Also save after this many seconds.")
     ] = None,
     on_bad_sample: OnBadSample = "stop",
     batch: Batch = 16,
-    seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
+    seed: Annotated[int, seed_option("Seed for the order of presentation.")] = 0,
     pace: Pace = None,
     rate: Rate = 1.0,
     no_replay: NoReplay = False,
@@ -80,16 +83,16 @@ def run(
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Go on training inside the exported program, in integers.
+    """Continue training inside the exported program, in integers.
 
-    Samples that the bundle brings are replayed among the new ones, and a guard takes back what made
-    the model worse: at most 2 in 100 of what was known may be lost, unless --replace lets it go.
+    Known samples from the bundle are replayed among the new ones, and a guard undoes learning that
+    made the model worse: at most 2 % of the known samples may be lost, unless --replace is given.
 
-    Only the state folder is written. Stopped at any time, the same command goes on and ends in the
-    same state, bit for bit; Ctrl-C and SIGTERM save first. With --steps it may also be repeated at
-    its end, and then has nothing to do.
+    Only the state folder is written. If the command is stopped, repeat it: it continues and ends in
+    the same state, bit for bit. Ctrl-C and SIGTERM save first. With --steps, a repetition at the
+    end has nothing to do.
 
-    A bundle that knows what is normal takes each sample once, in its order, and needs no labels.
+    A bundle of --task normal takes each sample once, in order, and needs no labels.
 
     [bold]Example:[/] dfedge finetune out/bundle --data digits --shift rotate:90 --runtime onnx
     """
@@ -103,7 +106,7 @@ def run(
     from dfedge.device.store import Job, Saving
 
     if samples and total_steps:
-        raise UsageError("--samples and --steps say the same; give one of them")
+        raise UsageError("--samples and --steps exclude each other; give one of them")
     door = Door(on_bad_sample)
     care = Care(not no_replay, not no_guard, replace)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
@@ -161,7 +164,7 @@ def run(
         )
         return
     if outcome.resumed:
-        say(f"went on after {outcome.resumed:,} presentations that an earlier call had learned")
+        say(f"resumed after {outcome.resumed:,} presentations from an earlier call")
     say(
         f"learned {outcome.samples:,} presentations of {len(images):,} images in {outcome.steps:,} "
         f"steps on {session.runtime}; {percent(outcome.accuracy)} recognised before being learned"
@@ -179,7 +182,7 @@ def run(
 def _kept(session: "Session", outcome: "Outcome") -> str:
     """What a job that was stopped has saved."""
     if not outcome.saved:
-        return f"; {session.folder} is as it was, for the guard has judged nothing since"
+        return f"; {session.folder} is unchanged: the guard has judged nothing since"
     return f"; saved in {session.folder} ({outcome.saved:,} presentations in all)"
 
 
@@ -187,16 +190,16 @@ def tell(judged: "Judged") -> None:
     """What was won and what was lost, in words."""
     if judged.new_before is not None and judged.new_after is not None:
         say(
-            f"new data: {percent(judged.new_before)} -> {percent(judged.new_after)} of samples "
-            "that were held back"
+            f"new data: {percent(judged.new_before)} -> {percent(judged.new_after)} "
+            "(samples held back)"
         )
     say(
-        f"known before: {percent(judged.known_before)} -> {percent(judged.known_after)} of "
-        "samples that the bundle brings"
+        f"known data: {percent(judged.known_before)} -> {percent(judged.known_after)} "
+        "(samples in the bundle)"
     )
     if judged.partly or judged.wholly:
         say(
-            f"the guard judged {judged.judgements} times; it took back a part of what was learned "
-            f"{judged.partly} times, all of it {judged.wholly} times; --replace lets go of "
-            "what was known, --no-guard of the guard"
+            f"guard: {judged.judgements} judgements, {judged.partly} partly undone, "
+            f"{judged.wholly} fully undone; --replace lets new data replace the old, --no-guard "
+            "turns the guard off"
         )

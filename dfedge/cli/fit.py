@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.manners import canonical
 from dfedge.cli.options import (
     Budget,
     Channels,
@@ -33,31 +34,42 @@ if TYPE_CHECKING:
 def run(
     what: Annotated[
         str,
-        typer.Argument(help="The folder made by dfedge train or adopt; with --adopt a MODEL."),
+        typer.Argument(help="Folder made by dfedge train or adopt; with --adopt a MODEL."),
     ],
     target: Target = "host",
     budget: Budget = None,
     format: Annotated[
         list[str] | None,
-        typer.Option("--format", help=f"{listed(STOCK)}; default: what it can open."),
+        typer.Option(
+            "--format",
+            callback=canonical,
+            help=f"Format: {listed(STOCK)}. Default: what the target can open.",
+        ),
     ] = None,
     rule: DeviceRule = None,
     train_layers: TrainLayers = "all",
     adopt: Annotated[
         bool,
-        typer.Option("--adopt", help="Try what of a foreign net should learn: see dfedge adopt."),
+        typer.Option(
+            "--adopt", help="Try which part of a trained net should learn; see dfedge adopt."
+        ),
     ] = False,
-    data: Annotated[str | None, typer.Option(help="--adopt: the data that it knows.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="With --adopt: the data that the net was trained for.")
+    ] = None,
     data_dir: DataDir = None,
     shift: Annotated[
-        str, typer.Option(help=f"--adopt: what the device will meet: {shifts(IMAGES)}.")
+        str, typer.Option(help=f"With --adopt: change that the device will meet: {shifts(IMAGES)}.")
     ] = "rotate:30",
     learn: Annotated[
         list[str] | None,
-        typer.Option(help="--adopt: choices to try; default: head, last:1 to last:3, all."),
+        typer.Option(help="With --adopt: choices to try. Default: head, last:1 to last:3, all."),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=16, help="--adopt: labelled samples that the device will have.")
+        int,
+        typer.Option(
+            min=16, help="With --adopt: number of labelled samples that the device will have."
+        ),
     ] = 1000,
     head: Head = "own",
     classes: ClassNames = None,
@@ -70,11 +82,11 @@ def run(
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.
 
-    Computed from the schedule of the step, without an export; batches up to 64. The export holds
-    the program to the same budget and has the last word.
+    The figures are computed without an export, for batches up to 64. The export checks the same
+    budget and has the last word.
 
-    With --adopt: try which part of a trained net should learn. Every choice learns a shift of
-    the data; the table shows what it gains, forgets and costs, and what fits.
+    With --adopt, try which part of a trained net should learn. Every choice learns a shift of
+    the data; a table shows what it gains, forgets and costs, and whether it fits.
 
     [bold]Example:[/] dfedge fit out/digits --target nrf52840
 

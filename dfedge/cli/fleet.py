@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from dfedge.cli.console import kib, percent, print_json, say, shown, table, warn
+from dfedge.cli.console import percent, print_json, say, shown, size, table, warn
+from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.fleet.words import MEAN, RULE_HELP
@@ -18,48 +19,53 @@ if TYPE_CHECKING:
     from dfedge.fleet.files import Told
     from dfedge.fleet.merge import Merged
 
-app = typer.Typer(
-    help="Many devices learn together: what each learned is summed in integers, exactly.",
+app = Commands(
+    help="Many devices learn together: their changes are summed exactly, in integers.",
     no_args_is_help=True,
 )
 
 BaseOption = Annotated[
     Path | None,
-    typer.Option("--base", help="The state that the round began with; default: the bundle's own."),
+    typer.Option(
+        "--base", help="State that the round began with. Default: the bundle's first state."
+    ),
 ]
 TakenBase = Annotated[
     Path | None,
     typer.Option(
-        "--base", help="The base that was taken last; default: as the state folder has it."
+        "--base", help="Base that the device took last. Default: the one in the state folder."
     ),
 ]
-Files = Annotated[list[Path], typer.Argument(help="Deltas, or folders of files *.delta.")]
-PARTS_HELP = "all, weights, anchors, last (layer), layer2, or a tensor's name; repeat it."
+Files = Annotated[list[Path], typer.Argument(help="Deltas, or folders with *.delta files.")]
+PARTS_HELP = "all, weights, anchors, last (layer), layer2, or a tensor's name. Repeatable."
 Share = Annotated[
-    list[str] | None, typer.Option(help=f"What travels: {PARTS_HELP}", show_default="all")
+    list[str] | None, typer.Option(help=f"Parts that are sent: {PARTS_HELP}", show_default="all")
 ]
 Personal = Annotated[
-    list[str] | None, typer.Option(help=f"What stays at home: {PARTS_HELP}", show_default="nothing")
+    list[str] | None,
+    typer.Option(help=f"Parts that stay on the device: {PARTS_HELP}", show_default="nothing"),
 ]
 
 
 @app.command()
 def delta(
     bundle: BundleArg,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
     base: TakenBase = None,
     share: Share = None,
     personal: Personal = None,
-    device: Annotated[str, typer.Option(help="A name: of one device one delta counts.")] = "",
+    device: Annotated[
+        str, typer.Option(help="Name of the device; only one delta per device counts.")
+    ] = "",
     key: Annotated[
-        Path | None, typer.Option(help="Sign it with this private Ed25519 key (PEM).")
+        Path | None, typer.Option(help="Private Ed25519 key (PEM) that signs the delta.")
     ] = None,
     state: State = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Write what was learned here since the base: differences alone, a few KB, no sample.
+    """Write what this device learned since the base: only differences, a few KB, no sample.
 
     --state may also be a file: of dfedge state export, or of dfedge-run, or a copy of a chip's
     flash; of these two the base that is given is believed.
@@ -84,7 +90,7 @@ def delta(
         print_json(msgspec.to_builtins(about))
         return
     say(
-        f"wrote {out}: {kib(about.bytes)}, {about.samples:,} presentations, "
+        f"wrote {out}: {size(about.bytes)}, {about.samples:,} presentations, "
         f"{percent(about.changed)} of {about.values:,} values moved",
         next_command=f"dfedge fleet merge {bundle} {out} --out NEXT.safetensors"
         + (f" --base {base}" if base else ""),
@@ -95,7 +101,7 @@ def delta(
 def merge(
     bundle: BundleArg,
     files: Files,
-    out: Annotated[Path, typer.Option(help="The next base: a state that devices take.")],
+    out: Annotated[Path, typer.Option(help="File for the next base.")],
     base: BaseOption = None,
     rule: Annotated[str, typer.Option(help=RULE_HELP)] = MEAN,
     bits: Annotated[
@@ -103,35 +109,41 @@ def merge(
         typer.Option(
             min=0,
             max=8,
-            help="Of the fraction of each value that the server keeps beside OUT.",
+            help="Bits of each value's fraction that the server keeps beside OUT.",
             show_default="the base's, else 8",
         ),
     ] = None,
     late: Annotated[
-        int, typer.Option(min=0, max=16, help="Merge deltas whose base is so many rounds old.")
+        int,
+        typer.Option(
+            min=0, max=16, help="Also merge deltas whose base is up to this many rounds old."
+        ),
     ] = 0,
     signers: Annotated[
         list[Path] | None,
-        typer.Option(help="Public keys of the devices, or folders of *.pub: merge no others."),
+        typer.Option(
+            help="Public keys of known devices, or folders with *.pub files. Other deltas are "
+            "refused."
+        ),
     ] = None,
     step: Annotated[
         Path | None,
         typer.Option(
-            help="Write as well how far OUT is from the base: a few KB that bring it to "
-            "devices that have the base."
+            help="Also write the difference between the base and OUT: a few KB for devices "
+            "that have the base."
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop where any delta cannot be merged.")
+        bool, typer.Option("--strict", help="Stop if any delta cannot be merged.")
     ] = False,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Make the next base of what many devices learned: the same bytes in any order of the files.
+    """Make the next base from many devices' deltas: the same bytes in any order of the files.
 
-    A delta that is damaged, of another base or with values that no step leaves is passed over, said
-    and counted; the others are merged. OUT and OUT.fraction, which only the server needs, are
+    A delta that is damaged, of another base, or has impossible values is skipped, reported and
+    counted; the others are merged. OUT and OUT.fraction, which only the server needs, are
     written at the end.
 
     [bold]Example:[/] dfedge fleet merge out/bundle inbox --base round3.safetensors
@@ -172,7 +184,7 @@ def merge(
 def take(
     bundle: BundleArg,
     file: Annotated[
-        Path, typer.Argument(metavar="BASE", help="What dfedge fleet merge wrote: OUT, or a step.")
+        Path, typer.Argument(metavar="BASE", help="File made by dfedge fleet merge: OUT or a step.")
     ],
     base: TakenBase = None,
     share: Share = None,
@@ -180,15 +192,15 @@ def take(
     state: State = None,
     c: Annotated[
         Path | None,
-        typer.Option("--c", help="Write instead a state file for dfedge-run, or a chip's flash."),
+        typer.Option("--c", help="Write a state file for dfedge-run or a microcontroller instead."),
     ] = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Go on from a base: what is shared is the fleet's, what is personal stays this device's own.
+    """Take a base: shared parts come from the fleet, personal parts stay this device's own.
 
-    What was learned before stays in the other slot until the next save.
+    The previous state stays in the other slot until the next save.
 
     [bold]Example:[/] dfedge fleet take out/bundle round4.safetensors
     """
@@ -235,7 +247,7 @@ def take(
 
 @app.command()
 def status(files: Files, json: Json = False) -> None:
-    """Say what deltas hold: base, presentations, bytes, how much moved.
+    """Show what deltas hold: base, presentations, bytes, and how much changed.
 
     [bold]Example:[/] dfedge fleet status inbox
     """

@@ -17,11 +17,11 @@ __all__ = ["app"]
 
 @app.command()
 def new(
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
-    bundle: Annotated[Path, typer.Option(help="That all devices have.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle that all devices start from.")],
     data: Data,
     shift: Shift = None,
-    devices: Annotated[int, typer.Option(min=1, help="With how many a round begins.")] = 10,
+    devices: Annotated[int, typer.Option(min=1, help="Devices in a round.")] = 10,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
@@ -43,26 +43,25 @@ def new(
 @app.command()
 def gateway(
     bundle: BundleArg,
-    folder: Annotated[
-        Path, typer.Argument(help="Where bases are laid out, and devices' files are looked for.")
-    ],
-    superlink: Annotated[str, typer.Option(help="HOST:PORT of Flower's SuperLink.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for bases and for the files of devices.")],
+    superlink: Annotated[str, typer.Option(help="Address HOST:PORT of Flower's SuperLink.")],
     devices: Annotated[
-        int, typer.Option(min=1, help="How many files it waits for before it answers a round.")
+        int, typer.Option(min=1, help="Number of files to wait for in each round.")
     ] = 1,
     root_certificates: Annotated[
-        Path | None, typer.Option(help="That sign the SuperLink's (PEM); default: the system's.")
+        Path | None,
+        typer.Option(help="Root certificates (PEM) for the SuperLink's; default: the system's."),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="The key by which the SuperLink knows this SuperNode.")
+        Path | None, typer.Option(help="Key by which the SuperLink knows this SuperNode.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Without TLS, to try it on one machine.")
+        bool, typer.Option("--insecure", help="Connect without TLS, for a trial on one machine.")
     ] = False,
     signer: Signer = None,
     min_version: MinVersion = None,
 ) -> None:
-    """Be one client of Flower for many devices that know files alone; runs until it is stopped.
+    """Run one Flower client for many devices that exchange files; it runs until you stop it.
 
     Each base is laid out in a folder of its own, FOLDER/round-NUMBER-BASE: base for devices with
     dfedge, base.state for dfedge-run and chips. Its folder in takes what they learned: NAME.delta,

@@ -38,39 +38,45 @@ __all__ = ["app"]
 def simulate(
     bundle: BundleArg,
     data: Data,
-    out: Annotated[Path, typer.Option(help="A folder for states, deltas, bases and the report.")],
+    out: Annotated[Path, typer.Option(help="Folder for states, deltas, bases and the report.")],
     data_dir: DataDir = None,
     shift: Shift = None,
-    devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 10,
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Number of devices.")] = 10,
     split: Annotated[str, typer.Option(help=SPLIT_HELP)] = EQUAL,
-    rounds: Annotated[int, typer.Option(min=1, help="In all, with those of earlier calls.")] = 8,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Total number of rounds, including earlier calls.")
+    ] = 8,
     steps: Steps = 8,
     batch: Batch = 16,
     rule: Annotated[str, typer.Option(help=RULE_HELP)] = MEAN,
-    bits: Annotated[int, typer.Option(min=0, max=8, help="Of fractions on the server.")] = 8,
+    bits: Annotated[int, typer.Option(min=0, max=8, help="Bits of fractions on the server.")] = 8,
     learn: Annotated[str, typer.Option(help=LEARN_HELP)] = ALL,
     share: Annotated[
-        list[str] | None, typer.Option(help=f"What travels: {PARTS_HELP}", show_default="all")
+        list[str] | None,
+        typer.Option(help=f"Parts that are sent: {PARTS_HELP}", show_default="all"),
     ] = None,
     personal: Annotated[
-        list[str] | None, typer.Option(help="What stays at home.", show_default="nothing")
+        list[str] | None,
+        typer.Option(
+            help="Part of the state that stays on the device. Repeatable.", show_default="nothing"
+        ),
     ] = None,
     pace: Pace = None,
     rate: Rate = 1.0,
     keep: Keep = False,
     drop: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Fraction of devices silent in a round.")
+        float, typer.Option(min=0, max=0.9, help="Fraction of devices that are silent in a round.")
     ] = 0.0,
-    seed: Annotated[int, seed_option("Of shares, orders and silent devices.")] = 0,
+    seed: Annotated[int, seed_option("Seed for shares, orders and silent devices.")] = 0,
     runtime: Runtime = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Simulate a fleet by the same files: devices learn in turn, each its own share of the data.
+    """Simulate a fleet with the same files: devices learn in turn, each on its share of the data.
 
-    Devices learn as by dfedge fleet learn. Every one has a state folder of its own. Stopped, the
-    same command goes on, and ends in the same bytes; with more --rounds it goes further.
+    Devices learn as by dfedge fleet learn. Every device has its own state folder. If the command is
+    stopped, repeat it: it continues and ends in the same bytes. With more --rounds it goes further.
 
     [bold]Example:[/] dfedge fleet simulate out/bundle --data digits --shift rotate:90 --out sim
     """

@@ -31,20 +31,22 @@ def run(
     source: Annotated[
         str,
         typer.Option(
-            help="- (standard input), a file, a named pipe, a serial port as /dev/ttyUSB0, or mic "
-            "(a model of sound; needs the package sounddevice)."
+            help="- (standard input), a file, a named pipe, a serial port such as "
+            "/dev/ttyUSB0, or mic (for sound; needs the package sounddevice)."
         ),
     ],
     baud: Annotated[
         int | None,
-        typer.Option(help="Speed of a serial port, as 115200.", show_default="as the port is set"),
+        typer.Option(
+            help="Speed of the serial port, such as 115200.", show_default="as the port is set"
+        ),
     ] = None,
     hop: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Samples from one window's start to the next; 0: as the bundle's data were cut, "
-            "else half a window.",
+            help="Samples between the starts of two windows; 0: as in training, else half a "
+            "window.",
         ),
     ] = 0,
     on_bad_sample: OnBadSample = "skip",
@@ -58,16 +60,16 @@ def run(
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Answer a signal as it comes, window by window, and learn what you say of it.
+    """Classify a live signal window by window, and learn from the labels you type.
 
-    A line is one sample in time: a number for each channel, apart by commas, semicolons or blanks.
-    A line that holds the channels' names says in which order they come. A window never lies across
-    a line that cannot be used. Of a model of sound a line is a piece of it: whole numbers of 16
-    bits at 8 kHz, as many as you like; utterances overlap by half, or begin --hop samples apart.
+    Each line is one sample in time: one number per channel, separated by commas, semicolons or
+    blanks. A line with the channels' names sets their order. A window never spans a line that
+    cannot be read. For a sound model, a line holds any number of 16-bit samples at 8 kHz;
+    utterances overlap by half, or start --hop samples apart.
 
-    The line [bold]l NAME[/] teaches the last window as a class, with replay and guard as finetune;
-    [bold]s[/] saves. Beside another source these are read from standard input as well. The end of
-    the input, Ctrl-C and SIGTERM save. With --json every event is one object on one line.
+    The line [bold]l NAME[/] teaches the last window as class NAME, with replay and guard;
+    [bold]s[/] saves. If the source is not standard input, these lines are read from there as well.
+    The end of the input, Ctrl-C and SIGTERM save. With --json, every event is one JSON line.
 
     [bold]Example:[/] sensor | dfedge live out/bundle --source -
     """
@@ -127,7 +129,7 @@ def _in_words(event: "Event") -> None:
     elif isinstance(event, Refused):
         warn([event.why])
     else:
-        say(f"the guard took back {'all' if event.wholly else 'a part'} of what was taught since "
+        say(f"the guard undid {'all' if event.wholly else 'a part'} of what was taught since "
             "it judged last")  # fmt: skip
 
 

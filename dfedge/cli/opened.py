@@ -21,7 +21,7 @@ def open_session(
     *,
     read_only: bool = False,
 ) -> "Session":
-    """`dfedge.device.session.Session.open`; what it had to pass over goes to stderr."""
+    """`dfedge.device.session.Session.open`; what it had to skip goes to stderr."""
     from dfedge.device.session import Session
 
     session = Session.open(

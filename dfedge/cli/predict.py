@@ -14,8 +14,8 @@ from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Si
 
 def run(
     bundle: BundleArg,
-    files: Annotated[list[Path], typer.Argument(help="Images, recordings, or files .npz with x.")],
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to name for each input.")] = 1,
+    files: Annotated[list[Path], typer.Argument(help="Images, recordings, or .npz files with x.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per input.")] = 1,
     runtime: Runtime = None,
     state: State = None,
     initial: Initial = False,
@@ -23,12 +23,11 @@ def run(
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Say each input's class, how sure that is, and its lead over the runner-up.
+    """Show each input's class, its probability, and its lead over the runner-up.
 
-    Confidence is what held-out samples showed at export; an answer is unsure where the runner-up is
-    at least a third as probable. Scores are integers, larger is nearer; only scores of one input
-    can be compared. Of a bundle that knows what is normal: whether each input is, or how many times
-    as far as the threshold.
+    Probabilities are calibrated on held-out samples at export. An answer is unsure if the runner-up
+    is at least a third as probable. Scores are integers; compare only scores of the same input. A
+    bundle of --task normal tells whether an input is normal, or how far beyond the threshold.
 
     [bold]Example:[/] dfedge predict out/bundle photo.png --top 3
     """

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dfedge.cli.console import kib, print_json, progress, say, table
+from dfedge.cli.console import print_json, progress, say, size, table, verbose
+from dfedge.cli.manners import canonical, canonical_target
 from dfedge.cli.options import Json, MinVersion, Runtimes, Signer
 from dfedge.rules import OF_DEVICES
 from dfedge.runtimes import listed
@@ -13,41 +14,61 @@ from dfedge.runtimes import listed
 
 def run(
     bundle: Annotated[
-        Path | None, typer.Argument(help="The folder made by dfedge export; or give --net.")
+        Path | None, typer.Argument(help="Folder made by dfedge export, unless --net is given.")
     ] = None,
     net: Annotated[
-        str | None, typer.Option(help="A net without weights, by name or path, in its place.")
+        str | None,
+        typer.Option(
+            help="Profile a net without weights instead: a name, or the path of a .toml file."
+        ),
     ] = None,
-    input: Annotated[str, typer.Option(help="With --net: CHANNELSxHEIGHTxWIDTH.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(min=2, help="With --net.")] = 10,
-    batch: Annotated[int, typer.Option(min=1, max=1024, help="With --net.")] = 1,
-    depth: Annotated[int | None, typer.Option(help="With --net: of a net of any depth.")] = None,
-    rule: Annotated[str, typer.Option(help=f"With --net: {listed(OF_DEVICES)}.")] = "df",
+    input: Annotated[
+        str, typer.Option(help="With --net: size of the input, CHANNELSxHEIGHTxWIDTH.")
+    ] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=2, help="With --net: number of classes.")] = 10,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="With --net: batch size.")] = 1,
+    depth: Annotated[
+        int | None, typer.Option(help="With --net: number of blocks, for nets of variable depth.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help=f"With --net: learning rule: {listed(OF_DEVICES)}.")
+    ] = "df",
     format: Annotated[
         list[str],
-        typer.Option("--format", help="With --net: executorch, onnx or litert; repeat it."),
+        typer.Option(
+            "--format",
+            callback=canonical,
+            help="With --net: executorch, onnx or litert. Repeatable.",
+        ),
     ] = ["executorch"],  # noqa: B006  Typer wants the list itself
     runtime: Runtimes = None,
     target: Annotated[
-        str | None, typer.Option(help="Compare with this device; default: the bundle's own.")
+        str | None,
+        typer.Option(
+            callback=canonical_target, help="Device to compare with. Default: the bundle's own."
+        ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="With --net: compare with these bytes, as 256KB.")
+        str | None, typer.Option(help="With --net: limit to compare with, such as 256KB.")
     ] = None,
-    calls: Annotated[int, typer.Option(min=1, help="Calls timed of every method.")] = 30,
+    calls: Annotated[int, typer.Option(min=1, help="Number of timed calls of every method.")] = 30,
     rivals: Annotated[
-        bool, typer.Option(help="Plan back-propagation of the same net as well (a minute).")
+        bool, typer.Option(help="Also plan back-propagation of the same net (about a minute).")
     ] = True,
-    html: Annotated[Path | None, typer.Option(help="Write the page with its charts here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the bars alone here (.svg).")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report with its charts to this file (.html).")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw only the bars, to this file (.svg).")
+    ] = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Show what each method needs of memory, beside back-propagation and a device's budget.
+    """Show the memory of each method, beside back-propagation and a device's budget.
 
-    Planned figures come from the export; measured ones from a process of its own for each runtime
-    and method, told with and without the bare runtime.  A net without a bundle is computed only.
+    Planned figures come from the export. Measured ones come from a separate process for each
+    runtime and method, with and without the bare runtime. For --net, figures are computed only.
 
     [bold]Example:[/] dfedge profile out/bundle --target raspberry-pi-zero-2-w --html report.html
 
@@ -95,42 +116,25 @@ def run(
 
 def _print(report: Any) -> None:
     rows = [
-        [f"{name} {method}", kib(need.arena_bytes), kib(need.lower_bound_bytes),
-         kib(need.state_bytes), kib(need.stored_activation_bytes), kib(need.program_bytes),
+        [f"{name} {method}", size(need.arena_bytes), size(need.lower_bound_bytes),
+         size(need.state_bytes), size(need.stored_activation_bytes), size(need.program_bytes),
          f"{100 * (need.arena_bytes + need.state_bytes) / report.allowed_bytes:.1f} %"]
         for name, rendering in report.renderings.items()
         for method, need in rendering.methods.items()
+        if _shown(method)
     ]  # fmt: skip
     table(
-        f"planned bytes (target {report.target} leaves a model {kib(report.allowed_bytes)})",
+        f"planned bytes (target {report.target} leaves a model {size(report.allowed_bytes)})",
         ["method", "arena", "alive at most", "state", "stored activations", "program",
          "of the budget"],
         rows,
     )  # fmt: skip
     for name, rendering in report.renderings.items():
         say(f"{name}: {rendering.source}")
-    layers: dict[str, list[str]] = {}
-    train = [name for name in report.methods if name.startswith("train_b")]
-    for name in train:
-        for layer, alive in report.methods[name].layer_bytes.items():
-            layers.setdefault(layer, ["-"] * len(train))[train.index(name)] = kib(alive)
-    table(f"alive at most while a layer is at work ({report.rendering})", ["layer", *train],
-          [[layer, *cells] for layer, cells in layers.items()])  # fmt: skip
+    if verbose():
+        _layers(report)
     if report.rivals_by_batch:
-        table(
-            "back-propagation of the same net",
-            ["rival", "arena", "state", "together", "planned by"],
-            [
-                [f"batch {batch}: {name}", kib(rival.arena_bytes), kib(rival.state_bytes),
-                 kib(rival.arena_bytes + rival.state_bytes), rival.source]
-                for batch, found in report.rivals_by_batch.items()
-                for name, rival in found.items()
-            ],
-        )  # fmt: skip
-        say(
-            f"training needs {report.ratio_to_bp:.3f} of what back-propagation does, its arena is "
-            f"{report.ratio_to_inference:.2f} times that of inference ({report.rendering})"
-        )
+        _rivals(report)
     elif report.not_computed:
         say(report.not_computed)
     if report.measured:
@@ -138,8 +142,48 @@ def _print(report: Any) -> None:
             "measured on this computer",
             ["method", "median ms", "bare runtime", "peak with bundle", "bundle's share"],
             [
-                [f"{row.runtime} {row.method}", f"{row.median_ms:.2f}", kib(row.before_bytes),
-                 kib(row.peak_bytes), kib(row.peak_bytes - row.before_bytes)]
+                [f"{row.runtime} {row.method}", f"{row.median_ms:.2f}", size(row.before_bytes),
+                 size(row.peak_bytes), size(row.peak_bytes - row.before_bytes)]
                 for row in report.measured
+                if _shown(row.method)
             ],
         )  # fmt: skip
+
+
+def _shown(method: str) -> bool:
+    """Whether a method is told without --verbose: those that learn and infer."""
+    return verbose() or method.startswith(("train_b", "infer_b"))
+
+
+def _layers(report: Any) -> None:
+    layers: dict[str, list[str]] = {}
+    train = [name for name in report.methods if name.startswith("train_b")]
+    for name in train:
+        for layer, alive in report.methods[name].layer_bytes.items():
+            layers.setdefault(layer, ["-"] * len(train))[train.index(name)] = size(alive)
+    table(f"alive at most while a layer is at work ({report.rendering})", ["layer", *train],
+          [[layer, *cells] for layer, cells in layers.items()])  # fmt: skip
+
+
+def _rivals(report: Any) -> None:
+    planned = [
+        (f"batch {batch}: {name}", rival)
+        for batch, found in report.rivals_by_batch.items()
+        for name, rival in found.items()
+    ]
+    table(
+        "back-propagation of the same net",
+        ["rival", "arena", "state", "together"],
+        [
+            [name, size(rival.arena_bytes), size(rival.state_bytes),
+             size(rival.arena_bytes + rival.state_bytes)]
+            for name, rival in planned
+        ],
+    )  # fmt: skip
+    if verbose():
+        for name, rival in planned:
+            say(f"{name}: {rival.source}")
+    say(
+        f"training needs {report.ratio_to_bp:.3f} of what back-propagation does, its arena is "
+        f"{report.ratio_to_inference:.2f} times that of inference ({report.rendering})"
+    )

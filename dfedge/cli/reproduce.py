@@ -11,21 +11,23 @@ from dfedge.cli.options import DataDir, Json
 
 
 def run(
-    tables: Annotated[list[str], typer.Argument(help="a to f, or all.")],
+    tables: Annotated[list[str], typer.Argument(help="Tables: a to f, or all.")],
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
-    runs: Annotated[Path, typer.Option(help="Folder for what is trained.")] = Path("out/reproduce"),
+    runs: Annotated[Path, typer.Option(help="Folder for trained nets.")] = Path("out/reproduce"),
     data_dir: DataDir = None,
-    device: Annotated[str, typer.Option(help="cpu (short cells) or cuda (full ones).")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu (short runs) or cuda (full runs).")] = "cpu",
     pending: Annotated[
         bool,
-        typer.Option("--pending", help="Also try what was not run, and with cuda what was short."),
+        typer.Option(
+            "--pending", help="Also run missing cells and, with cuda, cells that were short."
+        ),
     ] = False,
     readme: Annotated[
-        Path | None, typer.Option(help="A README whose marked tables are to be filled.")
+        Path | None, typer.Option(help="Page whose marked tables are filled in.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run the paper's experiments, or go on with them: a cell that has a result is not run again.
+    """Run the paper's experiments, or continue: a cell that has a result is not run again.
 
     [bold]Example:[/] dfedge reproduce a --data-dir ~/data
     """

@@ -18,15 +18,15 @@ WIDE = 160
 def run(
     bundle: BundleArg,
     training: Annotated[
-        bool, typer.Option("--training/--inference", help="Also what a training step adds.")
+        bool, typer.Option("--training/--inference", help="Also show what a training step adds.")
     ] = True,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
     """Print a bundle's program: every operation, its shapes, bytes, place in memory and C kernel.
 
-    One sample goes through the rows from the top; rows marked + are what a training step adds to
-    them. Bytes are of one sample; constants lie in flash, and the state is what learning changes.
+    A sample passes through the rows from the top; a training step adds the rows marked +. Bytes are
+    for one sample. Constants lie in flash; the state is what learning changes.
 
     [bold]Example:[/] dfedge show out/bundle
     """

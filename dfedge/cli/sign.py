@@ -13,13 +13,13 @@ def run(
     bundle: BundleArg,
     key: Annotated[Path, typer.Option(help="Your private Ed25519 key (PEM).")],
     new_key: Annotated[
-        bool, typer.Option("--new-key", help="Make it first, and its public half KEY.pub.")
+        bool, typer.Option("--new-key", help="Create the key first, and its public half KEY.pub.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Sign a bundle: its manifest, and through the hashes in it every file.
 
-    Only manifest.sig is written. Devices need the public half alone.
+    Only manifest.sig is written. Devices need only the public key.
 
     [bold]Example:[/] dfedge sign out/bundle --key maker.pem --new-key
     """

@@ -5,7 +5,7 @@ at the first signal, and ends at the second.
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,8 +32,11 @@ class StoppedError(DfedgeError):
 
 
 @contextmanager
-def told(kept: str = "") -> Iterator[None]:
+def told(kept: str | Callable[[], str] = "") -> Iterator[None]:
     """Let either signal end the block with an error in one line.
+
+    Args:
+        kept: what was kept, to be read after the word for the signal; a function is asked then.
 
     Raises:
         StoppedError: a signal came.
@@ -41,10 +44,9 @@ def told(kept: str = "") -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
-    except KeyboardInterrupt as error:
-        raise StoppedError(signal.SIGINT, kept) from error
-    except Terminated as error:
-        raise StoppedError(signal.SIGTERM, kept) from error
+    except (KeyboardInterrupt, Terminated) as error:
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        raise StoppedError(number, kept() if callable(kept) else kept) from error
     finally:
         signal.signal(signal.SIGTERM, before)
 

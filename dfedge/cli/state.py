@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from dfedge.cli.console import percent, print_json, say, table, warn
+from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Runtime, Signer, State
 from dfedge.errors import UsageError
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from dfedge.bundle import Bundle
     from dfedge.device.store import Store
 
-app = typer.Typer(
-    help="Show, export, import, compare, carry over or reset what was learned.",
+app = Commands(
+    help="Show, export, import, compare, rebase or reset the learned state.",
     no_args_is_help=True,
 )
 
@@ -43,7 +44,7 @@ def show(
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Say what the state folder holds, and which of its slots is the newest whole one.
+    """Show what the state folder holds, and which slot is the newest valid one.
 
     [bold]Example:[/] dfedge state show out/bundle
     """
@@ -73,13 +74,13 @@ def show(
 @app.command("export")
 def take_out(
     bundle: BundleArg,
-    out: Annotated[Path, typer.Argument(help="The file to write (safetensors).")],
+    out: Annotated[Path, typer.Argument(help="File to write (safetensors).")],
     state: State = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Write what was learned to one file, with the bundle that it belongs to.
+    """Write the learned state to one file, together with the identity of its bundle.
 
     [bold]Example:[/] dfedge state export out/bundle learned.safetensors
     """
@@ -100,13 +101,13 @@ def take_out(
 @app.command("import")
 def bring_in(
     bundle: BundleArg,
-    source: Annotated[Path, typer.Argument(help="A file of dfedge state export.")],
+    source: Annotated[Path, typer.Argument(help="File made by dfedge state export.")],
     state: State = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Save a file's state as the newest; what was there before stays in the other slot.
+    """Save a file's state as the newest; the previous state stays in the other slot.
 
     [bold]Example:[/] dfedge state import out/bundle learned.safetensors
     """
@@ -128,14 +129,15 @@ def bring_in(
 def diff(
     bundle: BundleArg,
     against: Annotated[
-        Path | None, typer.Option(help="An exported state; default: the bundle's own.")
+        Path | None,
+        typer.Option(help="Exported state to compare with. Default: the bundle's first state."),
     ] = None,
     state: State = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Say how far learning moved each layer.
+    """Show how far learning moved each layer.
 
     [bold]Example:[/] dfedge state diff out/bundle
     """
@@ -159,32 +161,35 @@ def diff(
 @app.command()
 def rebase(
     onto: Annotated[
-        Path, typer.Option(help="The new bundle: of the same run, with the same calibration.")
+        Path, typer.Option(help="New bundle, from the same run with the same calibration.")
     ],
     old: Annotated[
         Path | None,
-        typer.Argument(help="The bundle that the state belongs to, unless it is no longer there."),
+        typer.Argument(help="Bundle that the state belongs to, if it still exists."),
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(help="Where the state is; default: beside OLD, without OLD beside the new."),
+        typer.Option(
+            help="Folder of the state. Default: beside OLD; without OLD, beside the new bundle."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where it goes; default: the new bundle's name with .state."),
+        typer.Option(help="Folder to write. Default: the new bundle's name with .state."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Even where more than 2 % of what was known is lost.")
+        bool,
+        typer.Option("--force", help="Rebase even if more than 2 % of the known samples are lost."),
     ] = False,
     runtime: Runtime = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Carry what was learned over to a new bundle of the same run: an update of the program.
+    """Carry the learned state over to a new bundle of the same run: an update of the program.
 
-    What learning moved is taken along; rates are the new program's. Samples that the new bundle
-    brings are judged before and after. OLD and its state stay as they are.
+    What learning changed is carried over; rates come from the new program. Accuracy on known
+    samples is judged before and after. OLD and its state stay as they are.
 
     [bold]Example:[/] dfedge state rebase out/bundle --onto out/update
     """
@@ -236,19 +241,19 @@ def _kinds(names: tuple[str, ...]) -> str:
 @app.command()
 def reset(
     bundle: BundleArg,
-    yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm. It cannot be undone.")] = False,
     state: State = None,
     signer: Signer = None,
     min_version: MinVersion = None,
     json: Json = False,
 ) -> None:
-    """Drop everything that was learned, whole or damaged.
+    """Delete everything that was learned, even if it is damaged.
 
     [bold]Example:[/] dfedge state reset out/bundle --yes
     """
     opened, store = _open(bundle, state, signer, min_version, write=True)
     if not yes:
-        raise UsageError(f"{store.folder} would be emptied for good; say so with --yes")
+        raise UsageError(f"{store.folder} would be deleted for good; confirm with --yes")
     store.reset()
     if json:
         print_json({"folder": str(store.folder)})

@@ -7,17 +7,18 @@ import typer
 
 from dfedge import configs
 from dfedge.cli.console import print_json, say, size, table
+from dfedge.cli.manners import Commands, canonical_target
 from dfedge.cli.options import Json
 
-app = typer.Typer(
-    help="The devices that dfedge knows.\n\n[bold]Example:[/] dfedge targets show rp2350",
+app = Commands(
+    help="Show and check known devices.\n\n[bold]Example:[/] dfedge targets show rp2350",
     no_args_is_help=True,
 )
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
-    """List the devices; any path of a .toml file may stand for one.
+    """List the devices. The path of a .toml file may be used instead of a name.
 
     [bold]Example:[/] dfedge targets list --json
     """
@@ -44,10 +45,15 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name from the list, or a path .toml.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            callback=canonical_target, help="A name from the list, or the path of a .toml file."
+        ),
+    ],
     json: Json = False,
 ) -> None:
-    """Show one device, every number with its source.
+    """Show one device: every number with its source.
 
     [bold]Example:[/] dfedge targets show rp2350
     """
@@ -75,10 +81,11 @@ def show(
 @app.command()
 def check(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files .toml; default: all that are shipped.")
+        list[Path] | None,
+        typer.Argument(help=".toml files to check. Default: all that come with dfedge."),
     ] = None,
 ) -> None:
-    """Check files: every number there, positive, known and with a source.
+    """Check target files: every number must be present, positive and have a source.
 
     [bold]Example:[/] dfedge targets check my-board.toml
     """

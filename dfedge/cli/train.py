@@ -31,61 +31,82 @@ from dfedge.runtimes import listed
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="The RUN folder to make or to resume.")],
+    out: Annotated[Path, typer.Option(help="RUN folder to create or resume.")],
     data: Data = "digits",
     data_dir: DataDir = None,
     net: Annotated[
         str | None,
         typer.Option(
-            help="A shipped net (images: mnist, cifar, resnet8; sound: speech, kws; windows: imu, "
-            "vibration; rows: vector; ...) or a path .toml; default: the data's own."
+            help="Net by name (images: mnist, cifar, resnet8; sound: speech, kws; windows: "
+            "imu, vibration; rows: vector; ...) or the path of a .toml file. Default: the"
+            " one that suits the data."
         ),
     ] = None,
     depth: Annotated[
-        int | None, typer.Option(help="Blocks of a net whose depth is free (plain-64, plain-16).")
+        int | None,
+        typer.Option(help="Number of blocks, for nets of variable depth (plain-64, plain-16)."),
     ] = None,
     rule: Annotated[
         str,
         typer.Option(help=f"Learning rule: {listed(OWN)}."),
     ] = "df",
     form: Annotated[
-        str, typer.Option(help="one-pass (anchors, the edge default) or label-plane (the paper's).")
+        str, typer.Option(help="one-pass (anchors; the default) or label-plane (as in the paper).")
     ] = "one-pass",
     loss: Annotated[
         str | None,
-        typer.Option(help="Margin: separation, absolute, relative; or cross-entropy."),
+        typer.Option(
+            help="Loss: a margin that is separation, absolute or relative; or cross-entropy."
+        ),
     ] = None,
-    margin: Annotated[float | None, typer.Option(help="m of the margin loss.")] = None,
-    penalty: Annotated[float | None, typer.Option(help="lambda of the margin loss.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin m of the margin loss.")] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(help="Weight lambda of the pull to the right anchor in the margin loss."),
+    ] = None,
     negatives: Annotated[
-        int | None, typer.Option(help="N wrong labels a sample; 0: all of them.")
+        int | None, typer.Option(help="Number of wrong labels per sample; 0: all.")
     ] = None,
     draw: Annotated[
-        str | None, typer.Option(help="How N of them are drawn: uniform or confusion.")
+        str | None, typer.Option(help="How wrong labels are drawn: uniform or confusion.")
     ] = None,
     qat: Annotated[
-        bool, typer.Option("--qat", help="Then calibrate and train on under fake quantisation.")
+        bool,
+        typer.Option(
+            "--qat", help="After float training, calibrate and continue under fake quantisation."
+        ),
     ] = False,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Float epochs; 0: random weights, to learn from scratch on the device."),
+        typer.Option(
+            help="Epochs in float; 0: random weights, to learn from scratch on the device."
+        ),
     ] = None,
-    qat_epochs: Annotated[int | None, typer.Option(help="Fake-quantised epochs.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples an update.")] = None,
+    qat_epochs: Annotated[int | None, typer.Option(help="Epochs under fake quantisation.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     validation: Annotated[
         int | None,
-        typer.Option(help="Training samples held out to choose the layers that count; 0: none."),
+        typer.Option(
+            help="Training samples held out to choose which layers contribute to the score; 0:"
+            " none."
+        ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Training samples used, drawn from the seed; 0: all.")
+        int | None, typer.Option(help="Number of training samples to use, drawn at random; 0: all.")
     ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="df and ff hold one map a layer, at half the speed.")
+        bool,
+        typer.Option(
+            "--lean",
+            help="For df and ff: keep a single activation map per layer, at half the speed.",
+        ),
     ] = False,
-    weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
-    seed: Annotated[int, seed_option("Of initial weights, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    weight_bits: Annotated[
+        int | None, typer.Option(help="Bits per weight under fake quantisation.")
+    ] = None,
+    seed: Annotated[int, seed_option("Seed for initial weights, order and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(help="Device for training: cpu or cuda.")] = "cpu",
     image: Image = "",
     fit: ImageFit = "",
     input: Input = "",
@@ -103,7 +124,7 @@ def run(
 ) -> None:
     """Train a net with a local learning rule on the host.
 
-    Stopped at any time, the same command goes on from the last whole epoch.
+    If it is stopped, the same command continues from the last complete epoch.
 
     [bold]Example:[/] dfedge train --data digits --qat --out out/digits
     """
@@ -130,7 +151,7 @@ def run(
         features,
         wish_of(task, modes, false_alarms),
     )  # fmt: skip
-    with told(f"; {out} keeps every finished epoch"), progress() as watch:
+    with told(lambda: _kept(out)), progress() as watch:
         trained = train(options, out, device, watch)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
@@ -145,3 +166,9 @@ def run(
         say(f"{phase}: {percent(value)} of the test split")
     after = f"export {out} --format onnx --out {out}-bundle" if qat else f"calibrate {out}"
     say(f"wrote {out} (run.json, checkpoint, metrics.jsonl)", next_command=f"dfedge {after}")
+
+
+def _kept(out: Path) -> str:
+    """What an interrupted training has on the disk."""
+    whole = out.is_dir() and any(out.glob("checkpoint*"))
+    return f"; {out} keeps every finished epoch" if whole else "; no epoch was finished"

@@ -11,13 +11,13 @@ from dfedge.cli.options import BundleArg, Json, MinVersion, Runtimes
 
 def run(
     bundle: BundleArg,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps to compare.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Number of training steps to compare.")] = 8,
     runtime: Runtimes = None,
     key: Annotated[
         Path | None,
         typer.Option(
             envvar="DFEDGE_REQUIRE_SIGNATURE",
-            help="A public key (PEM): first check that it signed the bundle.",
+            help="Public key (PEM). First check that the bundle is signed with it.",
         ),
     ] = None,
     min_version: MinVersion = None,
@@ -25,9 +25,9 @@ def run(
 ) -> None:
     """Train the golden batches in every runtime and compare every byte with PyTorch.
 
-    Without torch, what PyTorch gave at export is the reference. Exit code 1 where a byte differs;
-    the first difference is named by runtime, step, tensor and index. With --key, a bundle that the
-    key's owner did not sign is refused before anything of it is run.
+    Without torch, PyTorch's results from the export are the reference. If a byte differs, the exit
+    code is 1 and the first difference is named by runtime, step, tensor and index. With --key, an
+    unsigned bundle is refused before anything of it runs.
 
     [bold]Example:[/] dfedge verify out/bundle --steps 100
     """

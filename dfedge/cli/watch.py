@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dfedge import state
-from dfedge.cli.console import err, kib, percent, shown
+from dfedge.cli.console import err, percent, shown, size
 from dfedge.cli.signals import StoppedError, stoppable
 from dfedge.continual.run import Moment, Run
 
@@ -65,7 +65,7 @@ def view(run: Run, moment: Moment) -> Group:
         f"{progress.skipped:,} batches without one",
         f"recognised before being learned: {percent(moment.accuracy)} of the last 500",
         f"{1000 * progress.seconds / max(progress.steps, 1):.2f} ms a step; state "
-        f"{kib(run.session.state_bytes)}, replay {kib(held)}, guard {kib(run.guard_bytes)}, "
+        f"{size(run.session.state_bytes)}, replay {size(held)}, guard {size(run.guard_bytes)}, "
         f"{run.rollbacks} rollbacks",
     ]
     bar = ProgressBar(total=learned, completed=progress.samples, width=60)

@@ -7,7 +7,8 @@ import numpy as np
 
 from dfedge.atomic import write_out
 from dfedge.continual.run import Run
-from dfedge.page import figure, start, svg, words
+from dfedge.page import WIDE, figure, glossary, legend, start, svg, table, verdict, words
+from dfedge.units import percent, size
 from dfedge.visible import visible
 
 WINDOW = 500
@@ -17,22 +18,20 @@ KEPT = ("state", "replay", "guard")
 
 PAGE = """{start}
 <h1>Learning on the device: {stream}</h1>
-<p>Strategy <b>{strategy}</b> on {data}, {samples:,} samples in {steps:,} steps inside the exported
+{verdict}
+<p>Strategy <b>{strategy}</b> on {data}: {samples:,} samples in {steps:,} steps inside the exported
 int8 program, on {runtime}.</p>
-<table>{rows}</table>
-<h2>Accuracy after each experience (row) on each experience (column), %</h2>{matrix}
 <h2>While it learned</h2>{curves}
+<h2>Accuracy after each experience (row) on each experience (column), %</h2>{matrix}
 <h2>Memory kept between steps</h2>{memory}
+<h2>All figures</h2>{rows}
+{terms}
 </html>
 """
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures as (what, value), for the terminal and the page."""
-
-    def percent(value: float) -> str:
-        return f"{100 * value:.1f} %"
-
     found = [
         ("average accuracy at the end", percent(result["average_accuracy"])),
         ("forgetting", percent(result["forgetting"])),
@@ -43,16 +42,29 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if result["known_accuracy"]:
         before, after = result["known_accuracy"][0], result["known_accuracy"][-1]
-        found.append(("what was known, before and after", f"{percent(before)}, {percent(after)}"))
+        found.append(("known samples, before and after", f"{percent(before)}, {percent(after)}"))
     return [
         *found,
         ("samples, steps", f"{result['samples']:,}, {result['steps']:,}"),
         ("batches without a step", f"{result['skipped']:,}"),
         ("rollbacks by the guard", f"{result['rollbacks']:,}"),
-        ("ms a step", f"{result['ms_per_step']:.2f}"),
-        *((f"bytes of {what}", f"{result[f'{what}_bytes']:,}") for what in KEPT),
+        ("ms per step", f"{result['ms_per_step']:.2f}"),
+        *((f"memory for {what}", size(result[f"{what}_bytes"])) for what in KEPT),
         ("SHA-256 of the state", result["state_sha256"][:16]),
     ]  # fmt: skip
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """What came of the stream, in one sentence."""
+    first, last = result["accuracy_matrix"][0], result["accuracy_matrix"][-1]
+    told = (
+        f"Accuracy over all experiences went from {percent(sum(first) / len(first))} to "
+        f"{percent(sum(last) / len(last))}"
+    )
+    if result["known_accuracy"]:
+        before, after = result["known_accuracy"][0], result["known_accuracy"][-1]
+        told += f", on known samples from {percent(before)} to {percent(after)}"
+    return told + "."
 
 
 def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
@@ -61,15 +73,14 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
     Raises:
         DfedgeError: matplotlib is not installed.
     """
-    cells = "".join(
-        f"<tr><td>{words(what)}</td><td>{words(value)}</td></tr>" for what, value in rows(result)
-    )
     page = PAGE.format(
         start=start(f"dfedge continual: {result['stream']}", 52),
         **{name: words(str(result[name])) for name in ("stream", "strategy", "data", "runtime")},
         samples=result["samples"],
         steps=result["steps"],
-        rows=cells,
+        verdict=verdict(words(sentence(result))),
+        rows=table([], [list(row) for row in rows(result)]),
+        terms=glossary("presentation", "replay", "guard", "state", "anchor"),
         matrix=svg(_matrix(result)),
         curves=svg(_curves(run)),
         memory=svg(_memory(result)),
@@ -79,20 +90,20 @@ def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
 
 def _matrix(result: dict[str, Any]) -> Any:
     r, names = 100 * np.array(result["accuracy_matrix"]), [*map(visible, result["experiences"])]
-    picture = figure(1.6 + 0.7 * len(names), 1.2 + 0.4 * len(r))
+    picture = figure(min(WIDE, 1.6 + 0.7 * len(names)), 1.2 + 0.34 * len(r))
     axes = picture.subplots()
     axes.imshow(r, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for (i, j), value in np.ndenumerate(r):
         color = "black" if value > 60 else "white"
-        axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=9)
-    axes.set_yticks(range(len(r)), ["before", *names[: len(r) - 1]], fontsize=9)
+        axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(len(r)), ["before", *names[: len(r) - 1]], fontsize=8)
     return picture
 
 
 def _curves(run: Run) -> Any:
     """Test-then-train accuracy, and probes of every experience."""
-    picture = figure(8, 5.5)
+    picture = figure(WIDE, 5)
     top, bottom = picture.subplots(2, 1, sharex=True)
     right = np.array(run.right, float)
     width = min(WINDOW, max(1, len(right) // 4))
@@ -106,17 +117,17 @@ def _curves(run: Run) -> Any:
         bottom.plot(samples, found, label=experience.name, linewidth=1.2)
     bottom.set_ylabel("test samples of each\nexperience, %")
     bottom.set_xlabel("samples of the stream")
-    bottom.legend(frameon=False, fontsize=8, ncols=2)
+    legend(bottom, 4)
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
         ends = np.cumsum([len(e.train) * run.settings.passes for e in run.stream.experiences])
         for end in ends[:-1]:
-            axes.axvline(end, color="#ddd", linewidth=0.8, zorder=0)
+            axes.axvline(end, color="#8888", linewidth=0.8, zorder=0)
     return picture
 
 
 def _memory(result: dict[str, Any]) -> Any:
-    picture = figure(7, 1.6)
+    picture = figure(WIDE, 1.6)
     axes = picture.subplots()
     sizes = [result[f"{name}_bytes"] / 1024 for name in KEPT]
     bars = axes.barh(KEPT[::-1], sizes[::-1], color="#4c72b0")

@@ -52,7 +52,7 @@ class Run:
     Attributes:
         progress: `dfedge.continual.checkpoint.Progress`.
         right: whether each sample so far was recognised before it was learned.
-        resumed: samples that an earlier call had learned.
+        resumed: samples from an earlier call.
         saved: samples of the stream whose learning is on the medium.
     """
 

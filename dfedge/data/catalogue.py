@@ -149,7 +149,7 @@ class Catalogue:
         """Sizes and colours of the images.
 
         Raises:
-            DfedgeError: a file that is no picture.
+            DfedgeError: a file that is not a picture.
         """
         whole = self.parts.get("all")
         parts = [whole] if whole is not None else list(self.parts.values())
@@ -220,7 +220,7 @@ class Catalogue:
         """
         parts = {name: part for name, part in self.parts.items() if isinstance(part, Grouped)}
         if not any(part.groups for part in parts.values()):
-            raise UsageError(f"{who}: {self.name} does not say whose its samples are")
+            raise UsageError(f"{who}: {self.name} does not say to whom its samples belong")
         has = [name for name, part in parts.items() if part.holds(who)]
         if {"train", "test"} <= set(has):
             return replace(self, parts={name: parts[name].of(who) for name in ("train", "test")})

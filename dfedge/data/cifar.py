@@ -26,7 +26,7 @@ def read_records(path: Path, label_bytes: int) -> Split:
     record = label_bytes + PIXELS
     if not raw or len(raw) % record:
         raise DfedgeError(
-            f"{path}: truncated or damaged: {len(raw):,} bytes is no multiple of a record's "
+            f"{path}: truncated or damaged: {len(raw):,} bytes is not a multiple of a record's "
             f"{record:,}; fetch the file again"
         )
     table = np.frombuffer(raw, np.uint8).reshape(-1, record)

@@ -1,4 +1,4 @@
-"""The door of a stream: a sample that cannot be learned stops it, or is passed over and counted.
+"""The door of a stream: a sample that cannot be learned stops it, or is skipped and counted.
 
 What a whole array is (its axes, its type) is judged by the rule of its kind of input; here single
 samples are judged: values that no sample of that kind has, and labels that no class bears.
@@ -23,7 +23,7 @@ class Door:
 
     Attributes:
         policy: ``stop`` leaves every sample to the checks that raise; ``skip`` takes bad ones out.
-        skipped: reason -> samples passed over.
+        skipped: reason -> samples skipped.
 
     Raises:
         UsageError: no such policy.
@@ -48,7 +48,7 @@ class Door:
         self.refuse(error, "label", samples)
 
     def tell(self) -> None:
-        """Log what was passed over."""
+        """Log what was skipped."""
         for reason, count in self.skipped.items():
             LOG.info("skipped %d samples: %s", count, reason)
 

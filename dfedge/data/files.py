@@ -87,7 +87,7 @@ def _open_npz(
     if reading.unlabelled and "x" in found and "y" not in found:
         found |= {"y": np.zeros(len(found["x"]), np.int64), "classes": np.array([NORMAL])}
     if not {"x", "y"} <= found.keys():
-        raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x and y")
+        raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; expected: x and y")
     names = None
     if "classes" in found:
         names = checked_names([str(name) for name in found["classes"].reshape(-1)], path)
@@ -101,7 +101,7 @@ def _open_npz(
     x = record.checked(x, str(path))
     if y.ndim != 1 or len(y) != len(x) or not np.issubdtype(y.dtype, np.integer):
         raise DfedgeError(
-            f"{path}: y is {y.dtype} of shape {y.shape}; wanted: integers of shape ({len(x)},)"
+            f"{path}: y is {y.dtype} of shape {y.shape}; expected: integers of shape ({len(x)},)"
         )
     y = y.astype(np.int64)
     known = known or names or _numbers(y, path)
@@ -124,7 +124,7 @@ def _grouped(
     if len(names) != len(y) or len(kinds) != 1:
         raise DfedgeError(
             f"{path}: groups are {groups.dtype} {list(groups.shape)} of the kinds "
-            f"{some(sorted(kinds))}; wanted: one word for each of {len(y)} samples, as person:3"
+            f"{some(sorted(kinds))}; expected: one word for each of {len(y)} samples, as person:3"
         )
     owners = np.array([name.partition(":")[2] for name in names], np.str_)
     whose = np.unique(owners, return_inverse=True)[1].astype(np.int64)
@@ -175,14 +175,14 @@ def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
         files = samples_in(path, suffixes)
         if not files:
             wanted = ", ".join(f"*{one}" for one in suffixes)
-            raise DfedgeError(f"{path}: no files of {rule.samples}; wanted: {wanted}")
+            raise DfedgeError(f"{path}: no files of {rule.samples}; expected: {wanted}")
         return [one for file in files for one in read_inputs(file, rule)]
     if not is_file(path):
         raise DfedgeError(f"{path}: no such file; give images, recordings, or files .npz with x")
     if path.suffix == ".npz":
         found = _arrays(path)
         if "x" not in found:
-            raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; wanted: x")
+            raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; expected: x")
         codes = rule.apply(found["x"], str(path))
     else:
         codes = rule.read(path)

@@ -44,7 +44,7 @@ def open_folder(
     }
     if not any(group for by_class in files.values() for group in by_class.values()):
         raise DfedgeError(
-            f"{path}: no images or recordings; wanted: CLASS/*.png, or train/CLASS/*.png and "
+            f"{path}: no images or recordings; expected: CLASS/*.png, or train/CLASS/*.png and "
             "test/CLASS/*.png; or *.wav"
         )
     classes = classes or tuple(sorted({name for by_class in files.values() for name in by_class}))
@@ -67,7 +67,7 @@ def _check_left_out(path: Path, who: str, parts: dict[str, Filed], record: type[
         raise UsageError(f"--leave-out {who}: {path} has a test split of its own")
     if record.owner and not parts["all"].groups:
         raise UsageError(
-            f"--leave-out {who}: {path} does not say whose its samples are; put those of each "
+            f"--leave-out {who}: {path} does not say to whom its samples belong; put those of each "
             f"{record.owner} in a folder of their own, CLASS/{record.owner.upper()}/"
             f"*{record.suffixes[0]}"
         )
@@ -77,7 +77,7 @@ def kind_of(folders: Sequence[Path], asked: str = "", unlabelled: bool = False) 
     """The kind of input of the files by class in all of the folders.
 
     Args:
-        asked: the kind that a person names; files of others are then passed over.
+        asked: the kind that a person names; files of others are then skipped.
         unlabelled: see `named_folders`.
 
     Raises:
@@ -117,7 +117,7 @@ def _owned(sub: Path, record: type[InputRule] | None = None) -> list[Path]:
 def files_by_class(
     folder: Path, kind: str, classes: Sequence[str] = (), unlabelled: bool = False
 ) -> dict[str, list[Path]]:
-    """Class -> the files of its folder, by name; hidden folders are passed over.
+    """Class -> the files of its folder, by name; hidden folders are skipped.
 
     Args:
         kind: of input.
@@ -185,9 +185,9 @@ def _tell_of_passed_over(folder: Path, subs: Sequence[Path], kind: str) -> None:
     other = [file for file in inside if file.suffix.lower() not in record_of(kind).suffixes]
     if hidden:
         names = ", ".join(one.name for one in hidden)
-        LOG.info("%s: passed over folders that are hidden: %s", folder, names)
+        LOG.info("%s: skipped folders that are hidden: %s", folder, names)
     if other:
-        LOG.info("%s: passed over %d files that are no %s (%s)", folder, len(other),
+        LOG.info("%s: skipped %d files that are not %s (%s)", folder, len(other),
                  called(kind), _suffixes(other))  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def _filed(
 
 
 def _passes(file: Path, door: Door, record: type[InputRule]) -> bool:
-    """Whether a file can be read; looked at here only where one that cannot is passed over."""
+    """Whether a file can be read; looked at here only where one that cannot is skipped."""
     if door.policy == "stop":
         return True
     try:

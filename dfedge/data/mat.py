@@ -40,7 +40,7 @@ def read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     with foreign(path, "a MATLAB 5 file", "fetch the file again"):
         raw = read_bytes(path)
         if raw[124:HEADER_BYTES] != b"\x00\x01IM":
-            raise ValueError("its header does not end in 00 01 IM")
+            raise ValueError("the header does not end in 00 01 IM")
         found = {}
         for kind, data in _elements(raw[HEADER_BYTES:]):
             if kind == PACKED:
@@ -89,7 +89,7 @@ def _matrix(data: bytes, wanted: tuple[str, ...]) -> tuple[str, NDArray[Any]] | 
     shape = np.frombuffer(sizes, "<i4").tolist()
     kind, values = next(parts)
     if flags[0] not in CLASSES or kind not in TYPES or not 1 <= len(shape) <= MAX_AXES:
-        raise ValueError(f"{text} is no array of numbers")
+        raise ValueError(f"{text} is not an array of numbers")
     flat = np.frombuffer(values, TYPES[kind])
     if min(shape) < 1 or math.prod(shape) != len(flat):
         raise ValueError(f"{text} has {len(flat):,} values for the shape {shape}")

@@ -116,7 +116,7 @@ def _over_white(image: Any) -> Any:
 
 
 def _in_srgb(image: Any, profile: bytes) -> Any:
-    """Colours by the file's own profile; one that cannot be read is passed over, as viewers do."""
+    """Colours by the file's own profile; one that cannot be read is skipped, as viewers do."""
     from PIL import ImageCms
 
     try:

@@ -140,7 +140,7 @@ def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Wi
         )
     short = sum(len(one.x) < length for one in recordings)
     if short:
-        LOG.info("%s: passed over %d of %d recordings, shorter than a window of %d samples",
+        LOG.info("%s: skipped %d of %d recordings, shorter than a window of %d samples",
                  where, short, len(recordings), length)  # fmt: skip
     y, recording, starts = np.array(rows, np.int64).T
     owners = np.array(groups, np.str_).reshape(len(rows), len(kinds))

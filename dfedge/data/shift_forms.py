@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dfedge.errors import UsageError
+from dfedge.errors import UsageError, meant
 
 
 class Form(NamedTuple):
@@ -75,5 +75,6 @@ def read(part: str, text: str, forms: Mapping[str, Form], samples: str) -> tuple
         or len(numbers) != len(form.numbers)
         or not all(math.isfinite(one) and one >= form.least for one in numbers)
     ):
-        raise UsageError(f"unknown shift '{text}' of {samples}; known: {listed(forms)}")
+        near = "" if form else meant(name, forms)
+        raise UsageError(f"unknown shift '{text}' of {samples}{near}; known: {listed(forms)}")
     return name, numbers

@@ -89,7 +89,7 @@ def signals(
 
 
 def _sifted(found: Windows, door: Door) -> Windows:
-    """Without windows that hold a value which is none, where they are to be passed over."""
+    """Without windows that hold a value which is none, where they are to be skipped."""
     if door.policy == "stop":
         return found
     return found.take(np.flatnonzero(door.kept({"value": WindowRule.unusable(found.x)})))

@@ -20,7 +20,7 @@ def rule_for(data: Catalogue, image: str = "", fit: str = "", features: str = ""
         features: that the model is fed (`InputRule.known_features`); empty: samples as they are.
 
     Raises:
-        UsageError: another word, a size of what is no image, or features that the data have not.
+        UsageError: another word, a size for samples that are not images, or unknown features.
         DfedgeError: samples that cannot be read.
     """
     wanted, way = sides(image), fit_of(fit)

@@ -1,7 +1,7 @@
 """Shifts of sounds, on codes [N, frames, mels, 1]: what features show of another place or device.
 
 A code is twice a feature (`dfedge.data.logmel`), and a feature counts eighths of an octave of
-energy below the loudest cell of the utterance.  So a gain changes nothing, and is no shift.  What
+energy below the loudest cell of the utterance.  So a gain changes nothing: it is not a shift.  What
 happens below the quietest cell that is told apart, 48 dB down, is not known and stays as it is.
 """
 

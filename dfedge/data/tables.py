@@ -40,7 +40,7 @@ class Table:
 
     Attributes:
         names: of the channels; none without a header.
-        x: float64 [L, C]; not a number where the file held none and bad samples are passed over.
+        x: float64 [L, C]; not a number where the file held none and bad samples are skipped.
         labels: class of each row; none without such a column.
         groups: kind -> whose each row is.
         breaks: rows that begin a new stretch because of a gap in time.
@@ -62,7 +62,7 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
 
     Args:
         label: the column that names the class, where it bears another name.
-        door: what becomes of a cell that is no number; None stops at the first.
+        door: what becomes of a cell that is not a number; None stops at the first.
 
     Raises:
         UsageError: no column of that name.
@@ -161,7 +161,7 @@ def _numbers(cells: Sequence[str], where: str, first: int, door: Door) -> NDArra
         bad = next(i for i, cell in enumerate(cells) if not is_number(cell))
     if door.policy == "stop":
         raise DfedgeError(
-            f"{where}, line {first + bad}: {cells[bad][:40]!r} is no number; correct it, pass over "
+            f"{where}, line {first + bad}: {cells[bad][:40]!r} is not a number; correct it, skip "
             "it with --on-bad-sample skip, or give --label where this column names the class"
         )
     return np.array([float(cell) if is_number(cell) else np.nan for cell in cells])

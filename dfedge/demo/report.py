@@ -8,22 +8,25 @@ from matplotlib.figure import Figure
 
 from dfedge.atomic import write_file
 from dfedge.demo.route import Demo, Shown
-from dfedge.page import start, svg, words
+from dfedge.page import WIDE, glossary, legend, start, svg, table, verdict, words
 from dfedge.profile.chart import memory_figure
+from dfedge.units import percent, size
 
 WINDOW = 8
 """Steps over which the learning curve is averaged."""
 
 PAGE = """{start}
-<h1>Learning went on after export</h1>
-<p>A net trained upright, exported in int8, met the same digits turned ({shift}). It learned them
-inside the exported program: {samples:,} presentations of {images} images it had never seen, in
-{steps} steps, with no stored activation and no torch.</p>
-{table}
+<h1>Learning continues after export</h1>
+{verdict}
+<p>A net trained on upright digits, exported in int8, met the same digits turned ({shift}). It
+learned them inside the exported program: {samples:,} presentations of {images} images that it had
+never seen, in {steps} steps, without stored activations and without torch.</p>
 <h2>While it learned</h2>{curve}
 <h2>Twelve turned test images, before and after</h2>{gallery}
 <h2>Planned memory</h2>{memory}
-<p>{note}</p>
+<p class="note">{note}</p>
+<h2>All figures</h2>{table}
+{terms}
 </html>
 """
 
@@ -31,10 +34,6 @@ inside the exported program: {samples:,} presentations of {images} images it had
 def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """The findings as (what, value), for the terminal and the page."""
     accuracy, shifted, memory = summary["accuracy"], summary["shifted"], summary["memory"]
-
-    def percent(value: float) -> str:
-        return f"{100 * value:.2f} %"
-
     changed = ", ".join(f"{100 * v:.0f} %" for v in summary["weights_changed"].values())
     return [
         ("test accuracy, float", percent(accuracy["float"])),
@@ -56,17 +55,28 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *(
             (
                 f"planned {kind} memory, {memory['format']}, batch {memory['batch']}",
-                f"{memory[kind]['arena_bytes']:,} B + state {memory[kind]['state_bytes']:,} B",
+                f"{size(memory[kind]['arena_bytes'])} + state {size(memory[kind]['state_bytes'])}",
             )
             for kind in ("train", "infer")
         ),
         *(
-            (f"measured beyond imports, {name} {method}", f"{value:,} B")
+            (f"measured beyond imports, {name} {method}", size(value))
             for name, methods in summary["measured"].items()
             for method, value in methods.items()
         ),
         ("seconds", str(summary["seconds"])),
     ]
+
+
+def sentence(summary: dict[str, Any]) -> str:
+    """What the demo shows, in one sentence."""
+    shifted, runtimes = summary["shifted"], summary["shifted"]["after"]
+    same = "with the same bytes" if summary["state_identical"] else "but NOT with the same bytes"
+    return (
+        f"On turned digits, accuracy rose from {percent(shifted['before'])} to "
+        f"{percent(min(runtimes.values()))} by learning in {', '.join(runtimes)}, {same} after "
+        "every step."
+    )
 
 
 def _yes(value: bool) -> str:
@@ -76,10 +86,6 @@ def _yes(value: bool) -> str:
 def write_report(demo: Demo, path: Path) -> None:
     """Write the page."""
     shifted = demo.summary["shifted"]
-    cells = "".join(
-        f"<tr><td>{words(what)}</td><td>{words(value)}</td></tr>"
-        for what, value in rows(demo.summary)
-    )
     sources = "; ".join(
         f"{name}: {record.memory_source}" for name, record in demo.bundle.manifest.formats.items()
     )
@@ -89,7 +95,9 @@ def write_report(demo: Demo, path: Path) -> None:
         samples=shifted["samples"],
         images=shifted["images"],
         steps=demo.summary["steps"],
-        table=f"<table>{cells}</table>",
+        verdict=verdict(words(sentence(demo.summary))),
+        table=table([], [list(row) for row in rows(demo.summary)]),
+        terms=glossary("arena", "state", "anchor", "presentation", "fake quantisation"),
         curve=svg(_curve(demo)),
         gallery=svg(_gallery(demo.gallery)),
         memory=svg(memory_figure(demo.bundle.manifest)),
@@ -103,33 +111,32 @@ def _curve(demo: Demo) -> Figure:
     shifted = demo.summary["shifted"]
     done = [step.done for step in demo.steps]
     kernel = np.ones(WINDOW) / WINDOW
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(WIDE, 4.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     right = np.array([step.right / step.size for step in demo.steps])
     top.plot(done[WINDOW - 1 :], 100 * np.convolve(right, kernel, "valid"), color="#4c72b0")
-    top.axhline(100 * shifted["anchors_only"], color="#888", linestyle="--", linewidth=1)
-    top.annotate("anchors only (test)", (done[-1], 100 * shifted["anchors_only"]), ha="right",
-                 va="top", color="#666", fontsize=9)  # fmt: skip
+    top.axhline(100 * shifted["anchors_only"], color="#888", linestyle="--", linewidth=1,
+                label="test, anchors only")  # fmt: skip
     top.plot(done[-1], 100 * shifted["after"]["onnx"], "o", color="#c44e52", label="test, after")
     top.set_ylabel(f"recognised before learning, %\n(mean of {WINDOW} steps)")
-    top.legend(frameon=False, loc="lower right")
+    legend(top)
     for layer in range(len(demo.steps[0].active)):
         active = np.array([step.active[layer] / step.size for step in demo.steps])
         smooth = 100 * np.convolve(active, kernel, "valid")
         bottom.plot(done[WINDOW - 1 :], smooth, label=f"layer{layer}")
     bottom.set_ylabel("samples that\nmoved the layer, %")
     bottom.set_xlabel("presentations")
-    bottom.legend(frameon=False)
+    legend(bottom, 4)
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def _gallery(gallery: list[Shown]) -> Figure:
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
     for axes, shown in zip(figure.subplots(2, len(gallery) // 2).flat, gallery, strict=True):
         axes.imshow(shown.image.squeeze(), cmap="gray")
         good = shown.after == shown.label
-        axes.set_title(f"{shown.before} → {shown.after}", color="#2a7f3f" if good else "#c44e52")
+        axes.set_title(f"{shown.before} → {shown.after}", color="#2a9f4f" if good else "#d45e62")
         axes.set_axis_off()
     return figure

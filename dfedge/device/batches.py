@@ -40,7 +40,7 @@ def checked_labels(y: Labels, count: int, classes: int) -> NDArray[np.int32]:
     """Labels as the programs take them, int32 [count].
 
     Raises:
-        DfedgeError: not one integer for each image, or one that is no class's.
+        DfedgeError: not one integer for each image, or one that is not a class's.
     """
     y = np.asarray(y)
     if y.shape != (count,) or not np.issubdtype(y.dtype, np.integer):

@@ -162,7 +162,7 @@ class Live:
         """What comes of a line that can be a command alone."""
         found = _command(text or "")
         if found is None:
-            yield Refused(f"{(text or '')[:40]!r} is no command; known: l NAME, s")
+            yield Refused(f"{(text or '')[:40]!r} is not a command; known: l NAME, s")
         elif found[0] == SAVE:
             yield from self.save() if self._unsaved else [Refused("nothing is left to save")]
         else:

@@ -95,7 +95,8 @@ def threshold_of(bundle: Bundle) -> Threshold:
     found = bundle.manifest.normal
     if found is None:
         raise UsageError(
-            f"{bundle.folder} does not know what is normal; train with --task normal, then export"
+            f"{bundle.folder} was not trained to tell what is normal; train with --task normal, "
+            "then export"
         )
     return found
 

@@ -137,7 +137,7 @@ def rebased(
         raise DfedgeError(
             f"{where}: with {bundle.folder} it would recognise {_percent(done.after)} of "
             f"{done.judged} known samples, and should {_percent(done.known)}; 1 in {MOST_LOST} may "
-            "be lost; nothing was written; to carry it over all the same: dfedge state rebase "
+            "be lost; nothing was written; to rebase it anyway: dfedge state rebase "
             "--force"
         )
     return done
@@ -183,7 +183,7 @@ def rebase(
     if target is not source and target.load(bundle) is not None:
         raise DfedgeError(
             f"{target.folder} holds what was learned with {bundle.folder}; choose another --out, "
-            f"or drop it: dfedge state reset {bundle.folder}"
+            f"or delete it: dfedge state reset {bundle.folder}"
         )
     runner = open_best(bundle, runtime).runner
     done = rebased(stored, bundle, runner, source.folder, yardstick, force)

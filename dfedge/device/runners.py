@@ -55,7 +55,7 @@ def installed(name: str) -> bool:
 
 
 def check_runtimes(bundle: Bundle, names: list[str]) -> None:
-    """Refuse a name that is no runtime, or one that the bundle has no programs for.
+    """Refuse a name that is not a runtime, or one that the bundle has no programs for.
 
     Raises:
         UsageError: naming it and the known ones.
@@ -93,7 +93,7 @@ def open_runner(bundle: Bundle, name: str, threads: int = 1) -> Runner:
 
 @dataclass(frozen=True)
 class Opened:
-    """A runner, the name of what it runs, and what had to be passed over for it."""
+    """A runner, the name of what it runs, and what had to be skipped for it."""
 
     runner: Runner
     name: str

@@ -52,7 +52,7 @@ class Session(Answering):
         lock: ``with session.lock.alone:`` makes several calls one; so whoever calls `runner` or
             sets `record` must.
         state_bytes: its size, which learning does not change.
-        notes: what had to be passed over to open it.
+        notes: what had to be skipped to open it.
         remembered: samples of classes that were added here, which are replayed like the bundle's.
         care: what keeps `learn` and `learn_batch` from doing harm.
         rates: update shifts that learning starts from, int32 [L] each; at first the bundle's, under

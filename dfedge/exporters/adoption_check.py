@@ -117,7 +117,7 @@ def _size(graph: Graph, rule: ImageRule, learn: str) -> Sizes:
     shape = trunk.output_shape if trunk else rule.shape
     why = obstacle(net.spec, shape, net.classes, "one-pass")
     if why is not None:
-        raise DfedgeError(f"the integer step does not know {why}")
+        raise DfedgeError(f"not supported by the integer runtime: {why}")
     plan = with_changes(skeleton(net.spec, shape, net.classes, "one-pass"), trunk=trunk)
     state = state_bytes(blank(plan))
     train, infer = (arena(plan, Method(kind, 1), "c", FLOORS[0]) for kind in ("train", "infer"))

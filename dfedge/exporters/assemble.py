@@ -77,7 +77,7 @@ class Origin:
 
 
 def check_place(out: Path, version: int = 0) -> None:
-    """Refuse to replace what is no bundle, or a bundle of a higher version.
+    """Refuse to replace what is not a bundle, or a bundle of a higher version.
 
     Raises:
         UsageError: a version that is lower than that of the bundle in ``out``.
@@ -85,7 +85,7 @@ def check_place(out: Path, version: int = 0) -> None:
     """
     if not (out / MANIFEST).is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DfedgeError(f"{out} exists and is no bundle; choose another --out")
+            raise DfedgeError(f"{out} exists and is not a bundle; choose another --out")
         return
     try:
         last = read_head(out)[0].bundle_version

@@ -87,7 +87,7 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
 
 
 def _put_around(folder: Path, drop: Ecosystem, firmware: Firmware, target: str) -> None:
-    """What is no part of the library: manifests, example, README, licence, programs."""
+    """What is not a part of the library: manifests, example, README, licence, programs."""
     for name, text in drop.files(firmware).items():
         _put(folder / name, text.encode())
     _put(folder / "README.md", readme(firmware, drop).encode())

@@ -15,7 +15,7 @@ RENDERINGS = ("both", "native", "stock")
 
 
 def check_rendering(rendering: str, formats: Iterable[str]) -> None:
-    """Refuse what is no rendering, or one that a format does not have.
+    """Refuse what is not a rendering, or one that a format does not have.
 
     Raises:
         UsageError: naming it.

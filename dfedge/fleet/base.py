@@ -187,7 +187,7 @@ def parse_fractions(raw: bytes, where: Path) -> tuple[dict[str, NDArray[np.int8]
         ) from error
     fraction = state.parse(raw, where)
     if state.digest(fraction) != kept.sha256:
-        raise DfedgeError(f"{where}: changed since it was written (its SHA-256 does not fit)")
+        raise DfedgeError(f"{where}: changed since it was written (its SHA-256 does not match)")
     return fraction, kept
 
 

@@ -178,7 +178,7 @@ def _opened(raw: bytes, most: int) -> tuple[Header, bytes]:
     framed = frame(raw)
     digest, body = framed[16:48], framed[PREFIX.size :]
     if hashlib.sha256(framed[:16] + body).digest() != digest:
-        raise DamagedError("its checksum does not fit")
+        raise DamagedError("its checksum does not match")
     try:
         unpacker = zlib.decompressobj()
         inside = unpacker.decompress(body, most)

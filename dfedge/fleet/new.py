@@ -191,7 +191,7 @@ for a node that may send more may also invent devices.
 ## When something died
 
 After every round the base lies in the folder that pyproject.toml names: a run that is started
-again goes on from it. Where a SuperLink died, end its ServerApp and ClientApp processes, and start
+again continues from it. If a SuperLink died, end its ServerApp and ClientApp processes, and start
 the SuperNodes again as well: they do not join a new SuperLink by themselves.
 """
 

@@ -59,14 +59,14 @@ def by_group(found: Catalogue, rule: InputRule, seed: int, trained_on: str = "")
 
     Args:
         seed: of the cut in what is learned and what is tested (`Catalogue.only`).
-        trained_on: somebody, as ``person:3``, who is no device.
+        trained_on: somebody, as ``person:3``, who is not a device.
 
     Raises:
         UsageError: data that do not say whose they are.
     """
     everybody = [one for one in found.everybody() if one != trained_on]
     if not everybody:
-        raise UsageError(f"{found.name} does not say whose its samples are; --split {EQUAL}")
+        raise UsageError(f"{found.name} does not say to whom its samples belong; --split {EQUAL}")
     members = []
     for who in everybody:
         own = found.only(who, seed)

@@ -196,7 +196,7 @@ def _moves_within(delta: Delta, base: Base, late: bool, own: int) -> Iterator[st
 def _check_steering(header: Header, base: Base) -> None:
     for name, values in header.steering.items():
         if name not in STEERING or name not in base.state:
-            raise DfedgeError(f"'{name[:80]}' is nothing that a state is steered by")
+            raise DfedgeError(f"'{name[:80]}' is not a value of a state")
         if len(values) != base.state[name].size:
             raise DfedgeError(f"'{name}' has {len(values)} values, not {base.state[name].size}")
         check_values({name: np.array(values, np.int64)}, Path("its steering"))

@@ -79,7 +79,7 @@ def read_state_file(bundle: Bundle, path: Path, base: Stored) -> Stored:
     block = store.load() if store.open() == STORED else None
     found, own = store.found.record, _identity(bundle, runner)
     if block is None:
-        raise DfedgeError(f"{path} holds no slot that is whole; copy it from the device again")
+        raise DfedgeError(f"{path} holds no valid slot; copy it from the device again")
     if len(block) != runner.program.table.state_bytes or any(
         getattr(found, name) != getattr(own, name) for name in OF_THIS_NET
     ):

@@ -40,7 +40,7 @@ def taken(
         raise DfedgeError(
             f"{where}: the base brings {len(base.record.added)} classes, and {', '.join(left)} "
             f"are this device's own: {len(added)} for {rows - first} spare rows; export with "
-            "more --spare-classes, or drop what was learned here: dfedge state reset"
+            "more --spare-classes, or delete what was learned here: dfedge state reset"
         )
     places = {first + i: first + added.index(name) for i, name in enumerate(own.record.added)}
     state = {name: value.copy() for name, value in base.state.items()}

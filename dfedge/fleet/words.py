@@ -2,9 +2,10 @@
 
 EQUAL, GROUPS = "equal", "groups"
 SPLIT_HELP = (
-    f"{EQUAL}; classes:2, so many classes each; or {GROUPS}, a person (speaker, machine) each."
+    f"Shares: {EQUAL}; classes:2 (two classes per device); or {GROUPS} (one person, speaker or "
+    "machine per device)."
 )
 MEAN, CLIPPED, TRIMMED, MEDIAN = "mean", "clipped", "trimmed", "median"
-RULE_HELP = f"{MEAN}; against bad devices {CLIPPED}, {TRIMMED} or {MEDIAN}."
+RULE_HELP = f"Rule: {MEAN}; or {CLIPPED}, {TRIMMED} or {MEDIAN} against bad devices."
 ALL, ANCHORS = LEARN = ("all", "anchors")
-LEARN_HELP = f"{ALL}, or {ANCHORS}: no weight moves."
+LEARN_HELP = f"What learns: {ALL}, or {ANCHORS} (no weight moves)."

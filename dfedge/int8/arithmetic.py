@@ -1,4 +1,4 @@
-"""What the arithmetics over torch's tensors have in common (`dfedge.operations.Arithmetic`)."""
+"""Arithmetic over torch's tensors: what its forms share (`dfedge.operations.Arithmetic`)."""
 
 import torch
 import torch.nn.functional as F

@@ -127,7 +127,7 @@ def check_sizes(plan: Plan, batch: int) -> None:
     if broken:
         raise DfedgeError(
             "; ".join(dict.fromkeys(broken))
-            + ". Fewer anchor cells, channels or a smaller image or batch fit."
+            + ". Reduce anchor cells, channels, image size or batch size."
         )
 
 

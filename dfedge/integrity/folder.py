@@ -29,7 +29,7 @@ def check_name(name: str, where: Path) -> None:
     parts = PurePosixPath(name).parts
     plain = bool(parts) and "/".join(parts) == name and not set(parts) & {"", ".", "..", "/"}
     if not plain or len(name) > 255 or any(c in '\\:\0<>|?*"' or c < " " for c in name):
-        raise DfedgeError(f"{where}: file name {name[:80]!r} is no plain path inside the folder")
+        raise DfedgeError(f"{where}: file name {name[:80]!r} is not a plain path inside the folder")
     for part in parts:
         if part[-1] in ". " or DEVICE.fullmatch(part) or unicodedata.normalize("NFC", part) != part:
             raise DfedgeError(
@@ -116,6 +116,6 @@ def _walk(folder: Path, remedy: str) -> Iterator[tuple[str, int]]:
                 yield prefix + name, about.st_size
             else:
                 raise DfedgeError(
-                    f"{folder / prefix / name}: a link or a special file has no place in a bundle; "
-                    f"{remedy}"
+                    f"{folder / prefix / name}: links and special files are not allowed in a "
+                    f"bundle; {remedy}"
                 )

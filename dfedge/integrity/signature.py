@@ -132,7 +132,7 @@ def _private_key(path: Path) -> "Ed25519PrivateKey":
     except (ValueError, TypeError, _unsupported()) as error:
         raise DfedgeError(f"{path}: no private key in PEM without a password ({error})") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise DfedgeError(f"{path}: a {type(key).__name__}; wanted: Ed25519")
+        raise DfedgeError(f"{path}: a {type(key).__name__}; expected: Ed25519")
     return key
 
 
@@ -146,7 +146,7 @@ def _public_key(path: Path) -> "Ed25519PublicKey":
     except (ValueError, _unsupported()) as error:
         raise DfedgeError(f"{path}: no public key in PEM ({error})") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise DfedgeError(f"{path}: a {type(key).__name__}; wanted: Ed25519")
+        raise DfedgeError(f"{path}: a {type(key).__name__}; expected: Ed25519")
     return key
 
 

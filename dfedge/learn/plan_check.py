@@ -54,4 +54,4 @@ def check_plan(plan: RunPlan, dataset: Dataset) -> None:
     if plan.qat:
         why = obstacle(plan.net, dataset.shape, classes, plan.form)
         if why is not None:
-            raise UsageError(f"--qat: the integer step does not know {why}")
+            raise UsageError(f"--qat: not supported by the integer runtime: {why}")

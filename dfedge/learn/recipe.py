@@ -38,7 +38,7 @@ def load_recipe(recipe: str) -> Recipe:
 
     Raises:
         UsageError: no recipe of that name.
-        DfedgeError: a file that is missing or is no recipe.
+        DfedgeError: a file that is missing or is not a recipe.
     """
     path = configs.find(configs.folder("calibrate"), "recipe", recipe)
     return configs.read(path, Recipe, "calibration recipe")

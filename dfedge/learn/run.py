@@ -127,7 +127,7 @@ class Run:
                 )
             return run
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise DfedgeError(f"{folder} exists and is no run; choose another --out")
+            raise DfedgeError(f"{folder} exists and is not a run; choose another --out")
         DISK.make_folder(folder)
         write_file(folder / "run.json", msgspec.json.format(msgspec.json.encode(plan)))
         return Run(folder, plan)
@@ -144,7 +144,7 @@ class Run:
             raw = read_bytes(path)
         except OSError as error:
             raise DfedgeError(
-                f"{folder} is no run folder ({fault(path, error)}); "
+                f"{folder} is not a run folder ({fault(path, error)}); "
                 f"make one with: dfedge train --out {folder}"
             ) from error
         with foreign(path, "a run", "train again"):
@@ -179,7 +179,7 @@ class Run:
         path = self.folder / "calibration.json"
         if not path.exists():
             raise DfedgeError(
-                f"{self.folder} was never calibrated; run: dfedge calibrate {self.folder}"
+                f"{self.folder} is not calibrated; run: dfedge calibrate {self.folder}"
             )
         with foreign(path, "a calibration", "calibrate again"):
             return msgspec.json.decode(read_bytes(path), type=Calibration)
@@ -204,7 +204,7 @@ class Run:
             found = load(read_bytes(path))
         flaw = self.plan.trunk.flaw(found)
         if flaw:
-            raise DfedgeError(f"{path}: {flaw} do not fit run.json; adopt again")
+            raise DfedgeError(f"{path}: {flaw} do not match run.json; adopt again")
         return found
 
     def write_constants(self, constants: dict[str, Tensor]) -> None:
@@ -259,7 +259,7 @@ class Run:
         loaded = self.load_checkpoint(net)
         if loaded is None or not loaded[0]["finished"]:
             raise DfedgeError(
-                f"{self.folder} is not trained to its end; resume it with: "
+                f"{self.folder} is not fully trained; resume it with: "
                 f"dfedge train (with the same options) --out {self.folder}"
             )
         return net.eval()

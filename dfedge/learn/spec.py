@@ -164,7 +164,7 @@ def load_spec(net: str, depth: int | None = None) -> NetSpec:
 
     Raises:
         UsageError: no net of that name; a depth for a net that has none.
-        DfedgeError: a file that is missing or is no description of a net.
+        DfedgeError: a file that is missing or is not a description of a net.
     """
     spec = configs.read(configs.find(NETS, "net", net), NetSpec, "net")
     if depth is None:

@@ -33,6 +33,8 @@ from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
+from dfedge.progress import PROGRESS
+from dfedge.units import percent
 
 T = TypeVar("T", Loss, Settings)
 Watch = Callable[[str, int, int], None]
@@ -142,7 +144,7 @@ def train(
         UsageError, DfedgeError: bad names, data or folder; nothing is written then.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this PyTorch sees no GPU; use --device cpu")
+        raise UsageError("--device cuda: PyTorch finds no GPU; use --device cpu")
     plan, dataset = plan_run(options)
     rank, world = parallel.join()
     if rank == 0:
@@ -152,6 +154,11 @@ def train(
         run = Run.open(out)
     if device == "cuda" and world > 1:
         device = f"cuda:{rank % torch.cuda.device_count()}"
+    if rank == 0:
+        parts = ", ".join(f"{len(part.y):,} {name}" for name, part in dataset.splits.items())
+        shape = " x ".join(map(str, plan.input.shape))
+        PROGRESS.info("%s: %s samples of %s, %d classes; net %s", plan.data, parts, shape,
+                      len(plan.classes), plan.net_name)  # fmt: skip
     training = _Training(run, dataset, device, watch, rank, world)
     if options.keep and rank == 0 and not (run.folder / kept.FILE).exists():
         training.keep()
@@ -220,6 +227,7 @@ class _Training:
             watch = partial(self.watch, f"{name} epoch {number + 1} of {epochs}")
             report = trainer.epoch(self.samples, number, watch)
             self.log({"phase": name, "epoch": number + 1, **_row(report)})
+            PROGRESS.info("%s epoch %d of %d: %s", name, number + 1, epochs, _said(report))
             self.progress[name] = number + 1
             self.save(trainer.optimisers)
         self.conclude(name, rule.last_only)
@@ -274,6 +282,11 @@ def _refill(optimiser: torch.optim.AdamW, slots: Slots) -> None:
     optimiser.load_state_dict(optimiser.state_dict() | {"state": laid_out})
 
 
+def _said(report: EpochReport) -> str:
+    loss = sum(value for value in report.loss if value == value)  # of layers that have one
+    return f"loss {loss:.4g}, {percent(report.accuracy)} of the training samples"
+
+
 def _row(report: EpochReport) -> dict[str, Any]:
     return {
         "loss": [None if value != value else round(value, 6) for value in report.loss],
@@ -315,7 +328,7 @@ def quantised_net(run: Run) -> Net:
     plan = run.plan
     why = obstacle(plan.net, plan.seen_shape, len(plan.classes), plan.form)
     if why is not None:
-        raise DfedgeError(f"{run.folder}: the integer step does not know {why}")
+        raise DfedgeError(f"{run.folder}: not supported by the integer runtime: {why}")
     net = run.load_net()
     net.scales = run.calibration().layers
     return net

@@ -117,7 +117,7 @@ def _check(part: Path, found: os.stat_result, holds: bool) -> None:
     mode = stat.S_IMODE(found.st_mode)
     start = f"compiled libraries are neither kept in nor loaded from {root()}, because {part}"
     if not stat.S_ISDIR(found.st_mode):
-        raise DfedgeError(f"{start} is no folder; remove it, {ELSEWHERE}")
+        raise DfedgeError(f"{start} is not a folder; remove it, {ELSEWHERE}")
     if found.st_uid not in _trusted():
         raise DfedgeError(
             f"{start} belongs to user {found.st_uid}, this process is user {os.geteuid()}; "

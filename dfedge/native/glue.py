@@ -102,7 +102,7 @@ class Glue:
             self.library = ctypes.CDLL(str(path))
             self.library.dfe_last_status.restype = ctypes.c_int
         except (OSError, AttributeError) as error:
-            raise DfedgeError(f"{path}: is no library of native operations: {error}") from error
+            raise DfedgeError(f"{path}: is not a library of native operations: {error}") from error
 
     def reason(self, runtimes: str) -> DfedgeError:
         """Why the last call was refused: the interpreter's own words, else the runtime's."""

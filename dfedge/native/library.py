@@ -17,7 +17,7 @@ STATUS = (
     "the arena is too small; ask dfe_arena_bytes",
     "the state or the arena does not begin at a multiple of 4 bytes",
     "an input value lies outside 0..127",
-    "a label is no class of the program",
+    "a label is not a class of the program",
     "the state holds a value that learning can never reach; delete it to start anew",
     "the program has no such entry point",
     "a tensor holds less than the program says; export again",
@@ -91,7 +91,7 @@ def load_file(path: Path) -> ctypes.CDLL:
         for name, arguments in CALLS.items():
             getattr(library, name).argtypes = arguments
     except (OSError, AttributeError) as error:
-        raise DfedgeError(f"{path}: is no native library of this dfedge: {error}") from error
+        raise DfedgeError(f"{path}: is not a native library of this dfedge: {error}") from error
     library.dfe_arena_bytes.restype = ctypes.c_int64
     library.dfe_level_name.restype = ctypes.c_char_p
     library.dfe_level_used()  # chosen now, before other threads call

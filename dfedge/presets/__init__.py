@@ -42,7 +42,7 @@ def load_preset(name: str) -> Preset:
 
     Raises:
         UsageError: no preset of that name.
-        DfedgeError: a file that is no preset.
+        DfedgeError: a file that is not a preset.
     """
     return configs.read(configs.find(PRESETS, "preset", name), Preset, "preset")
 

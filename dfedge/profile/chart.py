@@ -4,13 +4,16 @@ from typing import Any
 
 from dfedge.footprint import Footprint, Sample
 from dfedge.manifest import Manifest
-from dfedge.page import figure
+from dfedge.page import WIDE, figure, legend
 from dfedge.profile.report import Report
 from dfedge.profile.rival import Rival
 from dfedge.visible import visible
 
 ARENA, STATE, LIMIT = "#4c72b0", "#dd8452", "#c44e52"
 GREY = "#8c8c8c"
+OTHER = "other"
+LIMIT_SHOWN = 4
+"""Times the longest bar: a budget that lies further away would make all bars too short to see."""
 
 
 def bars(report: Report) -> Any:
@@ -32,9 +35,9 @@ def bars(report: Report) -> Any:
     ]
     picture, axes = _bars(rows)
     limit = report.allowed_bytes / 1024
-    if limit < max(arena + state for _, arena, state in rows) / 256:
-        axes.axvline(limit, color=LIMIT, label=f"{report.target} leaves a model")
-        axes.legend(frameon=False, loc="lower right")
+    if limit < LIMIT_SHOWN * max(arena + state for _, arena, state in rows) / 1024:
+        axes.axvline(limit, color=LIMIT, label=f"budget of {visible(report.target)}")
+        legend(axes)
     return picture
 
 
@@ -52,12 +55,14 @@ def _bars(rows: list[tuple[str, int, int]]) -> tuple[Any, Any]:
     names = [visible(row[0]) for row in rows][::-1]
     arena = [row[1] / 1024 for row in rows][::-1]
     state = [row[2] / 1024 for row in rows][::-1]
-    picture = figure(8, 0.8 + 0.26 * len(rows))
+    picture = figure(WIDE, 0.9 + 0.2 * len(rows))
     axes = picture.subplots()
     axes.barh(names, state, color=STATE, label="state")
     axes.barh(names, arena, left=state, color=ARENA, label="arena")
     axes.set_xlabel("planned KiB")
-    axes.legend(frameon=False, loc="lower right")
+    axes.tick_params("y", labelsize="small")
+    axes.margins(y=0.01)
+    legend(axes)
     axes.spines[["top", "right"]].set_visible(False)
     return picture, axes
 
@@ -65,35 +70,36 @@ def _bars(rows: list[tuple[str, int, int]]) -> tuple[Any, Any]:
 def timeline(found: Footprint, method: str, rival: Rival | None) -> Any:
     """Bytes alive against the position in the schedule, by layer; back-propagation's beside it."""
     theirs = rival.footprint if rival else None
-    picture = figure(8, 3.2)
-    panels = picture.subplots(1, 2 if theirs else 1, squeeze=False)[0]
+    picture = figure(WIDE, 5.6 if theirs else 3)
+    panels = picture.subplots(2 if theirs else 1, 1, squeeze=False)[:, 0]
     _stack(panels[0], found.samples, f"{method}, distance-forward")
     if theirs:
         _stack(panels[1], theirs.samples, "back-propagation, float32")
-    panels[0].set_ylabel("KiB alive")
+    for panel in panels:
+        panel.set_ylabel("KiB alive")
+    panels[-1].set_xlabel("position in the schedule")
     return picture
 
 
 def _stack(axes: Any, samples: list[Sample], title: str) -> None:
     from matplotlib import colormaps
 
-    names = sorted({name for sample in samples for name in sample.layers}, key=_order)
-    layers = [name for name in names if name.isdigit()]
+    layers = sorted({name for one in samples for name in one.layers if name.isdigit()}, key=int)
+    names = [OTHER, *layers]
     palette = colormaps["viridis"]
-    colours = [
-        palette(layers.index(name) / max(len(layers) - 1, 1)) if name in layers else GREY
-        for name in names
-    ]
+    shades = (0.25 + 0.75 * i / max(len(layers) - 1, 1) for i in range(len(layers)))  # none is dark
+    colours = [GREY, *map(palette, shades)]
     at = [sample.position for sample in samples]
-    alive = [[sample.layers.get(name, 0) / 1024 for sample in samples] for name in names]
-    labels = [f"layer {name}" if name in layers else name for name in names]
+    alive = [[_alive(sample, name) / 1024 for sample in samples] for name in names]
+    labels = [OTHER, *(f"layer {name}" for name in layers)]
     axes.stackplot(at, alive, colors=colours, labels=labels, step="post")
-    axes.set_title(title, fontsize="medium")
-    axes.set_xlabel("position in the schedule")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize="x-small", ncols=2)
+    legend(axes, 4, visible(title))
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _order(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (-1, name)
+def _alive(sample: Sample, name: str) -> int:
+    """Bytes of a layer, or of all that belongs to none."""
+    if name != OTHER:
+        return sample.layers.get(name, 0)
+    return sum(count for layer, count in sample.layers.items() if not layer.isdigit())

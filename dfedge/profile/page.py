@@ -5,19 +5,21 @@ from typing import Any
 
 from dfedge.atomic import write_out
 from dfedge.footprint import Footprints
-from dfedge.page import start, svg, words
+from dfedge.page import glossary, scroll, start, svg, verdict, words
 from dfedge.profile.chart import bars, timeline
 from dfedge.profile.report import Report
+from dfedge.units import size
 
 PAGE = """{start}
 <h1>What {net} needs to learn</h1>
-<p>Feedback to the layer below: {feedback}; rendering: {rendering}. {target} leaves a model
-<span id="allowed">{allowed}</span> bytes.</p>
 {verdict}
-<h2>Methods, in bytes</h2>{methods}
-<h2>Back-propagation of the same net, in bytes</h2>{rivals}
+<p>Feedback to the layer below: {feedback}; rendering: {rendering}; budget of {target}:
+<span id="allowed" data-bytes="{allowed}">{budget}</span> for arena and state.</p>
+<h2>Arena and state of every method</h2>{bars}
 <h2>Over the schedule</h2>{timelines}
-<h2>Against the budget</h2>{bars}
+<h2>Methods</h2>{methods}
+<h2>Back-propagation of the same net</h2>{rivals}
+{terms}
 </html>
 """
 
@@ -28,7 +30,7 @@ COLUMNS = (
 
 
 def write_page(report: Report, footprints: Footprints, path: Path) -> None:
-    """Write the page; every number of its tables carries the names that ``--json`` gives it.
+    """Write the page; every cell of its tables has its exact bytes and its names in ``--json``.
 
     Raises:
         DfedgeError: a place that cannot be written.
@@ -58,41 +60,55 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
         for name, rival in made.items()
     ]  # fmt: skip
     page = PAGE.format(
-        start=start("dfedge profile", 54, "td + td, th + th"),
+        start=start("dfedge profile", 54),
         net=words(report.net),
         feedback=words(report.feedback),
         rendering=words(report.rendering),
         target=words(report.target),
         allowed=report.allowed_bytes,
+        budget=size(report.allowed_bytes),
         verdict=_verdict(report),
         methods=_table(methods),
         rivals=_table(rivals) if rivals else f"<p>{words(report.not_computed)}</p>",
         timelines="".join(map(svg, charts)) or "<p>No schedule: nothing was exported.</p>",
         bars=svg(bars(report)),
+        terms=glossary("arena", "state", "native", "rendering", "lower bound"),
     )
     write_out(path, page.encode())
 
 
 def _verdict(report: Report) -> str:
-    if report.ratio_to_bp is None:
-        return ""
-    return (
-        f'<p>Training needs <b id="ratio_to_bp">{report.ratio_to_bp}</b> of what back-propagation '
-        f'does (arena and state); its arena is <b id="ratio_to_inference">'
-        f"{report.ratio_to_inference}</b> times that of inference.</p>"
+    """Whether training fits, and what it needs beside back-propagation."""
+    name, need = max(
+        ((name, need) for name, need in report.methods.items() if name.startswith("train_b")),
+        key=lambda found: found[1].arena_bytes,
     )
+    ours = need.arena_bytes + need.state_bytes
+    fits = "fits" if ours <= report.allowed_bytes else "does NOT fit"
+    told = (
+        f"Training at batch {name.split('_b')[1]} needs {size(ours)} of arena and state and {fits} "
+        f"the {size(report.allowed_bytes)} of {words(report.target)}."
+    )
+    if report.ratio_to_bp is not None:
+        told += (
+            f' That is <b id="ratio_to_bp">{report.ratio_to_bp}</b> times what back-propagation '
+            f'needs; the arena is <b id="ratio_to_inference">{report.ratio_to_inference}</b> times '
+            "that of inference."
+        )
+    return verdict(told)
 
 
 def _table(rows: list[tuple[str, str, dict[str, Any]]]) -> str:
-    head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in ("", *rows[0][2]))
+    names = (column.removesuffix("_bytes").replace("_", " ") for column in ("", *rows[0][2]))
+    head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(
         f"<tr><td>{words(what)}</td>"
         + "".join(
-            f'<td data-of="{words(key)}" data-field="{column}">'
-            f"{'-' if value is None else value}</td>"
+            f'<td data-of="{words(key)}" data-field="{column}" data-bytes="{value}">'
+            f"{'-' if value is None else size(value)}</td>"
             for column, value in values.items()
         )
         + "</tr>"
         for what, key, values in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return scroll(f"<table><tr>{head}</tr>{body}</table>")

@@ -37,7 +37,7 @@ def untrained(
         input: CHANNELSxHEIGHTxWIDTH.
 
     Raises:
-        UsageError: an unknown net, rule, target or format, or an input that is no shape.
+        UsageError: an unknown net, rule, target or format, or an input that is not a shape.
         DfedgeError: an image too small for the net, or sizes that the integer step cannot hold.
     """
     plan = plan_of(net, input, classes, depth, rule)
@@ -78,7 +78,7 @@ def plan_of(net: str, input: str, classes: int, depth: int | None, rule: str) ->
     """The plan of a net that has no weights: its sizes, not its numbers.
 
     Raises:
-        UsageError: an unknown net or rule, or an input that is no shape.
+        UsageError: an unknown net or rule, or an input that is not a shape.
         DfedgeError: an image too small for the net.
     """
     found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", input)

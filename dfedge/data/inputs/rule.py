@@ -54,7 +54,7 @@ class InputRule:
         suffixes: of files that hold one sample each, in small letters.
         shifts: how `shift` is written, by name.
         drift: which of them, with their numbers apart by ``:``, stand for a change that a device
-            meets where no other is named: in a stream `drift`, in what a command proposes.
+            meets where no other is named, in a stream `drift`.
         known_features: what a net may ask for to be computed from samples, in words.
         owner: what a folder within a class's folder says of its files, as ``speaker``; empty: files
             there are not looked at.
@@ -67,6 +67,11 @@ class InputRule:
     drift: ClassVar[Mapping[str, str]] = {}
     known_features: ClassVar[tuple[str, ...]] = ()
     owner: ClassVar[str] = ""
+
+    @property
+    def proposed(self) -> str:
+        """A change of the samples that a command may propose, as ``--shift`` takes it."""
+        return "+".join(f"{name}:{numbers}" for name, numbers in self.drift.items())
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -107,7 +107,7 @@ class WindowRule(
         if len(bad):
             raise DfedgeError(
                 f"{where}: a value of sample {bad[0]} is not finite ({len(bad)} of {len(x)} "
-                "samples hold one); remove them, or pass over them with --on-bad-sample skip"
+                "samples hold one); remove them, or skip them with --on-bad-sample skip"
             )
         if self.features:
             return _coded(self.features.values(self._levels(x)), self.features.scales)

@@ -15,7 +15,7 @@ MICROPHONE = "mic"
 PIECE = RATE // 20
 """Samples; its line is short enough to be written to a pipe wholly or not at all."""
 LOST = b"lost\n"
-"""A line that is no piece, so that no utterance lies across a gap."""
+"""A line that is not a piece, so that no utterance lies across a gap."""
 
 
 @contextmanager

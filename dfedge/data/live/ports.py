@@ -38,7 +38,7 @@ def opened(source: str, baud: int | None, sound: bool = False) -> Iterator[int]:
         return
     if source == STDIN:
         if baud is not None:
-            raise UsageError("--baud is for a serial port; standard input is none")
+            raise UsageError("--baud is for a serial port; standard input is not one")
         yield OWN
         return
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -47,7 +47,7 @@ def opened(source: str, baud: int | None, sound: bool = False) -> Iterator[int]:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(
-            f"--source {source}: {why}; wanted: -, mic, a file, a named pipe, or a serial port"
+            f"--source {source}: {why}; expected: -, mic, a file, a named pipe, or a serial port"
         ) from error
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -62,7 +62,7 @@ def opened(source: str, baud: int | None, sound: bool = False) -> Iterator[int]:
 def _as_a_port(descriptor: int, source: str, baud: int | None) -> Iterator[None]:
     if not os.isatty(descriptor):
         if baud is not None:
-            raise UsageError(f"--baud is for a serial port; {source} is none")
+            raise UsageError(f"--baud is for a serial port; {source} is not one")
         yield
         return
     import termios

@@ -11,11 +11,11 @@ from dfedge.data.tables import is_number
 from dfedge.errors import DfedgeError
 
 APART = re.compile(r"\s*[,;]\s*|\s+")
-REMEDY = "correct the sender, or pass over such lines with --on-bad-sample skip"
+REMEDY = "correct the sender, or skip such lines with --on-bad-sample skip"
 
 
 class BadLineError(DfedgeError):
-    """A line that is no sample.
+    """A line that is not a sample.
 
     Args:
         flaw: in a word or two, to count it by.
@@ -31,7 +31,7 @@ class Samples:
     """Lines become samples in the order of a rule's channels.
 
     A header, a line that holds the channels' names, says in which order they come from there on;
-    its other columns (a time, a label) are passed over.
+    its other columns (a time, a label) are skipped.
 
     Attributes:
         channels: how many.
@@ -57,7 +57,7 @@ class Samples:
             return False
         if missing:
             raise BadLineError(
-                "header", f"no column {', '.join(missing)}; wanted: {', '.join(self._names)}"
+                "header", f"no column {', '.join(missing)}; expected: {', '.join(self._names)}"
             )
         self.places, self.wide = [cells.index(name) for name in self._names], len(cells)
         self._commas = commas
@@ -71,11 +71,11 @@ class Samples:
         """
         cells = _cells(line, self._commas)
         if len(cells) != self.wide:
-            raise BadLineError("count", f"{len(cells)} values; wanted: {self.wide}")
+            raise BadLineError("count", f"{len(cells)} values; expected: {self.wide}")
         wanted = [cells[place] for place in self.places]
         bad = next((one for one in wanted if not is_number(one)), None)
         if bad is not None:
-            raise BadLineError("word", f"{bad[:40]!r} is no number")
+            raise BadLineError("word", f"{bad[:40]!r} is not a number")
         values = [float(one) for one in wanted]
         if not all(map(math.isfinite, values)):
             raise BadLineError("value", "a value is not finite")
@@ -92,7 +92,7 @@ class Sliding:
     """Samples become windows: the first of the first T, each other one ``hop`` samples later.
 
     Attributes:
-        count: samples of the next window that are there; negative: so many are passed over first.
+        count: samples of the next window that are there; negative: so many are skipped first.
     """
 
     def __init__(self, length: int, channels: int, hop: int) -> None:

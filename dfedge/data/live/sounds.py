@@ -20,12 +20,12 @@ class Pieces:
         """A piece [N], as many samples as the line has.
 
         Raises:
-            BadLineError: a word, or a number that is no sample of 16 bits.
+            BadLineError: a word, or a number that is not a sample of 16 bits.
         """
         try:
             values = [int(word) for word in APART.split(line.strip(" ,;\r\t"))]
         except ValueError as error:
-            raise BadLineError("word", f"{line[:40]!r} holds no whole numbers alone") from error
+            raise BadLineError("word", f"{line[:40]!r} holds more than whole numbers") from error
         if not all(LEAST <= value <= MOST for value in values):
             raise BadLineError("value", f"a value is outside {LEAST} to {MOST}")
         return np.array(values, np.int16)
@@ -49,7 +49,7 @@ class Overlapping:
         return found
 
     def _on(self, heard: Sound) -> Sound:
-        """What is left when the samples before the next utterance are passed over."""
+        """What is left when the samples before the next utterance are skipped."""
         passed = min(self._ahead, len(heard))
         self._ahead -= passed
         return heard[passed:]

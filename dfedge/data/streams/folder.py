@@ -14,7 +14,7 @@ from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
 from dfedge.errors import UsageError, foreign
 from dfedge.regular import is_folder
 
-WANTED = "wanted: CLASS/*.png, *.wav or *.csv"
+WANTED = "expected: CLASS/*.png, *.wav or *.csv"
 
 
 class FolderOverTime(StreamKind, frozen=True):
@@ -34,7 +34,7 @@ class FolderOverTime(StreamKind, frozen=True):
         """See `StreamKind.make`."""
         folder = Path(source.data)
         if not is_folder(folder):
-            raise UsageError(f"stream folder: {folder} is no folder; {WANTED}")
+            raise UsageError(f"stream folder: {folder} is not a folder; {WANTED}")
         recordings = table_files(folder)
         kind = "" if recordings else kind_of([folder], source.reading.input)
         found = recordings or files_by_class(folder, kind)

@@ -33,7 +33,7 @@ def people(source: Source, seed: int, who: str, portions: str = "") -> Stream:
     everybody = found.everybody()
     if not everybody:
         raise UsageError(
-            f"new-user: {source.data} does not say whose its samples are; of a table a column "
+            f"new-user: {source.data} does not say to whom its samples belong; of a table a column "
             "person, machine or the like does"
         )
     seed_of_cut = source.seed_of(found, seed)

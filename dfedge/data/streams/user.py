@@ -33,7 +33,7 @@ class NewUser(StreamKind, frozen=True):
     def make(self, source: Source, seed: int) -> Stream:
         """See `StreamKind.make`; of speakers the source gives the folder alone."""
         if self.who and self.speaker:
-            raise UsageError("new-user: who and speaker say the same; give one of them")
+            raise UsageError("new-user: who and speaker exclude each other; give one of them")
         own = find(source.data) is None or source.open().kind == SIGNALS
         if self.who or (own and not self.speaker):
             return people(source, seed, self.who, self.utterances)

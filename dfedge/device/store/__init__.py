@@ -7,7 +7,7 @@
 A save writes the older slot: to a temporary file, flushed, renamed over the slot, the folder
 flushed.  Whenever power fails, the other slot holds the last acknowledged state.  (The first save
 writes both, so that a missing slot is always noticed.)  Opening takes the newest slot whose
-checksums fit, and says what it passed over.
+checksums fit, and says what it skipped.
 
 A save writes the state once, with about 2 KB of header: every n steps that is (state + 2 KB) / n
 bytes a step.  There is no journal of steps: the stream's order is a function of the job's seed and

@@ -54,6 +54,6 @@ def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], Record]:
             f"{where}: version {meta.version}, this dfedge reads up to {VERSION}; update dfedge"
         )
     if meta.state_sha256 not in (None, digest(state)):
-        raise DfedgeError(f"{where}: changed since it was written (its SHA-256 does not fit)")
+        raise DfedgeError(f"{where}: changed since it was written (its SHA-256 does not match)")
     fields = {name: getattr(meta, name) for name in Record.__struct_fields__}
     return state, Record(**fields)

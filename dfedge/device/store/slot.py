@@ -99,7 +99,7 @@ def decode(raw: bytes) -> Slot:
     if magic != MAGIC:
         raise DamagedError(f"starts with {magic.hex()}, should be {MAGIC.hex()}")
     if length > MAX_HEADER_BYTES or hashlib.sha256(raw[:16] + header).digest() != digest:
-        raise DamagedError("its header's checksum does not fit")
+        raise DamagedError("its header's checksum does not match")
     if version != VERSION:
         kind = NewerError if version > VERSION else DamagedError
         raise kind(f"version {version}, this dfedge reads {VERSION}; update dfedge")
@@ -116,7 +116,7 @@ def _tensors(header: Header, raw: bytes, start: int) -> dict[str, NDArray[Any]]:
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         part = raw[start : start + math.prod(tensor.shape) * dtype.itemsize]
         if _sha(part) != tensor.sha256:
-            raise DamagedError(f"tensor {tensor.name}: its checksum does not fit")
+            raise DamagedError(f"tensor {tensor.name}: its checksum does not match")
         try:
             value = np.frombuffer(part, dtype).reshape(tensor.shape)
         except ValueError as error:

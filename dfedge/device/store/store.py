@@ -81,7 +81,7 @@ def check_rollback(record: Record, bundle: Bundle, where: Path) -> None:
         raise DfedgeError(
             f"{bundle.folder} is version {manifest.bundle_version}, and {where} was learned with "
             f"version {record.bundle_version}: the bundle was rolled back; take version "
-            f"{record.bundle_version} or more, or drop what was learned: dfedge state reset "
+            f"{record.bundle_version} or more, or delete what was learned: dfedge state reset "
             f"{bundle.folder}"
         )
 
@@ -91,7 +91,7 @@ class Store:
 
     Attributes:
         slot, sequence: of the newest whole slot, as this object last read or wrote it.
-        notes: what opening had to pass over, in words.
+        notes: what opening had to skip, in words.
     """
 
     def __init__(self, folder: Path, read_only: bool = False, disk: Disk = DISK) -> None:
@@ -104,7 +104,7 @@ class Store:
         try:
             if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
                 raise DfedgeError(
-                    f"{folder} is no state folder but a file or a link to nothing; choose another "
+                    f"{folder} is not a state folder but a file or a broken link; choose another "
                     "--state"
                 )
         except OSError as error:
@@ -121,7 +121,7 @@ class Store:
     def load(self, bundle: Bundle, use: bool = True, foreign: bool = False) -> Stored | None:
         """What the folder holds for this bundle; None where it holds nothing yet.
 
-        The newest whole slot counts; what was passed over for it is told in `notes`.
+        The newest whole slot counts; what was skipped for it is told in `notes`.
 
         Args:
             use: False takes note of what is there, whatever it is, so that the next save is newer.
@@ -129,7 +129,7 @@ class Store:
 
         Raises:
             DfedgeError: a state of another bundle, of a higher version of this one, one of a newer
-                dfedge, or no slot that is whole.
+                dfedge, or no valid slot.
         """
         with self._mutex:
             return self._load(bundle, use, foreign)

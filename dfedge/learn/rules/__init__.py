@@ -79,5 +79,5 @@ def load_rule(name: str) -> HostRule:
     except (ImportError, AttributeError, ValueError) as error:
         raise DfedgeError(f"rule '{name}': {found.host} cannot be loaded ({error})") from error
     if not isinstance(rule, HostRule):
-        raise DfedgeError(f"rule '{name}': {found.host} is no dfedge.learn.rules.HostRule")
+        raise DfedgeError(f"rule '{name}': {found.host} is not a dfedge.learn.rules.HostRule")
     return rule

@@ -84,7 +84,7 @@ static void call(pass *p, int32_t n) {
                            : dfe_infer(program, state, n, p->x, p->scores, p->arena,
                                        p->arena_bytes);
     if (status == DFE_BAD_LABEL)
-        dfe_fail(DFE_DATA, p->labels.path, "a label of samples %d to %d is no class of the "
+        dfe_fail(DFE_DATA, p->labels.path, "a label of samples %d to %d is not a class of the "
                  "program; allowed: 0 to %d", p->done, p->done + n - 1, program->classes - 1);
     if (status != DFE_OK) dfe_fail(DFE_DATA, "the program", "refused a batch (%d)", status);
 }

@@ -131,7 +131,7 @@ static void load(dfe_state_file *f, dfe_net *net, int foreign) {
         if (status == DFE_STORE_NEWER)
             dfe_fail(DFE_DATA, f->path, "was written by a newer dfedge-run; use that one");
         if (status != DFE_STORED && i == TRIES)
-            dfe_fail(DFE_DATA, f->path, "holds no slot that is whole; copy it again, or delete it "
+            dfe_fail(DFE_DATA, f->path, "holds no valid slot; copy it again, or delete it "
                      "to start anew");
         if (status != DFE_STORED) continue;
         check_belonging(f, net, foreign);
