@@ -27,7 +27,8 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.exporters import onnx as onnx_exporter
+from dfedge.exporters import traced
+from dfedge.exporters.lowered import Lowered
 from dfedge.exporters.budget import check_possible, needs_bytes
 from dfedge.exporters.fit import sized
 from dfedge.exporters.program import Method
@@ -203,17 +204,20 @@ def test_every_runtime_holds_the_same_bits(
     assert set(found.runtimes) == {*formats, *map(native_of, RENDERED), "native", "pytorch"}
 
 
-def test_onnx_translates_a_trunk_once_for_each_batch_size(
+def test_a_trunk_is_lowered_once_for_each_batch_size_and_format(
     adopted_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, whole = [], onnx_exporter.export_trunk
+    made, whole = [], Lowered._trunk
     monkeypatch.setattr(
-        onnx_exporter, "export_trunk", lambda *given: made.append(given[1]) or whole(*given)
-    )
-    options = ExportOptions(("onnx",), batch=2, rendering="stock", trial=False)
+        Lowered, "_trunk",
+        lambda self, batch: made.append((self.format.name, batch)) or whole(self, batch),
+    )  # fmt: skip
+    traced.traced_trunk.cache_clear()
+    options = ExportOptions(("onnx", "litert"), batch=2, rendering="stock", trial=False)
     found = verify(export(adopted_run, options, tmp_path / "bundle"), 3)
     assert found.identical, found.first_difference
-    assert sorted(made) == [1, 2]
+    assert sorted(made) == [("litert", 1), ("litert", 2), ("onnx", 1), ("onnx", 2)]
+    assert traced.traced_trunk.cache_info().misses == 2
 
 
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r"])

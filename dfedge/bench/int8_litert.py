@@ -14,7 +14,8 @@ from ai_edge_litert.schema_py_generated import ActivationFunctionType, Padding
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from dfedge.bench.rival import gives_scores
-from dfedge.exporters.litert.graph import File, Graph, Scale
+from dfedge.exporters.graph import Graph
+from dfedge.exporters.litert.file import File, Scale
 from dfedge.exporters.litert.options import (
     concat_options,
     gather_options,
@@ -51,13 +52,14 @@ Pads = tuple[int, int, int, int]
 class Net:
     """A plan's operations one after the other; a value is its tensor, int8 [B, H, W, C]."""
 
-    def __init__(self, plan: Plan, batch: int, file: File) -> None:
-        self.g, self.batch = Graph(file, NAME), batch
+    def __init__(self, plan: Plan, batch: int) -> None:
+        self.g, self.batch = Graph(), batch
+        self.scales: dict[int, Scale] = {}
         self.numbers = np.random.default_rng(0)
         first = plan.layers[0].convs[0]
         sides = first.height, first.width, first.in_channels
         x = self.g.tensor((batch, *(plan.trunk.input_shape if plan.trunk else sides)), np.int8)
-        self.g.scales[x] = VALUES
+        self.scales[x] = VALUES
         self.g.inputs["x"] = x
         x = self._trunk(plan, x)
         own = plan.layers[:-1] if gives_scores(plan) else plan.layers
@@ -68,7 +70,7 @@ class Net:
     def op(self, builtin: int, given: list[int], shape: Sequence[int], options: Any) -> int:
         """An operator whose result has `VALUES`."""
         made = self.g.op(builtin, given, (self.batch, *shape), np.int8, options)
-        self.g.scales[made] = VALUES
+        self.scales[made] = VALUES
         return made
 
     def conv(self, x: int, shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int],
@@ -80,16 +82,16 @@ class Net:
         if depthwise:
             builtin, name = Op.DEPTHWISE_CONV_2D, "DepthwiseConv2D"
         x, options = self._windows(x, name, kernel, strides, pads)
-        options[1].fusedActivationFunction = act
+        options.fields.fusedActivationFunction = act
         if depthwise:
-            options[1].depthMultiplier = 1
+            options.fields.depthMultiplier = 1
         return self.op(builtin, [x, *self._weights(weight, 3 if depthwise else 0)], shape, options)
 
     def pool(self, builtin: int, x: int, shape: Sequence[int], kernel: Sequence[int],
              strides: Sequence[int], pads: Pads = (0, 0, 0, 0)) -> int:  # fmt: skip
         """Means or maxima over windows."""
         x, options = self._windows(x, "Pool2D", kernel, strides, pads)
-        options[1].filterHeight, options[1].filterWidth = kernel
+        options.fields.filterHeight, options.fields.filterWidth = kernel
         return self.op(builtin, [x], shape, options)
 
     def pad(self, x: int, pads: Pads) -> int:
@@ -103,20 +105,20 @@ class Net:
     def both(self, builtin: int, name: str, given: list[int], act: int = NONE) -> int:
         """A sum or a product."""
         options = plain_options(name)
-        options[1].fusedActivationFunction = act
+        options.fields.fusedActivationFunction = act
         return self.op(builtin, given, self.g.shapes[given[0]][1:], options)
 
     def _windows(self, x: int, name: str, kernel: Sequence[int], strides: Sequence[int],
                  pads: Pads) -> tuple[int, Any]:  # fmt: skip
         """What goes in, and the options; pads that are not those of SAME are put around it."""
         options = plain_options(name)
-        options[1].strideH, options[1].strideW = strides
+        options.fields.strideH, options.fields.strideW = strides
         same = tuple(
             half
             for side, size, step in zip(self.g.shapes[x][1:3], kernel, strides, strict=True)
             for half in _same(side, size, step)
         )
-        options[1].padding = Padding.SAME if any(pads) and pads == same else Padding.VALID
+        options.fields.padding = Padding.SAME if any(pads) and pads == same else Padding.VALID
         if any(pads) and pads != same:
             x = self.pad(x, pads)
         return x, options
@@ -125,8 +127,8 @@ class Net:
         """Weights by channel, and biases."""
         w = self.g.const(self.numbers.integers(-127, 128, shape), np.int8)
         b = self.g.const(self.numbers.integers(-999, 999, shape[axis]), np.int32)
-        self.g.scales[w] = Scale((WEIGHTS,) * shape[axis], 0, axis)
-        self.g.scales[b] = Scale((WEIGHTS * VALUES.scales[0],) * shape[axis])
+        self.scales[w] = Scale((WEIGHTS,) * shape[axis], 0, axis)
+        self.scales[b] = Scale((WEIGHTS * VALUES.scales[0],) * shape[axis])
         return [w, b]
 
     def _trunk(self, plan: Plan, x: int) -> int:
@@ -166,9 +168,9 @@ class Net:
         features = prod(self.g.shapes[x][1:])
         flat = self._reshape(x, (features,))
         weights = self._weights((classes, features), 0)
-        weight = self.g.scales[weights[0]]
-        self.g.scales[weights[0]] = Scale(weight.scales[:1])  # by tensor: what all versions know
-        self.g.scales[weights[1]] = Scale((WEIGHTS * VALUES.scales[0],))
+        weight = self.scales[weights[0]]
+        self.scales[weights[0]] = Scale(weight.scales[:1])  # by tensor: what all versions know
+        self.scales[weights[1]] = Scale((WEIGHTS * VALUES.scales[0],))
         return self.op(
             Op.FULLY_CONNECTED, [flat, *weights], (classes,), plain_options("FullyConnected")
         )
@@ -208,5 +210,6 @@ OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
 def write(plan: Plan, batch: int, path: Path) -> None:
     """The net at this batch size."""
     file = File(KERNELS)
-    Net(plan, batch, file)
+    net = Net(plan, batch)
+    file.add(NAME, net.g, net.scales)
     path.write_bytes(file.to_bytes())

@@ -40,7 +40,6 @@ PARTS = {
     "cryptography": ("sign bundles and check signatures", "pip install 'dfedge[sign]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
     "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
-    "onnxscript": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
     "scikit-learn": ("the embedded data set digits", "pip install 'dfedge[train]'"),
     "matplotlib": ("plots of the demo's report", "pip install 'dfedge[train]'"),
 }

@@ -15,11 +15,11 @@ from onnx import helper
 from dfedge.exporters import planned
 from dfedge.exporters.calls import LIBRARY, Call, Calls
 from dfedge.exporters.formats import Progress, Source, Written
-from dfedge.exporters.onnx import OPSET
+from dfedge.exporters.onnx.model import IR_VERSION, OPSET, value_info
 from dfedge.manifest import MemoryPlan
 from dfedge.native.program import INFER
 
-DOMAIN, DOMAIN_VERSION, IR_VERSION = "dfedge.native", 1, 9
+DOMAIN, DOMAIN_VERSION = "dfedge.native", 1
 OPERATIONS = ("Infer", "Train", "TrainFrom", "Features")
 """By the interpreter's number of the call."""
 
@@ -48,10 +48,13 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
 def _model(calls: Calls, call: Call) -> onnx.ModelProto:
     learns = call.method.learns
     x, *y = call.method.example(calls.source.plan)
-    inputs = [_value("state", np.uint8, [len(calls.state)]), _value("x", np.int8, list(x.shape))]
-    inputs += [_value("y", np.int32, list(label.shape)) for label in y]
-    outputs = [_value("state.next", np.uint8, [len(calls.state)])] if learns else []
-    outputs += [_value(name, kind, shape) for name, kind, shape in call.results]
+    inputs = [
+        value_info("state", np.uint8, [len(calls.state)]),
+        value_info("x", np.int8, list(x.shape)),
+    ]
+    inputs += [value_info("y", np.int32, list(label.shape)) for label in y]
+    outputs = [value_info("state.next", np.uint8, [len(calls.state)])] if learns else []
+    outputs += [value_info(name, kind, shape) for name, kind, shape in call.results]
     node = helper.make_node(
         OPERATIONS[call.number],
         ["program", *(value.name for value in inputs)],
@@ -67,9 +70,3 @@ def _model(calls: Calls, call: Call) -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=domains, ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return model
-
-
-def _value(name: str, kind: type, shape: list[int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(
-        name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape
-    )

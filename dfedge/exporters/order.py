@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 
 import torch
-from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from dfedge.exporters.traced import Traced
 from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pair
 
 ops = torch.ops.dfedge
 
 
-def pool_errors(program: ExportedProgram) -> ExportedProgram:
+def pool_errors(trace: Traced) -> Traced:
     """Hand pooled errors to the updates that would read them spread over a whole map."""
-    graph = program.graph_module.graph
+    trace = trace.copy()
+    graph = trace.module.graph
     for node in list(graph.nodes):
         if node.target is not ops.conv_update.default:
             continue
@@ -26,8 +27,8 @@ def pool_errors(program: ExportedProgram) -> ExportedProgram:
             node.replace_all_uses_with(fused)
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    program.graph_module.recompile()
-    return program
+    trace.module.recompile()
+    return trace
 
 
 def write_back_early(module: GraphModule) -> None:

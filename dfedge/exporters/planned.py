@@ -11,32 +11,30 @@ the net needs what its largest one needs; equal layers are traced once.  The for
 cannot be smaller.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
 from msgspec.structs import replace
-from torch.export import ExportedProgram
 
 from dfedge.compile.blank import blank, blank_constants
-from dfedge.compile.state import State, changed_names, layer_of
-from dfedge.exporters import executorch
-from dfedge.exporters.casts import cast_fast
+from dfedge.compile.state import State, layer_of
 from dfedge.exporters.formats import Source, load_writer
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.order import pool_errors
-from dfedge.exporters.program import FunctionalProgram, Method, handed
+from dfedge.exporters.program import Method, handed
+from dfedge.exporters.tiles import in_tiles
+from dfedge.exporters.traced import Traced, in_stock, traced
 from dfedge.footprint import Footprint
-from dfedge.int8 import stock as rendering
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.native.build import compiler
 from dfedge.native.program import CALLS, Program
 from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import make_table
 from dfedge.plan import Layer, Plan
-from dfedge.quiet import quiet
+from dfedge.sound import state_layout
 
 aten, ops = torch.ops.aten, torch.ops.dfedge
 
@@ -53,7 +51,7 @@ def state_bytes(state: State) -> int:
 @lru_cache(maxsize=512)
 def native(plan: Plan, method: Method) -> Footprint:
     """The computed footprint of the rendering over fused kernels."""
-    return _footprint(plan, method, pool_errors, FUSED)
+    return _footprint(plan, method, pool_errors(traced(plan, method)), FUSED)
 
 
 def interpreted(source: Source, arenas: Mapping[str, int]) -> dict[str, Footprint]:
@@ -142,49 +140,27 @@ def _plain(layer: Layer) -> Layer:
 
 @lru_cache(maxsize=512)
 def _unit(plan: Plan, method: Method, format: str, tile_bytes: int) -> Footprint:
-    render = partial(_in_tiles, tile_bytes) if format in TILED else _plainly
-    return _footprint(replace(plan, cut=0), method, render, set())
-
-
-def _plainly(program: ExportedProgram) -> ExportedProgram:
-    return program.run_decompositions(rendering.decompositions())
-
-
-def _in_tiles(tile_bytes: int, program: ExportedProgram) -> ExportedProgram:
-    program = pool_errors(program).run_decompositions(executorch.decompositions(tile_bytes))
-    return cast_fast(program.run_decompositions(executorch.PRIMITIVES))
+    plan = replace(plan, cut=0)
+    found = in_tiles(plan, method, tile_bytes) if format in TILED else in_stock(plan, method)
+    return _footprint(plan, method, found, set())
 
 
 TILED = ("executorch",)
 """Formats whose exporter cuts tiles."""
 
 
-def _exported(plan: Plan, state: State, method: Method) -> ExportedProgram:
-    module = FunctionalProgram(plan, list(state), method, blank_constants(plan))
-    inputs = (*state.values(), *method.example(plan))
-    return torch.export.export(module, inputs, strict=False)
-
-
-def _footprint(
-    plan: Plan,
-    method: Method,
-    render: Callable[[ExportedProgram], ExportedProgram],
-    fused: set[Any],
-) -> Footprint:
-    state = blank(plan)
-    with quiet():
-        program = render(_exported(plan, state, method))
-    names = [node.name for node in program.graph.nodes if node.op == "placeholder"]
-    known = dict(
-        zip(names[-len(state) - len(method.example(plan)) :], [*state, "x", "y"], strict=False)
-    )
-    constants = set(names) - set(known)
-    output = program.graph.output_node().args[0]
-    changed = changed_names(list(state), plan.cut) if method.learns else []
-    written = {node.name: tensor for node, tensor in zip(output, changed, strict=False)}
+def _footprint(plan: Plan, method: Method, trace: Traced, fused: set[Any]) -> Footprint:
+    state = state_layout(plan)
+    known = {node.name: name for name, node in trace.placeholders.items()}
+    constants = {name for name, tensor in known.items() if tensor not in {*state, "x", "y"}}
+    written = {
+        node.name: name.removesuffix(".next")
+        for name, node in trace.results.items()
+        if name.endswith(".next")
+    }
     sizes: dict[str, int] = {}
     nodes, renamed = [], {}
-    for node in program.graph.nodes:
+    for node in trace.module.graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
             width = 1 if node.target in fused else value.element_size()
@@ -200,7 +176,7 @@ def _footprint(
         nodes=nodes,
         renamed=renamed,
         inputs=[name for name, tensor in known.items() if tensor in ("x", "y")],
-        outputs=[node.name for node in output[len(changed) :]],
+        outputs=[node.name for node in trace.results.values() if node.name not in written],
         free={name for name, tensor in known.items() if tensor not in ("x", "y")} | constants
         | (set(written) if fused else set()),
         layers={n: layer for n, layer in layers.items() if layer is not None}

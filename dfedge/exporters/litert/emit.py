@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from dfedge.exporters.litert.graph import Graph
+from dfedge.exporters.graph import F32, I32, Graph
 from dfedge.exporters.litert.options import concat_options, plain_options, reshape_options
 from dfedge.int8.bounds import EXACT_DEPTH
 
-I8, I32, F32 = np.int8, np.int32, np.float32
 KERNEL_AXES = 4
 """Up to how many axes binary kernels broadcast and pad."""
 OPTIONS = {

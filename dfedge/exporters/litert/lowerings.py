@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
+from dfedge.exporters.graph import F32, I8, I32, Graph
 from dfedge.exporters.litert.emit import (
-    F32,
-    I8,
-    I32,
     KERNEL_AXES,
     binary,
     broadcast,
@@ -27,53 +25,18 @@ from dfedge.exporters.litert.emit import (
     reshape,
     transpose,
 )
-from dfedge.exporters.litert.graph import Graph
 from dfedge.exporters.litert.options import (
     gather_options,
     plain_options,
     reduce_options,
 )
+from dfedge.exporters.lowered import Node, Ref
 from dfedge.int8.stock import primitives  # noqa: F401  registers them
-
-DTYPES = {torch.int8: I8, torch.int32: I32, torch.float32: F32, torch.bool: np.bool_}
 
 
 def wide(g: Graph, x: int) -> int:
     """int8 as int32: no arithmetic on int8."""
     return cast(g, x, I32) if g.types[x] == np.dtype(I8) else x
-
-
-class Node:
-    """A node while it is lowered: its arguments as tensors or Python values, its result's type."""
-
-    def __init__(self, g: Graph, args: list[Any], kwargs: dict[str, Any], value: Any) -> None:
-        self.g, self.args, self.kwargs = g, args, kwargs
-        self.shape: tuple[int, ...] = tuple(value.shape)
-        self.dtype = DTYPES[value.dtype]
-
-    def operand(self, i: int, dtype: Any = None) -> int:
-        """An argument as a tensor, a number as a constant of the result's (or a given) type."""
-        value = self.args[i]
-        if isinstance(value, Ref):
-            return value.tensor
-        return self.g.const(value, dtype or self.dtype)
-
-    def axes(self, i: int) -> list[int]:
-        """An argument that lists axes; an empty list means all."""
-        rank = len(self.g.shapes[self.operand(0)])
-        given = self.args[i] if isinstance(self.args[i], list | tuple) else [self.args[i]]
-        return [axis % rank for axis in given] or list(range(rank))
-
-    def get(self, i: int, default: Any) -> Any:
-        """An argument that may be absent."""
-        return self.args[i] if len(self.args) > i and self.args[i] is not None else default
-
-
-class Ref:
-    """A tensor among a node's arguments."""
-
-    def __init__(self, tensor: int) -> None:
-        self.tensor = tensor
 
 
 Lowering = Callable[[Node], int]
@@ -135,11 +98,8 @@ def low_bits(n: Node) -> int:
 
 
 def take(n: Node) -> int:
-    x, axis = n.operand(0), n.get(1, 0)
-    length = n.g.shapes[x][axis]
-    start, stop, step = n.get(2, 0), min(n.get(3, length), length), n.get(4, 1)
-    start, stop = (i + length if i < 0 else i for i in (start, stop))
-    if (start, stop, step) == (0, length, 1):
+    x, (axis, start, stop, step) = n.operand(0), n.part()
+    if (start, stop, step) == (0, n.g.shapes[x][axis], 1):
         return x
     return part(n.g, x, axis, start, stop, step, n.shape)
 
@@ -152,10 +112,7 @@ def select(n: Node) -> int:
 
 def pad(n: Node) -> int:
     """With zeros; beyond four axes, or with another number, by joining it on."""
-    g, x = n.g, n.operand(0)
-    pairs = [(n.args[1][i], n.args[1][i + 1]) for i in range(0, len(n.args[1]), 2)][::-1]
-    pairs = [(0, 0)] * (len(n.shape) - len(pairs)) + pairs
-    fill = n.get(2, 0)
+    g, x, pairs, fill = n.g, n.operand(0), n.sides(), n.get(2, 0)
     if len(n.shape) <= KERNEL_AXES and not fill:
         return g.op(Op.PAD, [x, g.const(pairs)], n.shape, g.types[x], plain_options("Pad"))
     for axis, sides in enumerate(pairs):
