@@ -1,6 +1,6 @@
 """LiteRT files are adopted as the nets that they hold; LiteRT says what is right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Node
 from dfedge.adoption.load import load_graph, open_model
 from dfedge.errors import DfedgeError
-from dfedge.exporters.litert.graph import TYPES, File, Graph, Scale
-from dfedge.exporters.litert.options import concat_options, plain_options, reduce_options
+from dfedge.exporters.graph import Graph
+from dfedge.exporters.litert.file import TYPES, File, Scale
+from dfedge.exporters.litert.options import Options, concat_options, plain_options, reduce_options
 from dfedge.exporters.litert.options import reshape_options as reshaped
 from dfedge.faults.tflite_files import ordinary
 
@@ -30,12 +31,12 @@ PLAIN = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
 Float = NDArray[np.float32]
 
 
-def options(kind: str, **fields: Any) -> tuple[int, Any]:
+def options(kind: str, **fields: Any) -> Options:
     """Options of a kind with some fields."""
     made = plain_options(kind)
     for name, value in fields.items():
-        assert hasattr(made[1], name)
-        setattr(made[1], name, value)
+        assert hasattr(made.fields, name)
+        setattr(made.fields, name, value)
     return made
 
 
@@ -43,12 +44,17 @@ def drawn(*shape: int) -> Float:
     return (NUMBERS.standard_normal(shape) / 2).astype(np.float32)
 
 
+def to_bytes(graph: Graph, scales: Mapping[int, Scale] | None = None) -> bytes:
+    file = File({Op.CONV_2D: 3, Op.FULLY_CONNECTED: 4} if scales else {})
+    file.add("main", graph, scales)
+    return file.to_bytes()
+
+
 class Maker:
     """A float net in the making: what `step` gives becomes the next one's input."""
 
     def __init__(self, *sides: int) -> None:
-        self.file = File()
-        self.g = Graph(self.file, "main")
+        self.g = Graph()
         self.at = self.g.inputs["x"] = self.g.tensor((1, *sides), np.float32)
 
     @property
@@ -77,8 +83,12 @@ class Maker:
                       reshaped((1, count)))  # fmt: skip
         head, bias = self.const(drawn(CLASSES, count)), self.const(drawn(CLASSES))
         self.step(Op.FULLY_CONNECTED, [head, bias], (1, CLASSES), options("FullyConnected"))
+        return self.bytes()
+
+    def bytes(self) -> bytes:
+        """The file of all that was made, whose result is the last."""
         self.g.outputs["scores"] = self.at
-        return self.file.to_bytes()
+        return to_bytes(self.g)
 
 
 def depthwise(m: Maker) -> None:
@@ -240,31 +250,30 @@ def test_the_size_of_an_input_is_its_own(
 
 def quantised(path: Path, dtype: Any, zero: int, bias_scale: bool) -> None:
     """A convolution of which the ReLU is only in the range of its codes, by-channel scales."""
-    file = File({Op.CONV_2D: 3, Op.FULLY_CONNECTED: 4})
-    g, least = Graph(file, "main"), int(np.iinfo(dtype).min)
+    g, least, scales = Graph(), int(np.iinfo(dtype).min), {}
     x = g.inputs["x"] = g.tensor((1, *SIDES), dtype)
-    g.scales[x] = Scale((1 / 64,), zero)
+    scales[x] = Scale((1 / 64,), zero)
     per = tuple(float(one) for one in NUMBERS.uniform(0.01, 0.02, 4)) if dtype == np.int8 else ()
     signed = NUMBERS.integers(-127, 128, (4, 3, 3, 3))
     weights = g.const(signed if per else signed + 128, dtype)
-    g.scales[weights] = Scale(per or (0.015,), 0 if per else 128)
+    scales[weights] = Scale(per or (0.015,), 0 if per else 128)
     bias = g.const(NUMBERS.integers(-900, 900, 4))
     if bias_scale:
-        g.scales[bias] = Scale(tuple(s / 64 for s in g.scales[weights].scales))
+        scales[bias] = Scale(tuple(s / 64 for s in scales[weights].scales))
     h = g.op(Op.CONV_2D, [x, weights, bias], (1, *SIDES[:2], 4), dtype,
              options("Conv2D", **PLAIN))  # fmt: skip
-    g.scales[h] = Scale((0.1,), least)
+    scales[h] = Scale((0.1,), least)
     head = g.const(NUMBERS.integers(-90, 90, (CLASSES, 192)) + (0 if per else 128), dtype)
-    g.scales[head] = Scale((0.01,), 0 if per else 128)
+    scales[head] = Scale((0.01,), 0 if per else 128)
     none = g.const(np.zeros(CLASSES, np.int32))
-    g.scales[none] = Scale((0.001,))
+    scales[none] = Scale((0.001,))
     flat = g.op(Op.RESHAPE, [h, g.const([1, 192])], (1, 192), dtype, reshaped((1, 192)))
-    g.scales[flat] = g.scales[h]
+    scales[flat] = scales[h]
     scores = g.op(Op.FULLY_CONNECTED, [flat, head, none], (1, CLASSES), dtype,
                   options("FullyConnected"))  # fmt: skip
-    g.scales[scores] = Scale((1.0,), least + 128)
+    scales[scores] = Scale((1.0,), least + 128)
     g.outputs["scores"] = scores
-    path.write_bytes(file.to_bytes())
+    path.write_bytes(to_bytes(g, scales))
 
 
 @pytest.mark.parametrize("zero", [-128, 3])
@@ -374,8 +383,7 @@ def test_a_net_is_adopted_and_its_softmax_left_out(tmp_path: Path) -> None:
     m.conv(8, fusedActivationFunction=Fused.RELU)
     m.end()
     m.step(Op.SOFTMAX, [], (1, CLASSES), options("Softmax", beta=1.0))
-    m.g.outputs["scores"] = m.at
-    (tmp_path / "net.tflite").write_bytes(m.file.to_bytes())
+    (tmp_path / "net.tflite").write_bytes(m.bytes())
     x = NUMBERS.integers(0, 256, (80, 8, 8, 1)).astype(np.uint8)
     np.savez(tmp_path / "data.npz", x=x, y=np.arange(80) % CLASSES)
     found = adopt(AdoptOptions(str(tmp_path / "net.tflite"), str(tmp_path / "data.npz")),

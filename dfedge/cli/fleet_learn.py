@@ -23,10 +23,8 @@ from dfedge.cli.options import (
 )
 from dfedge.fleet.words import ALL, ANCHORS, LEARN, LEARN_HELP
 
-Steps = Annotated[int, typer.Option(min=1, help="That a device learns in a round.")]
-Keep = Annotated[
-    bool, typer.Option("--keep", help="Replay and guard what was known, as finetune does.")
-]
+Steps = Annotated[int, typer.Option(min=1, help="Steps per device and round.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Use replay and guard, like finetune.")]
 
 
 @app.command()
@@ -41,7 +39,7 @@ def learn(
     pace: Pace = None,
     rate: Rate = 1.0,
     keep: Keep = False,
-    seed: Annotated[int, seed_option("Of the order of presentation.")] = 0,
+    seed: Annotated[int, seed_option("Seed for the order of presentation.")] = 0,
     runtime: Runtime = None,
     state: State = None,
     signer: Signer = None,

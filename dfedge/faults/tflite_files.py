@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from dfedge.exporters.litert.graph import File, Graph
+from dfedge.exporters.graph import Graph
+from dfedge.exporters.litert.file import File
 from dfedge.exporters.litert.options import plain_options, reshape_options
 from dfedge.faults.first_step import CLASSES, take_changed
 from dfedge.faults.trial import Trials
@@ -22,17 +23,19 @@ NUMBERS = (0, -1, 1, 2, 3, 127, 255, 1 << 15, (1 << 31) - 1)
 def ordinary() -> bytes:
     """A convolution, a pool and a linear layer of images [1, 8, 8, 1]."""
     file, numbers = File(), np.random.default_rng(0)
-    g, op = Graph(file, "main"), schema.BuiltinOperator
+    g, op = Graph(), schema.BuiltinOperator
     x = g.inputs["x"] = g.tensor((1, 8, 8, 1), np.float32)
     weights = g.const(numbers.standard_normal((CHANNELS, 3, 3, 1)) / 3, np.float32)
     bias = g.const(numbers.standard_normal(CHANNELS) / 9, np.float32)
     conv = plain_options("Conv2D")
-    conv[1].strideW = conv[1].strideH = 1
-    conv[1].fusedActivationFunction = schema.ActivationFunctionType.RELU
+    conv.fields.strideW = conv.fields.strideH = 1
+    conv.fields.fusedActivationFunction = schema.ActivationFunctionType.RELU
     h = g.op(op.CONV_2D, [x, weights, bias], (1, 8, 8, CHANNELS), np.float32, conv)
     pool = plain_options("Pool2D")
-    pool[1].strideW = pool[1].strideH = pool[1].filterWidth = pool[1].filterHeight = 4
-    pool[1].padding = schema.Padding.VALID
+    pool.fields.strideW = pool.fields.strideH = pool.fields.filterWidth = (
+        pool.fields.filterHeight
+    ) = 4
+    pool.fields.padding = schema.Padding.VALID
     p = g.op(op.AVERAGE_POOL_2D, [h], (1, 2, 2, CHANNELS), np.float32, pool)
     flat = (1, 4 * CHANNELS)
     f = g.op(op.RESHAPE, [p, g.const(flat)], flat, np.float32, reshape_options(flat))
@@ -40,6 +43,7 @@ def ordinary() -> bytes:
     none = g.const(np.zeros(CLASSES), np.float32)
     g.outputs["scores"] = g.op(op.FULLY_CONNECTED, [f, head, none], (1, CLASSES), np.float32,
                                plain_options("FullyConnected"))  # fmt: skip
+    file.add("main", g)
     return file.to_bytes()
 
 

@@ -6,7 +6,7 @@ from dfedge.exporters.ecosystems import Ecosystem, figures
 from dfedge.exporters.ecosystems.firmware import Firmware
 from dfedge.native.naming import renamed
 
-TEXT = Template("""# $prefix: a net in C that goes on learning
+TEXT = Template("""# $prefix: a net in C that keeps learning
 
 $use
 `examples/learn` predicts, learns from a label and saves.
@@ -29,7 +29,7 @@ compiled stands in `dfedge/config.h`. C++ includes the headers as they are.
 | `net_save(&store)` | keeps what was learned, whenever the power goes |
 | `net_forget(&store)` | erases what was learned |
 | `net_export(write, context)` | what was learned, as a state file for a fleet or dfedge-run |
-| `net_import(read, context)` | goes on from such a file |
+| `net_import(read, context)` | continues from such a file |
 $care
 x is int8 [NET_HEIGHT, NET_WIDTH, NET_CHANNELS], values 0..127.$input
 `net_labels[row]` is a class's name. $unsure
@@ -48,7 +48,7 @@ state and constants lie: `-D'NET_ARENA_SECTION=__attribute__((section(".dtcm")))
 **Flash.** Give `store.medium` four functions (read, program, erase, flush), `unit`, the bytes that
 are programmed at once, and `slot_bytes`, `NET_SLOT_BYTES(sector, unit)`; it holds two slots. Each
 save erases one of them: flash wears, so save seldom. A state of another net is refused
-(DFE_STORE_FOREIGN) and not written over; one of an older version of this net goes on by
+(DFE_STORE_FOREIGN) and not written over; one of an older version of this net continues by
 `net_rebase(&store)`.
 
 Licence: `dfedge/` and what calls it Apache-2.0 (LICENSE); the net's numbers are those of whoever
