@@ -28,9 +28,9 @@ from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.exporters import traced
-from dfedge.exporters.lowered import Lowered
 from dfedge.exporters.budget import check_possible, needs_bytes
 from dfedge.exporters.fit import sized
+from dfedge.exporters.lowered import Lowered
 from dfedge.exporters.program import Method
 from dfedge.exporters.write import ExportOptions, export, lowered
 from dfedge.learn.run import Run
