@@ -92,6 +92,7 @@ def profile(
     target: str | None = None,
     calls: int = 30,
     watch: Watch = lambda *_: None,
+    rivals: bool = True,
 ) -> Report:
     """Collect the plans, measure every method of the wanted (else all installed) runtimes, compare.
 
@@ -109,7 +110,7 @@ def profile(
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
     host = find_spec("torch") is not None and find_spec("executorch") is not None
-    if host:
+    if host and rivals:
         from dfedge.profile.compare import native, rivals_of
 
         renderings["native"] = native(manifest.plan, [(m.kind, m.batch) for m in manifest.methods])
