@@ -23,7 +23,7 @@ from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import TrainOptions, quantised_net, train
-from dfedge.profile.report import profile
+from dfedge.profile.report import measure
 
 Watch = Callable[[str, int, int], None]
 SHIFT = "rotate:90"
@@ -160,9 +160,9 @@ def _memory(bundle: Bundle) -> dict[str, dict[str, int]]:
 def measured_peaks(bundle: Bundle, watch: Watch) -> dict[str, dict[str, int]]:
     """Runtime -> method -> peak resident bytes of a process of its own, beyond its imports."""
     peaks: dict[str, dict[str, int]] = {}
-    for row in profile(bundle, calls=5, watch=watch, rivals=False).measured:
-        if row.method.endswith(f"_b{BATCH}"):
-            peaks.setdefault(row.runtime, {})[row.method] = row.peak_bytes - row.before_bytes
+    methods = [f"train_b{BATCH}", f"infer_b{BATCH}"]
+    for row in measure(bundle, list(FORMATS), methods, 5, watch):
+        peaks.setdefault(row.runtime, {})[row.method] = row.peak_bytes - row.before_bytes
     return peaks
 
 

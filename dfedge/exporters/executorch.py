@@ -1,8 +1,7 @@
 """ExecuTorch: one .pte with every method over one shared, mutable state, and get_state, set_state.
 
-The shared state of a
-loaded program starts undefined for a caller who loads methods one by one: a session loads them all
-and then calls set_state with the bundle's state file.
+The shared state of a loaded program starts undefined for a caller who loads methods one by one: a
+session loads them all and then calls set_state with the bundle's state file.
 """
 
 from importlib.metadata import version

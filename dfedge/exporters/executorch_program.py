@@ -82,7 +82,7 @@ class Program:
             )
             made.meta, self.inputs[name] = dict(node.meta), made
         self.graph.output(self.graph.graph_copy(trace.module.graph, known))
-        (results,) = self.graph.output_node().args
+        results: Any = self.graph.output_node().args[0]
         self.results = dict(zip(trace.outputs, results, strict=True))
 
     def made(self) -> ExportedProgram:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx.node import Node as Traces
 from torch.fx.node import map_arg
 
@@ -183,7 +184,7 @@ class _Walk:
         """Lower one node, or evaluate it where all that it reads is constant."""
         if all(given in self.values for given in node.all_input_nodes):
             args, kwargs = map_arg((node.args, node.kwargs), self.values.__getitem__)
-            self.values[node] = node.target(*args, **kwargs)
+            self.values[node] = cast(OpOverload, node.target)(*args, **kwargs)
             return
         lower = self.format.table.get(node.target)
         if lower is None:

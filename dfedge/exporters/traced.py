@@ -58,7 +58,7 @@ class Traced:
     @property
     def results(self) -> dict[str, Node]:
         """By name."""
-        (given,) = self.module.graph.output_node().args
+        given: Any = self.module.graph.output_node().args[0]
         return dict(zip(self.outputs, given, strict=True))
 
 

@@ -105,7 +105,7 @@ def profile(
     device = load_target(name)
     check_runtimes(bundle, runtimes or [])
     wanted = runtimes or [runtime for runtime in manifest.formats if installed(runtime)]
-    measured = _measured(bundle, wanted, calls, watch)
+    measured = measure(bundle, wanted, [m.name for m in manifest.methods], calls, watch)
     renderings = {f: _stock(bundle, f, measured) for f in manifest.formats}
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
@@ -200,8 +200,15 @@ def _stock(bundle: Bundle, format: str, measured: list[Measured]) -> Rendering:
     return Rendering(False, record.memory_source, methods)
 
 
-def _measured(bundle: Bundle, wanted: list[str], calls: int, watch: Watch) -> list[Measured]:
-    jobs = [(runtime, method.name) for runtime in wanted for method in bundle.manifest.methods]
+def measure(
+    bundle: Bundle, runtimes: list[str], methods: list[str], calls: int, watch: Watch
+) -> list[Measured]:
+    """Measure methods, each in a process of its own.
+
+    Raises:
+        DfedgeError: one that failed.
+    """
+    jobs = [(runtime, method) for runtime in runtimes for method in methods]
     found = []
     for i, (runtime, method) in enumerate(jobs):
         watch(f"measure {runtime} {method}", i, len(jobs))

@@ -133,7 +133,7 @@ def reduction(kind: str) -> Lowering:
 
 def shift_right(n: Node) -> int:
     g = n.g
-    value, shift = (cast(g, n.operand(i), U32) for i in (0, 1))
+    value, shift = (cast(g, n.operand(i, U32), U32) for i in (0, 1))
     shifted = g.op("BitShift", [value, shift], n.shape, U32, {"direction": "RIGHT"})
     return cast(g, shifted, I32)
 

@@ -19,7 +19,7 @@ from dfedge.int8.stock import convolution, energy, goodness, pooling, trunk, upd
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """For ``ExportedProgram.run_decompositions``: operation -> its stock rendering."""
+    """Operation -> its stock rendering."""
     rooms: dict[ModuleType, list[str]] = {
         convolution: [
             "conv_sum", "conv_relu", "add_relu", "conv_back",
