@@ -8,7 +8,7 @@
 
 #include "dfedge.h"
 
-/* Tiles, and with them the stack: about 30 KB where vectors want them, 1 KB on a microcontroller. */
+/* Tiles, and with them the stack: about 30 KB where vectors want them, 3 KB on a microcontroller. */
 #if DFE_SMALL
 enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 8, DFE_POSITIONS = 16 };
 #else
@@ -23,8 +23,37 @@ typedef struct {
     int32_t rows, run, stride; /* stride: from one weight of a run to the next */
 } dfe_taps_run;
 
+/* Bytes of packed weights, for each weight of one output. */
+enum { DFE_PANEL_WIDTH = 4 };
+
+/* Rows of taps, as `dfe_panel_kernels.pack` has them. */
+typedef struct {
+    const int8_t *packed;
+    ptrdiff_t packed_step; /* from one row of taps to the next, in bytes */
+    ptrdiff_t input_step;
+    int32_t rows, run;
+} dfe_packed_rows;
+
+/* Of a few outputs and many positions. */
+typedef struct {
+    int32_t outputs; /* that are packed together */
+    int32_t group;   /* weights of one output that lie side by side */
+    /* n weights of each of up to `outputs` outputs, `stride` apart -> bytes [n / group][outputs][group]
+     * in an order of the set's own, DFE_PANEL_WIDTH / outputs a weight; n and the outputs are
+     * filled up with zeros. */
+    void (*pack)(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, int8_t *packed);
+    /* acc[p][o] = start[o] + sum over rows and runs of x[p * step] * w; acc [count][outputs], which
+     * is added to where start is NULL. */
+    void (*sums)(const int8_t *x, ptrdiff_t step, int32_t count, const dfe_packed_rows *rows,
+                 const int32_t *start, int32_t *acc);
+    /* out[p * step + o] = dfe_floored(acc[p][o], shift) */
+    void (*floored)(const int32_t *acc, int32_t count, int32_t outputs, int32_t shift, int8_t *out,
+                    ptrdiff_t step);
+} dfe_panel_kernels;
+
 typedef struct {
     const char *name;
+    const dfe_panel_kernels *panel; /* NULL: none */
     /* acc[p][o] += sum over rows and runs of x[p] * w; acc [pixels][DFE_OUTPUTS]. */
     void (*multiply)(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                      int32_t outputs, int32_t *acc);
@@ -54,6 +83,12 @@ static inline void dfe_lookup_plain(const int8_t *x, ptrdiff_t n, const int8_t *
 }
 
 extern const dfe_level dfe_portable;
+#ifdef DFE_SIMD32
+extern const dfe_level dfe_cortex_m;
+#endif
+#ifdef DFE_MVE
+extern const dfe_level dfe_mve;
+#endif
 #if defined(__x86_64__) && !DFE_SMALL
 #define DFE_X86 1
 extern const dfe_level dfe_avx2, dfe_avx512;
