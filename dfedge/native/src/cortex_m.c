@@ -413,6 +413,6 @@ static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, in
 }
 
 const dfe_level dfe_cortex_m = {"cortex-m", &panel, multiply, depthwise, activate, scale, correlate,
-                                 dots, dfe_lookup_plain};
+                                 dots, dfe_move_plain, dfe_lookup_plain};
 
 #endif

@@ -10,7 +10,7 @@
 
 /* Tiles, and with them the stack: about 30 KB where vectors want them, 3 KB on a microcontroller. */
 #if DFE_SMALL
-enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 8, DFE_POSITIONS = 16 };
+enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 16, DFE_POSITIONS = 16 };
 #else
 enum { DFE_PIXELS = 6, DFE_OUTPUTS = 64, DFE_CHANNELS = 64, DFE_POSITIONS = 64 };
 #endif
@@ -73,9 +73,20 @@ typedef struct {
     /* acc[c] += sum over i of e[i] w[c * step + i] */
     void (*dots)(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, int32_t channels,
                  int32_t *acc);
+    /* w[i] = clamp(w[i] - R(acc[i], shift)), its dither at place + i * lattice. */
+    void (*move)(const int32_t *acc, int32_t n, int32_t shift, uint32_t place, uint32_t lattice,
+                 int8_t *w);
     /* out[i] = table[x[i]], table [DFE_LEVELS]; out may be x. */
     void (*lookup)(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out);
 } dfe_level;
+
+/* One weight after the other. */
+void dfe_move_plain(const int32_t *acc, int32_t n, int32_t shift, uint32_t place, uint32_t lattice,
+                    int8_t *w);
+
+/* Weights [channels][n], rows `step` apart, moved by the products x[c] e[i], of up to DFE_OUTPUTS errors. */
+void dfe_move_by_products(const int8_t *x, int32_t channels, const int8_t *e, int32_t n,
+                          ptrdiff_t step, int32_t shift, uint32_t place, int8_t *w);
 
 /* One value after the other: what is left over. */
 static inline void dfe_lookup_plain(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out) {

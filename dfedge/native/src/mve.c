@@ -127,34 +127,46 @@ static void pack(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, 
     }
 }
 
+/* Sums of four outputs. */
+typedef struct {
+    int32_t a, b, c, d;
+} four;
+
+/* `run` values at x: sixteen at a time, of the last ones as many as there are.  Ten instructions for
+ * 64 products. */
+static inline four add(four sum, const int8_t *x, const int8_t *packed, int32_t run) {
+    __asm__("dlstp.8 lr, %[n]\n"
+            "0:\n"
+            "vldrb.8 q0, [%[x]], #16\n"
+            "vldrb.8 q1, [%[w]], #16\n"
+            "vmladava.s8 %[a], q0, q1\n"
+            "vldrb.8 q1, [%[w]], #16\n"
+            "vmladava.s8 %[b], q0, q1\n"
+            "vldrb.8 q1, [%[w]], #16\n"
+            "vmladava.s8 %[c], q0, q1\n"
+            "vldrb.8 q1, [%[w]], #16\n"
+            "vmladava.s8 %[d], q0, q1\n"
+            "letp lr, 0b\n"
+            : [x] "+r"(x), [w] "+r"(packed), [a] "+Te"(sum.a), [b] "+Te"(sum.b), [c] "+Te"(sum.c),
+              [d] "+Te"(sum.d)
+            : [n] "r"(run)
+            : "q0", "q1", "lr", "cc", "memory");
+    return sum;
+}
+
 static void sums(const int8_t *x, ptrdiff_t step, int32_t count, const dfe_packed_rows *rows,
                  const int32_t *start, int32_t *acc) {
-    for (; count > 0; count--, x += step, acc += OUT) {
+    dfe_packed_rows of = *rows;
+    for (int32_t *end = acc + count * OUT; acc < end; acc += OUT, x += step) {
         const int32_t *from = start ? start : acc;
-        int32_t a = from[0], b = from[1], c = from[2], d = from[3];
-        const int8_t *seen = x, *packed = rows->packed;
-        for (int32_t r = rows->rows; r > 0;
-             r--, seen += rows->input_step, packed += rows->packed_step) {
-            const int8_t *s = seen, *w = packed, *end = seen + (rows->run & -GROUP);
-            for (; s < end; s += GROUP, w += OUT * GROUP) {
-                int8x16_t v = vld1q_s8(s);
-                a = vmladavaq_s8(a, v, vld1q_s8(w));
-                b = vmladavaq_s8(b, v, vld1q_s8(w + GROUP));
-                c = vmladavaq_s8(c, v, vld1q_s8(w + 2 * GROUP));
-                d = vmladavaq_s8(d, v, vld1q_s8(w + 3 * GROUP));
-            }
-            int32_t rest = rows->run % GROUP;
-            if (rest == 0) continue;
-            int8x16_t v = vldrbq_z_s8(s, bytes(rest));
-            a = vmladavaq_s8(a, v, vld1q_s8(w));
-            b = vmladavaq_s8(b, v, vld1q_s8(w + GROUP));
-            c = vmladavaq_s8(c, v, vld1q_s8(w + 2 * GROUP));
-            d = vmladavaq_s8(d, v, vld1q_s8(w + 3 * GROUP));
-        }
-        acc[0] = a;
-        acc[1] = b;
-        acc[2] = c;
-        acc[3] = d;
+        four sum = {from[0], from[1], from[2], from[3]};
+        const int8_t *seen = x, *packed = of.packed;
+        for (int32_t r = of.rows; r > 0; r--, seen += of.input_step, packed += of.packed_step)
+            sum = add(sum, seen, packed, of.run);
+        acc[0] = sum.a;
+        acc[1] = sum.b;
+        acc[2] = sum.c;
+        acc[3] = sum.d;
     }
 }
 
@@ -172,39 +184,74 @@ static const dfe_panel_kernels panel = {OUT, GROUP, pack, sums, floored};
 /* Sixteen rows of sixteen bytes, columns first. */
 typedef int8_t tile[WIDE * WIDE];
 
-static void put(const int8_t *row, int32_t n, int32_t i, int8_t *to) {
-    uint8x16_t place = vmulq_n_u8(vidupq_n_u8(0, 1), WIDE);
-    mve_pred16_t here = bytes(n);
-    vstrbq_scatter_offset_p_s8(to + i, place, vldrbq_z_s8(row, here), here);
-}
+/* Where the bytes of a row lie among columns. */
+static uint8x16_t columns(void) { return vmulq_n_u8(vidupq_n_u8(0, 1), WIDE); }
 
+/* Sixteen positions of every channel; outputs in quads: 13 instructions for 64 products. */
 static void correlate_wide(const int8_t *x, int32_t channels, const int8_t *e, int32_t outputs,
                            int32_t *acc) {
+    int32_t quads = (outputs + LANES - 1) / LANES;
     for (; channels > 0; channels--, x += WIDE, acc += DFE_OUTPUTS) {
-        int8x16_t seen = vld1q_s8(x);
-        for (int32_t o = 0; o < outputs; o += LANES) {
-            const int8_t *error = e + o * WIDE;
-            acc[o] = vmladavaq_s8(acc[o], seen, vld1q_s8(error));
-            acc[o + 1] = vmladavaq_s8(acc[o + 1], seen, vld1q_s8(error + WIDE));
-            acc[o + 2] = vmladavaq_s8(acc[o + 2], seen, vld1q_s8(error + 2 * WIDE));
-            acc[o + 3] = vmladavaq_s8(acc[o + 3], seen, vld1q_s8(error + 3 * WIDE));
-        }
+        const int8_t *error = e;
+        int32_t *sum = acc, a, b, c, d;
+        __asm__ volatile("dls lr, %[n]\n"
+                         "0:\n"
+                         "ldrd %[a], %[b], [%[sum]]\n"
+                         "ldrd %[c], %[d], [%[sum], #8]\n"
+                         "vldrb.8 q0, [%[e]], #16\n"
+                         "vmladava.s8 %[a], %q[x], q0\n"
+                         "vldrb.8 q0, [%[e]], #16\n"
+                         "vmladava.s8 %[b], %q[x], q0\n"
+                         "vldrb.8 q0, [%[e]], #16\n"
+                         "vmladava.s8 %[c], %q[x], q0\n"
+                         "vldrb.8 q0, [%[e]], #16\n"
+                         "vmladava.s8 %[d], %q[x], q0\n"
+                         "strd %[a], %[b], [%[sum]], #8\n"
+                         "strd %[c], %[d], [%[sum]], #8\n"
+                         "le lr, 0b\n"
+                         : [e] "+r"(error), [sum] "+r"(sum), [a] "=&Te"(a), [b] "=&Te"(b),
+                           [c] "=&Te"(c), [d] "=&Te"(d)
+                         : [n] "r"(quads), [x] "w"(vld1q_s8(x))
+                         : "q0", "lr", "cc", "memory");
     }
 }
 
+/* Of up to sixteen positions: what lies beyond them is multiplied by zero. */
 static void correlate(const int8_t *const *x, int32_t channels, const int8_t *e, int32_t n,
                       int32_t outputs, int32_t *acc) {
     tile seen, error;
-    for (int32_t first = 0; first < n; first += WIDE, x += WIDE, e += WIDE * DFE_OUTPUTS) {
-        int32_t count = n - first < WIDE ? n - first : WIDE;
-        if (count < WIDE)
-            for (int32_t i = 0; i < WIDE; i++) vst1q_s8(error + i * WIDE, vdupq_n_s8(0));
-        for (int32_t i = 0; i < count; i++) put(e + i * DFE_OUTPUTS, outputs, i, error);
-        for (int32_t c = 0; c < channels; c += WIDE) {
-            int32_t wide = channels - c < WIDE ? channels - c : WIDE;
-            for (int32_t i = 0; i < count; i++) put(x[i] + c, wide, i, seen);
-            correlate_wide(seen, wide, error, outputs, acc + c * DFE_OUTPUTS);
-        }
+    uint8x16_t place = columns();
+    mve_pred16_t here = bytes(outputs);
+    if (n < WIDE)
+        for (int32_t i = 0; i < WIDE; i++) vst1q_s8(error + i * WIDE, vdupq_n_s8(0));
+    for (int32_t i = 0; i < n; i++)
+        vstrbq_scatter_offset_s8(error + i, place, vldrbq_z_s8(e + i * DFE_OUTPUTS, here));
+    for (int32_t c = 0; c < channels; c += WIDE) {
+        int32_t wide = channels - c < WIDE ? channels - c : WIDE;
+        here = bytes(wide);
+        for (int32_t i = 0; i < n; i++)
+            vstrbq_scatter_offset_s8(seen + i, place, vldrbq_z_s8(x[i] + c, here));
+        correlate_wide(seen, wide, error, outputs, acc + c * DFE_OUTPUTS);
+    }
+}
+
+typedef char a_tile_holds_all_positions[DFE_POSITIONS == 16 ? 1 : -1];
+
+/* As `dfe_move_plain`. */
+static void move(const int32_t *acc, int32_t n, int32_t shift, uint32_t place, uint32_t lattice,
+                 int8_t *w) {
+    int32_t last = shift < 16 ? shift : 16, right = dfe_clamp(shift - 16, 0, 31);
+    uint32x4_t at = vaddq_n_u32(vmulq_n_u32(vidupq_n_u32(0, 1), lattice), place);
+    for (int32_t i = 0; i < n; i += LANES, at = vaddq_n_u32(at, LANES * lattice)) {
+        mve_pred16_t here = words(n - i);
+        int32x4_t v = vldrwq_z_s32(acc + i, here);
+        uint32x4_t size = vshlq_r_u32(vreinterpretq_u32_s32(vabsq_s32(v)), -right);
+        uint32x4_t r = vshlq_r_u32(vmovlbq_u16(vreinterpretq_u16_u32(at)), last - 16);
+        int32x4_t by = vreinterpretq_s32_u32(vshlq_r_u32(vaddq_u32(size, r), -last));
+        by = vnegq_m_s32(by, by, vcmpltq_n_s32(v, 0));
+        int32x4_t moved = vsubq_s32(vldrbq_z_s32(w + i, here), by);
+        moved = vmaxq_s32(vminq_s32(moved, vdupq_n_s32(DFE_MAX)), vdupq_n_s32(-DFE_MAX));
+        vstrbq_p_s32(w + i, moved, here);
     }
 }
 
@@ -220,6 +267,6 @@ static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t step, in
 }
 
 const dfe_level dfe_mve = {"mve", &panel, multiply, depthwise, activate, scale, correlate,
-                            dots, dfe_lookup_plain};
+                            dots, move, dfe_lookup_plain};
 
 #endif

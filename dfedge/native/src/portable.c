@@ -100,4 +100,4 @@ static void floored(const int32_t *acc, int32_t count, int32_t outputs, int32_t 
 static const dfe_panel_kernels panel = {PACKED, 1, pack, sums, floored};
 
 const dfe_level dfe_portable = {"portable", DFE_SMALL ? &panel : NULL, multiply, depthwise, activate, scale, correlate,
-                                dots, dfe_lookup_plain};
+                                dots, dfe_move_plain, dfe_lookup_plain};
