@@ -21,12 +21,8 @@ from dfedge.target import load_target
 
 HERE = Path(__file__).parent
 BOARD = HERE.parent.parent / "targets" / "cortex-m"
-LINK = """MEMORY {
-    FLASH (rx) : ORIGIN = 0, LENGTH = 512K
-    RAM (rwx) : ORIGIN = 0x20000000, LENGTH = 512K
-}
-INCLUDE sections.ld
-"""
+LINK = BOARD.with_name("mps3-an547") / "link.ld"
+"""Of 512 KB of RAM, which both boards have."""
 HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
 """Of each board's timer."""
 
@@ -69,15 +65,14 @@ def built(target: str, folder: Path) -> Path:
     rows = [f"SHAPE({s.name}, {s.side}, {s.inputs}, {s.outputs}, {s.kernel}, {int(s.depthwise)})"
             for s in SHAPES]  # fmt: skip
     (folder / "shapes.h").write_text("\n".join(rows) + "\n")
-    (folder / "link.ld").write_text(LINK)
     cpu = load_target(target).cpu
     app = folder / target
     sources = [HERE / "instructions.c", BOARD / "startup.c", *sorted(build.SOURCES.glob("*.c"))]
     subprocess.run(
         ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=hard", "-std=c99", "-O2",
          "-ffreestanding", "-DDFE_SMALL=1", "-Wall", "-ffunction-sections", "-nostartfiles",
-         "-Wl,--gc-sections", f"-L{folder}", f"-L{BOARD}", "-Tlink.ld", f"-I{folder}",
-         f"-I{BOARD}", f"-I{build.SOURCES}", "-o", app, *sources],
+         "-Wl,--gc-sections", f"-L{BOARD}", f"-T{LINK}", f"-I{folder}", f"-I{BOARD}",
+         f"-I{build.SOURCES}", "-o", app, *sources],
         check=True,
     )  # fmt: skip
     return app

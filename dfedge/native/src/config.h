@@ -16,4 +16,9 @@
 #define DFE_SIMD32 1
 #endif
 
+/* Plain C: a test compares the others with it. */
+#if defined(DFE_TEST) || !(defined(DFE_MVE) || defined(DFE_SIMD32))
+#define DFE_PORTABLE 1
+#endif
+
 #endif

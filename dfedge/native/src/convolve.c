@@ -133,31 +133,40 @@ static int packs(const dfe_task *t, int32_t batch) {
            batch * dfe_out_height(conv) * dfe_out_width(conv) >= DFE_PANEL_LEAST;
 }
 
-static void join_packed(const dfe_task *t, int32_t batch, const int8_t *x) {
-    int32_t room[DFE_PANEL_LAYER * DFE_PANEL_WIDTH / 4];
-    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_LAYER);
+static void in_large_room(dfe_task *t, int32_t batch, const int8_t *x) {
+    int32_t room[DFE_PANEL_LARGE * DFE_PANEL_WIDTH / 4];
+    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_LARGE);
 }
 
-static void scaled_packed(const dfe_task *t, int32_t batch, const int8_t *x) {
-    int32_t room[DFE_PANEL_TRUNK * DFE_PANEL_WIDTH / 4];
-    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_TRUNK);
+static void in_small_room(dfe_task *t, int32_t batch, const int8_t *x) {
+    int32_t room[DFE_PANEL_SMALL * DFE_PANEL_WIDTH / 4];
+    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_SMALL);
+}
+
+/* Whether all weights of an output have little room. */
+static int is_small(const dfe_conv *conv) {
+    int32_t group = dfe_level_now()->panel->group;
+    int32_t row = dfe_ceil_div(conv->kernel_width * conv->in_channels, group) * group;
+    return conv->kernel_height * row <= DFE_PANEL_SMALL;
 }
 
 void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
                    const int32_t *b, const dfe_skip *skip, int8_t *h) {
     int32_t groups = conv->depthwise ? conv->channels : 1;
     dfe_task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
-    if (packs(&t, batch))
-        join_packed(&t, batch, x);
-    else
+    if (!packs(&t, batch))
         convolve(&t, batch, x);
+    else if (is_small(conv))
+        in_small_room(&t, batch, x);
+    else
+        in_large_room(&t, batch, x);
 }
 
 void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
                      const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h) {
     dfe_task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
     if (packs(&t, batch))
-        scaled_packed(&t, batch, x);
+        in_small_room(&t, batch, x);
     else
         convolve(&t, batch, x);
 }

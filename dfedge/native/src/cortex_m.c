@@ -347,9 +347,9 @@ static void pair_inputs(const int8_t *const *x, int32_t n, int32_t c, int32_t ch
         const int8_t *first = x[i] + c, *second = x[i + 1 < n ? i + 1 : i] + c; /* beyond n e is 0 */
         uint32_t a = channels > 1 ? two_bytes(first) : (uint8_t)*first;
         uint32_t b = channels > 1 ? two_bytes(second) : (uint8_t)*second;
-        uint32_t both = lower(a, b);
-        to[0] = even_positive(both);
-        to[1] = odd_positive(both);
+        uint32_t side = lower(a, b);
+        to[0] = even_positive(side);
+        to[1] = odd_positive(side);
     }
 }
 

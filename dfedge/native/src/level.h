@@ -10,7 +10,7 @@
 
 /* Tiles, and with them the stack: about 30 KB where vectors want them, 3 KB on a microcontroller. */
 #if DFE_SMALL
-enum { DFE_PIXELS = 1, DFE_OUTPUTS = 16, DFE_CHANNELS = 16, DFE_POSITIONS = 16 };
+enum { DFE_PIXELS = 4, DFE_OUTPUTS = 16, DFE_CHANNELS = 16, DFE_POSITIONS = 16 };
 #else
 enum { DFE_PIXELS = 6, DFE_OUTPUTS = 64, DFE_CHANNELS = 64, DFE_POSITIONS = 64 };
 #endif

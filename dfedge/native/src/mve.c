@@ -57,22 +57,50 @@ static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run 
             for (int32_t o = 0; o < outputs; o += LANES) multiply_some(x[p], taps, o, outputs, acc);
 }
 
+/* sum += x w of four channels */
+static inline int32x4_t add_four(int32x4_t sum, const int8_t *x, const int8_t *w) {
+    return vaddq_s32(sum, vmulq_s32(vldrbq_s32(x), vldrbq_s32(w)));
+}
+
+static void depthwise_wide(const int8_t *x, const dfe_taps_run *taps, int32_t *acc) {
+    int32x4_t a = vld1q_s32(acc), b = vld1q_s32(acc + 4);
+    int32x4_t c = vld1q_s32(acc + 8), d = vld1q_s32(acc + 12);
+    ptrdiff_t stride = taps->stride;
+    for (int32_t r = 0; r < taps->rows; r++) {
+        const int8_t *seen = x + r * taps->input_step, *w = taps->weight + r * taps->row_step;
+        for (int32_t k = taps->run; k > 0; k--, seen += stride, w += stride) {
+            a = add_four(a, seen, w);
+            b = add_four(b, seen + 4, w + 4);
+            c = add_four(c, seen + 8, w + 8);
+            d = add_four(d, seen + 12, w + 12);
+        }
+    }
+    vst1q_s32(acc, a);
+    vst1q_s32(acc + 4, b);
+    vst1q_s32(acc + 8, c);
+    vst1q_s32(acc + 12, d);
+}
+
+static void depthwise_some(const int8_t *x, const dfe_taps_run *taps, int32_t o, int32_t outputs,
+                           int32_t *acc) {
+    mve_pred16_t here = words(outputs - o);
+    int32x4_t sum = vldrwq_z_s32(acc + o, here);
+    for (int32_t r = 0; r < taps->rows; r++) {
+        const int8_t *seen = x + r * taps->input_step + o;
+        const int8_t *w = taps->weight + r * taps->row_step + o;
+        for (int32_t k = taps->run; k > 0; k--, seen += taps->stride, w += taps->stride)
+            sum = vaddq_s32(sum, vmulq_s32(vldrbq_z_s32(seen, here), vldrbq_z_s32(w, here)));
+    }
+    vstrwq_p_s32(acc + o, sum, here);
+}
+
 static void depthwise(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                       int32_t outputs, int32_t *acc) {
-    ptrdiff_t stride = taps->stride;
     for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS)
-        for (int32_t o = 0; o < outputs; o += LANES) {
-            mve_pred16_t here = words(outputs - o);
-            int32x4_t sum = vldrwq_z_s32(acc + o, here);
-            for (int32_t r = 0; r < taps->rows; r++) {
-                const int8_t *seen = x[p] + r * taps->input_step + o;
-                const int8_t *w = taps->weight + r * taps->row_step + o;
-                for (int32_t k = taps->run; k > 0; k--, seen += stride, w += stride)
-                    sum = vaddq_s32(sum,
-                                    vmulq_s32(vldrbq_z_s32(seen, here), vldrbq_z_s32(w, here)));
-            }
-            vstrwq_p_s32(acc + o, sum, here);
-        }
+        if (outputs == WIDE) depthwise_wide(x[p], taps, acc);
+        else
+            for (int32_t o = 0; o < outputs; o += LANES)
+                depthwise_some(x[p], taps, o, outputs, acc);
 }
 
 static int32x4_t floor_of(int32x4_t v, int32_t shift) {

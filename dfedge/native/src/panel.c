@@ -2,7 +2,7 @@
 
 #include "arithmetic.h"
 
-enum { SUMS = 128, AXES = 3 };
+enum { SUMS = 48, AXES = 3 };
 
 /* Positions along one axis of a zone: how many, and from one to the next. */
 typedef struct {
@@ -17,7 +17,7 @@ typedef struct {
 } spot;
 
 typedef struct {
-    const dfe_task *task;
+    dfe_task *task;
     const dfe_panel_kernels *kernels;
     int8_t *room;
     int32_t weights; /* that have room */
@@ -98,19 +98,21 @@ static void sum(panel *p, const int8_t *x, const axis *along, const axis *across
         p->acc[i] = p->start[i % p->kernels->outputs]; /* an empty window */
 }
 
-static void add_skip(const panel *p, const spot *at, ptrdiff_t step, int32_t *acc) {
+/* Output o of what a 1 x 1 convolution makes of x: plain, as little goes through it. */
+static int32_t through(const dfe_skip *s, const int8_t *x, int32_t o) {
+    int32_t sum = s->b[o];
+    const int8_t *w = s->w + o;
+    for (int32_t c = 0; c < s->conv->in_channels; c++, w += s->conv->channels) sum += x[c] * *w;
+    return sum;
+}
+
+static void add_skip(const panel *p, const int8_t *x, int32_t *acc) {
     const dfe_skip *s = p->task->skip;
-    int32_t other[DFE_OUTPUTS];
-    for (int32_t i = 0; i < p->outputs; i++)
-        other[i] = s->conv ? s->b[p->o + i] : at->skip[step + p->o + i];
-    if (s->conv) {
-        dfe_taps_run one = {s->w + p->o, 0, 0, 1, s->conv->in_channels, s->conv->channels};
-        const int8_t *x = at->skip + step;
-        dfe_level_now()->multiply(&x, 1, &one, p->outputs, other);
-    }
     int32_t half = dfe_half(p->task->conv->shift);
-    for (int32_t i = 0; i < p->outputs; i++)
-        acc[i] = acc[i] * (1 << s->lift) + other[i] * (1 << s->skip_lift) + half;
+    for (int32_t i = 0; i < p->outputs; i++) {
+        int32_t other = s->conv ? through(s, x, p->o + i) : x[p->o + i];
+        acc[i] = acc[i] * (1 << s->lift) + other * (1 << s->skip_lift) + half;
+    }
 }
 
 /* From sums to outputs. */
@@ -121,7 +123,7 @@ static void finish(const panel *p, const spot *at, const axis *along, int32_t *a
     ptrdiff_t step = along->place * t->conv->channels;
     if (t->skip)
         for (int32_t i = 0; i < along->count; i++)
-            add_skip(p, at, i * along->skip, acc + i * width);
+            add_skip(p, at->skip + i * along->skip, acc + i * width);
     if (!t->scaling) {
         p->kernels->floored(acc, along->count, p->outputs, t->conv->shift, to, step);
         return;
@@ -222,13 +224,12 @@ static void place(panel *p, int32_t batch, const int8_t *x, dfe_span oy, dfe_spa
     zone(p, &at, axes);
 }
 
-void dfe_panel_convolve(const dfe_task *task, int32_t batch, const int8_t *x, int8_t *room,
+void dfe_panel_convolve(dfe_task *task, int32_t batch, const int8_t *x, int8_t *room,
                         int32_t weights) {
     const dfe_conv *conv = task->conv;
     int32_t height = dfe_out_height(conv), width = dfe_out_width(conv);
-    dfe_task t = *task;
     panel p;
-    p.task = &t;
+    p.task = task;
     p.kernels = dfe_level_now()->panel;
     p.room = room;
     p.weights = weights;
@@ -242,13 +243,13 @@ void dfe_panel_convolve(const dfe_task *task, int32_t batch, const int8_t *x, in
         for (ox.begin = 0; ox.begin < width; ox.begin = ox.end) {
             ox.end = dfe_zone_end(ox.begin, conv->across, conv->left, conv->kernel_width,
                                   conv->width, width);
-            t.columns = dfe_window(ox.begin, conv->across, conv->left, conv->kernel_width,
+            task->columns = dfe_window(ox.begin, conv->across, conv->left, conv->kernel_width,
                                    conv->width);
             settle(&p, parts);
             for (oy.begin = 0; oy.begin < height; oy.begin = oy.end) {
                 oy.end = dfe_zone_end(oy.begin, conv->stride, conv->top, conv->kernel_height,
                                       conv->height, height);
-                t.rows = dfe_window(oy.begin, conv->stride, conv->top, conv->kernel_height,
+                task->rows = dfe_window(oy.begin, conv->stride, conv->top, conv->kernel_height,
                                     conv->height);
                 place(&p, batch, x, oy, ox);
             }

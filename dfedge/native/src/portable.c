@@ -2,6 +2,8 @@
 #include "arithmetic.h"
 #include "level.h"
 
+#ifdef DFE_PORTABLE
+
 static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                      int32_t outputs, int32_t *acc) {
     for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS) {
@@ -101,3 +103,5 @@ static const dfe_panel_kernels panel = {PACKED, 1, pack, sums, floored};
 
 const dfe_level dfe_portable = {"portable", DFE_SMALL ? &panel : NULL, multiply, depthwise, activate, scale, correlate,
                                 dots, dfe_move_plain, dfe_lookup_plain};
+
+#endif
