@@ -17,6 +17,10 @@ NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"\\]+\\n[^"]*?\\n(\d+) b
 DYNAMIC = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*bytes \((?!static)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 POINTER = "__indirect_call"
+LOOPS = re.compile(r"(portable|cortex_m|mve)\.c:|dfe_(move|lookup)_plain")
+"""The hot loops; `correlate` is called where weights are updated alone."""
+PACKED = (":pack", ":sums", ":floored", ":scale")
+"""Those that packed weights are for."""
 
 
 class Calls:
@@ -33,11 +37,15 @@ class Calls:
                 self.edges[source].add(target)
 
     def _pointed(self, caller: str) -> list[str]:
-        if caller.endswith(("make_row", "dfe_trunk")):
+        if caller.endswith(("run_row", "dfe_trunk")):
             return [n for n in self.frames if n.startswith("dfe_run_") and n[8:] not in CALLS]
         if caller.endswith("dfe_good_trunk"):
             return [n for n in self.frames if n.startswith("dfe_good_")]
-        return [n for n in self.frames if "portable.c:" in n]
+        loops = [n for n in self.frames if LOOPS.search(n)]
+        if caller == "dfe_panel_convolve":
+            return [n for n in loops if n.endswith(PACKED)]
+        learns = "update.c:" in caller or caller == "dfe_conv_update"
+        return loops if learns else [n for n in loops if not n.endswith(":correlate")]
 
     def deepest(self, entry: str) -> int:
         """Bytes from an entry point on, its own frame included."""

@@ -81,11 +81,14 @@ def test_cpp_program_includes_every_header_and_links_them(
 
 
 @needs("arm-none-eabi-gcc", "arm-none-eabi-size")
+@pytest.mark.parametrize(
+    ("cpu", "floats"), [("cortex-m4", "hard"), ("cortex-m55", "hard"), ("cortex-m0plus", "soft")]
+)
 def test_kernels_compile_without_a_warning_and_keep_the_bounds_that_are_printed(
-    net: Made, tmp_path: Path
+    cpu: str, floats: str, net: Made, tmp_path: Path
 ) -> None:
-    run("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-std=c99", "-O2", "-ffreestanding",
-        "-Wshadow", *STRICT, "-fcallgraph-info=su", f"-I{net.sources}", "-c", *net.own(),
+    run("arm-none-eabi-gcc", f"-mcpu={cpu}", f"-mfloat-abi={floats}", "-mthumb", "-std=c99", "-O2",
+        "-ffreestanding", "-Wshadow", *STRICT, "-fcallgraph-info=su", f"-I{net.sources}", "-c", *net.own(),
         *net.kernels(), cwd=tmp_path)  # fmt: skip
     calls = Calls(sorted(tmp_path.glob("*.ci")))
     entries = ("net_predict", "net_learn", "net_load", "net_save", "dfe_learn", "dfe_care_end",

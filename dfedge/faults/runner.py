@@ -28,7 +28,7 @@ def compile_runner(app: Path, run: Path = build.RUNNER, library: Path = build.SO
         DfedgeError: no compiler is here.
     """
     sources = [*sorted(run.glob("*.c")), *sorted(library.glob("*.c"))]
-    flags = ["-std=c99", "-O2", "-DDFE_SMALL=0", f"-I{library}", "-o", str(app)]
+    flags = ["-std=c99", "-O2", f"-I{library}", "-o", str(app)]
     subprocess.run([build.required_compiler(), *flags, *map(str, sources)], check=True)
     return app
 

@@ -19,6 +19,10 @@ from dfedge.native.sources import Net, header, source
 CONFIG = "config.h"
 """Of the kernels: how they are compiled."""
 
+SETS = {False: ("avx2.c", "avx512.c", "neon.c"), True: ("cortex_m.c", "mve.c")}
+"""Hot loops for single instruction sets, of a machine with an operating system and of a
+microcontroller; config.h says by the compiler's macros which of the latter is used."""
+
 
 def config(small: bool) -> bytes:
     """`CONFIG` for a microcontroller, or for a machine with an operating system."""
@@ -27,14 +31,14 @@ def config(small: bool) -> bytes:
 
 
 def is_small(folder: Path) -> bool:
-    """Whether the kernels of an exported folder are set up for a microcontroller."""
-    path = folder / "dfedge" / CONFIG
-    return path.is_file() and path.read_bytes() == config(True)
+    """Whether the kernels of an exported folder are a microcontroller's."""
+    return (folder / "dfedge" / SETS[True][0]).is_file()
 
 
 def compiled(net: Net, small: bool) -> dict[str, bytes]:
     """Every file that becomes the library, by its path in the folder."""
-    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in sorted(build.SOURCES.iterdir())}
+    paths = sorted(path for path in build.SOURCES.iterdir() if path.name not in SETS[not small])
+    kernels = {f"dfedge/{path.name}": path.read_bytes() for path in paths}
     kernels[f"dfedge/{CONFIG}"] = config(small)
     own = {"net.h": header(net), "net.c": source(net)} | net_store.FILES
     return kernels | {name: text.encode() for name, text in named(own, net.prefix).items()}

@@ -8,7 +8,8 @@
 void board_write(const char *text);
 void board_exit(int code);
 
-/* SysTick, counting up at 25 MHz, 24 bits. Under `qemu -icount shift=0` a tick is 40 instructions. */
+/* SysTick, counting up at the processor's clock, 24 bits.  Under `qemu -icount shift=0` an instruction takes
+ * a nanosecond: 40 a tick on the Cortex-M4's board, at 25 MHz, and 31.25 on the Cortex-M55's, at 32 MHz. */
 uint32_t board_ticks(void);
 
 /* Bytes of stack that were ever used. */

@@ -28,7 +28,6 @@ if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)
         file(GLOB runner $${CMAKE_CURRENT_SOURCE_DIR}/run/*.c)
         add_executable(dfedge-run $${runner} $${kernels})
         set_target_properties(dfedge-run PROPERTIES C_STANDARD 99)
-        target_compile_definitions(dfedge-run PRIVATE DFE_SMALL=0)
         target_include_directories(dfedge-run PRIVATE $${CMAKE_CURRENT_SOURCE_DIR}/dfedge)
     endif()
     if(NET_MAIN) # cmake -DNET_MAIN=$example/main.c, or a program of your own

@@ -270,7 +270,7 @@ TARGET void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, i
     }
 }
 
-const dfe_level dfe_avx2 = {"avx2", multiply, depthwise, activate, scale, correlate, dots,
-                             dfe_lookup_avx2};
+const dfe_level dfe_avx2 = {"avx2", NULL, multiply, depthwise, activate, scale, correlate, dots,
+                             dfe_move_plain, dfe_lookup_avx2};
 
 #endif

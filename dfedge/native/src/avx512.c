@@ -250,7 +250,7 @@ TARGET static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t s
     }
 }
 
-const dfe_level dfe_avx512 = {"avx512-vnni", multiply, depthwise, activate, scale, correlate,
-                               dots, dfe_lookup_avx2};
+const dfe_level dfe_avx512 = {"avx512-vnni", NULL, multiply, depthwise, activate, scale, correlate,
+                               dots, dfe_move_plain, dfe_lookup_avx2};
 
 #endif

@@ -1,8 +1,6 @@
 #include "convolve.h"
 
-#include "arithmetic.h"
-#include "geometry.h"
-#include "level.h"
+#include "panel.h"
 
 /* Output positions that are computed together: they share a window, so one loop serves all. */
 typedef struct {
@@ -12,18 +10,7 @@ typedef struct {
     int32_t count;
 } block;
 
-typedef struct {
-    const dfe_conv *conv;
-    int32_t groups; /* each convolves its own channels to its own outputs */
-    const int8_t *w;
-    const int32_t *b;
-    const dfe_skip *skip;       /* NULL: none */
-    const dfe_scaling *scaling; /* NULL: conv->shift is every channel's */
-    int8_t *h;
-    dfe_span rows, columns; /* of the kernel: the window */
-} task;
-
-static void add_skip(const task *t, const block *at, int32_t o, int32_t outputs, int32_t *acc) {
+static void add_skip(const dfe_task *t, const block *at, int32_t o, int32_t outputs, int32_t *acc) {
     const dfe_skip *s = t->skip;
     const dfe_level *level = dfe_level_now();
     int32_t other[DFE_PIXELS * DFE_OUTPUTS];
@@ -40,7 +27,7 @@ static void add_skip(const task *t, const block *at, int32_t o, int32_t outputs,
 }
 
 /* Outputs o .. o + outputs of one position, from their sums. */
-static void activate(const task *t, const int32_t *acc, ptrdiff_t place, int32_t o,
+static void activate(const dfe_task *t, const int32_t *acc, ptrdiff_t place, int32_t o,
                      int32_t outputs) {
     const dfe_level *level = dfe_level_now();
     int8_t *to = t->h + place * t->conv->channels + o;
@@ -50,7 +37,7 @@ static void activate(const task *t, const int32_t *acc, ptrdiff_t place, int32_t
         level->activate(acc, outputs, t->conv->shift, to);
 }
 
-static void flush(const task *t, block *at) {
+static void flush(const dfe_task *t, block *at) {
     const dfe_conv *conv = t->conv;
     const dfe_level *level = dfe_level_now();
     /* Of many groups the channels that one sees do not lie side by side: one column of taps at a
@@ -89,7 +76,7 @@ static void flush(const task *t, block *at) {
 }
 
 /* All outputs in [rows) x [columns), which share t's window. */
-static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, dfe_span columns) {
+static void zone(const dfe_task *t, int32_t batch, const int8_t *x, dfe_span rows, dfe_span columns) {
     const dfe_conv *conv = t->conv;
     const dfe_conv *skip = t->skip ? t->skip->conv : NULL;
     ptrdiff_t out_height = dfe_out_height(conv), out_width = dfe_out_width(conv);
@@ -120,7 +107,7 @@ static void zone(const task *t, int32_t batch, const int8_t *x, dfe_span rows, d
     if (at.count) flush(t, &at);
 }
 
-static void convolve(task *t, int32_t batch, const int8_t *x) {
+static void convolve(dfe_task *t, int32_t batch, const int8_t *x) {
     const dfe_conv *conv = t->conv;
     int32_t height = dfe_out_height(conv), width = dfe_out_width(conv);
     dfe_span rows, columns;
@@ -139,17 +126,49 @@ static void convolve(task *t, int32_t batch, const int8_t *x) {
     }
 }
 
+/* Whether packed weights serve enough positions. */
+static int packs(const dfe_task *t, int32_t batch) {
+    const dfe_conv *conv = t->conv;
+    return DFE_SMALL && dfe_level_now()->panel && t->groups == 1 && !conv->depthwise &&
+           batch * dfe_out_height(conv) * dfe_out_width(conv) >= DFE_PANEL_LEAST;
+}
+
+static void in_large_room(dfe_task *t, int32_t batch, const int8_t *x) {
+    int32_t room[DFE_PANEL_LARGE * DFE_PANEL_WIDTH / 4];
+    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_LARGE);
+}
+
+static void in_small_room(dfe_task *t, int32_t batch, const int8_t *x) {
+    int32_t room[DFE_PANEL_SMALL * DFE_PANEL_WIDTH / 4];
+    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_SMALL);
+}
+
+/* Whether all weights of an output have little room. */
+static int is_small(const dfe_conv *conv) {
+    int32_t group = dfe_level_now()->panel->group;
+    int32_t row = dfe_ceil_div(conv->kernel_width * conv->in_channels, group) * group;
+    return conv->kernel_height * row <= DFE_PANEL_SMALL;
+}
+
 void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
                    const int32_t *b, const dfe_skip *skip, int8_t *h) {
     int32_t groups = conv->depthwise ? conv->channels : 1;
-    task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
-    convolve(&t, batch, x);
+    dfe_task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
+    if (!packs(&t, batch))
+        convolve(&t, batch, x);
+    else if (is_small(conv))
+        in_small_room(&t, batch, x);
+    else
+        in_large_room(&t, batch, x);
 }
 
 void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
                      const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h) {
-    task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
-    convolve(&t, batch, x);
+    dfe_task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
+    if (packs(&t, batch))
+        in_small_room(&t, batch, x);
+    else
+        convolve(&t, batch, x);
 }
 
 void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,

@@ -2,7 +2,13 @@
 #include "level.h"
 
 static const dfe_level *const levels[] = {
+#if defined DFE_MVE /* the only one: what is not used is not in the firmware */
+    &dfe_mve,
+#elif defined DFE_SIMD32
+    &dfe_cortex_m,
+#else
     &dfe_portable,
+#endif
 #ifdef DFE_X86
     &dfe_avx2,
     &dfe_avx512,

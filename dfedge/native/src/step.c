@@ -7,6 +7,9 @@
 #include "trunk.h"
 #include "unit.h"
 
+/* Their frames do not add up: each call has its own alone. */
+#define NOINLINE __attribute__((noinline))
+
 static void mask(const dfe_run *run, int32_t *scores) {
     const int8_t *live = dfe_bytes(run, run->program->live);
     for (int32_t b = 0; b < run->memory.batch; b++)
@@ -105,7 +108,7 @@ static void move(const dfe_run *run, const waiting *w, const dfe_error *error) {
     dfe_move(run, w->layer, run->memory.batch, w->x, &w->frame, error);
 }
 
-static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
+NOINLINE static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
                   int32_t *active) {
     const dfe_program *program = run->program;
     int32_t batch = run->memory.batch;
@@ -131,22 +134,12 @@ static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t
     if (below.layer) move(run, &below, &below.own);
 }
 
-static dfe_run begun(const dfe_program *program, void *state, void *arena,
-                     const dfe_memory *memory) {
-    dfe_run run = {program, state, arena, *memory, 0, 0};
-    run.phase = (uint32_t)*dfe_words(&run, program->phase);
-    run.slowing = dfe_slowing(
-        *dfe_words(&run, program->error) - *dfe_words(&run, program->usual_error),
-        *dfe_words(&run, program->pace));
-    return run;
-}
-
 static void clear(int32_t *scores, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) scores[i] = 0;
 }
 
 /* Training from images or from latents: only the frozen layers make the difference. */
-static void train(dfe_run *run, int call, const int8_t *x, const int32_t *y, int32_t *scores,
+NOINLINE static void train(dfe_run *run, int call, const int8_t *x, const int32_t *y, int32_t *scores,
                   int32_t *active) {
     const dfe_program *program = run->program;
     int32_t batch = run->memory.batch;
@@ -167,7 +160,7 @@ static void train(dfe_run *run, int call, const int8_t *x, const int32_t *y, int
     *dfe_words(run, program->phase) = (int32_t)((run->phase + DFE_GOLDEN) & DFE_DITHER_MASK);
 }
 
-static void infer(const dfe_run *run, const int8_t *x, int32_t *scores) {
+NOINLINE static void infer(const dfe_run *run, const int8_t *x, int32_t *scores) {
     const dfe_program *program = run->program;
     clear(scores, (ptrdiff_t)run->memory.batch * program->classes);
     if (program->form == DFE_LABEL_PLANE) {
@@ -179,7 +172,7 @@ static void infer(const dfe_run *run, const int8_t *x, int32_t *scores) {
     mask(run, scores);
 }
 
-static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *latent) {
+NOINLINE static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *latent) {
     const dfe_program *program = run->program;
     int32_t batch = run->memory.batch;
     x = behind_trunk(run, x);
@@ -197,50 +190,78 @@ static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *
     }
 }
 
+/* Check a call and lay out its memory: what is refused is refused before anything is written. */
+static NOINLINE int begun(dfe_run *run, int call, const dfe_program *program, void *state,
+                          int32_t batch, const int8_t *x, const int32_t *y, void *arena,
+                          size_t arena_bytes) {
+    run->program = program;
+    run->state = state;
+    run->arena = arena;
+    int status = dfe_check_call(program, state, call, batch, x, y, arena, arena_bytes,
+                                &run->memory);
+    if (status != DFE_OK) return status;
+    run->phase = (uint32_t)*dfe_words(run, program->phase);
+    run->slowing = dfe_slowing(
+        *dfe_words(run, program->error) - *dfe_words(run, program->usual_error),
+        *dfe_words(run, program->pace));
+    return DFE_OK;
+}
+
 int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
                     const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
                     size_t arena_bytes) {
-    dfe_memory memory;
+    dfe_run run;
     int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
-    int status = dfe_check_call(program, state, call, batch, x, trains ? y : NULL, arena,
-                                arena_bytes, &memory);
+    int status = begun(&run, call, program, state, batch, x, trains ? y : NULL, arena, arena_bytes);
     if (status != DFE_OK) return status;
-    dfe_run run = begun(program, state, arena, &memory);
     if (trains) train(&run, call, x, y, first, second);
     else if (call == DFE_INFER) infer(&run, x, first);
     else features(&run, x, first, second);
     return DFE_OK;
 }
 
-static int checked(int call, const dfe_program *program, void *state, int32_t batch,
-                   const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+static int stepped(int call, const dfe_program *program, void *state, int32_t batch,
+                   const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active, void *arena,
                    size_t arena_bytes) {
+    dfe_run run;
     int status = dfe_check(program);
-    if (status != DFE_OK) return status;
-    return dfe_run_checked(call, program, state, batch, x, y, first, second, arena, arena_bytes);
+    if (status == DFE_OK)
+        status = begun(&run, call, program, state, batch, x, y, arena, arena_bytes);
+    if (status == DFE_OK) train(&run, call, x, y, scores, active);
+    return status;
 }
 
 int dfe_step(const dfe_program *program, void *state, int32_t batch, const int8_t *x,
              const int32_t *y, int32_t *scores, int32_t *active, void *arena, size_t arena_bytes) {
-    return checked(DFE_TRAIN, program, state, batch, x, y, scores, active, arena, arena_bytes);
+    return stepped(DFE_TRAIN, program, state, batch, x, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const int8_t *z,
                   const int32_t *y, int32_t *scores, int32_t *active, void *arena,
                   size_t arena_bytes) {
-    return checked(DFE_TRAIN_FROM, program, state, batch, z, y, scores, active, arena, arena_bytes);
+    return stepped(DFE_TRAIN_FROM, program, state, batch, z, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_infer(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
               int32_t *scores, void *arena, size_t arena_bytes) {
     void *read = (void *)(uintptr_t)state; /* and not written */
-    return checked(DFE_INFER, program, read, batch, x, NULL, scores, NULL, arena, arena_bytes);
+    dfe_run run;
+    int status = dfe_check(program);
+    if (status == DFE_OK)
+        status = begun(&run, DFE_INFER, program, read, batch, x, NULL, arena, arena_bytes);
+    if (status == DFE_OK) infer(&run, x, scores);
+    return status;
 }
 
 int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
                  int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes) {
     void *read = (void *)(uintptr_t)state; /* and not written */
-    return checked(DFE_FEATURES, program, read, batch, x, NULL, seen, latent, arena, arena_bytes);
+    dfe_run run;
+    int status = dfe_check(program);
+    if (status == DFE_OK)
+        status = begun(&run, DFE_FEATURES, program, read, batch, x, NULL, arena, arena_bytes);
+    if (status == DFE_OK) features(&run, x, seen, latent);
+    return status;
 }
 
 void dfe_layout(int32_t words[4]) {

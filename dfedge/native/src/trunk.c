@@ -91,28 +91,48 @@ static const int8_t *rows_of(chain *c, int32_t number, int32_t read, dfe_span wa
     return dfe_value(c->m, read) + (ptrdiff_t)wanted.begin * s.width * s.channels;
 }
 
-static void make_row(chain *c, int32_t number, int32_t y, int8_t *out) {
+/* Rows that an operation reads for one of its own: of its first value, and of its second. */
+typedef struct {
+    dfe_span rows;
+    const int8_t *x, *other;
+} inputs;
+
+static dfe_span rows_for(const chain *c, int32_t number, int32_t y) {
+    const dfe_operation *op = dfe_operations(c->m->program) + number;
+    dfe_span one = {y, y + 1};
+    int32_t read = dfe_value_read(c->m->program, op, 0);
+    return is(op, DFE_WINDOWS) ? window_of(op, y, dfe_value_shape(c->m->program, read).height) : one;
+}
+
+/* One row, from rows that are there: apart from `make_row`, which calls itself, for the stack's sake. */
+static __attribute__((noinline)) void run_row(const chain *c, int32_t number, int32_t y,
+                                              const inputs *in, int8_t *out) {
     const dfe_program *program = c->m->program;
     dfe_operation one = dfe_operations(program)[number];
-    int32_t first = dfe_value_read(program, &one, 0);
-    int32_t second = one.reads > 1 ? dfe_value_read(program, &one, 1) : -1;
-    dfe_shape given = dfe_value_shape(program, first);
-    dfe_span wanted = {y, y + 1}, all = {0, 1};
+    dfe_shape given = dfe_value_shape(program, dfe_value_read(program, &one, 0));
+    given.height = in->rows.end - in->rows.begin;
     if (is(&one, DFE_WINDOWS)) {
-        wanted = window_of(&one, y, given.height);
-        int32_t start = y * one.stride - one.top, count = wanted.end - wanted.begin;
-        one.top = count ? wanted.begin - start : one.kernel_height;
-        one.bottom = one.kernel_height - count - one.top;
+        int32_t start = y * one.stride - one.top;
+        one.top = given.height ? in->rows.begin - start : one.kernel_height;
+        one.bottom = one.kernel_height - given.height - one.top;
     }
     one.height = 1;
-    given.height = wanted.end - wanted.begin;
-    const int8_t *x = rows_of(c, number, first, wanted), *other = NULL;
-    if (second >= 0) {
-        int vector = is(&one, DFE_BY_CHANNEL) && dfe_value_shape(program, second).height == 1;
-        other = rows_of(c, number, second, vector ? all : wanted);
-    }
-    dfe_work w = {c->m, &one, given, x, other, out};
+    dfe_work w = {c->m, &one, given, in->x, in->other, out};
     KINDS[one.kind].run(&w);
+}
+
+static void make_row(chain *c, int32_t number, int32_t y, int8_t *out) {
+    const dfe_program *program = c->m->program;
+    const dfe_operation *op = dfe_operations(program) + number;
+    inputs in = {rows_for(c, number, y), NULL, NULL};
+    in.x = rows_of(c, number, dfe_value_read(program, op, 0), in.rows);
+    if (op->reads > 1) {
+        int32_t second = dfe_value_read(program, op, 1);
+        dfe_span all = {0, 1};
+        int vector = is(op, DFE_BY_CHANNEL) && dfe_value_shape(program, second).height == 1;
+        in.other = rows_of(c, number, second, vector ? all : in.rows);
+    }
+    run_row(c, number, y, &in, out);
 }
 
 /* From operation `first` to the next that makes a whole map, whose number is given back. */

@@ -60,32 +60,47 @@ static void gather(tile *t, int32_t batch) {
     if (t->count) (conv->depthwise ? flush_depthwise : flush)(t);
 }
 
-static void write_back(const int32_t *acc, int32_t n, int8_t *w, int32_t shift, uint32_t place,
-                       uint32_t step) {
-    for (int32_t i = 0; i < n; i++) {
-        int32_t moved = w[i] - dfe_round(acc[i], shift, place + (uint32_t)i * step);
-        w[i] = (int8_t)dfe_clamp(moved, -DFE_MAX, DFE_MAX);
-    }
-}
-
 static void apply(const tile *t, int8_t *w, int32_t shift, uint32_t phase) {
     const dfe_conv *conv = t->conv;
+    const dfe_level *level = dfe_level_now();
     int32_t tap = t->ky * conv->kernel_width + t->kx;
     uint32_t place = phase + (uint32_t)tap * DFE_LATTICE_0 + (uint32_t)t->c * DFE_LATTICE_1;
     w += ((ptrdiff_t)tap * conv->in_channels + t->c) * (conv->depthwise ? 1 : conv->channels);
     if (conv->depthwise) {
-        write_back(t->acc, t->outputs, w, shift, place, DFE_LATTICE_1);
+        level->move(t->acc, t->outputs, shift, place, DFE_LATTICE_1, w);
         return;
     }
     place += (uint32_t)t->o * DFE_LATTICE_2;
     for (int32_t c = 0; c < t->channels; c++, place += DFE_LATTICE_1)
-        write_back(t->acc + c * DFE_OUTPUTS, t->outputs, w + (ptrdiff_t)c * conv->channels + t->o,
-                   shift, place, DFE_LATTICE_2);
+        level->move(t->acc + c * DFE_OUTPUTS, t->outputs, shift, place, DFE_LATTICE_2,
+                    w + (ptrdiff_t)c * conv->channels + t->o);
+}
+
+/* Of one position there is nothing to sum: w[c][o] moves by R(x[c] e[o]), and not at all where
+ * either is zero. */
+static void move_by_one(const dfe_conv *conv, const int8_t *x, const dfe_error *error, int8_t *w,
+                        int32_t shift, uint32_t phase) {
+    for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
+        int8_t e[DFE_OUTPUTS];
+        int32_t outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
+        dfe_error_row(error, 0, 0, 0, 1, o, outputs, e, DFE_OUTPUTS);
+        dfe_move_by_products(x, conv->in_channels, e, outputs, conv->channels, shift,
+                             phase + (uint32_t)o * DFE_LATTICE_2, w + o);
+    }
+}
+
+static int is_one_position(const dfe_conv *conv, int32_t batch) {
+    return batch == 1 && !conv->depthwise && conv->height == 1 && conv->width == 1 &&
+           dfe_taps(conv) == 1;
 }
 
 void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
                      int8_t *w, int32_t shift, uint32_t phase) {
     tile t;
+    if (is_one_position(conv, batch)) {
+        if (dfe_error_acts(e, 0)) move_by_one(conv, x, e, w, shift, phase);
+        return;
+    }
     t.conv = conv;
     t.x = x;
     t.error = e;
