@@ -37,7 +37,13 @@ OWN = {
 }
 """Those that come with dfedge.  An installed package adds one by an entry point of `GROUP`."""
 
-RULES = Records(OWN, GROUP, Rule)
+
+def _rule(place: str, host: object) -> Rule | None:
+    return None if callable(host) else Rule(place)
+
+
+RULES = Records(OWN, GROUP, Rule, _rule)
+"""A ``package:object`` is a `Rule`, or a host's part alone: a device then learns by ``df``."""
 OF_DEVICES = tuple(name for name, rule in OWN.items() if rule.feedback)
 """Those of dfedge's own that a device learns by."""
 

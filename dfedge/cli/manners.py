@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from dfedge.cli.console import Verbosity, speak
+from dfedge.plugins import trust
 from dfedge.runtimes import own_name
 
 Run = TypeVar("Run", bound=Callable[..., Any])
@@ -32,6 +33,13 @@ def canonical(given: Any) -> Any:
     if isinstance(given, list | tuple):
         return list(dict.fromkeys(map(own_name, given)))
     return own_name(given) if isinstance(given, str) else given
+
+
+def named(given: Any) -> Any:
+    """What a person typed: if it is code, it may be imported; for an option's callback."""
+    if isinstance(given, str):
+        trust(given)
+    return given
 
 
 def canonical_target(given: Any) -> Any:

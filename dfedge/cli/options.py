@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dfedge.cli.manners import canonical, canonical_target
+from dfedge.cli.manners import canonical, canonical_target, named
 from dfedge.data.shift_forms import IMAGES, SIGNALS, SOUNDS
 from dfedge.data.shift_forms import listed as shifts
 from dfedge.limits import MAX_COUNT
@@ -20,9 +20,9 @@ RunArg = Annotated[Path, typer.Argument(help="Folder made by dfedge train or ado
 DATA_HELP = (
     "A name (digits, mnist, fashion-mnist, cifar10, cifar100, fsdd, watch, basic-motions, "
     "gestures, vowels), an .npz file with x and y, a .csv table, or a folder with one "
-    "subfolder of images or recordings (.wav, .csv) per class."
+    "subfolder of images or recordings (.wav, .csv) per class; or package:function."
 )
-Data = Annotated[str, typer.Option(help=DATA_HELP)]
+Data = Annotated[str, typer.Option(callback=named, help=DATA_HELP)]
 DataDir = Annotated[
     Path | None,
     typer.Option(

@@ -48,7 +48,7 @@ def run(
     ] = None,
     rule: Annotated[
         str,
-        typer.Option(help=f"Learning rule: {listed(OWN)}."),
+        typer.Option(help=f"Learning rule: {listed(OWN)}; or package:object."),
     ] = "df",
     form: Annotated[
         str, typer.Option(help="one-pass (anchors; the default) or label-plane (as in the paper).")

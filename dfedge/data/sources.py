@@ -16,7 +16,7 @@ from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.stored import Stored
 from dfedge.errors import unknown_name
-from dfedge.plugins import Records
+from dfedge.plugins import Records, trust
 from dfedge.regular import is_file, is_folder
 
 LOG = logging.getLogger(__name__)
@@ -70,7 +70,12 @@ OWN: dict[str, Source] = {
 an entry point of the group `GROUP`."""
 
 
-SOURCES = Records(OWN, GROUP, Source)
+def _source(place: str, made: object) -> Source | None:
+    return Source(place) if callable(made) else None
+
+
+SOURCES = Records(OWN, GROUP, Source, _source)
+"""A ``package:function`` is called with the data folder and gives a data set."""
 
 
 def find(name: str) -> Source | None:
@@ -102,6 +107,7 @@ def load(
     Raises:
         UsageError, DfedgeError: as `open_data`, and images that cannot be read.
     """
+    trust(data)
     return open_data(data, data_dir, classes, door, reading).read(rule)
 
 

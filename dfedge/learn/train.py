@@ -33,6 +33,7 @@ from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
+from dfedge.plugins import trust
 from dfedge.progress import PROGRESS
 from dfedge.units import percent
 
@@ -145,6 +146,8 @@ def train(
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch finds no GPU; use --device cpu")
+    trust(options.data)
+    trust(options.rule)
     plan, dataset = plan_run(options)
     rank, world = parallel.join()
     if rank == 0:
