@@ -160,6 +160,36 @@ def test_killed_run_resumes_to_the_bytes_of_one_never_stopped(tmp_path: Path) ->
     assert [row.get("epoch") for row in resumed.metrics()] == [1, 2, 3, 4, None, 1, 2, None]
 
 
+def test_run_in_many_short_starts_ends_in_the_bytes_of_one_start(tmp_path: Path) -> None:
+    options = TrainOptions(
+        rule="df-o", qat=True, loss={"kind": "softmax"}, settings={"epochs": 2, "qat_epochs": 2}
+    )
+    whole = train(options, tmp_path / "whole")
+    starts = 1
+    while not train(options, tmp_path / "parts", minutes=1e-9).finished():
+        starts += 1
+    assert starts == 5  # an epoch each, and one more that judges
+    for name in ("checkpoint.safetensors", "metrics.jsonl", "calibration.json"):
+        one, other = (tmp_path / folder / name for folder in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes(), name
+    assert whole.finished()
+
+
+def test_bfloat16_trains_float32_weights_and_automatic_precision_is_float32_on_a_cpu(
+    tmp_path: Path,
+) -> None:
+    def trained(name: str) -> dict[str, torch.Tensor]:
+        settings = {"epochs": 4, "precision": name}
+        run = train(TrainOptions(settings=settings), tmp_path / name)
+        assert run.metrics()[-1]["test_accuracy"] > 0.8
+        return run.load_net().state_dict()
+
+    half, full, usual = (trained(name) for name in ("bfloat16", "float32", "auto"))
+    assert all(torch.equal(usual[name], value) for name, value in full.items())
+    assert any(not torch.equal(half[name], value) for name, value in full.items())
+    assert {value.dtype for value in half.values() if value.is_floating_point()} == {torch.float32}
+
+
 def test_layers_that_count_are_chosen_on_held_out_samples_and_kept(tmp_path: Path) -> None:
     options = TrainOptions(settings={"epochs": 3, "validation": 100}, seed=1)
     run = train(options, tmp_path / "run")
@@ -246,6 +276,7 @@ def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -
             "--qat: the integer step does not know the label-plane form with all wrong labels",
         ),
         ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
+        ({"form": "label-plane", "loss": {"kind": "softmax"}}, "softmax needs anchors"),
         ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),
         ({"settings": {"validation": 5000}}, "--validation 5000: only 1000 training samples"),
     ],

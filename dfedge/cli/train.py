@@ -53,7 +53,7 @@ def run(
     ] = "one-pass",
     loss: Annotated[
         str | None,
-        typer.Option(help="Margin: separation, absolute, relative; or cross-entropy."),
+        typer.Option(help="Margin: separation, absolute, relative; or softmax, cross-entropy."),
     ] = None,
     margin: Annotated[float | None, typer.Option(help="m of the margin loss.")] = None,
     penalty: Annotated[float | None, typer.Option(help="lambda of the margin loss.")] = None,
@@ -83,7 +83,18 @@ def run(
     lean: Annotated[
         bool, typer.Option("--lean", help="df and ff hold one map a layer, at half the speed.")
     ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of float epochs: auto, float32, bfloat16 (fast where the CPU has it)."),
+    ] = None,
     weight_bits: Annotated[int | None, typer.Option(help="Of fake-quantised weights.")] = None,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            help="Of this start: stop after the epoch in which they have passed; 0: go to the end.",
+            min=0,
+        ),
+    ] = 0,
     seed: Annotated[int, seed_option("Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     image: Image = "",
@@ -122,6 +133,7 @@ def run(
         "weight_bits": weight_bits,
         "samples": samples,
         "lean": lean or None,
+        "precision": precision,
     }
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
@@ -131,13 +143,19 @@ def run(
         wish_of(task, modes, false_alarms),
     )  # fmt: skip
     with told(f"; {out} keeps every finished epoch"), progress() as watch:
-        trained = train(options, out, device, watch)
+        trained = train(options, out, device, watch, minutes)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
     }
     found = len(trained.plan.classes) if trained.plan.normal else None
     if json:
-        print_json({"run": str(out), "test_accuracy": accuracy, "modes": found})
+        made = {"run": str(out), "test_accuracy": accuracy, "modes": found}
+        print_json(made | {"finished": trained.finished()})
+        return
+    if not trained.finished():
+        done = sum("epoch" in row for row in trained.metrics())
+        say(f"stopped after {minutes:g} minutes; {out} keeps {done} finished epochs")
+        say("the same command goes on")
         return
     if found:
         say(f"{found} modes of normal operation; of the test samples these are in their own:")

@@ -92,7 +92,7 @@ def _pooled(net: Net, i: int, h: Tensor, convs: list[Scales]) -> LayerScales:
     room = range_exponent(float(torch.maximum(p.max(), anchors.max()))) - own
     gain = min(max(room, 0), most_gain(h[0, 0].shape, form.cells[i]))
     handed = own + gain if net.units[i].block.mean else own
-    return LayerScales(tuple(convs), handed, gain)
+    return LayerScales(tuple(convs), handed, gain, sharpness=float(form.sharpness(i)))
 
 
 def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:
