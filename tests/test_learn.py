@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.int8.bounds import PEAK
 from dfedge.int8.rounding import round_half_up
+from dfedge.int8.scales import LayerScales, Scales, score_shifts
 from dfedge.learn.augment import augment
-from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent
+from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent, summable
 from dfedge.learn.counted import candidates
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.recipe import load_recipe
@@ -76,6 +78,17 @@ def test_ranges_become_the_largest_exponent_that_holds_them() -> None:
     # Exponent 4 cuts it to 127/16, and 0.3 becomes 5/16: 1.06^2 + 1000 * 0.0125^2 = 1.3.
     assert mse_exponent(torch.full((8,), 1 / 64 + 1 / 512), 0, 127) > range_exponent(1.0)
     assert mse_exponent(values, 0, 127) == 4
+
+
+def test_a_layer_too_sharp_for_the_int32_sum_of_scores_gives_way() -> None:
+    scales = [LayerScales((Scales(0, 4),), 4, sharpness=s) for s in (1.0, 1000.0, 300.0, 2.0)]
+    features = [2048, 2048, 64, 2048]
+    held = summable(features, scales)
+    shifts = score_shifts(features, held)
+    parts = [(PEAK * d) << shift for d, shift in zip(features, shifts, strict=True)]
+    assert sum(parts) < 1 << 30 <= sum(parts) + max(parts)  # no more than was needed
+    assert [a == b for a, b in zip(held, scales, strict=True)] == [True, False, False, True]
+    assert summable([16] * 4, scales) == scales
 
 
 @pytest.mark.parametrize("recipe", ["minmax", "percentile", "pow2-mse"])
