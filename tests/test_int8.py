@@ -12,7 +12,7 @@ from dfedge.int8.bounds import check_sizes
 from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import NO_PULL
 from dfedge.int8.rounding import GOLDEN, advance, dither
-from dfedge.int8.scales import energy_shifts, score_shifts
+from dfedge.int8.scales import LayerScales, Scales, energy_shifts, score_shifts
 from dfedge.plan import MAX_UPDATE_SHIFT, Conv, Layer, Plan
 
 
@@ -317,9 +317,16 @@ def test_largest_admitted_correlation_does_not_overflow() -> None:
     assert int(agree("conv_update", x, x, w, s, phase, POINT)) == -127
 
 
+def at(*exponents: int, sharpness: float = 1.0) -> list[LayerScales]:
+    return [LayerScales((Scales(0, f),), f, sharpness=sharpness) for f in exponents]
+
+
 def test_shifts_follow_from_exponents() -> None:
     # 2^(-2f)/d: f = 4, d = 128 and 256: the shorter anchor's score counts twice as much.
-    assert score_shifts([128, 256], [4, 4]) == [1, 0]
-    assert score_shifts([128, 256, 64], [4, 4, 9]) == [9, 8, 0]
-    assert score_shifts([128, 256, 64], [4, 4, 9], counted=(0, 1)) == [1, 0, 0]
+    assert score_shifts([128, 256], at(4, 4)) == [1, 0]
+    assert score_shifts([128, 256, 64], at(4, 4, 9)) == [9, 8, 0]
+    assert score_shifts([128, 256, 64], at(4, 4, 9), counted=(0, 1)) == [1, 0, 0]
+    # What counts 11 times as much is shifted by 3 more, to the nearest power of two.
+    weighed = [*at(4, sharpness=11.0), *at(4)]
+    assert score_shifts([128, 128], weighed) == [3, 0]
     assert energy_shifts([128, 256], [4, 4]) == [0, 1]

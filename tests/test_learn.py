@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.int8.bounds import PEAK
 from dfedge.int8.rounding import round_half_up
+from dfedge.int8.scales import LayerScales, Scales, score_shifts
 from dfedge.learn.augment import augment
-from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent
+from dfedge.learn.calibrate import calibrate, mse_exponent, range_exponent, summable
 from dfedge.learn.counted import candidates
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.recipe import load_recipe
@@ -76,6 +78,17 @@ def test_ranges_become_the_largest_exponent_that_holds_them() -> None:
     # Exponent 4 cuts it to 127/16, and 0.3 becomes 5/16: 1.06^2 + 1000 * 0.0125^2 = 1.3.
     assert mse_exponent(torch.full((8,), 1 / 64 + 1 / 512), 0, 127) > range_exponent(1.0)
     assert mse_exponent(values, 0, 127) == 4
+
+
+def test_a_layer_too_sharp_for_the_int32_sum_of_scores_gives_way() -> None:
+    scales = [LayerScales((Scales(0, 4),), 4, sharpness=s) for s in (1.0, 1000.0, 300.0, 2.0)]
+    features = [2048, 2048, 64, 2048]
+    held = summable(features, scales)
+    shifts = score_shifts(features, held)
+    parts = [(PEAK * d) << shift for d, shift in zip(features, shifts, strict=True)]
+    assert sum(parts) < 1 << 30 <= sum(parts) + max(parts)  # no more than was needed
+    assert [a == b for a, b in zip(held, scales, strict=True)] == [True, False, False, True]
+    assert summable([16] * 4, scales) == scales
 
 
 @pytest.mark.parametrize("recipe", ["minmax", "percentile", "pow2-mse"])
@@ -158,6 +171,36 @@ def test_killed_run_resumes_to_the_bytes_of_one_never_stopped(tmp_path: Path) ->
     for name in ("checkpoint.safetensors", "metrics.jsonl", "calibration.json"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     assert [row.get("epoch") for row in resumed.metrics()] == [1, 2, 3, 4, None, 1, 2, None]
+
+
+def test_run_in_many_short_starts_ends_in_the_bytes_of_one_start(tmp_path: Path) -> None:
+    options = TrainOptions(
+        rule="df-o", qat=True, loss={"kind": "softmax"}, settings={"epochs": 2, "qat_epochs": 2}
+    )
+    whole = train(options, tmp_path / "whole")
+    starts = 1
+    while not train(options, tmp_path / "parts", minutes=1e-9).finished():
+        starts += 1
+    assert starts == 5  # an epoch each, and one more that judges
+    for name in ("checkpoint.safetensors", "metrics.jsonl", "calibration.json"):
+        one, other = (tmp_path / folder / name for folder in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes(), name
+    assert whole.finished()
+
+
+def test_bfloat16_trains_float32_weights_and_automatic_precision_is_float32_on_a_cpu(
+    tmp_path: Path,
+) -> None:
+    def trained(name: str) -> dict[str, torch.Tensor]:
+        settings = {"epochs": 4, "precision": name}
+        run = train(TrainOptions(settings=settings), tmp_path / name)
+        assert run.metrics()[-1]["test_accuracy"] > 0.8
+        return run.load_net().state_dict()
+
+    half, full, usual = (trained(name) for name in ("bfloat16", "float32", "auto"))
+    assert all(torch.equal(usual[name], value) for name, value in full.items())
+    assert any(not torch.equal(half[name], value) for name, value in full.items())
+    assert {value.dtype for value in half.values() if value.is_floating_point()} == {torch.float32}
 
 
 def test_layers_that_count_are_chosen_on_held_out_samples_and_kept(tmp_path: Path) -> None:
@@ -249,6 +292,7 @@ def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -
             "--qat: not supported by the integer runtime: the label-plane form with all wrong",
         ),
         ({"form": "label-plane", "loss": {"kind": "separation"}}, "needs anchors"),
+        ({"form": "label-plane", "loss": {"kind": "softmax"}}, "softmax needs anchors"),
         ({"depth": 5}, "--depth 5: net 'digits' has a fixed depth"),
         ({"settings": {"validation": 5000}}, "--validation 5000: only 1000 training samples"),
     ],

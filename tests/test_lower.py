@@ -39,18 +39,20 @@ kind = "linear"
 """
 
 
-def run_of(folder: Path, form: str, rule: str = "df") -> Run:
+def run_of(folder: Path, form: str, rule: str = "df", loss: str | None = None) -> Run:
     net = folder / "net.toml"
     net.write_text(NET)
-    options = TrainOptions(net=str(net), rule=rule, qat=True, form=form)
+    options = TrainOptions(net=str(net), rule=rule, qat=True, form=form, loss={"kind": loss})
     return train(options, folder / "run")
 
 
-@pytest.mark.parametrize("form", ["one-pass", "label-plane"])
+@pytest.mark.parametrize(
+    ("form", "loss"), [("one-pass", None), ("one-pass", "softmax"), ("label-plane", None)]
+)
 def test_quantised_net_of_all_kinds_of_blocks_scores_as_the_integer_step(
-    tmp_path: Path, form: str
+    tmp_path: Path, form: str, loss: str | None
 ) -> None:
-    run = run_of(tmp_path, form)
+    run = run_of(tmp_path, form, loss=loss)
     assert run.metrics()[-1]["test_accuracy"] > 0.6
     plan, state = lowered(run)
     test = to_samples(load_data(run.plan).split("test")[1])

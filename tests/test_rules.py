@@ -16,7 +16,7 @@ from dfedge.learn.forms import FORMS
 from dfedge.learn.forms.labelplane import LabelPlane
 from dfedge.learn.forms.loss import judge
 from dfedge.learn.forms.negatives import draw, remember
-from dfedge.learn.forms.onepass import distances, pixels
+from dfedge.learn.forms.onepass import distances, pixels, separation
 from dfedge.learn.net import Net, stages
 from dfedge.learn.rules import Batch, load_rule
 from dfedge.learn.rules.df_o import slide
@@ -33,6 +33,7 @@ KINDS = [
     Block(5, kind="linear"),
 ]
 SMALL = NetSpec(block=[Block(4), Block(6, pool=True), Block(5)], anchors=1)
+SOFT = replace(SMALL, loss=Loss(kind="softmax"))
 Seen = dict[str, Tensor]
 
 
@@ -195,12 +196,12 @@ def test_every_rule_moves_every_layer_of_every_kind(rule: str, form: str) -> Non
     ("rule", "reach"),
     [("df", 0), ("ff", 0), ("df-o", 1), ("df-r", 1), ("df-r-concordant", 1), ("bp", 2)],
 )
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "spec"), [*((form, SMALL) for form in FORMS), ("one-pass", SOFT)])
 def test_a_layers_gradient_depends_on_the_layers_above_within_the_rules_reach(
-    rule: str, reach: int, form: str
+    rule: str, reach: int, form: str, spec: NetSpec
 ) -> None:
     def first_gradient(changed: int | None) -> Tensor:
-        net = make_net(form=form, rule=rule)
+        net = make_net(spec, form, rule)
         if changed is not None:
             with torch.no_grad():
                 for p in net.units[changed].parameters():
@@ -309,6 +310,43 @@ def test_relative_margin_and_cross_entropy_have_their_values() -> None:
     one = judge(cost, y, Loss(kind="cross-entropy", temperature=1.0), shown)
     assert float(one.loss) == pytest.approx(math.log(1 + math.exp(-2)))
     assert one.rival.tolist() == [1]
+
+
+@torch.no_grad()
+def test_softmax_is_over_distances_in_units_of_the_anchors_separation() -> None:
+    form = make_net(SOFT).one_pass
+    g = torch.Generator().manual_seed(2)
+    p = torch.rand(8, form.anchors[0].shape[1], generator=g, dtype=torch.float64)
+    y = torch.randint(0, 4, (8,), generator=g)
+    pairs = torch.pdist(form.anchors[0]).square().mean() / p.shape[1]
+    assert float(separation(form.anchors[0])) == pytest.approx(float(pairs))
+    logits = -4.0 * torch.cdist(p, form.anchors[0]).square() / p.shape[1] / pairs
+    said = form.judge_pooled(0, p, y)
+    assert float(said.loss) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, y)))
+    assert said.violated.tolist() == (logits.argmax(1) != y).tolist()
+    form.anchors[0].mul_(7.5)
+    assert float(form.judge_pooled(0, 7.5 * p, y).loss) == pytest.approx(float(said.loss))
+
+
+def test_layers_learn_how_much_their_distances_count() -> None:
+    for rule in ("df", "df-o"):
+        net = make_net(SOFT)
+        seen = gradients(net, rule)
+        for i in range(3):
+            assert float(seen[f"form.log_sharpness.{i}"]) != 0, rule
+        costs = net.float().eval().layer_costs(batch_of().x)
+        with torch.no_grad():
+            net.one_pass.log_sharpness[1].add_(math.log(3))
+        counted = torch.tensor([1.0, 3.0, 1.0])[:, None, None]
+        assert torch.allclose(net.layer_costs(batch_of().x), counted * costs)
+
+
+def test_distances_are_float32s_own_where_maps_are_bfloat16() -> None:
+    g = torch.Generator().manual_seed(0)
+    p, anchors = torch.rand(8, 256, generator=g), torch.rand(4, 256, generator=g)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = distances(p, anchors)
+    assert torch.equal(found, distances(p, anchors))
 
 
 def test_negatives_are_distinct_wrong_and_follow_their_odds() -> None:

@@ -282,7 +282,7 @@ def _balance(net: Net) -> None:
     assert scales is not None
     if not last:
         return
-    shifts = score_shifts([a.shape[1] for a in form.anchors], [s.pooled for s in scales])
+    shifts = score_shifts([a.shape[1] for a in form.anchors], scales)
     apart = [
         math.log2(max(float(torch.pdist(a * 2.0**s.pooled).square().mean()), 1.0)) + shift
         for a, s, shift in zip(form.anchors, scales, shifts, strict=True)

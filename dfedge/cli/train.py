@@ -56,7 +56,8 @@ def run(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Loss: a margin that is separation, absolute or relative; or cross-entropy."
+            help="Loss: a margin that is separation, absolute or relative; or softmax, or "
+            "cross-entropy."
         ),
     ] = None,
     margin: Annotated[float | None, typer.Option(help="Margin m of the margin loss.")] = None,
@@ -102,9 +103,23 @@ def run(
             help="For df and ff: keep a single activation map per layer, at half the speed.",
         ),
     ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Precision of float epochs: auto, float32, bfloat16 (fast where the CPU has it)."
+        ),
+    ] = None,
     weight_bits: Annotated[
         int | None, typer.Option(help="Bits per weight under fake quantisation.")
     ] = None,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            help="Minutes for this call: stop after the epoch in which they have passed; 0: train "
+            "to the end.",
+            min=0,
+        ),
+    ] = 0,
     seed: Annotated[int, seed_option("Seed for initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="Device for training: cpu or cuda.")] = "cpu",
     image: Image = "",
@@ -143,6 +158,7 @@ def run(
         "weight_bits": weight_bits,
         "samples": samples,
         "lean": lean or None,
+        "precision": precision,
     }
     options = TrainOptions(
         data, data_dir, net, rule, qat, seed, settings, form, depth,
@@ -152,13 +168,19 @@ def run(
         wish_of(task, modes, false_alarms),
     )  # fmt: skip
     with told(lambda: _kept(out)), progress() as watch:
-        trained = train(options, out, device, watch)
+        trained = train(options, out, device, watch, minutes)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
     }
     found = len(trained.plan.classes) if trained.plan.normal else None
     if json:
-        print_json({"run": str(out), "test_accuracy": accuracy, "modes": found})
+        made = {"run": str(out), "test_accuracy": accuracy, "modes": found}
+        print_json(made | {"finished": trained.finished()})
+        return
+    if not trained.finished():
+        done = sum("epoch" in row for row in trained.metrics())
+        say(f"stopped after {minutes:g} minutes; {out} keeps {done} finished epochs")
+        say("the same command goes on")
         return
     if found:
         say(f"{found} modes of normal operation; of the test samples these are in their own:")

@@ -142,7 +142,7 @@ def _shifted(plan: Plan, net: Net, scales: tuple[LayerScales, ...]) -> tuple[Lay
         score = energy_shifts(sizes, [s.output for s in scales])
     else:
         features = [layer.features for layer in plan.layers]
-        score = score_shifts(features, [s.pooled for s in scales], net.counted)
+        score = score_shifts(features, scales, net.counted)
     layers = []
     for i, (layer, own) in enumerate(zip(plan.layers, scales, strict=True)):
         sums = [own.convs[j].weight + net.input_exponent(i, j) for j in range(len(layer.convs))]

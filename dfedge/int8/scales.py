@@ -4,7 +4,7 @@ An exponent f says ``integer = real * 2^f``.  The input's is `INPUT_EXPONENT`.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 INPUT_EXPONENT = 7
@@ -27,6 +27,7 @@ class LayerScales:
         convs: of its convolutions.
         handed: of what the next layer receives; the output's own unless it is normalised.
         gain: one-pass form: by how much the exponent of pooled features exceeds the output's.
+        sharpness: one-pass form: what its mean squared distances count in the sum over layers.
         norm_shift: label-plane form: right shift after the normalising multiplier.
     """
 
@@ -34,6 +35,7 @@ class LayerScales:
     handed: int
     gain: int = 0
     norm_shift: int = 0
+    sharpness: float = 1.0
 
     @property
     def output(self) -> int:
@@ -46,19 +48,27 @@ class LayerScales:
         return self.output + self.gain
 
 
+def score_exponent(features: int, sharpness: float = 1.0) -> int:
+    """e for which 2^e |p - A|^2 is nearest to ``sharpness`` times the mean over d features."""
+    return round(math.log2(sharpness / features))
+
+
 def score_shifts(
-    features: list[int], exponents: list[int], counted: Collection[int] | None = None
+    features: list[int], scales: Sequence[LayerScales], counted: Collection[int] | None = None
 ) -> list[int]:
     """Left shifts that bring the layers' integer scores to one scale, the smallest being 0.
 
-    A layer's score stands for ``2^(-2 f) / d`` of a mean squared distance, f the exponent of its
-    pooled features and d its number of features; d is taken to the nearest power of two.
+    A layer's score stands for ``2^(e - 2 f)`` of itself, f the exponent of its pooled features and
+    e its `score_exponent`.
 
     Args:
         counted: numbers of the layers that are summed, None: all; others have no shift, and no say
             in what the sum may reach.
     """
-    logs = [-2 * f - round(math.log2(d)) for d, f in zip(features, exponents, strict=True)]
+    logs = [
+        score_exponent(d, own.sharpness) - 2 * own.pooled
+        for d, own in zip(features, scales, strict=True)
+    ]
     summed = range(len(logs)) if counted is None else counted
     least = min(logs[i] for i in summed)
     return [log - least if i in summed else 0 for i, log in enumerate(logs)]

@@ -1,17 +1,19 @@
 """Calibration: from what a float net's layers show on samples to power-of-two scales."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from dfedge.int8.bounds import most_gain
+from dfedge.int8.bounds import PEAK, most_gain
 from dfedge.int8.ops import ACTIVATION_MAX
 from dfedge.int8.rounding import round_half_up
-from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, Scales
+from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, Scales, score_shifts
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.net import Net
 from dfedge.learn.recipe import Observer, Recipe
+from dfedge.state import DEAD_SCORE
 
 MAX_ACTIVATION_SHIFT = 24
 TYPICAL_MULTIPLIER = 90
@@ -67,7 +69,25 @@ def calibrate(net: Net, x: Tensor, recipe: Recipe) -> tuple[LayerScales, ...]:
         scales.append(_normed(h, convs, recipe) if net.plane else _pooled(net, i, h, convs))
         exponent = scales[-1].handed
     net.scales = before
+    if not net.plane and net.one_pass.log_sharpness:
+        scales = summable([anchors.shape[1] for anchors in net.one_pass.anchors], scales)
     return tuple(scales)
+
+
+def summable(features: list[int], scales: list[LayerScales]) -> list[LayerScales]:
+    """As sharp as the int32 sum of all scores holds: what is largest in it gives way, by halves.
+
+    Args:
+        features: of each layer's anchors.
+    """
+    scales = list(scales)
+    while True:
+        shifts = score_shifts(features, scales)
+        parts = [(PEAK * d) << shift for d, shift in zip(features, shifts, strict=True)]
+        if sum(parts) < -DEAD_SCORE or not any(shifts):
+            return scales
+        largest = max(range(len(parts)), key=lambda i: parts[i] if shifts[i] else 0)
+        scales[largest] = replace(scales[largest], sharpness=scales[largest].sharpness / 2)
 
 
 def _convolution(net: Net, i: int, j: int, seen: Tensor, received: int, recipe: Recipe) -> Scales:
@@ -92,7 +112,7 @@ def _pooled(net: Net, i: int, h: Tensor, convs: list[Scales]) -> LayerScales:
     room = range_exponent(float(torch.maximum(p.max(), anchors.max()))) - own
     gain = min(max(room, 0), most_gain(h[0, 0].shape, form.cells[i]))
     handed = own + gain if net.units[i].block.mean else own
-    return LayerScales(tuple(convs), handed, gain)
+    return LayerScales(tuple(convs), handed, gain, sharpness=float(form.sharpness(i)))
 
 
 def _normed(h: Tensor, convs: list[Scales], recipe: Recipe) -> LayerScales:

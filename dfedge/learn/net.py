@@ -115,7 +115,7 @@ class Net(nn.Module):
         """Everything that layer i's own loss moves."""
         own = list(self.units[i].parameters())
         if isinstance(self.form, OnePass):
-            own.append(self.form.anchors[i])
+            own += self.form.labels(i)
         elif isinstance(self.form, LabelPlane) and i == 0:
             own.append(self.form.planes)
         return own

@@ -39,6 +39,15 @@ def average(tensors: Iterable[Tensor | None]) -> None:
             tensor /= dist.get_world_size()
 
 
+def any_of(here: bool) -> bool:
+    """Whether it holds in any process, so that all of them act alike."""
+    if not dist.is_initialized():
+        return here
+    said = torch.tensor(float(here), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(said)
+    return bool(said > 0)
+
+
 def wait() -> None:
     """Until every process is here."""
     if dist.is_initialized():

@@ -162,6 +162,11 @@ class Run:
             text = read_bytes(path).decode() if path.exists() else ""
             return [json.loads(line) for line in text.splitlines()]
 
+    def finished(self) -> bool:
+        """Whether training came to its end: the last phase's accuracy was measured."""
+        last = "qat" if self.plan.qat else "float"
+        return any(r["phase"] == last and "test_accuracy" in r for r in self.metrics())
+
     def log(self, row: dict[str, Any], keep: int) -> None:
         """Append a line after the first ``keep``: what a crash left beyond them is dropped."""
         rows = [*self.metrics()[:keep], row]

@@ -32,14 +32,18 @@ NETS = Path(__file__).parent / "nets"
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
 
+WITH_ANCHORS = ("separation", "softmax")
+"""Kinds of loss that measure by anchors."""
+
 
 class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The loss that every layer minimises on its own goodness: `dfedge.learn.forms.loss`.
 
     Attributes:
         kind: the margin relative to the ``separation`` of the two anchors (one-pass form only),
-            ``absolute``, or ``relative`` to the sum of both goodnesses; or ``cross-entropy`` over
-            all classes, the reference that shows what the hinge costs.
+            ``absolute``, or ``relative`` to the sum of both goodnesses; ``softmax``: cross-entropy
+            over all classes, distances in units of the anchors' mean separation, by a factor that
+            each layer learns (one-pass form only); ``cross-entropy``: at a fixed temperature.
         margin: m.
         penalty: lambda, the weight of the term that keeps the lower goodness low.
         negatives: N, wrong labels shown for each sample; 0: all of them.
@@ -47,7 +51,7 @@ class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         temperature: of the cross-entropy.
     """
 
-    kind: Literal["separation", "absolute", "relative", "cross-entropy"] = "separation"
+    kind: Literal["separation", "absolute", "relative", "softmax", "cross-entropy"] = "separation"
     margin: NotNegative = 0.3125
     penalty: NotNegative = 0.0
     negatives: Annotated[int, Meta(ge=0)] = 0
@@ -71,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         validation: training samples held out to choose which layers' goodness counts; 0: all count.
         weight_bits: width of the fake-quantised weights.
         lean: `dfedge.learn.lean`: rules df and ff hold one map a layer, at half the speed.
+        precision: of the float epochs' convolutions and maps; goodness and weights have 32 bits.
+            ``auto``: bfloat16 on CUDA, float32 elsewhere.
         samples: of the training split, drawn from the seed; 0: all.
         test_samples: of the test split, likewise.
     """
@@ -89,6 +95,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: Annotated[int, Meta(ge=0)] = 0
     test_samples: Annotated[int, Meta(ge=0)] = 0
     lean: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def mixed(self, device: str) -> bool:
+        """Whether float epochs compute in bfloat16 on a type of device."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and device == "cuda")
 
 
 class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,8 +128,10 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"depth {self.depth} is less than the {len(self.block)} blocks listed")
         if self.anchors > 1 and any(block.mean for block in self.block):
             raise ValueError(f"a block that hands on its mean has anchors = 1, got {self.anchors}")
-        if self.plane.kind == "separation":
-            raise ValueError("plane: the label-plane form has no anchors, so no 'separation'")
+        if self.plane.kind in WITH_ANCHORS:
+            raise ValueError(
+                f"plane: the label-plane form has no anchors, so no '{self.plane.kind}'"
+            )
 
     def blocks(self) -> list[Block]:
         """The blocks, the last repeated up to ``depth``."""

@@ -1,5 +1,7 @@
 """A whole run: float epochs, then calibration and epochs under fake quantisation, resumable."""
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +33,7 @@ from dfedge.learn.run import Calibration, Run, RunPlan, Slots
 from dfedge.learn.run_data import open_run_data
 from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle
-from dfedge.learn.spec import Loss, Settings, load_spec
+from dfedge.learn.spec import WITH_ANCHORS, Loss, Settings, load_spec
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
 from dfedge.plugins import trust
 from dfedge.progress import PROGRESS
@@ -102,8 +104,8 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     spec = asked or load_spec(name, options.depth)
     spec = with_readings(spec, size.shape) if normal else spec
     own = _override(getattr(spec, part), options.loss or {}, "loss")
-    if part == "plane" and own.kind == "separation":
-        raise UsageError("--loss separation needs anchors; the label-plane form has none")
+    if part == "plane" and own.kind in WITH_ANCHORS:
+        raise UsageError(f"--loss {own.kind} needs anchors; the label-plane form has none")
     settings = _override(spec.train, options.settings or {}, "training settings")
     plan = RunPlan(
         data=named(options.data),
@@ -135,11 +137,19 @@ def _override(given: T, changes: dict[str, Any], what: str) -> T:
 
 
 def train(
-    options: TrainOptions, out: Path, device: str = "cpu", watch: Watch = lambda *_: None
+    options: TrainOptions,
+    out: Path,
+    device: str = "cpu",
+    watch: Watch = lambda *_: None,
+    minutes: float = 0,
 ) -> Run:
     """Train to the end, from the start or from where the run in ``out`` was left.
 
     Under torchrun every process calls this; the first alone writes.
+
+    Args:
+        minutes: of this call: it returns after the epoch in which they have passed, and the next
+            call goes on (`Run.finished`); 0: to the end.
 
     Raises:
         UsageError, DfedgeError: bad names, data or folder; nothing is written then.
@@ -165,7 +175,7 @@ def train(
     training = _Training(run, dataset, device, watch, rank, world)
     if options.keep and rank == 0 and not (run.folder / kept.FILE).exists():
         training.keep()
-    training.go()
+    training.go(time.monotonic() + 60 * minutes if minutes else math.inf)
     parallel.wait()
     return run
 
@@ -201,23 +211,30 @@ class _Training:
         else:
             self.progress, self.slots = loaded
 
-    def go(self) -> None:
-        """Do what is left to do."""
+    def go(self, end: float) -> None:
+        """Do what is left to do, until the monotonic clock passes ``end``."""
         if self.progress["finished"]:
             return
-        self.phase("float", self.plan.settings.epochs, 1.0)
+        if not self.phase("float", self.plan.settings.epochs, 1.0, end):
+            return
         if self.plan.qat:
             if not self.progress["qat"]:
                 self.calibrate()
             self.net.scales = self.run.calibration().layers
-            self.phase("qat", self.plan.settings.qat_epochs, self.plan.settings.qat_lr)
+            quantised = self.plan.settings.qat_epochs, self.plan.settings.qat_lr
+            if not self.phase("qat", *quantised, end):
+                return
         self.progress["finished"] = 1
         self.save([])
 
-    def phase(self, name: str, epochs: int, peak: float) -> None:
-        """Float or quantised epochs, and the accuracy on the test split after the last."""
+    def phase(self, name: str, epochs: int, peak: float, end: float) -> bool:
+        """Float or quantised epochs, and the accuracy on the test split after the last.
+
+        Returns:
+            Whether this phase is done; not where the time is over.
+        """
         if self.progress[name] > epochs:
-            return
+            return True
         settings, seed = self.plan.settings, self.plan.seed
         rule = load_rule(self.plan.rule)
         trainer = Trainer(
@@ -233,9 +250,12 @@ class _Training:
             PROGRESS.info("%s epoch %d of %d: %s", name, number + 1, epochs, _said(report))
             self.progress[name] = number + 1
             self.save(trainer.optimisers)
+            if parallel.any_of(time.monotonic() > end):
+                return False
         self.conclude(name, rule.last_only)
         self.progress[name] = epochs + 1
         self.save([])
+        return True
 
     def conclude(self, phase: str, last_only: bool) -> None:
         """Choose the layers that count, after the float phase, and log what the net then knows."""

@@ -114,7 +114,7 @@ class Trainer:
         device = samples.x.device
         order = torch.randperm(count, generator=generator).to(device)
         steps = max(1, count // size)
-        mixed = device.type == "cuda" and not quantised
+        mixed = self.settings.mixed(device.type) and not quantised
         rows: list[Tensor] = []
         for i in range(steps):
             index = order[i * size : (i + 1) * size]

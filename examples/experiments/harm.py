@@ -137,9 +137,12 @@ def learns(bundle: Bundle, state: dict[str, NDArray[Any]]) -> str:
     return "anchors" if bool((state["anchor_shift"][plan.cut :] < FROZEN).any()) else "nothing"
 
 
-def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[str, Any]:
+def measured(
+    cell: Cell, seed: int, data_dir: Path, made_by: list[str], loss: str | None
+) -> dict[str, Any]:
     """One row."""
-    folder = WORK / f"{cell.number:03d}-{seed}"
+    folder = WORK / f"{cell.number:03d}-{seed}{loss or ''}"
+    nets = NETS / loss if loss else NETS
     clock, spent = time.perf_counter(), {}
 
     def passed(what: str) -> None:
@@ -149,7 +152,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[
 
     data = parts(cell.data, seed, cell.shift, data_dir)
     passed("data")
-    bundle, own = made(cell, data, seed, folder, NETS)
+    bundle, own = made(cell, data, seed, folder, nets, loss)
     passed("net")
     states = folder / "state"
     row: dict[str, Any] = {"chance": 1 / KINDS[cell.data].classes, "seconds": spent}
@@ -170,7 +173,7 @@ def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[
         judged = learned(session, data, cell.batch, seed)
         row[f"exam{mode}"], row[f"known{mode}"] = judged
     passed("shift")
-    start = untried(cell, data, seed, folder, NETS) if made_by else bundle
+    start = untried(cell, data, seed, folder, nets, loss) if made_by else bundle
     for mode, care in (YARDSTICKS[name] for name in made_by):
         row |= yardsticks(cell, seed, data, start, states, care, initial["anchor_shift"], mode)
     passed("yardsticks")
@@ -178,15 +181,17 @@ def measured(cell: Cell, seed: int, data_dir: Path, made_by: list[str]) -> dict[
     return row
 
 
-def run(cell: Cell, seed: int, data_dir: Path, rows: Path, made_by: list[str]) -> None:
+def run(
+    cell: Cell, seed: int, data_dir: Path, rows: Path, made_by: list[str], loss: str | None
+) -> None:
     """Make one row and keep it, whatever comes."""
     path = rows / f"{cell.number:03d}-{seed}.json"
     if path.exists():
         return
     start = time.perf_counter()
-    row = {"seed": seed, "cell": msgspec.to_builtins(cell), "commit": commit()}
+    row = {"seed": seed, "cell": msgspec.to_builtins(cell), "commit": commit(), "loss": loss}
     try:
-        row |= measured(cell, seed, data_dir, made_by)
+        row |= measured(cell, seed, data_dir, made_by, loss)
         after = 100 * (row["own"][str(STEPS)] - row["own"]["0"])
         said = f"own {100 * row['own']['0']:.1f} {after:+.1f}, shift {100 * row['exam_before']:.1f}"
         for mode, rival in (("", ""), ("_replace", "_free")):
@@ -234,6 +239,9 @@ def main(
     made_by: Annotated[
         str, typer.Option("--yardsticks", help="By commas; '' makes none.")
     ] = ",".join(YARDSTICKS),
+    loss: Annotated[
+        str | None, typer.Option(help="That dfedge trains its own nets by; give it own --rows.")
+    ] = None,
     data_dir: Path = Path(".data"),
     rows: Annotated[Path, typer.Option(help="One folder for each state of the library.")] = OUT
     / "rows",
@@ -249,7 +257,7 @@ def main(
         for seed in map(int, seeds.split(",")):
             for cell in chosen:
                 if not named or named & {cell.group, cell.data}:
-                    run(cell, seed, data_dir, rows, _wanted(made_by))
+                    run(cell, seed, data_dir, rows, _wanted(made_by), loss)
     if report:
         reported(cells(), rows)
 

@@ -143,7 +143,9 @@ def own_data(path: Path, seed: int) -> Split:
     return load(str(path)).cut(seed).splits["train"]
 
 
-def kept_net(cell: Cell, parts: Parts, seed: int, nets: Path) -> tuple[Run, Path]:
+def kept_net(
+    cell: Cell, parts: Parts, seed: int, nets: Path, loss: str | None = None
+) -> tuple[Run, Path]:
     """The cell's net, trained or adopted, and the file that it was trained on.
 
     A net that is there is not trained again: no rate and no trial has a part in its training.
@@ -154,17 +156,19 @@ def kept_net(cell: Cell, parts: Parts, seed: int, nets: Path) -> tuple[Run, Path
     if not done.exists() or done.read_bytes() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        trained(cell, written(parts, folder), seed, folder)
+        trained(cell, written(parts, folder), seed, folder, loss)
         done.write_bytes(wanted)
     return Run.open(folder / "run"), folder / "own.npz"
 
 
-def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
+def trained(cell: Cell, path: Path, seed: int, folder: Path, loss: str | None = None) -> Run:
     """Train or adopt the cell's net."""
     if not cell.learn:
         net = folder / "net.toml"
         net.write_text(toml(cell))
-        options = TrainOptions(str(path), net=str(net), rule=cell.rule, qat=True, seed=seed)
+        options = TrainOptions(
+            str(path), net=str(net), rule=cell.rule, qat=True, seed=seed, loss={"kind": loss}
+        )
         return train(options, folder / "run")
     own = own_data(path, seed)
     model = folder / "net.pt2"
@@ -176,19 +180,27 @@ def trained(cell: Cell, path: Path, seed: int, folder: Path) -> Run:
     return adopt(options_of, folder / "run").run
 
 
-def made(cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path) -> tuple[Bundle, Split]:
-    """The cell's bundle, and the net's own training data."""
+def made(
+    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path, loss: str | None = None
+) -> tuple[Bundle, Split]:
+    """The cell's bundle, and the net's own training data.
+
+    ``loss``: that it is trained by; None: the default.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    run, path = kept_net(cell, parts, seed, nets)
+    run, path = kept_net(cell, parts, seed, nets, loss)
     return _exported(cell, run, folder / "bundle"), own_data(path, seed)
 
 
-def untried(cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path) -> Bundle:
+def untried(
+    cell: Cell, parts: Parts, seed: int, folder: Path, nets: Path, loss: str | None = None
+) -> Bundle:
     """The same at the rates from before the export's trial, with nothing frozen, which the
     yardsticks start from.
     """
-    return _exported(cell, kept_net(cell, parts, seed, nets)[0], folder / "untried", trial=False)
+    run, _ = kept_net(cell, parts, seed, nets, loss)
+    return _exported(cell, run, folder / "untried", trial=False)
 
 
 def _exported(cell: Cell, run: Run, out: Path, trial: bool = True) -> Bundle:

@@ -1,9 +1,13 @@
 """Training throughput of the rules as a ratio to back-propagation, in one process, in turns.
 
     python examples/experiments/throughput.py [cpu|cuda]
+    python examples/experiments/throughput.py --precision
 
 Random images; every round times each rule once, the median round counts. Writes
 results/throughput-DEVICE.json beside this file (about three minutes on one core).
+
+`--precision` compares float32 and bfloat16 on the CPU by processor time, which other programs on
+the machine do not change, and writes results/throughput-precision.json (half a minute).
 """
 
 import json
@@ -13,7 +17,10 @@ import time
 from pathlib import Path
 
 import torch
+from dated import dated
+from msgspec.structs import replace
 
+from dfedge.allocator import keep_freed_memory
 from dfedge.learn.net import Net
 from dfedge.learn.rules import load_rule
 from dfedge.learn.samples import Samples
@@ -32,7 +39,37 @@ def seconds(trainer: Trainer, samples: Samples) -> float:
     return time.perf_counter() - start  # the report of an epoch is a synchronisation
 
 
+def precisions() -> None:
+    """Milliseconds of processor time that a step takes, `ten-slim`, batch 128."""
+    spec, shape, count = load_spec("ten-slim"), NETS["ten-slim"], 512
+    x = torch.randint(0, 128, (count, shape[2], *shape[:2]), dtype=torch.int8)
+    samples = Samples(x, torch.randint(0, 10, (count,)))
+    took: dict[str, list[float]] = {}
+    trainers = {}
+    for rule in ("bp", "df-o"):
+        for precision in ("float32", "bfloat16"):
+            settings = replace(spec.train, precision=precision)
+            trainers[f"{rule} {precision}"] = Trainer(
+                Net(spec, shape, 10), load_rule(rule), settings, 0, 10
+            )
+    for _ in range(ROUNDS):  # the first warms up
+        for name, trainer in trainers.items():
+            start = time.process_time()
+            trainer.epoch(samples, 0, lambda *_: None)
+            spent = time.process_time() - start
+            took.setdefault(name, []).append(1000 * spent * spec.train.batch / count)
+    table = {name: round(statistics.median(times[1:])) for name, times in took.items()}
+    print(table)
+    path = Path(__file__).parent / "results" / "throughput-precision.json"
+    path.write_text(json.dumps(table | dated(), indent=2) + "\n")
+
+
 def main() -> None:
+    if sys.argv[1:] == ["--precision"]:
+        torch.set_num_threads(1)
+        keep_freed_memory()
+        precisions()
+        return
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
     torch.set_num_threads(1)
     count = 1024 if device == "cpu" else 50_000

@@ -1,4 +1,4 @@
-"""The N-pair margin loss on a layer's goodness, and the cross-entropy that it is compared with.
+"""The N-pair margin loss on a layer's goodness, and the cross-entropy in its place.
 
 With the distance sign a layer's evidence against class k is its distance d_k, with the energy
 sign it is -g_k; ``cost`` stands for either, so the right class's cost is to be LOW.  Per sample,
@@ -9,6 +9,13 @@ over the wrong labels that are shown (arXiv 2408.14925, its N-pair margin loss):
 ``scale`` is 1 (absolute), the separation D of the two anchors, or the sum of the two magnitudes
 (relative); ``penalised`` is cost_y with the distance sign and the hardest negative's goodness with
 the energy sign.
+
+The cross-entropy is over all classes shown, not over the hardest alone:
+
+    L = cost_y / T + log sum_k exp(-cost_k / T)
+
+``cross-entropy`` has a fixed T.  ``softmax`` has T = 1 and costs that already count what their
+layer learned (`OnePass.sharpness`).
 """
 
 from dataclasses import dataclass, replace
@@ -73,8 +80,8 @@ def judge(
     cost_y = cost.gather(1, right[:, None])[:, 0]
     cost_k = cost.gather(1, rival[:, None])[:, 0]
     gap = cost_y - cost_k
-    if loss.kind == "cross-entropy":
-        logits = -cost / loss.temperature
+    if loss.kind in ("softmax", "cross-entropy"):
+        logits = -cost if loss.kind == "softmax" else -cost / loss.temperature
         if shown is not None:
             hidden = ~shown.scatter(1, right[:, None], True)
             logits = logits.masked_fill(hidden, -torch.inf)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from dfedge.int8.ops import ACTIVATION_MAX
-from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, score_shifts
+from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, score_exponent, score_shifts
 from dfedge.learn.fake import quantise
-from dfedge.learn.forms.loss import Judged, judge
+from dfedge.learn.forms.loss import SMALLEST_SCALE, Judged, judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.spec import Loss
@@ -22,11 +22,23 @@ from dfedge.learn.units import Unit
 from dfedge.maps import cell_grid, most_cells
 from dfedge.plan import Shape
 
+START = 4.0
+"""Sharpness at first, in units of the anchors' separation: how far apart two logits are of a sample
+that lies on one of the two anchors."""
+
 
 def distances(p: Tensor, anchors: Tensor) -> Tensor:
-    """Mean squared distance to every anchor: [B, d], [K, d] -> [B, K]."""
-    cross = p @ anchors.T
-    return (p.square().mean(1, keepdim=True) - 2 * cross / p.shape[1]) + anchors.square().mean(1)
+    """Mean squared distance to every anchor: [B, d], [K, d] -> [B, K], in their own precision."""
+    with torch.autocast(p.device.type, enabled=False):  # small differences of large products
+        cross = p @ anchors.T
+        squares = p.square().mean(1, keepdim=True), anchors.square().mean(1)
+        return (squares[0] - 2 * cross / p.shape[1]) + squares[1]
+
+
+def separation(anchors: Tensor) -> Tensor:
+    """Mean over all pairs of the mean squared difference of two anchors: [K, d] -> scalar."""
+    spread = (anchors - anchors.mean(0)).square().mean(1).sum()
+    return (2 / max(len(anchors) - 1, 1) * spread).clamp(min=SMALLEST_SCALE)
 
 
 class OnePass(nn.Module):
@@ -50,6 +62,8 @@ class OnePass(nn.Module):
             torch.zeros(classes, math.prod(cell_grid(shape[:2], cells)) * shape[2])
             for cells, shape in zip(self.cells, shapes, strict=True)
         )
+        learned = [START] * len(shapes) if loss.kind == "softmax" else []
+        self.log_sharpness = nn.ParameterList(torch.tensor([math.log(one)]) for one in learned)
         self.odds: Tensor
         self.register_buffer("odds", torch.ones(classes, classes))
         self.shown: Tensor | None = None
@@ -81,14 +95,35 @@ class OnePass(nn.Module):
             quantise(anchors / unit, 0, ACTIVATION_MAX) * unit,
         )
 
+    def labels(self, i: int) -> list[nn.Parameter]:
+        """Layer i's anchors, and its sharpness where that is learned."""
+        return [self.anchors[i], *self.log_sharpness[i : i + 1]]
+
+    def sharpness(self, i: int) -> Tensor | float:
+        """What layer i's distances count: 1, or learned, in units of its anchors' separation.
+
+        Quantised, the power of two (but for the number of features) that the integer step has.
+        """
+        if not self.log_sharpness:
+            return 1.0
+        if self.scales is not None:
+            features = self.anchors[i].shape[1]
+            return features * 2.0 ** score_exponent(features, self.scales[i].sharpness)
+        # Not detached, as in `dfedge.learn.forms.loss`: the same at every scale of a layer.
+        return self.log_sharpness[i].exp() / separation(self.anchors[i])
+
+    def weighted(self, i: int, p: Tensor, anchors: Tensor) -> Tensor:
+        """What layer i adds to the cost of every class, [B, K]."""
+        return distances(p, anchors) * self.sharpness(i)
+
     def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
-        """The margin loss on distances."""
+        """The layer's loss on its distances."""
         return self.judge_pooled(i, pool_cells(wide(h), self.cells[i]), y)
 
     def judge_pooled(self, i: int, pooled: Tensor, y: Tensor) -> Judged:
         """Layer i's loss on what its anchors see."""
         p, anchors = self.rounded(i, pooled)
-        judged = judge(distances(p, anchors), y, self.loss, self.shown, anchors)
+        judged = judge(self.weighted(i, p, anchors), y, self.loss, self.shown, anchors)
         if self.loss.draw == "confusion" and i == len(self.anchors) - 1:
             remember(self.odds, y, judged.rival, judged.violated)
         return judged
@@ -108,15 +143,15 @@ class OnePass(nn.Module):
         return pixels(x)
 
     def costs(self, i: int, h: Tensor) -> Tensor:
-        """The distances to all anchors."""
-        return distances(*self.features(i, h))
+        """The distances to all anchors, as they count."""
+        return self.weighted(i, *self.features(i, h))
 
     def integer_scores(self, i: int, h: Tensor, counted: tuple[int, ...]) -> Tensor:
         """``2 p.A - |A|^2``, shifted to the scale that all counted layers share."""
         assert self.scales is not None
-        exponents = [s.pooled for s in self.scales]
-        shifts = score_shifts([a.shape[1] for a in self.anchors], exponents, counted)
-        p, anchors = (t.double() * 2.0 ** exponents[i] for t in self.features(i, h))
+        shifts = score_shifts([a.shape[1] for a in self.anchors], self.scales, counted)
+        unit = 2.0 ** self.scales[i].pooled
+        p, anchors = (t.double() * unit for t in self.features(i, h))
         return (2 * p @ anchors.T - anchors.square().sum(1)) * 2.0 ** shifts[i]
 
     def right(self, cost: Tensor, y: Tensor) -> Tensor:
