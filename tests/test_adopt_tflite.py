@@ -1,6 +1,7 @@
 """LiteRT files are adopted as the nets that they hold; LiteRT says what is right."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.centre import centred, sides
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Node
+from dfedge.adoption.graph import Graph, Node
 from dfedge.adoption.load import load_graph, open_model
 from dfedge.errors import DfedgeError
 from dfedge.exporters.graph import Graph
@@ -287,6 +288,29 @@ def test_a_quantised_net_is_the_function_that_its_integers_stand_for(
     right = theirs(path, pixels - 128)
     assert np.abs(ours(path, pixels / 255) - right).max() <= 2
     assert np.ptp(right) > 30
+    # A scale alone is taken into the weights; what is shifted cannot be, for zeros are put around.
+    first = fold(load_graph(str(path), SIDES)).nodes[1]
+    assert first.name == ("conv_2d_0" if zero == -128 else "input_0")
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(("shift", "pad", "taken"), [(0, 1, True), (1, 0, True), (1, 1, False)])
+def test_a_scale_is_taken_into_the_weights(groups: int, shift: int, pad: int, taken: bool) -> None:
+    scale, bias = torch.tensor([0.7, 1.0, 1.2, 0.9]), shift * torch.tensor([0.1, -0.2, 0.3, 0.0])
+    side = 4 + 2 * pad
+    nodes = [
+        Node("input", "x", (), (4, 6, 6)),
+        Node("affine", "a", (0,), (4, 6, 6), scale, bias),
+        Node("conv", "c", (1,), (8, side, side), torch.from_numpy(drawn(8, 4 // groups, 3, 3)),
+             torch.from_numpy(drawn(8)), (3, 3), 1, (pad,) * 4, groups),
+        Node("conv", "s", (2,), (2, 1, 1), torch.from_numpy(drawn(2, 8, side, side)),
+             torch.zeros(2), (side, side)),
+    ]  # fmt: skip
+    x = torch.from_numpy(drawn(3, 4, 6, 6))
+    right = Graph([replace(node) for node in nodes]).result(x)
+    found = fold(Graph(nodes))
+    assert ("a" not in [node.name for node in found.nodes]) == taken
+    assert torch.allclose(found.result(x), right, atol=1e-5)
 
 
 def test_weights_of_half_floats_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

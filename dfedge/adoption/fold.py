@@ -1,5 +1,6 @@
-"""Normalisation, activations and constants folded into the operations before them, padding into
-the convolutions after it, and parallel convolutions into one; and scores that a linear layer gives.
+"""Normalisation, activations and constants folded into the operations before them, scales and
+padding into the convolutions after them, and parallel convolutions into one; and scores that a
+linear layer gives.
 """
 
 import math
@@ -14,6 +15,9 @@ from dfedge.adoption.functions import absorbed, join_functions
 from dfedge.adoption.graph import EVERYTHING, Graph, Node, dense, steps
 from dfedge.adoption.windows import counted
 
+ALIKE = 2.0
+"""So much may the scales of channels differ that weights take in."""
+
 
 def fold(graph: Graph) -> Graph:
     """The same function in fewer operations; a normalisation that stands alone becomes a conv."""
@@ -24,7 +28,7 @@ def fold(graph: Graph) -> Graph:
     for i, node in enumerate(nodes):
         node.reads = tuple(into.get(read, read) for read in node.reads)
         if node.op == "conv":
-            _padded(nodes, node)
+            _taken_in(nodes, node)
         if node.op == "add" and all(_readers(nodes, into, read) == 1 for read in node.reads):
             _summed(nodes, node)
         if node.op not in ("affine", "clip", "function"):
@@ -100,17 +104,33 @@ def _joined(before: Node, node: Node) -> bool:
     return False
 
 
-def _padded(nodes: list[Node], node: Node) -> None:
-    """Let a convolution pad what it sees itself, where only zeros were put around that."""
+def _taken_in(nodes: list[Node], node: Node) -> None:
+    """Let a convolution scale and pad what it sees itself: zeros stay zeros.
+
+    What is shifted is taken in where nothing is padded.  Channels whose scales differ much are left
+    as they are, for the weights of an output have one scale.
+    """
     before = nodes[node.reads[0]]
     hands_on = before.op == "conv" and before.groups == before.shape[0] and before.stride == 1
     if not hands_on or before.kernel != (1, 1) or before.bounds != EVERYTHING:
         return
-    if bool((before.weight == 1).all()) and not bool(before.bias.any()):
-        top, bottom, left, right = before.pads
-        above, below, west, east = node.pads
-        node.pads = (above + top, below + bottom, west + left, east + right)
-        node.reads = before.reads
+    scale = before.weight.flatten()
+    shifted = bool(before.bias.any())
+    if shifted and any((*before.pads, *node.pads)):
+        return
+    if not 0 < float(scale.max()) <= ALIKE * float(scale.min()):
+        return
+    top, bottom, left, right = before.pads
+    above, below, west, east = node.pads
+    node.pads = (above + top, below + bottom, west + left, east + right)
+    node.reads = before.reads
+    by_group = scale.reshape(node.groups, -1).repeat_interleave(node.shape[0] // node.groups, 0)
+    if shifted:
+        shift = before.bias.reshape(node.groups, -1).repeat_interleave(
+            node.shape[0] // node.groups, 0
+        )
+        node.bias = node.bias + (node.weight.sum((2, 3)) * shift).sum(1)
+    node.weight = node.weight * by_group[:, :, None, None]
 
 
 def _summed(nodes: list[Node], node: Node) -> None:

@@ -14,7 +14,7 @@ flash of the C program that learns its head, and of some that learn more.
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -89,11 +89,12 @@ def measured(name: str, learn: str, data: str) -> dict[str, Any]:
     return row
 
 
-def main() -> None:
+def main(wanted: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    rows: dict[str, Any] = {}
-    for name in FILES:
+    kept = json.loads(RESULTS.read_text())["nets"] if wanted else {}
+    rows: dict[str, Any] = {name: kept[name] for name in FILES if name in kept}
+    for name in [one for one in FILES if one in (wanted or FILES)]:
         data = data_of(name)
         rows[name] = {learn: measured(name, learn, data) for learn in LEARN[name]}
         if name == "DS-CNN":
