@@ -49,6 +49,17 @@ def test_every_command_of_a_group_has_help_an_example_and_a_place_in_the_docs(
     assert f"dfedge {group} {command}" in DOCUMENTED
 
 
+def test_training_that_stops_after_its_minutes_says_so_and_goes_on(dfedge, tmp_path: Path) -> None:
+    command = ["train", "--epochs", "1", "--loss", "softmax", "--out", str(tmp_path / "run")]
+    first = dfedge(*command, "--minutes", "1e-9")
+    assert first.code == 0
+    assert "epochs done: 1; the same command goes on" in first.out
+    second = json.loads(dfedge(*command, "--json").out)
+    assert second["finished"]
+    assert second["test_accuracy"]["float"] > 0.5
+    assert dfedge(*command, "--minutes", "-1").code == 2
+
+
 def test_help_needs_no_torch_and_no_runtime() -> None:
     code = (
         "import sys; sys.argv = ['dfedge', 'predict', '--help']\n"

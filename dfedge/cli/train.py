@@ -179,8 +179,7 @@ def run(
         return
     if not trained.finished():
         done = sum("epoch" in row for row in trained.metrics())
-        say(f"stopped after {minutes:g} minutes; {out} keeps {done} finished epochs")
-        say("the same command goes on")
+        say(f"stopped after {minutes:g} minutes; epochs done: {done}; the same command goes on")
         return
     if found:
         say(f"{found} modes of normal operation; of the test samples these are in their own:")

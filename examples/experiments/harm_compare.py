@@ -4,7 +4,8 @@
     (at the other commit, the same with --rows AFTER)
     python examples/experiments/harm_compare.py BEFORE AFTER --what CHANGE --out FILE.json
 
-Points won, mean of the nets that are in both, and the worst net.
+Points won, and the int8 program's accuracy at export in %: mean of the nets that are in both, and
+the worst net.
 """
 
 import json
@@ -19,13 +20,16 @@ Row = dict[str, Any]
 
 
 def won(row: Row) -> dict[str, float]:
-    """Of one net: on own data, on changed data by default and with `--replace`, of the known."""
+    """Of one net: on own data, on changed data by default and with `--replace`, of the known; and
+    its accuracy at export.
+    """
     own = row["own"]["0"]
     found = {
         "own": row["own"]["500"] - own,
         "shift": row["exam"] - row["exam_before"],
         "replace": row["exam_replace"] - row["exam_before"],
         "known": row["known"] - own,
+        "at_export": own,
     }
     return {name: round(100 * value, 2) for name, value in found.items()}
 
