@@ -109,7 +109,7 @@ def test_a_file_to_write_may_lie_in_a_folder_that_is_not_there_yet(
         ("state", "export", bundle.folder, state_file, *state),
         ("fleet", "delta", bundle.folder, "--out", delta, *state),
         ("fleet", "merge", bundle.folder, delta, "--out", base, "--step", step),
-        ("profile", bundle.folder, "--html", page),
+        ("profile", bundle.folder, "--runtime", "onnx", "--no-rivals", "--html", page),
     ):
         assert dfedge(*words).code == 0, words
     assert all(path.is_file() for path in (state_file, page, delta, base, step))

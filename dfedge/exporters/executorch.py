@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dfedge.exporters.executorch_plan import planned_footprint
-from dfedge.exporters.executorch_program import Program
 from dfedge.exporters.formats import Progress, Source, Written
 from dfedge.exporters.program import handed
 from dfedge.exporters.tiles import in_tiles
@@ -26,6 +25,8 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     plan, steps = source.plan, len(source.methods) + 1
     programs = {}
     with quiet():
+        from dfedge.exporters.executorch_program import Program  # what it imports talks, too
+
         for i, method in enumerate(source.methods):
             progress(f"executorch {method.name}", i, steps)
             trace = in_tiles(plan, method, source.tile_bytes)

@@ -9,7 +9,7 @@ of layers) and each stretch is computed again on the way back.
 """
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -152,6 +152,7 @@ def int8_ideal(plan: Plan, batch: int) -> Rival:
     return Rival(arena, weights + head, "computed: int8 activations stored, one int8 error")
 
 
+@lru_cache(maxsize=32)
 def _in_place(plan: Plan, batch: int, stretches: int) -> Rival:
     with quiet():
         step = InPlace(plan, batch, stretches)
@@ -161,6 +162,7 @@ def _in_place(plan: Plan, batch: int, stretches: int) -> Rival:
     return _rival(plan, arena, graph, f"ExecuTorch, SGD in place{words}")
 
 
+@lru_cache(maxsize=32)
 def _joint(plan: Plan, batch: int) -> Rival:
     from torch.export.experimental import _export_forward_backward
 
