@@ -42,7 +42,7 @@ class Calls:
         if caller.endswith("dfe_good_trunk"):
             return [n for n in self.frames if n.startswith("dfe_good_")]
         loops = [n for n in self.frames if LOOPS.search(n)]
-        if caller == "dfe_panel_convolve":
+        if "panel.c:" in caller or caller == "dfe_panel_convolve":
             return [n for n in loops if n.endswith(PACKED)]
         learns = "update.c:" in caller or caller == "dfe_conv_update"
         return loops if learns else [n for n in loops if not n.endswith(":correlate")]

@@ -9,7 +9,6 @@ moves.  Writes results/instructions.json beside this file (a minute).
 """
 
 import json
-import sys
 import subprocess
 import sys
 import tempfile
