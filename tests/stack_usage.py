@@ -17,7 +17,7 @@ NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"\\]+\\n[^"]*?\\n(\d+) b
 DYNAMIC = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*bytes \((?!static)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 POINTER = "__indirect_call"
-LOOPS = re.compile(r"(portable|cortex_m|mve)\.c:|dfe_(move|lookup)_plain")
+LOOPS = re.compile(r"(portable|cortex_m|cortex_m_packed|mve)\.c:|dfe_(move|lookup)_plain")
 """The hot loops; `correlate` is called where weights are updated alone."""
 PACKED = (":pack", ":sums", ":floored", ":scale")
 """Those that packed weights are for."""
@@ -42,7 +42,7 @@ class Calls:
         if caller.endswith("dfe_good_trunk"):
             return [n for n in self.frames if n.startswith("dfe_good_")]
         loops = [n for n in self.frames if LOOPS.search(n)]
-        if caller == "dfe_panel_convolve":
+        if "panel.c:" in caller or caller == "dfe_panel_convolve":
             return [n for n in loops if n.endswith(PACKED)]
         learns = "update.c:" in caller or caller == "dfe_conv_update"
         return loops if learns else [n for n in loops if not n.endswith(":correlate")]

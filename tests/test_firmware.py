@@ -88,8 +88,8 @@ def test_kernels_compile_without_a_warning_and_keep_the_bounds_that_are_printed(
     cpu: str, floats: str, net: Made, tmp_path: Path
 ) -> None:
     run("arm-none-eabi-gcc", f"-mcpu={cpu}", f"-mfloat-abi={floats}", "-mthumb", "-std=c99", "-O2",
-        "-ffreestanding", "-Wshadow", *STRICT, "-fcallgraph-info=su", f"-I{net.sources}", "-c", *net.own(),
-        *net.kernels(), cwd=tmp_path)  # fmt: skip
+        "-ffreestanding", "-Wshadow", *STRICT, "-fcallgraph-info=su", f"-I{net.sources}", "-c",
+        *net.own(), *net.kernels(), cwd=tmp_path)  # fmt: skip
     calls = Calls(sorted(tmp_path.glob("*.ci")))
     entries = ("net_predict", "net_learn", "net_load", "net_save", "dfe_learn", "dfe_care_end",
                "net_add_class")  # fmt: skip

@@ -215,7 +215,7 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     each = 1e9 / HERTZ[target]
     instructions = {kind: round(each * int(found[f"{kind}_ticks"])) for kind in ("infer", "step")}
     print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {instructions}")
-    assert 50_000 < instructions["infer"] < instructions["step"] < 2.5 * instructions["infer"]
+    assert 50_000 < instructions["infer"] < instructions["step"] < 3 * instructions["infer"]
 
 
 @pytest.fixture(scope="session")

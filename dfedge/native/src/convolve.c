@@ -133,21 +133,22 @@ static int packs(const dfe_task *t, int32_t batch) {
            batch * dfe_out_height(conv) * dfe_out_width(conv) >= DFE_PANEL_LEAST;
 }
 
-static void in_large_room(dfe_task *t, int32_t batch, const int8_t *x) {
-    int32_t room[DFE_PANEL_LARGE * DFE_PANEL_WIDTH / 4];
-    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_LARGE);
-}
+/* In room on the stack for so many weights of an output. */
+#define PACKED(name, weights)                                             \
+    static void name(dfe_task *t, int32_t batch, const int8_t *x) {       \
+        int32_t room[(weights) * DFE_PANEL_WIDTH / 4];                    \
+        dfe_panel_convolve(t, batch, x, (int8_t *)room, weights);         \
+    }
 
-static void in_small_room(dfe_task *t, int32_t batch, const int8_t *x) {
-    int32_t room[DFE_PANEL_SMALL * DFE_PANEL_WIDTH / 4];
-    dfe_panel_convolve(t, batch, x, (int8_t *)room, DFE_PANEL_SMALL);
-}
+PACKED(in_small_room, DFE_PANEL_SMALL)
+PACKED(in_medium_room, DFE_PANEL_MEDIUM)
+PACKED(in_large_room, DFE_PANEL_LARGE)
 
-/* Whether all weights of an output have little room. */
-static int is_small(const dfe_conv *conv) {
+/* Of one output, as they are packed. */
+static int32_t packed_weights(const dfe_conv *conv) {
     int32_t group = dfe_level_now()->panel->group;
-    int32_t row = dfe_ceil_div(conv->kernel_width * conv->in_channels, group) * group;
-    return conv->kernel_height * row <= DFE_PANEL_SMALL;
+    return conv->kernel_height * dfe_ceil_div(conv->kernel_width * conv->in_channels, group) *
+           group;
 }
 
 void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
@@ -156,8 +157,10 @@ void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const i
     dfe_task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
     if (!packs(&t, batch))
         convolve(&t, batch, x);
-    else if (is_small(conv))
+    else if (packed_weights(conv) <= DFE_PANEL_SMALL)
         in_small_room(&t, batch, x);
+    else if (packed_weights(conv) <= DFE_PANEL_MEDIUM)
+        in_medium_room(&t, batch, x);
     else
         in_large_room(&t, batch, x);
 }

@@ -7,12 +7,12 @@ enum { SUMS = 48, AXES = 3 };
 /* Positions along one axis of a zone: how many, and from one to the next. */
 typedef struct {
     int32_t count;
-    ptrdiff_t x, skip, place;
+    ptrdiff_t x, place;
 } axis;
 
-/* A position: where its window begins, what is added to it, where its outputs go. */
+/* A position: where its window begins, and which output it is. */
 typedef struct {
-    const int8_t *x, *skip;
+    const int8_t *x;
     ptrdiff_t place;
 } spot;
 
@@ -27,8 +27,8 @@ typedef struct {
     int32_t begin, values;
     int32_t height, piece; /* rows of taps that have room, and weights of each */
     dfe_span window;       /* of a row, from `begin` on */
-    ptrdiff_t row_step;    /* of the input */
     int started;
+    dfe_packed_rows rows; /* of a window that is packed whole; none: it is not.  Its step is the input's. */
     /* What the room holds: rows of taps from `row` on, of each the weights from `from` on. */
     int32_t row, from;
     int32_t start[DFE_PANEL_WIDTH]; /* of a sum: its bias, and half of the last place */
@@ -71,16 +71,17 @@ static void part(panel *p, const int8_t *x, const axis *along, const axis *acros
     ptrdiff_t step = (ptrdiff_t)up(k.end - k.begin, p->kernels->group) * DFE_PANEL_WIDTH;
     dfe_packed_rows rows = {
         p->room + (r.begin - first) * step + (ptrdiff_t)(low - k.begin) * DFE_PANEL_WIDTH, step,
-        p->row_step, r.end - r.begin, high - low};
+        p->rows.input_step, r.end - r.begin, high - low};
     const int32_t *start = p->started ? NULL : p->start;
     int32_t *acc = p->acc;
-    x += (r.begin - p->task->rows.begin) * p->row_step + low - p->window.begin;
+    x += (r.begin - p->task->rows.begin) * p->rows.input_step + low - p->window.begin;
     for (int32_t i = 0; i < across->count; i++, x += across->x) {
         p->kernels->sums(x, along->x, along->count, &rows, start, acc);
         acc += along->count * p->kernels->outputs;
     }
     p->started = 1;
 }
+
 
 /* The sums of `along` positions, and of `across` such rows. */
 static void sum(panel *p, const int8_t *x, const axis *along, const axis *across) {
@@ -106,8 +107,19 @@ static int32_t through(const dfe_skip *s, const int8_t *x, int32_t o) {
     return sum;
 }
 
-static void add_skip(const panel *p, const int8_t *x, int32_t *acc) {
+/* Where what is added to an output begins: at the output's own place, or at its window's of 1 x 1. */
+static const int8_t *skipped(const dfe_task *t, ptrdiff_t place) {
+    const dfe_conv *one = t->skip->conv;
+    if (!one) return t->skip->x + place * t->conv->channels;
+    ptrdiff_t width = dfe_out_width(t->conv), height = dfe_out_height(t->conv);
+    ptrdiff_t row = place / width, x = place % width, b = row / height, y = row % height;
+    return t->skip->x +
+           ((b * one->height + y * one->stride) * one->width + x * one->stride) * one->in_channels;
+}
+
+static void add_skip(const panel *p, ptrdiff_t place, int32_t *acc) {
     const dfe_skip *s = p->task->skip;
+    const int8_t *x = skipped(p->task, place);
     int32_t half = dfe_half(p->task->conv->shift);
     for (int32_t i = 0; i < p->outputs; i++) {
         int32_t other = s->conv ? through(s, x, p->o + i) : x[p->o + i];
@@ -116,14 +128,14 @@ static void add_skip(const panel *p, const int8_t *x, int32_t *acc) {
 }
 
 /* From sums to outputs. */
-static void finish(const panel *p, const spot *at, const axis *along, int32_t *acc) {
+static void finish(const panel *p, ptrdiff_t place, const axis *along, int32_t *acc) {
     const dfe_task *t = p->task;
     int32_t width = p->kernels->outputs;
-    int8_t *to = t->h + at->place * t->conv->channels + p->o;
+    int8_t *to = t->h + place * t->conv->channels + p->o;
     ptrdiff_t step = along->place * t->conv->channels;
     if (t->skip)
         for (int32_t i = 0; i < along->count; i++)
-            add_skip(p, at->skip + i * along->skip, acc + i * width);
+            add_skip(p, place + i * along->place, acc + i * width);
     if (!t->scaling) {
         p->kernels->floored(acc, along->count, p->outputs, t->conv->shift, to, step);
         return;
@@ -135,22 +147,23 @@ static void finish(const panel *p, const spot *at, const axis *along, int32_t *a
 
 /* As many positions as have room, at the crossings of two axes. */
 static void some(panel *p, const spot *at, const axis *along, const axis *across) {
-    sum(p, at->x, along, across);
-    for (int32_t i = 0; i < across->count; i++) {
-        spot row = {at->x, at->skip + i * across->skip, at->place + i * across->place};
-        finish(p, &row, along, p->acc + i * along->count * p->kernels->outputs);
+    int32_t *acc = p->acc;
+    if (p->rows.rows == 0) sum(p, at->x, along, across);
+    for (int32_t i = 0; i < across->count; i++, acc += along->count * p->kernels->outputs) {
+        if (p->rows.rows)
+            p->kernels->sums(at->x + i * across->x, along->x, along->count, &p->rows, p->start, acc);
+        finish(p, at->place + i * across->place, along, acc);
     }
 }
 
 static spot moved(const spot *at, const axis *by, int32_t n) {
-    spot s = {at->x + n * by->x, at->skip + n * by->skip, at->place + n * by->place};
+    spot s = {at->x + n * by->x, at->place + n * by->place};
     return s;
 }
 
 /* The next axis goes on where this one ends. */
 static int follows(const axis *one, const axis *next) {
-    return next->x == one->count * one->x && next->skip == one->count * one->skip &&
-           next->place == one->count * one->place;
+    return next->x == one->count * one->x && next->place == one->count * one->place;
 }
 
 /* All positions of a zone: the longest axis inside. */
@@ -196,31 +209,37 @@ static void settle(panel *p, int parts) {
     if (!parts) p->row = -1;
 }
 
+/* Pack all that the window reads, where it has room. */
+static void pack_whole(panel *p) {
+    const dfe_task *t = p->task;
+    int32_t whole = up(p->values, p->kernels->group);
+    p->rows.rows = 0;
+    if (p->height < t->conv->kernel_height || p->piece < whole ||
+        p->window.begin >= p->window.end || t->rows.begin >= t->rows.end)
+        return;
+    have(p, 0, t->conv->kernel_height, 0, p->values);
+    ptrdiff_t step = (ptrdiff_t)whole * DFE_PANEL_WIDTH;
+    p->rows.packed = p->room + t->rows.begin * step + p->window.begin * DFE_PANEL_WIDTH;
+    p->rows.packed_step = step;
+    p->rows.rows = t->rows.end - t->rows.begin;
+    p->rows.run = p->window.end - p->window.begin;
+}
+
 /* The zone whose first output is (oy, ox) and whose window is the task's. */
 static void place(panel *p, int32_t batch, const int8_t *x, dfe_span oy, dfe_span ox) {
     const dfe_task *t = p->task;
-    const dfe_conv *conv = t->conv, *skip = t->skip ? t->skip->conv : NULL;
+    const dfe_conv *conv = t->conv;
     int32_t width = dfe_out_width(conv), height = dfe_out_height(conv);
-    ptrdiff_t row = (ptrdiff_t)conv->width * conv->in_channels;
-    ptrdiff_t first = (ptrdiff_t)oy.begin * width + ox.begin;
     int32_t y = oy.begin * conv->stride - conv->top + t->rows.begin;
     int32_t across = ox.begin * conv->across - conv->left + t->columns.begin;
     axis axes[AXES] = {
-        {ox.end - ox.begin, conv->across * conv->in_channels, conv->channels, 1},
-        {oy.end - oy.begin, conv->stride * row, (ptrdiff_t)width * conv->channels, width},
-        {batch, conv->height * row, (ptrdiff_t)height * width * conv->channels,
-         (ptrdiff_t)height * width},
+        {ox.end - ox.begin, conv->across * conv->in_channels, 1},
+        {oy.end - oy.begin, conv->stride * p->rows.input_step, width},
+        {batch, conv->height * p->rows.input_step, (ptrdiff_t)height * width},
     };
-    spot at = {x, t->skip ? t->skip->x + first * conv->channels : x, first};
+    spot at = {x, (ptrdiff_t)oy.begin * width + ox.begin};
     if (t->rows.begin < t->rows.end && t->columns.begin < t->columns.end)
-        at.x += y * row + across * conv->in_channels;
-    if (skip) {
-        ptrdiff_t line = (ptrdiff_t)skip->width * skip->in_channels;
-        axes[0].skip = skip->stride * skip->in_channels;
-        axes[1].skip = skip->stride * line;
-        axes[2].skip = skip->height * line;
-        at.skip = t->skip->x + oy.begin * axes[1].skip + ox.begin * axes[0].skip;
-    }
+        at.x += y * p->rows.input_step + across * conv->in_channels;
     zone(p, &at, axes);
 }
 
@@ -233,7 +252,7 @@ void dfe_panel_convolve(dfe_task *task, int32_t batch, const int8_t *x, int8_t *
     p.kernels = dfe_level_now()->panel;
     p.room = room;
     p.weights = weights;
-    p.row_step = (ptrdiff_t)conv->width * conv->in_channels;
+    p.rows.input_step = (ptrdiff_t)conv->width * conv->in_channels;
     int parts = conv->in_channels % p.kernels->group == 0; /* of a row begin at a group */
     for (p.o = 0; p.o < conv->channels; p.o += p.kernels->outputs) {
         p.outputs = dfe_min(p.kernels->outputs, conv->channels - p.o);
@@ -251,6 +270,7 @@ void dfe_panel_convolve(dfe_task *task, int32_t batch, const int8_t *x, int8_t *
                                       conv->height, height);
                 task->rows = dfe_window(oy.begin, conv->stride, conv->top, conv->kernel_height,
                                     conv->height);
+                pack_whole(&p);
                 place(&p, batch, x, oy, ox);
             }
         }

@@ -5,12 +5,13 @@
 
 #include "task.h"
 
-/* Weights of one output that have room at a time: of a layer; of a small one, and of a trunk's
- * convolution, which lies deeper in the stack. */
-#ifdef DFE_PORTABLE /* which may run on a core that needs more stack for the rest */
-enum { DFE_PANEL_LARGE = 512, DFE_PANEL_SMALL = 128 };
+/* Weights of one output that have room at a time, on the stack: as many as a layer needs, and the
+ * fewest in a trunk, which lies deeper.  The plain loops may run on a core that needs more for the rest. */
+enum { DFE_PANEL_SMALL = 128, DFE_PANEL_MEDIUM = 256 };
+#ifdef DFE_PORTABLE
+enum { DFE_PANEL_LARGE = 512 };
 #else
-enum { DFE_PANEL_LARGE = 576, DFE_PANEL_SMALL = 128 };
+enum { DFE_PANEL_LARGE = 576 };
 #endif
 
 /* Fewer positions are not worth packing for. */
