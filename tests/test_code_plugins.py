@@ -87,5 +87,7 @@ def test_code_that_is_no_data_is_one_clear_error(call, why: str, lab: Path) -> N
 def test_code_that_is_no_rule_is_one_clear_error(lab: Path) -> None:
     plugins.trust("lab:digits")
     plugins.trust("lab:NUMBER")
-    assert "lab:digits is of type function; expected: rule" in refused(lambda: RULES.find("lab:digits"))
+    assert "lab:digits is of type function; expected: rule" in refused(
+        lambda: RULES.find("lab:digits")
+    )
     assert "is not a dfedge.learn.rules.HostRule" in refused(lambda: load_rule("lab:NUMBER"))
