@@ -3,8 +3,14 @@
 import contextlib
 import io
 import logging
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
+
+ERROR_OUTPUT = 2
+"""The file descriptor: a C++ library does not know `sys.stderr`."""
 
 
 @contextlib.contextmanager
@@ -18,3 +24,27 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(previous)
+
+
+_one = threading.Lock()
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing reaches the process's error output in this block, not even from a C++ library.
+
+    For a library's first call, which tells of itself; its errors rise as exceptions.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(ERROR_OUTPUT)
+    except OSError:  # closed: there is nothing to hush
+        yield
+        return
+    with _one, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        try:
+            os.dup2(nowhere.fileno(), ERROR_OUTPUT)
+            yield
+        finally:
+            os.dup2(kept, ERROR_OUTPUT)
+            os.close(kept)

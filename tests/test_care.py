@@ -395,7 +395,7 @@ def test_the_command_tells_what_was_won_and_lost(bundle: Bundle, tmp_path: Path,
     assert told.code == 0
     assert "new data: " in told.out and "known data: " in told.out
     plain = dfedge(*common, "--state", tmp_path / "b", "--samples", 64, "--no-guard", "--no-replay")
-    assert plain.code == 0 and "known before" not in plain.out
+    assert plain.code == 0 and "known data" not in plain.out
     fast = dfedge(*common, "--state", tmp_path / "c", "--samples", 64, "--rate", 0.25, "--json")
     assert fast.json["judged"]["judgements"] >= 1
     wrong = dfedge(*common, "--state", tmp_path / "d", "--rate", 0)

@@ -21,6 +21,7 @@ from dfedge.cli.export import proposed
 from dfedge.data.inputs.image import ImageRule
 from dfedge.errors import unknown_name
 from dfedge.learn.run import Run
+from dfedge.quiet import hushed
 from dfedge.runtimes import own_name, runtimes
 from dfedge.target import load_target
 
@@ -221,3 +222,26 @@ def test_an_interrupted_export_leaves_nothing(
         f"; {tmp_path / 'b'} is not written; repeat the command to go on"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+# -- libraries -----------------------------------------------------------------------------------
+
+
+def test_a_library_that_talks_past_python_is_hushed(capfd: pytest.CaptureFixture[str]) -> None:
+    with hushed():
+        os.write(2, b"INFO: Created a delegate.\n")
+    os.write(2, b"error: this is told\n")
+    assert capfd.readouterr().err == "error: this is told\n"
+    with pytest.raises(ValueError), hushed():
+        raise ValueError
+    os.write(2, b"and this\n")
+    assert capfd.readouterr().err == "and this\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["litert", "executorch-stock", "onnx-stock"])
+def test_a_runtime_tells_nothing_of_itself(runtime: str, bundle: Bundle) -> None:
+    words = ["evaluate", str(bundle.folder), "--data", "digits", "--runtime", runtime, "--initial"]
+    command = [sys.executable, "-m", "dfedge", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and "recognised" in done.stdout

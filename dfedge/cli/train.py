@@ -135,6 +135,10 @@ def run(
     task: Task = "classes",
     modes: Modes = None,
     false_alarms: FalseAlarms = 0.01,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="At the end, write all metrics as TensorBoard events to this folder."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a net with a local learning rule on the host.
@@ -169,6 +173,10 @@ def run(
     )  # fmt: skip
     with told(lambda: _kept(out)), progress() as watch:
         trained = train(options, out, device, watch, minutes)
+    if tensorboard:
+        from dfedge.learn.board import write_board
+
+        write_board(trained.metrics(), tensorboard)
     accuracy = {
         row["phase"]: row["test_accuracy"] for row in trained.metrics() if "test_accuracy" in row
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dfedge.bundle import Bundle
 from dfedge.device.calls import CallRunner
 from dfedge.errors import DfedgeError
-from dfedge.quiet import quiet
+from dfedge.quiet import hushed, quiet
 from dfedge.state import State
 
 with quiet():  # its import tells of torchao's missing GPU libraries
@@ -24,8 +24,11 @@ with quiet():  # its import tells of torchao's missing GPU libraries
 
 def use_threads(count: int) -> None:
     """Of ExecuTorch's thread pool, which all programs of a process share."""
-    if portable_lib._threadpool_get_thread_count() != count:
-        portable_lib._unsafe_reset_threadpool(count)
+    with hushed():
+        now = portable_lib._threadpool_get_thread_count()
+    if now != count:
+        with hushed():  # which reads what this processor is, and tells of it
+            portable_lib._unsafe_reset_threadpool(count)
 
 
 class ExecuTorchRunner(CallRunner):

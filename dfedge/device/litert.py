@@ -6,6 +6,7 @@ state, because no weight is a constant of the program, and its float32 sums of i
 any order.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
+from dfedge.quiet import hushed
 from dfedge.state import State
 
 try:
@@ -35,6 +37,7 @@ class LiteRtRunner:
             }
         except (RuntimeError, ValueError) as error:
             raise DfedgeError(f"{path}: litert refuses it: {error}") from error
+        self.called: set[tuple[str, int]] = set()
         self.set_state(bundle.initial_state())
 
     def set_state(self, state: State) -> None:
@@ -70,9 +73,11 @@ class LiteRtRunner:
 
     def _run(self, kind: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """One call; the runner hands out copies, not views of its memory."""
-        found: dict[str, NDArray[Any]] = self.signatures[kind, len(inputs["x"])](
-            **self.state, **inputs
-        )
+        key = kind, len(inputs["x"])
+        first = key not in self.called
+        self.called.add(key)
+        with hushed() if first else nullcontext():  # a delegate is made then, and tells of itself
+            found: dict[str, NDArray[Any]] = self.signatures[key](**self.state, **inputs)
         for name in [name for name in found if name.endswith(".next")]:
             self.state[name.removesuffix(".next")] = found.pop(name)
         return found
