@@ -79,7 +79,7 @@ def measured(name: str, learn: str, data: str) -> dict[str, Any]:
         "float": round(100 * found.float_accuracy, 2),
         "int8": round(100 * found.accuracy, 2),
         "int8_by_scores": round(100 * found.by_scores, 2),
-        "lowest_snr": round(min(loss.snr for loss in found.losses), 1),
+        "lowest_snr": round(min((loss.snr for loss in found.losses), default=0.0), 1),
         "train_arena": train["arena_bytes"],
         "state": train["state_bytes"],
         "flash_of_trunk": state_bytes(blank_constants(bundle.manifest.plan)),
@@ -92,7 +92,7 @@ def measured(name: str, learn: str, data: str) -> dict[str, Any]:
 def main(wanted: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    kept = json.loads(RESULTS.read_text())["nets"] if wanted else {}
+    kept = json.loads(RESULTS.read_text())["nets"] if wanted and RESULTS.exists() else {}
     rows: dict[str, Any] = {name: kept[name] for name in FILES if name in kept}
     for name in [one for one in FILES if one in (wanted or FILES)]:
         data = data_of(name)
@@ -107,7 +107,7 @@ def main(wanted: Annotated[list[str] | None, typer.Argument()] = None) -> None:
             right = answers(name, test.x) == test.y
             rows[name]["file_by_litert"] = round(100 * float(right.mean()), 2)
         print(name, rows[name], flush=True)
-    RESULTS.write_text(json.dumps({**dated(), "nets": rows}, indent=1) + "\n")
+        RESULTS.write_text(json.dumps({**dated(), "nets": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
