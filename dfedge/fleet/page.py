@@ -2,7 +2,8 @@
 
 from dfedge.errors import DfedgeError
 from dfedge.fleet.simulate import Report, Round, SimulationPlan
-from dfedge.page import figure, start, svg, words
+from dfedge.page import WIDE, figure, glossary, legend, start, svg, table, verdict, words
+from dfedge.units import percent, size
 
 HEAD = ["round", "accuracy", "worst device", "merged", "bytes up", "bytes down", "not merged",
         "silent"]  # fmt: skip
@@ -18,10 +19,28 @@ def page(plan: SimulationPlan, report: Report) -> str:
         f"shared: {', '.join(plan.share)}; personal: {', '.join(plan.personal) or 'nothing'}"
     )
     return "\n".join([
-        start(title, 60), f"<h1>{words(title)}</h1><p>{words(text)}</p>", _plot(report),
+        start(title, 60), f"<h1>{words(title)}</h1>", verdict(words(sentence(report))),
+        f"<p>{words(text)}</p>", _plot(report),
         _table("Rounds", HEAD, [row(one) for one in report.rounds]), _left_out(report),
-        _devices(report), "",
+        _devices(report), glossary("delta", "presentation", "state", "anchor"), "",
     ])  # fmt: skip
+
+
+def sentence(report: Report) -> str:
+    """What the rounds came to, in one sentence."""
+    if not report.rounds:
+        return "No round was run."
+    last = report.rounds[-1]
+    sent = size(sum(one.bytes_up + one.bytes_down for one in report.rounds))
+    if last.accuracy < 0:
+        own = [sum(look.values()) / max(len(look), 1) for look in (report.before_own, last.own)]
+        told = f"each device recognises {percent(own[1])} of its own tests in the mean"
+        return f"After {last.round} rounds {told} ({percent(own[0])} before); {sent} were sent."
+    before = f" ({percent(report.before)} before)" if report.before >= 0 else ""
+    return (
+        f"After {last.round} rounds the base recognises {percent(last.accuracy)}{before}; {sent} "
+        "were sent."
+    )
 
 
 def row(one: Round) -> list[str]:
@@ -62,16 +81,12 @@ def _devices(report: Report) -> str:
 
 
 def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
-    def line(cells: list[str], kind: str) -> str:
-        return "<tr>" + "".join(f"<{kind}>{words(one)}</{kind}>" for one in cells) + "</tr>"
-
-    cells = [line(head, "th"), *(line(one, "td") for one in rows)]
-    return "\n".join([f"<h2>{words(title)}</h2><table>", *cells, "</table>"])
+    return f"<h2>{words(title)}</h2>{table(head, rows)}"
 
 
 def _plot(report: Report) -> str:
     try:
-        picture = figure(7, 3)
+        picture = figure(WIDE, 3)
     except DfedgeError:  # a device may have no matplotlib
         return ""
     axes = picture.subplots()
@@ -82,7 +97,7 @@ def _plot(report: Report) -> str:
     if report.before >= 0:
         every = [report.before, *(one.accuracy for one in report.rounds)]
         axes.plot(numbers, [100 * one for one in every], label="the base, on all data")
-        axes.legend()
+        legend(axes)
     axes.set_xlabel("round")
     axes.set_ylabel("recognised, %")
     return svg(picture)

@@ -30,6 +30,7 @@ COMMANDS = {
     "harm_adopted.json": COMPARED,
     "harm_channels.json": COMPARED,
     "harm_surely.json": COMPARED,
+    "local_loss_harm.json": COMPARED,
     "paper": "dfedge reproduce all --results examples/experiments/results/paper",
 }
 """Results that no script is named after."""
