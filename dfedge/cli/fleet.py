@@ -170,10 +170,10 @@ def merge(
             "begin the next round with it, or remove it if it never left the server"
         )
     begun = read_base(opened, base, bits)
+    epsilon = privacy.epsilon(privacy.after(begun.spent)) if privacy else None
     found = merged(
         opened, begun, read_deltas(files), rule, late, keys(signers) if signers else None, privacy
     )
-    epsilon = privacy.epsilon(found.base.spent) if privacy else None
     lines = [f"{one.name}: {one.kind}: {one.why}" for one in found.passed]
     if strict and lines:
         raise DfedgeError(f"{lines[0]} ({len(lines)} in all); nothing was written")

@@ -52,19 +52,16 @@ class Privacy(msgspec.Struct, frozen=True):
         noise_multiplier: z, standard deviation of the noise over the clip norm.
         clip_norm: C, L2 norm of a device's whole difference, in units of an int8 value.
         dp_delta: the delta of (epsilon, delta).
+
+    Raises:
+        UsageError: values that cannot be.
     """
 
     noise_multiplier: float
     clip_norm: float
     dp_delta: float = DP_DELTA
 
-    def check(self, rule: str, late: int) -> None:
-        """Refuse values that cannot be, and what cannot be combined with noise.
-
-        Raises:
-            UsageError: one of these.
-            DfedgeError: the accountant is not installed.
-        """
+    def __post_init__(self) -> None:
         for option, value, least, most in (
             ("--noise-multiplier", self.noise_multiplier, LEAST_NOISE, MOST_NOISE),
             ("--clip-norm", self.clip_norm, LEAST_CLIP, MOST_CLIP),
@@ -73,6 +70,13 @@ class Privacy(msgspec.Struct, frozen=True):
                 raise UsageError(f"{option} {value:g}: allowed: {least:g} to {most:g}")
         if not 0 < self.dp_delta < 1:
             raise UsageError(f"--dp-delta {self.dp_delta:g}: allowed: above 0 and below 1")
+
+    def check(self, rule: str, late: int) -> None:
+        """Refuse what cannot be combined with noise.
+
+        Raises:
+            UsageError: one of these.
+        """
         if rule != MEAN:
             raise UsageError(
                 f"--rule {rule} and --noise-multiplier: give one of them; noise is accounted for "
@@ -80,7 +84,6 @@ class Privacy(msgspec.Struct, frozen=True):
             )
         if late:
             raise UsageError("--late and --noise-multiplier: give one of them")
-        self.epsilon(())
 
     def epsilon(self, spent: tuple[Spent, ...]) -> float:
         """Of all rounds together, at ``dp_delta``, for a device that took part in each.

@@ -159,6 +159,7 @@ class Simulation:
         chosen("rule", self.plan.rule, list(RULES))
         if self.plan.privacy:
             self.plan.privacy.check(self.plan.rule, self.plan.late)
+            self.plan.privacy.epsilon(())  # that the accountant is there
         check_learns(self.bundle)
         self.plan.shared.names(self.bundle.initial_state())
         self._claim()
