@@ -18,14 +18,14 @@ from typing import Annotated, Any
 
 import typer
 from dated import dated
-from fleet import FREE, RESULTS, simulated
+from fleet import FREE, simulated
 from fleet_sets import FLEETS, HOMES, Fleet
 
 from dfedge.data.sources import load_split
 from dfedge.fleet.privacy import Privacy, Spent
 from dfedge.fleet.shares import Member, shared_out
 
-ROWS, WORK = RESULTS.with_name("fleet_private.json"), Path("out/fleet")
+RESULTS, WORK = Path(__file__).parent / "results" / "fleet_private.json", Path("out/fleet")
 DIGITS, HUNDRED, THOUSAND = "digits", "mnist, 100 devices", "mnist, 1,000 devices"
 TWICE = {**FREE, "slower": -1}
 ROUNDS = {DIGITS: 20, HUNDRED: 10, THOUSAND: 4}
@@ -64,11 +64,11 @@ def last_three(name: str, fleet: Fleet, privacy: Privacy | None) -> list[float]:
 
 
 def main(data_dir: Annotated[Path | None, typer.Option()] = None) -> None:
-    rows: Row = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    rows: Row = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
     def keep(key: str, row: Row) -> None:
         rows[key] = {**row, **dated()}
-        ROWS.write_text(json.dumps(rows, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
         print(key, row, flush=True)
 
     for name, multipliers in NOISE.items():
