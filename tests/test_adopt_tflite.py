@@ -336,6 +336,17 @@ def test_all_that_stands_in_the_way_is_said_at_once(tmp_path: Path, dfedge: Any)
     assert "tflite.RESIZE_BILINEAR" in said and "tflite.CUMSUM" in said
 
 
+def test_a_net_of_a_signal_is_checked_without_data(tmp_path: Path, dfedge: Any) -> None:
+    """40 features of sound, and no picture has as many channels."""
+    path = tmp_path / "net.tflite"
+    m = Maker(30, 1, 40)
+    m.conv(4, fusedActivationFunction=Fused.RELU)
+    path.write_bytes(m.end())
+    found = dfedge("adopt", path, "--check")
+    assert found.code == 0, found.err
+    assert "maps of 30 x 1 x 40, 4 scores" in found.out
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

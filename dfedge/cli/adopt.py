@@ -170,7 +170,8 @@ def _check(model: str, image: str, json: bool) -> None:
         print_json(msgspec.to_builtins(found))
     else:
         gives = "features of an embedding" if found.embeds else "scores"
-        say(f"{model}: images of {height} x {width} x {channels}, {found.scores:,} {gives}")
+        takes = "images" if channels in (1, 3) else "maps"
+        say(f"{model}: {takes} of {height} x {width} x {channels}, {found.scores:,} {gives}")
         if found.left_out:
             say(_left_out(found.left_out))
         if found.sizes:

@@ -15,9 +15,8 @@ from dfedge.adoption.blocks import check_inside, tail_of
 from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph
 from dfedge.adoption.halves import LEARN, Watch, choice, halves
-from dfedge.adoption.load import open_model
+from dfedge.adoption.load import Shape, open_model
 from dfedge.compile.blank import blank, blank_constants
-from dfedge.data.inputs.image import ImageRule
 from dfedge.data.sized import sides
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.planned import arena, state_bytes
@@ -82,8 +81,8 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
     model = open_model(name)
     height, width, channels = model.size
     asked = sides(image) or (USUAL, USUAL)
-    rule = ImageRule(height or asked[0], width or asked[1], channels or 3)
-    graph, blockers = model.translated(rule.shape)
+    shape = (height or asked[0], width or asked[1], channels or 3)
+    graph, blockers = model.translated(shape)
     if graph is not None and not blockers:
         try:
             graph = fold(graph)
@@ -93,32 +92,32 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
             blockers.append(str(error))
     scores = graph.nodes[-1].shape[0] if graph is not None else 0
     left_out = list(graph.left_out) if graph is not None else []
-    sizes = [] if blockers or graph is None else list(_sizes(graph, rule, watch))
+    sizes = [] if blockers or graph is None else list(_sizes(graph, shape, watch))
     embeds = graph is not None and graph.embeds
-    return Checked(name, rule.shape, scores, blockers, left_out, sizes, embeds)
+    return Checked(name, shape, scores, blockers, left_out, sizes, embeds)
 
 
-def _sizes(graph: Graph, rule: ImageRule, watch: Watch) -> Iterator[Sizes]:
+def _sizes(graph: Graph, shape: Shape, watch: Watch) -> Iterator[Sizes]:
     for number, learn in enumerate(LEARN):
         watch(f"size {learn}", number, len(LEARN))
         try:
-            yield _size(graph, rule, learn)
+            yield _size(graph, shape, learn)
         except (UsageError, DfedgeError) as error:
             yield Sizes(learn, refused=str(error))
     watch("size", len(LEARN), len(LEARN))
 
 
-def _size(graph: Graph, rule: ImageRule, learn: str) -> Sizes:
+def _size(graph: Graph, shape: Shape, learn: str) -> Sizes:
     graph = replace(graph, nodes=[replace(node) for node in graph.nodes])
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 128, (2, *rule.shape), dtype=torch.int8, generator=generator)
+    x = torch.randint(0, 128, (2, *shape), dtype=torch.int8, generator=generator)
     made = halves(graph, x, choice(learn)[0], load_recipe("minmax"))
     net, trunk = made.learned.net, made.trunk
-    shape = trunk.output_shape if trunk else rule.shape
-    why = obstacle(net.spec, shape, net.classes, "one-pass")
+    reads = trunk.output_shape if trunk else shape
+    why = obstacle(net.spec, reads, net.classes, "one-pass")
     if why is not None:
         raise DfedgeError(f"not supported by the integer runtime: {why}")
-    plan = with_changes(skeleton(net.spec, shape, net.classes, "one-pass"), trunk=trunk)
+    plan = with_changes(skeleton(net.spec, reads, net.classes, "one-pass"), trunk=trunk)
     state = state_bytes(blank(plan))
     train, infer = (arena(plan, Method(kind, 1), "c", FLOORS[0]) for kind in ("train", "infer"))
     return Sizes(learn, train, infer, state, state_bytes(blank_constants(plan)))

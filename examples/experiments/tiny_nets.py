@@ -79,7 +79,7 @@ def measured(name: str, learn: str, data: str) -> dict[str, Any]:
         "float": round(100 * found.float_accuracy, 2),
         "int8": round(100 * found.accuracy, 2),
         "int8_by_scores": round(100 * found.by_scores, 2),
-        "lowest_snr": round(min((loss.snr for loss in found.losses), default=0.0), 1),
+        "lowest_snr": round(min(loss.snr for loss in found.losses), 1) if found.losses else None,
         "train_arena": train["arena_bytes"],
         "state": train["state_bytes"],
         "flash_of_trunk": state_bytes(blank_constants(bundle.manifest.plan)),
