@@ -170,7 +170,7 @@ def test_added_classes_and_devices_without_a_name_are_not_merged(small: Bundle) 
 
 
 def tight(z: float, rounds: int, epsilon: float) -> float:
-    """Delta of composed Gaussian mechanisms (Balle and Wang, 2018, theorem 8)."""
+    """Delta of composed Gaussian mechanisms (Balle and Wang, 2018, arXiv 1805.06530)."""
     s = z / math.sqrt(rounds)
 
     def phi(x: float) -> float:

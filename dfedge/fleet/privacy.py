@@ -13,7 +13,7 @@ learned.
 
 Two fleets are neighbors if they differ in the differences of one device, which are zeros in one of
 the two.  Who takes part, how many, and which tensors each sends is public.  A discrete Gaussian has
-at most the Renyi divergence of the continuous one (arXiv 2004.00010, proposition 5), so each round
+at most the Renyi divergence of the continuous one (arXiv 2004.00010), so each round
 is accounted as a Gaussian mechanism of noise multiplier z, all rounds by the RDP accountant of the
 package dp-accounting.  Devices are not drawn at random, so no round counts as a subsampled one.
 """
