@@ -33,7 +33,7 @@ OPTIONS = {DIGITS: FREE, HUNDRED: TWICE, THOUSAND: TWICE}
 CLIPS = {DIGITS: (80.0, 160.0, 320.0), HUNDRED: (50.0, 100.0, 200.0)}
 """The longest is about as long as most devices' first differences of the net's own samples."""
 NOISE: dict[str, tuple[float | None, ...]] = {
-    DIGITS: (None, 1.0), HUNDRED: (None, 0.5, 1.0, 2.0), THOUSAND: (4.0,)
+    DIGITS: (None, 1.0), HUNDRED: (None, 0.5, 1.0, 2.0, 4.0), THOUSAND: (4.0,)
 }  # fmt: skip
 Row = dict[str, Any]
 
