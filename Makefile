@@ -66,11 +66,16 @@ lint: $(STAMP)
 	$(BIN)/codespell
 	$(BIN)/python tests/vocabulary.py
 
+# The extra privacy without its dependencies: it asks for attrs < 24, coremltools (of ExecuTorch) for
+# a newer one. Its RDP accountant runs with both.
+PRIVACY := dp-accounting absl-py dm-tree wrapt
+
 # torch first: its plain wheel is the CPU build here, and nothing may replace it afterwards.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(PRIVACY)
 	touch $@
 
 # The site in out/site: opens from the disk; `python3 -m http.server -d out/site` also searches.

@@ -8,10 +8,11 @@ import msgspec
 import typer
 
 from dfedge.cli.console import percent, print_json, say, shown, size, table, warn
+from dfedge.cli.fleet_privacy import ClipNorm, DpDelta, NoiseMultiplier, privacy_of
 from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Signer, State
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.fleet.words import MEAN, RULE_HELP
+from dfedge.fleet.words import DP_DELTA, MEAN, RULE_HELP
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
@@ -133,6 +134,9 @@ def merge(
             "that have the base."
         ),
     ] = None,
+    noise_multiplier: NoiseMultiplier = None,
+    clip_norm: ClipNorm = None,
+    dp_delta: DpDelta = DP_DELTA,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop if any delta cannot be merged.")
     ] = False,
@@ -159,9 +163,16 @@ def merge(
     from dfedge.fleet.signed import keys
 
     opened = Bundle.open(bundle, signer, min_version)
+    privacy = privacy_of(noise_multiplier, clip_norm, dp_delta)
+    if privacy and out.exists():
+        raise DfedgeError(
+            f"{out} is there; its deltas must not be merged with other noise if it was sent: "
+            "begin the next round with it, or remove it if it never left the server"
+        )
     begun = read_base(opened, base, bits)
+    epsilon = privacy.epsilon(privacy.after(begun.spent)) if privacy else None
     found = merged(
-        opened, begun, read_deltas(files), rule, late, keys(signers) if signers else None
+        opened, begun, read_deltas(files), rule, late, keys(signers) if signers else None, privacy
     )
     lines = [f"{one.name}: {one.kind}: {one.why}" for one in found.passed]
     if strict and lines:
@@ -170,14 +181,18 @@ def merge(
     if step:
         write_out(step, steps_to(opened, found.base.stored, begun.stored))
     if json:
-        print_json(_merged(found, out))
+        print_json({**_merged(found, out), "epsilon": epsilon})
         return
     warn(lines)
     warn([f"{name}: weighs {HEAVIEST} times the median of all devices, less than it claims"
           for name in found.capped])  # fmt: skip
-    if found.left_out:
+    if found.left_out and privacy:
+        warn([f"noise cannot hide new classes; not merged: {', '.join(found.left_out)}"])
+    elif found.left_out:
         warn([f"no row was left for {', '.join(found.left_out)}; export more --spare-classes"])
     _tell(found, bundle, out)
+    if epsilon is not None:
+        say(f"epsilon after {found.base.round} rounds: {epsilon:.3g} at delta {dp_delta:g}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import typer
 from dfedge.cli.console import print_json, progress, say, warn
 from dfedge.cli.fleet import PARTS_HELP, app
 from dfedge.cli.fleet_learn import Keep, Steps
+from dfedge.cli.fleet_privacy import ClipNorm, DpDelta, NoiseMultiplier, privacy_of
 from dfedge.cli.options import (
     Batch,
     BundleArg,
@@ -24,7 +25,17 @@ from dfedge.cli.options import (
     seed_option,
 )
 from dfedge.errors import UsageError
-from dfedge.fleet.words import ALL, EQUAL, GROUPS, LEARN, LEARN_HELP, MEAN, RULE_HELP, SPLIT_HELP
+from dfedge.fleet.words import (
+    ALL,
+    DP_DELTA,
+    EQUAL,
+    GROUPS,
+    LEARN,
+    LEARN_HELP,
+    MEAN,
+    RULE_HELP,
+    SPLIT_HELP,
+)
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
@@ -67,7 +78,10 @@ def simulate(
     drop: Annotated[
         float, typer.Option(min=0, max=0.9, help="Fraction of devices that are silent in a round.")
     ] = 0.0,
-    seed: Annotated[int, seed_option("Seed for shares, orders and silent devices.")] = 0,
+    noise_multiplier: NoiseMultiplier = None,
+    clip_norm: ClipNorm = None,
+    dp_delta: DpDelta = DP_DELTA,
+    seed: Annotated[int, seed_option("Seed for shares, orders, silent devices and noise.")] = 0,
     runtime: Runtime = None,
     signer: Signer = None,
     min_version: MinVersion = None,
@@ -84,7 +98,7 @@ def simulate(
     from dfedge.bundle import Bundle
     from dfedge.device.rates import halvings
     from dfedge.errors import chosen
-    from dfedge.fleet.page import HEAD, aligned, page, row
+    from dfedge.fleet.page import aligned, head, page, row
     from dfedge.fleet.simulate import Round, Simulation, SimulationPlan
 
     opened = Bundle.open(bundle, signer, min_version)
@@ -94,6 +108,7 @@ def simulate(
         [one.name for one in members], steps, batch, chosen("part", learn, LEARN),
         rule, bits, share=tuple(share or [ALL]), personal=tuple(personal or []), pace=pace,
         slower=halvings(rate), replay=keep, guard=keep, replace=not keep, drop=drop, seed=seed,
+        privacy=privacy_of(noise_multiplier, clip_norm, dp_delta),
     )  # fmt: skip
 
     def told(one: Round) -> None:
@@ -103,7 +118,7 @@ def simulate(
 
     if not json:
         say(f"{len(members):,} devices, {plan.data}")
-        say(aligned(HEAD))
+        say(aligned(head(plan)))
     with progress() as watch:
         report = Simulation(opened, plan, members, test, out, runtime).run(rounds, watch, told)
     write_file(out / "report.html", page(plan, report).encode())

@@ -38,6 +38,7 @@ PARTS = {
     "ai-edge-litert": ("run and export bundles: litert", OWN["litert"].remedy),
     "pillow": ("read image files", "pip install 'dfedge[images]'"),
     "cryptography": ("sign bundles and check signatures", "pip install 'dfedge[sign]'"),
+    "dp-accounting": ("account for noise in fleets", "pip install 'dfedge[privacy]'"),
     "torch": ("train and export, on the host", "pip install 'dfedge[train]'"),
     "onnx": ("export to ONNX, on the host", "pip install 'dfedge[train]'"),
     "scikit-learn": ("the embedded data set digits", "pip install 'dfedge[train]'"),

@@ -6,7 +6,7 @@ whole value 2^bits + fraction, the whole being the fine value rounded half up.  
 it.  A base without that file has no fractions yet.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from dfedge.errors import DfedgeError, ResourceError
 from dfedge.fleet.delta import MAGIC
 from dfedge.fleet.difference import stepped
 from dfedge.fleet.parts import moved_names
+from dfedge.fleet.privacy import Spent
 from dfedge.limits import Count, Hash
 from dfedge.regular import is_file, open_file, read_bytes
 
@@ -44,6 +45,7 @@ class Base:
         bits: of a fraction.
         round: how many merges made it.
         earlier: digests of the bases before it, the oldest first.
+        spent: of the rounds that were merged with noise; all of them, or there is none.
     """
 
     state: dict[str, NDArray[Any]]
@@ -52,6 +54,7 @@ class Base:
     bits: int = BITS
     round: int = 0
     earlier: tuple[str, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
     @property
     def stored(self) -> Stored:
@@ -69,7 +72,7 @@ class Base:
         return whole + self.fraction[name] if name in self.fraction else whole
 
 
-class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file of fractions says of itself; ``sha256``: of its tensors."""
 
     base_sha256: Hash
@@ -77,6 +80,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bits: Annotated[int, Meta(ge=0, le=BITS)]
     round: Count
     earlier: Annotated[list[Hash], Meta(max_length=REMEMBERED)]
+    spent: tuple[Spent, ...] = ()
 
 
 _KEPT = msgspec.json.Decoder(Kept)  # at import, as in `dfedge.manifest`
@@ -164,7 +168,8 @@ def write_base(base: Base, path: Path) -> None:
     """
     fraction = {n: base.fraction.get(n, np.zeros(base.state[n].shape, np.int8))
                 for n in moved_names(base.state)}  # fmt: skip
-    kept = Kept(base.sha256, state.digest(fraction), base.bits, base.round, list(base.earlier))
+    kept = Kept(base.sha256, state.digest(fraction), base.bits, base.round, list(base.earlier),
+                base.spent)  # fmt: skip
     raw = state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})
     try:
         write_out(fractions_of(path), raw)
@@ -211,7 +216,7 @@ def _with_fractions(base: Base, where: Path) -> Base:
                 (found.size and (found.min() < -most or found.max() >= max(most, 1))):  # fmt: skip
             raise DfedgeError(f"{where}: tensor '{name}' is not the base's; remove the file")
     return Base(
-        base.state, base.record, fraction, kept.bits, kept.round, tuple(kept.earlier)
+        base.state, base.record, fraction, kept.bits, kept.round, tuple(kept.earlier), kept.spent
     )  # fmt: skip
 
 
@@ -224,4 +229,4 @@ def _in_units(base: Base, bits: int) -> Base:
         moved = (wide + (1 << less >> 1)) >> less if less > 0 else wide << -less
         most = 1 << bits >> 1
         fraction[name] = moved.clip(-most, max(most - 1, 0)).astype(np.int8)
-    return Base(base.state, base.record, fraction, bits, base.round, base.earlier)
+    return replace(base, fraction=fraction, bits=bits)

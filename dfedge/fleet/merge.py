@@ -8,8 +8,11 @@ classes               those that devices added, matched by name: the base's rows
                       the names that most devices know, then by name, as far as there are rows;
                       a new row is the rule's of the devices that have it
 everything else       the base's
+
+With noise (`dfedge.fleet.privacy`) only weights and anchors move, and no class is added.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +26,9 @@ from dfedge.device.store import Record
 from dfedge.errors import DfedgeError, chosen
 from dfedge.fleet.base import REMEMBERED, Base
 from dfedge.fleet.delta import Delta
+from dfedge.fleet.discrete_gaussian import Below
 from dfedge.fleet.parts import moved_names
+from dfedge.fleet.privacy import Privacy
 from dfedge.fleet.rules import RULES, Ints, Voice, middle
 from dfedge.fleet.sift import Passed, Taken, sift
 from dfedge.limits import MAX_COUNT
@@ -41,7 +46,7 @@ class Merged:
         taken: the deltas that were merged.
         passed: the others.
         new: classes that came with them.
-        left_out: new classes for which there was no row.
+        left_out: new classes for which there was no row, or that noise would have to hide.
         capped: names of deltas that weigh less than the samples that they claim.
     """
 
@@ -60,6 +65,8 @@ def merge(
     rule: str = "mean",
     late: int = 0,
     keys: list[Path] | None = None,
+    privacy: Privacy | None = None,
+    below: Below = secrets.randbelow,
 ) -> Merged:
     """Make the next base; nothing is written.
 
@@ -67,18 +74,25 @@ def merge(
         files: name and bytes of each delta, in any order.
         rule: a name of `RULES`.
         late, keys: as `dfedge.fleet.sift.sift`.
+        privacy: None: no noise.
+        below: where noise comes from; anything but the default is for tests and simulations.
 
     Raises:
-        UsageError: no such rule.
-        DfedgeError: no delta that can be merged.
+        UsageError: no such rule, or one that cannot be combined with noise.
+        DfedgeError: no delta that can be merged, or noise in some rounds alone.
     """
     by_rule = RULES[chosen("rule", rule, list(RULES))]
-    taken, passed = sift(bundle, base, files, late, keys)
+    if privacy:
+        privacy.check(rule, late)
+        by_rule = privacy.rule(below)
+    _check_spent(bundle, base, privacy)
+    taken, passed = sift(bundle, base, files, late, keys, named=privacy is not None)
     if not taken:
         first = f"; the first: {passed[0].name}: {passed[0].why}" if passed else ""
         raise DfedgeError(f"none of {len(passed)} deltas can be merged{first}")
     first_row = len(bundle.manifest.classes)
     spare = bundle.manifest.plan.classes - first_row - len(base.record.added)
+    spare = 0 if privacy else spare
     names = _new_classes(base, taken)
     added = (*base.record.added, *names[:spare])
     rows = {name: first_row + i for i, name in enumerate(added)}
@@ -92,7 +106,7 @@ def merge(
     shapes = {name: base.state[name].shape for name in moved_names(base.state)}
     moved = by_rule(voices, shapes, base.bits)
     found = _moved(base, moved, first_row + len(base.record.added))
-    for name in {n for one in taken for n in one.header.steering}:
+    for name in {n for one in taken for n in one.header.steering} if not privacy else ():
         said = [h.steering[name] for h in (one.header for one in taken) if name in h.steering]
         old = base.state[name]
         found.state[name] = np.array(middle(said), old.dtype).reshape(old.shape)
@@ -101,10 +115,32 @@ def merge(
         found.state["live"][rows[name]] = 1
     earlier = (*base.earlier, base.sha256)[-REMEMBERED:]
     record = _record(base.record, taken, sum(weights), added)
-    made = Base(found.state, record, found.fraction, base.bits, base.round + 1, earlier)
+    if privacy:
+        record = _counted(base.record, len(taken))
+    spent = privacy.after(base.spent) if privacy else ()
+    made = Base(found.state, record, found.fraction, base.bits, base.round + 1, earlier, spent)
     capped = tuple(sorted(one.name for one, weight in zip(taken, weights, strict=True)
-                          if weight < one.header.samples))  # fmt: skip
+                          if weight < one.header.samples and not privacy))  # fmt: skip
     return Merged(made, taken, passed, names[:spare], names[spare:], capped)
+
+
+def _check_spent(bundle: Bundle, base: Base, privacy: Privacy | None) -> None:
+    """All rounds of a base have noise, or none has; else there is nothing to promise."""
+    if not privacy and base.spent:
+        raise DfedgeError(
+            f"all {base.round} rounds of this base were merged with noise; one without it would "
+            "undo what they promise: give --noise-multiplier and --clip-norm"
+        )
+    if privacy and sum(one.rounds for one in base.spent) != base.round:
+        raise DfedgeError(
+            "earlier rounds of this base were merged without noise, so nothing can be promised; "
+            "begin with the bundle's own first state"
+        )
+    if privacy and not base.round and base.sha256 != bundle.manifest.state_sha256:
+        raise DfedgeError(
+            "the rounds of this base cannot be counted: its file .fraction is gone; bring it "
+            "back, or begin with the bundle's own first state"
+        )
 
 
 def _weights(samples: list[int]) -> list[int]:
@@ -158,6 +194,12 @@ def _moved(base: Base, moved: dict[str, Ints], known: int) -> Base:
         state[name] = whole.astype(np.int8)
         fraction[name] = (fine - (whole << base.bits)).astype(np.int8)
     return Base(state, base.record, fraction, base.bits)
+
+
+def _counted(record: Record, deltas: int) -> Record:
+    """A record that says nothing of what devices did."""
+    samples, steps = min(record.samples + deltas, MAX_COUNT), min(record.steps + 1, MAX_COUNT)
+    return msgspec.structs.replace(record, samples=samples, steps=steps, job=None, fleet_base="")
 
 
 def _record(record: Record, taken: list[Taken], learned: int, added: tuple[str, ...]) -> Record:

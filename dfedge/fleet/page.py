@@ -6,8 +6,8 @@ from dfedge.page import WIDE, figure, glossary, legend, start, svg, table, verdi
 from dfedge.units import percent, size
 
 HEAD = ["round", "accuracy", "worst device", "merged", "bytes up", "bytes down", "not merged",
-        "silent"]  # fmt: skip
-"""Of `row`."""
+        "silent", "epsilon"]  # fmt: skip
+"""Of `row`; epsilon where there is noise."""
 
 
 def page(plan: SimulationPlan, report: Report) -> str:
@@ -15,13 +15,13 @@ def page(plan: SimulationPlan, report: Report) -> str:
     title = f"A fleet of {len(plan.devices):,} devices"
     text = (
         f"{plan.data}; {plan.steps} steps of {plan.batch} a round; rates x {2.0**-plan.slower:g}; "
-        f"rule {plan.rule}; "
+        f"rule {plan.rule}{_noise(plan)}; "
         f"shared: {', '.join(plan.share)}; personal: {', '.join(plan.personal) or 'nothing'}"
     )
     return "\n".join([
         start(title, 60), f"<h1>{words(title)}</h1>", verdict(words(sentence(report))),
         f"<p>{words(text)}</p>", _plot(report),
-        _table("Rounds", HEAD, [row(one) for one in report.rounds]), _left_out(report),
+        _table("Rounds", head(plan), [row(one) for one in report.rounds]), _left_out(report),
         _devices(report), glossary("delta", "presentation", "state", "anchor"), "",
     ])  # fmt: skip
 
@@ -52,12 +52,28 @@ def row(one: Round) -> list[str]:
         f"{100 * one.own[worst]:.2f} % ({worst})" if worst else "-",
         f"{one.merged:,}", f"{one.bytes_up:,}", f"{one.bytes_down:,}",
         f"{len(one.passed):,}", f"{len(one.silent):,}",
+        *([f"{one.epsilon:.3g}"] if one.epsilon is not None else []),
     ]  # fmt: skip
+
+
+def head(plan: SimulationPlan) -> list[str]:
+    """What the cells of a `row` are."""
+    return HEAD if plan.privacy else HEAD[:-1]
 
 
 def aligned(cells: list[str]) -> str:
     """A row for a terminal, where rounds come one by one."""
-    return "  ".join(cell.rjust(max(len(head), 8)) for cell, head in zip(cells, HEAD, strict=True))
+    return "  ".join(cell.rjust(max(len(head), 8)) for cell, head in zip(cells, HEAD, strict=False))
+
+
+def _noise(plan: SimulationPlan) -> str:
+    hidden = plan.privacy
+    if hidden is None:
+        return ""
+    return (
+        f" with noise, multiplier {hidden.noise_multiplier:g}, clip norm {hidden.clip_norm:g}, "
+        f"epsilon at delta {hidden.dp_delta:g}"
+    )
 
 
 def _left_out(report: Report) -> str:

@@ -59,7 +59,7 @@ Shapes = dict[str, tuple[int, ...]]
 def mean(voices: Voices, shapes: Shapes, bits: int) -> Moved:
     """See above."""
     weighted = ((voice, voice.weight, voice.moves) for voice in voices())
-    return _mean(weighted, shapes, bits, 0)
+    return weighted_mean(weighted, shapes, bits, 0)
 
 
 def clipped(voices: Voices, shapes: Shapes, bits: int) -> Moved:
@@ -77,7 +77,7 @@ def clipped(voices: Voices, shapes: Shapes, bits: int) -> Moved:
             }
             yield voice, min(voice.weight, heaviest), short
 
-    return _mean(shortened(), shapes, bits, CLIP_BITS)
+    return weighted_mean(shortened(), shapes, bits, CLIP_BITS)
 
 
 def trimmed(voices: Voices, shapes: Shapes, bits: int) -> Moved:
@@ -110,13 +110,19 @@ def _norm(voice: Voice) -> int:
     return isqrt(sum(int((m.astype(np.int64) ** 2).sum()) for m in voice.moves.values()))
 
 
-def _mean(
+def weighted_mean(
     weighted: Iterable[tuple[Voice, int, dict[str, NDArray[np.int16]] | dict[str, Ints]]],
     shapes: Shapes,
     bits: int,
     below: int,
+    noise: Callable[[tuple[int, ...]], Ints] | None = None,
 ) -> Moved:
-    """Of differences in units of 2^-below, one device after the other."""
+    """The mean of weighted differences, read one device after the other.
+
+    Args:
+        below: differences are in units of 2^-below.
+        noise: shape -> what is added to the sum of a tensor that any device sent.
+    """
     sums = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
     weights = {name: np.zeros(_rows_of(name, shape), np.int64) for name, shape in shapes.items()}
     for voice, weight, moves in weighted:
@@ -124,6 +130,9 @@ def _mean(
             spoken = voice.rows[:, None] if name.endswith(".anchors") else np.ones((), bool)
             sums[name] += weight * np.where(spoken, move, 0).astype(np.int64)
             weights[name] += weight * spoken
+    for name, total in sums.items():
+        if noise is not None and weights[name].any():
+            total += noise(total.shape)
     return {name: _rounded(sums[name], weights[name], bits, below) for name in shapes}
 
 

@@ -80,6 +80,7 @@ def sift(
     files: Iterable[tuple[str, bytes]],
     late: int = 0,
     keys: list[Path] | None = None,
+    named: bool = False,
 ) -> tuple[list[Taken], list[Passed]]:
     """Deltas to merge, in the order of their digests; and the others, by name.
 
@@ -88,12 +89,13 @@ def sift(
         late: how many rounds old a delta's base may be.
         keys: public keys; a delta must be signed by one of them, and the key is the device. None:
             a device is whatever name it gives.
+        named: refuse a delta that names no device.
     """
     found: dict[str, Taken] = {}
     passed: list[Passed] = []
     for name, raw in files:
         try:
-            one = _checked(bundle, base, name, raw, late, keys)
+            one = _checked(bundle, base, name, raw, late, keys, named)
         except LateError as error:
             passed.append(Passed(name, ASIDE, str(error)))
             continue
@@ -118,7 +120,13 @@ def counted(passed: Iterable[Passed]) -> dict[str, int]:
 
 
 def _checked(
-    bundle: Bundle, base: Base, name: str, raw: bytes, late: int, keys: list[Path] | None
+    bundle: Bundle,
+    base: Base,
+    name: str,
+    raw: bytes,
+    late: int,
+    keys: list[Path] | None,
+    named: bool,
 ) -> Taken:
     values = sum(base.state[one].size for one in moved_names(base.state))
     delta = decode(raw, MOST_HEADER_BYTES + 2 * values + 4)
@@ -127,6 +135,8 @@ def _checked(
         key = signer(raw, keys)
         if key is None:
             raise DfedgeError("not signed by a device that is known")
+    if named and key is None and not header.device:
+        raise DfedgeError("names no device, so it might count twice: dfedge fleet delta --device")
     if header.bundle_sha256 != bundle.sha256:
         raise DfedgeError(f"of another bundle ({header.bundle_sha256[:12]})")
     if header.makes:

@@ -31,6 +31,7 @@ from dfedge.fleet.base import Base, read_base, write_base
 from dfedge.fleet.device import Task, check_learns, round_of
 from dfedge.fleet.difference import Shared, step
 from dfedge.fleet.merge import Merged, merge
+from dfedge.fleet.privacy import Privacy, for_simulation
 from dfedge.fleet.rules import RULES
 from dfedge.fleet.shares import Member
 from dfedge.fleet.take import taken
@@ -54,6 +55,7 @@ class SimulationPlan(msgspec.Struct, frozen=True):
         pace, slower: see `Task`.
         replay, guard, replace: the devices' care (`dfedge.device.care.Care`).
         drop: the fraction of devices that do not answer, drawn anew each round.
+        privacy: of the merge; its noise comes from the seed, so that a simulation hides nothing.
     """
 
     bundle_sha256: str
@@ -74,6 +76,7 @@ class SimulationPlan(msgspec.Struct, frozen=True):
     replace: bool = True
     drop: float = 0.0
     seed: int = 0
+    privacy: Privacy | None = None
 
     @property
     def shared(self) -> Shared:
@@ -91,6 +94,7 @@ class Round(msgspec.Struct, frozen=True):
         bytes_up, bytes_down: of all deltas; of the step to every device that answered.
         passed: device -> why its delta was not merged.
         silent: devices that did not answer.
+        epsilon: of all rounds so far; None: no noise.
     """
 
     round: int
@@ -102,6 +106,7 @@ class Round(msgspec.Struct, frozen=True):
     bytes_down: int
     passed: dict[str, str]
     silent: list[str]
+    epsilon: float | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -152,6 +157,9 @@ class Simulation:
             ResourceError: a file cannot be written.
         """
         chosen("rule", self.plan.rule, list(RULES))
+        if self.plan.privacy:
+            self.plan.privacy.check(self.plan.rule, self.plan.late)
+            self.plan.privacy.epsilon(())  # that the accountant is there
         check_learns(self.bundle)
         self.plan.shared.names(self.bundle.initial_state())
         self._claim()
@@ -190,7 +198,9 @@ class Simulation:
                                member.name, self.runtime)  # fmt: skip
                 write_file(path, self.sent(number, member.name, raw))
             files.append((member.name, read_bytes(path)))
-        merged = merge(self.bundle, base, files, self.plan.rule, self.plan.late)
+        merged = merge(self.bundle, base, files, self.plan.rule, self.plan.late,
+                       privacy=self.plan.privacy,
+                       below=for_simulation(self.plan.seed, number))  # fmt: skip
         write_base(merged.base, self.folder / self._base_name(number))
         raw = step(self.bundle, merged.base.stored, base.stored)
         write_file(self.folder / f"step-{number:04}", raw)
@@ -210,9 +220,11 @@ class Simulation:
     ) -> Round:
         passed = {one.name: one.why for one in merged.passed}
         up = sum(len(one.raw) for one in merged.taken)
+        privacy = self.plan.privacy
         return Round(
             number, merged.base.sha256, self._judged(judge), self._each(judge, merged.base),
             len(merged.taken), up, step_bytes * (len(merged.taken) + len(passed)), passed, silent,
+            privacy.epsilon(merged.base.spent) if privacy else None,
         )  # fmt: skip
 
     def _judged(self, judge: Session) -> float:

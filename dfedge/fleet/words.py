@@ -7,5 +7,6 @@ SPLIT_HELP = (
 )
 MEAN, CLIPPED, TRIMMED, MEDIAN = "mean", "clipped", "trimmed", "median"
 RULE_HELP = f"Rule: {MEAN}; or {CLIPPED}, {TRIMMED} or {MEDIAN} against bad devices."
+DP_DELTA = 1e-5
 ALL, ANCHORS = LEARN = ("all", "anchors")
 LEARN_HELP = f"What learns: {ALL}, or {ANCHORS} (no weight moves)."
