@@ -36,15 +36,16 @@ def hushed() -> Iterator[None]:
     For a library's first call, which tells of itself; its errors rise as exceptions.
     """
     sys.stderr.flush()
-    try:
-        kept = os.dup(ERROR_OUTPUT)
-    except OSError:  # closed: there is nothing to hush
-        yield
-        return
-    with _one, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+    with _one:  # else a second thread would keep the first one's silence
         try:
-            os.dup2(nowhere.fileno(), ERROR_OUTPUT)
+            kept = os.dup(ERROR_OUTPUT)
+        except OSError:  # closed: there is nothing to hush
             yield
-        finally:
-            os.dup2(kept, ERROR_OUTPUT)
-            os.close(kept)
+            return
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            try:
+                os.dup2(nowhere.fileno(), ERROR_OUTPUT)
+                yield
+            finally:
+                os.dup2(kept, ERROR_OUTPUT)
+                os.close(kept)
