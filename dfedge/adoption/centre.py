@@ -9,9 +9,8 @@ from dataclasses import replace
 import torch.nn.functional as F
 
 from dfedge.adoption.graph import Node, Shape, steps
-
-MOST_SIDE, MOST_STRIDE = 15, 4
-"""Of a block's kernel, and its stride."""
+from dfedge.blocks.block import LONGEST_SIDE, LONGEST_STRIDE
+from dfedge.blocks.kind import same_pads
 
 
 class UnlearnableError(Exception):
@@ -34,11 +33,11 @@ def sides(node: Node, given: Shape) -> tuple[int, int]:
     if down != across:
         raise UnlearnableError(f"has strides {down} and {across}: a block that learns has one")
     found = tuple(max(2 * pad + 1, 2 * (k - 1 - pad)) for k, pad in ((kh, top), (kw, left)))
-    if down > MOST_STRIDE or max(found) > MOST_SIDE:
+    if down > LONGEST_STRIDE or max(found) > LONGEST_SIDE:
         raise UnlearnableError(
             f"has kernel {kh} x {kw}, padding {top}, stride {down}: a block that learns has a "
-            f"kernel of at most {MOST_SIDE} with half of it as padding, and a stride of at most "
-            f"{MOST_STRIDE}"
+            f"kernel of at most {LONGEST_SIDE} with half of it as padding, and a stride of at most "
+            f"{LONGEST_STRIDE}"
         )
     if node.shape[1:] != (-(-given[1] // down), -(-given[2] // across)):
         raise UnlearnableError(
@@ -52,8 +51,7 @@ def centred(node: Node, kernel: tuple[int, int]) -> Node:
     """The same convolution with a kernel of these sides; one of 1 x 1 stays as it is."""
     if node.kernel == (1, 1):
         return node
-    (kh, kw), (height, width), (top, _, left, _) = node.kernel, kernel, node.pads
-    above, before = (height - 1) // 2 - top, (width - 1) // 2 - left
+    (kh, kw), (height, width), pads = node.kernel, kernel, same_pads(kernel)
+    above, before = pads[0] - node.pads[0], pads[2] - node.pads[2]
     around = (before, width - kw - before, above, height - kh - above)
-    pads = ((height - 1) // 2, height // 2, (width - 1) // 2, width // 2)
     return replace(node, weight=F.pad(node.weight, around), kernel=kernel, pads=pads)

@@ -124,13 +124,15 @@ def _taken_in(nodes: list[Node], node: Node) -> None:
     above, below, west, east = node.pads
     node.pads = (above + top, below + bottom, west + left, east + right)
     node.reads = before.reads
-    by_group = scale.reshape(node.groups, -1).repeat_interleave(node.shape[0] // node.groups, 0)
-    if shifted:
-        shift = before.bias.reshape(node.groups, -1).repeat_interleave(
+
+    def seen(by_channel: Tensor) -> Tensor:
+        """[C] -> [O, C / groups]: of the channels that each output reads."""
+        return by_channel.reshape(node.groups, -1).repeat_interleave(
             node.shape[0] // node.groups, 0
         )
-        node.bias = node.bias + (node.weight.sum((2, 3)) * shift).sum(1)
-    node.weight = node.weight * by_group[:, :, None, None]
+
+    node.bias = node.bias + (node.weight.sum((2, 3)) * seen(before.bias)).sum(1)
+    node.weight = node.weight * seen(scale)[:, :, None, None]
 
 
 def _summed(nodes: list[Node], node: Node) -> None:

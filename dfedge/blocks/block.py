@@ -11,7 +11,9 @@ from dfedge.plan import Conv, Shape
 if TYPE_CHECKING:
     from dfedge.blocks.kind import Kind
 
-Kernel = Annotated[int, Meta(ge=1, le=15)]
+LONGEST_SIDE, LONGEST_STRIDE = 15, 4
+"""Of a kernel, and its steps."""
+Kernel = Annotated[int, Meta(ge=1, le=LONGEST_SIDE)]
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +34,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str = "conv"
     kernel: Kernel = 3
     kernel_width: Kernel | None = None  # not a tuple: msgspec 0.22 crashes on a union with one
-    stride: Annotated[int, Meta(ge=1, le=4)] = 1
+    stride: Annotated[int, Meta(ge=1, le=LONGEST_STRIDE)] = 1
     wide: Annotated[int, Meta(ge=0, le=4096)] = 0
     pool: bool = False
     mean: bool = False

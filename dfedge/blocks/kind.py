@@ -41,6 +41,10 @@ def same(
     shape: Shape, channels: int, kernel: tuple[int, int], stride: int = 1, depthwise: bool = False
 ) -> Conv:
     """A convolution with "same" padding, more of it behind where it is odd."""
+    return Conv(*shape, channels, kernel, stride, same_pads(kernel), depthwise)
+
+
+def same_pads(kernel: tuple[int, int]) -> tuple[int, int, int, int]:
+    """ "Same" padding: above, below, left, right."""
     height, width = kernel
-    pads = ((height - 1) // 2, height // 2, (width - 1) // 2, width // 2)
-    return Conv(*shape, channels, kernel, stride, pads, depthwise)
+    return (height - 1) // 2, height // 2, (width - 1) // 2, width // 2

@@ -24,10 +24,8 @@ with quiet():  # its import tells of torchao's missing GPU libraries
 
 def use_threads(count: int) -> None:
     """Of ExecuTorch's thread pool, which all programs of a process share."""
-    with hushed():
-        now = portable_lib._threadpool_get_thread_count()
-    if now != count:
-        with hushed():  # which reads what this processor is, and tells of it
+    with hushed():  # the pool reads what this processor is, and tells of it
+        if portable_lib._threadpool_get_thread_count() != count:
             portable_lib._unsafe_reset_threadpool(count)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from dfedge.exporters.graph import Graph
-from dfedge.exporters.litert.file import File
+from dfedge.exporters.litert.file import File, packed
 from dfedge.exporters.litert.options import plain_options, reshape_options
 from dfedge.faults.first_step import CLASSES, take_changed
 from dfedge.faults.trial import Trials
@@ -32,9 +32,8 @@ def ordinary() -> bytes:
     conv.fields.fusedActivationFunction = schema.ActivationFunctionType.RELU
     h = g.op(op.CONV_2D, [x, weights, bias], (1, 8, 8, CHANNELS), np.float32, conv)
     pool = plain_options("Pool2D")
-    pool.fields.strideW = pool.fields.strideH = pool.fields.filterWidth = (
-        pool.fields.filterHeight
-    ) = 4
+    for side in ("strideW", "strideH", "filterWidth", "filterHeight"):
+        setattr(pool.fields, side, 4)
     pool.fields.padding = schema.Padding.VALID
     p = g.op(op.AVERAGE_POOL_2D, [h], (1, 2, 2, CHANNELS), np.float32, pool)
     flat = (1, 4 * CHANNELS)
@@ -66,17 +65,9 @@ def _changed(draw: random.Random) -> bytes:
             holder, name, value = draw.choice(list(_fields(model)))
             _set(holder, name, _other(value, draw))
         try:
-            return _packed(model)
+            return packed(model)
         except Exception:  # of what its fields hold no file can be made
             continue
-
-
-def _packed(model: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _fields(given: Any) -> Iterator[tuple[Any, Any, Any]]:

@@ -1,5 +1,6 @@
 """Kinds of input, one file each; an installed package adds one by an entry point of `GROUP`."""
 
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -42,6 +43,10 @@ def called(kind: str) -> str:
     return record_of(kind).samples.removeprefix("the ")
 
 
+_one = Lock()
+"""msgspec crashes where two threads are the first to need one type, and a kind may be a plugin."""
+
+
 def decoded(wanted: type, given: Any) -> Any:
     """msgspec's ``dec_hook``: an input rule of any kind.
 
@@ -54,4 +59,5 @@ def decoded(wanted: type, given: Any) -> Any:
     found = KINDS.find(kind) if isinstance(kind, str) else None
     if found is None:
         raise ValueError(f"input: kind {kind!r}; known: {', '.join(KINDS.all())}")
-    return msgspec.convert(given, found)
+    with _one:
+        return msgspec.convert(given, found)

@@ -102,9 +102,14 @@ class File:
                 buffer.data = np.frombuffer(data, np.uint8)
             model.buffers.append(buffer)
         model.subgraphs, model.signatureDefs = self.subgraphs, self.signatures
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed(model)
+
+
+def packed(model: Any) -> bytes:
+    """A ``schema.ModelT`` as a file."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _signature(name: str, graph: Graph, number: int) -> Any:
