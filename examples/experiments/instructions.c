@@ -5,6 +5,7 @@
 #include "board.h"
 #include "carry.h"
 #include "convolve.h"
+#include "print.h"
 #include "update.h"
 
 enum { TIMES = 4, VALUES = 1 << 16 };
@@ -24,15 +25,9 @@ static void fill(int8_t *to, int32_t n, int32_t zero) {
 }
 
 static void number(const char *name, const char *what, uint32_t value) {
-    char text[12];
-    int at = sizeof text;
-    text[--at] = 0;
-    text[--at] = '\n';
-    do text[--at] = (char)('0' + value % 10);
-    while (value /= 10);
     board_write(name);
-    board_write(what);
-    board_write(text + at);
+    board_write(" ");
+    print_number(what, value);
 }
 
 typedef struct {
@@ -60,19 +55,19 @@ static void measure(const shape *s) {
         fill(x, positions * s->in, zero);
         begin();
         for (int i = 0; i < TIMES; i++) dfe_conv_relu(&c, 1, x, w, bias, h);
-        number(s->name, zero ? " forward_half " : " forward ", took());
+        number(s->name, zero ? "forward_half" : "forward", took());
     }
     for (int32_t shift = 12; shift <= 40; shift += 28) {
         fill(h, positions * s->out, 2);
         for (int32_t i = 0; i < VALUES; i++) w[i] = kept[i];
         begin();
         for (int i = 0; i < TIMES; i++) dfe_conv_update(&c, 1, x, &e, w, shift, (uint32_t)i * 7);
-        number(s->name, shift < 20 ? " update " : " update_still ", took());
+        number(s->name, shift < 20 ? "update" : "update_still", took());
     }
     for (int32_t i = 0; i < VALUES; i++) w[i] = kept[i];
     begin();
     for (int i = 0; i < TIMES; i++) dfe_carry_inside(&back, 1, x, map);
-    number(s->name, " carry ", took());
+    number(s->name, "carry", took());
 }
 
 int main(void) {

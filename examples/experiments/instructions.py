@@ -15,11 +15,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dated import dated
+
 from dfedge.native import build
 from dfedge.target import load_target
 
 HERE = Path(__file__).parent
 BOARD = HERE.parent.parent / "targets" / "cortex-m"
+PRINT = HERE.parent.parent / "tests" / "on_device"
 LINK = BOARD.with_name("mps3-an547") / "link.ld"
 """Of 512 KB of RAM, which both boards have."""
 HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
@@ -71,7 +74,7 @@ def built(target: str, folder: Path) -> Path:
         ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=hard", "-std=c99", "-O2",
          "-ffreestanding", "-DDFE_SMALL=1", "-Wall", "-ffunction-sections", "-nostartfiles",
          "-Wl,--gc-sections", f"-L{BOARD}", f"-T{LINK}", f"-I{folder}", f"-I{BOARD}",
-         f"-I{build.SOURCES}", "-o", app, *sources],
+         f"-I{build.SOURCES}", f"-I{PRINT}", "-o", app, *sources],
         check=True,
     )  # fmt: skip
     return app
@@ -102,7 +105,7 @@ def main() -> None:
         print(target)
         for name, row in rows.items():
             print(f"  {name:18}", "  ".join(f"{what} {value:6.3f}" for what, value in row.items()))
-    text = json.dumps(results, indent=1) + "\n"
+    text = json.dumps({**dated(), **results}, indent=1) + "\n"
     (HERE / "results" / "instructions.json").write_text(text)
 
 
