@@ -2,7 +2,7 @@
 #ifndef PRINT_H
 #define PRINT_H
 
-static void print_number(const char *name, uint32_t value) {
+static inline void print_number(const char *name, uint32_t value) {
     char text[12];
     int at = sizeof text;
     text[--at] = 0;
@@ -15,7 +15,7 @@ static void print_number(const char *name, uint32_t value) {
 }
 
 /* In hexadecimal digits. */
-static void print_bytes(const char *name, const void *from, int32_t count) {
+static inline void print_bytes(const char *name, const void *from, int32_t count) {
     const uint8_t *byte = from;
     char text[3] = {0, 0, 0};
     board_write(name);
