@@ -63,9 +63,9 @@ static void have(panel *p, int32_t row, int32_t rows, int32_t from, int32_t end)
 /* Of rows `r` .. `end` of the window, the weights from .. till of each row of taps. */
 static void part(panel *p, const int8_t *x, const axis *along, const axis *across, dfe_span r,
                  dfe_span k) {
-    int32_t height = dfe_min(p->height, p->task->conv->kernel_height - r.begin / p->height * p->height);
-    int32_t first = r.begin / p->height * p->height, low = dfe_max(k.begin, p->window.begin);
-    int32_t high = dfe_min(k.end, p->window.end);
+    int32_t first = r.begin / p->height * p->height;
+    int32_t height = dfe_min(p->height, p->task->conv->kernel_height - first);
+    int32_t low = dfe_max(k.begin, p->window.begin), high = dfe_min(k.end, p->window.end);
     if (low >= high) return;
     have(p, first, height, k.begin, k.end);
     ptrdiff_t step = (ptrdiff_t)up(k.end - k.begin, p->kernels->group) * DFE_PANEL_WIDTH;
@@ -81,7 +81,6 @@ static void part(panel *p, const int8_t *x, const axis *along, const axis *acros
     }
     p->started = 1;
 }
-
 
 /* The sums of `along` positions, and of `across` such rows. */
 static void sum(panel *p, const int8_t *x, const axis *along, const axis *across) {
