@@ -45,6 +45,6 @@ def same(
 
 
 def same_pads(kernel: tuple[int, int]) -> tuple[int, int, int, int]:
-    """ "Same" padding: above, below, left, right."""
+    """Zeros of same padding: above, below, left, right."""
     height, width = kernel
     return (height - 1) // 2, height // 2, (width - 1) // 2, width // 2
