@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfedge.cli.console import percent, print_json, progress, say, size, table, verbose, warn
+from dfedge.cli.instructions import tell
 from dfedge.cli.manners import canonical
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
 from dfedge.cli.signals import told
@@ -83,6 +84,7 @@ def run(
     import msgspec
 
     from dfedge.allocator import keep_freed_memory
+    from dfedge.device.instructions import bounds_of
     from dfedge.exporters.write import ExportOptions, export
     from dfedge.learn.run import Run
 
@@ -98,11 +100,13 @@ def run(
         bundle = export(Run.open(run_folder), options, out, watch, notes.append)
     warn(notes)
     manifest = bundle.manifest
+    bounds = bounds_of(bundle) if "c" in manifest.formats else {}
     if json:
         records = msgspec.to_builtins(manifest.formats)
         print_json({"bundle": str(out), "sha256": bundle.sha256, "formats": records,
                     "learning": msgspec.to_builtins(manifest.learning),
                     "normal": msgspec.to_builtins(manifest.normal),
+                    "instructions": bounds,
                     "lineage": manifest.lineage, "version": manifest.bundle_version})  # fmt: skip
         return
     table(
@@ -115,6 +119,7 @@ def run(
             if verbose() or method.startswith(("train_b", "infer_b"))
         ],
     )
+    tell(bounds)
     say(learning_line(manifest.learning, len(manifest.plan.layers), no_trial))
     if manifest.normal is not None:
         promised, held = percent(manifest.normal.false_alarms), manifest.normal.held_back

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfedge.cli.console import out, print_json, say, table
+from dfedge.cli.instructions import tell
 from dfedge.cli.options import BundleArg, Json, MinVersion
 from dfedge.trunk import text
 
@@ -26,13 +27,15 @@ def run(
     """Print a bundle's program: every operation, its shapes, bytes, place in memory and C kernel.
 
     A sample passes through the rows from the top; a training step adds the rows marked +. Bytes are
-    for one sample. Constants lie in flash; the state is what learning changes.
+    for one sample. Constants lie in flash; the state is what learning changes. Below them stand
+    the instructions that a call takes at most on a microcontroller, by its set of kernels.
 
     [bold]Example:[/] dfedge show out/bundle
     """
     import msgspec
 
     from dfedge.bundle import Bundle
+    from dfedge.device.instructions import bounds_of
     from dfedge.listing import listing
 
     opened = Bundle.open(bundle, None, min_version)
@@ -42,6 +45,7 @@ def run(
         print_json({
             "input": list(plan.input_shape), "classes": len(opened.manifest.classes),
             "feedback": plan.feedback, "form": plan.form, "operations": msgspec.to_builtins(rows),
+            "instructions": bounds_of(opened),
         })  # fmt: skip
         return
     wide = out.width >= WIDE
@@ -54,6 +58,7 @@ def run(
     if not wide:
         say(f"place in memory and C kernel: in a terminal of {WIDE} columns (COLUMNS={WIDE}), or "
             "with --json")  # fmt: skip
+    tell(bounds_of(opened))
     constants = sum(row.constant_bytes for row in rows)
     state = sum(row.state_bytes for row in rows)
     say(f"constants: {constants:,} B in flash; weights and anchors: {state:,} B of the state",

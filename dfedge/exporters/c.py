@@ -16,6 +16,7 @@ from dfedge.manifest import MemoryPlan
 from dfedge.native import build, known, normal
 from dfedge.native import folder as library
 from dfedge.native.image import image
+from dfedge.native.instructions.bound import bounds
 from dfedge.native.program import CALLS, Program
 from dfedge.native.sources import Net
 from dfedge.native.table import make_table
@@ -76,6 +77,7 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
         cpu=target.cpu if drop.programs else None,
         known_bytes=known.flash_bytes(fitting),
         normal=source.normal is not None,
+        instructions=bounds(table, len(fitting["replay.y"]) if fitting else 0),
     )
     (folder / "net.dfe").write_bytes(packed)
     _put_around(folder, drop, firmware, source.target)

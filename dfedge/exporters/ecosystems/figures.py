@@ -6,4 +6,5 @@ less, and so is what a net without a frozen trunk uses.
 
 STACK_BYTES = 4_000
 CODE_BYTES = 52_000
-HOW = "Cortex-M0+, M4 and M55, arm-none-eabi-gcc 12, -O2"
+COMPILER = "arm-none-eabi-gcc 12, -O2"
+HOW = f"Cortex-M0+, M4 and M55, {COMPILER}"

@@ -1,6 +1,7 @@
 """What the files of an ecosystem say of a net."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dfedge.native.sources import Net
 
@@ -15,6 +16,7 @@ class Firmware:
         cpu: of a board whose startup code and linker file lie in the folder ``board``.
         known_bytes: flash, of known samples.
         normal: it knows what is normal.
+        instructions: at most, by call and set of kernels.
     """
 
     net: Net
@@ -23,6 +25,7 @@ class Firmware:
     cpu: str | None = None
     known_bytes: int = 0
     normal: bool = False
+    instructions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:

@@ -4,6 +4,8 @@ from string import Template
 
 from dfedge.exporters.ecosystems import Ecosystem, figures
 from dfedge.exporters.ecosystems.firmware import Firmware
+from dfedge.native.instructions.bound import SECTOR
+from dfedge.native.instructions.kernels import MEANT, SETS
 from dfedge.native.naming import renamed
 
 TEXT = Template("""# $prefix: a net in C that keeps learning
@@ -36,8 +38,9 @@ x is int8 [NET_HEIGHT, NET_WIDTH, NET_CHANNELS], values 0..127.$input
 Calls give a `dfe_status` or a `dfe_store_status`, 0 where it was done; what is refused is refused
 before anything changes.
 
-**Threads.** One state and one arena: no call may run beside another of the same net, whether of a
-second thread or of an interrupt. There are no locks. Nets of other prefixes may run at one time.
+${time}**Threads.** One state and one arena: no call may run beside another of the same net,
+whether of a second thread or of an interrupt. There are no locks. Nets of other prefixes may run
+at one time.
 
 **Two nets** in one firmware: export each with its own `--prefix`, by one version of dfedge, and
 delete `dfedge/` in one of them: the other's serves both.
@@ -64,6 +67,18 @@ LARGE = """\
 | stack of a call | about 32,000 (x86-64): tiles for vectors |
 
 For a microcontroller export with `--target`: then a call needs a tenth of this stack or less.
+"""
+TIME = """\
+**Time.** Instructions of a call, at most: every input other than zero, the sample misjudged, every
+weight moved. Computed from the net's plan, for {how}.
+
+| | {meant} |
+|{lines}
+{rows}
+An instruction is not a cycle: a chip's wait states, caches and multiplier decide how long one
+takes. Interrupts, and what your functions for flash take, come to it; `net_load` is of two slots of
+whole sectors of {sector:,} bytes. Processors of other instruction sets are not counted.
+
 """
 KNOWN = "| flash: known samples, where net_care is called | {:,} |\n"
 CARE = (
@@ -94,8 +109,27 @@ def readme(firmware: Firmware, ecosystem: Ecosystem) -> str:
         known=KNOWN.format(known) if known else "",
         code=SMALL if firmware.small else LARGE,
         batch=net.batch,
+        time=_time(firmware) if firmware.small else "",
         care=(CARE if known else "") + (NORMAL if firmware.normal else ""),
         unsure=UNSURE if net.unsure_below else GUESS,
         input=f"\n`{made}` makes it of a raw sample." if made else "",
     )
     return renamed(text, firmware.prefix)
+
+
+def _time(firmware: Firmware) -> str:
+    """The bounds of all calls; nothing where there are none."""
+    if not firmware.instructions:
+        return ""
+    rows = []
+    for call, by_set in firmware.instructions.items():
+        name, _, rest = call.partition(", ")
+        said = f"`{name}`" + (f", {rest}" if rest else "")
+        rows.append(f"| {said} | {' | '.join(f'{by_set[k.name]:,}' for k in SETS)} |\n")
+    return TIME.format(
+        how=figures.COMPILER,
+        meant=" | ".join(MEANT[k.name] for k in SETS),
+        lines="---|" * (len(SETS) + 1),
+        rows="".join(rows),
+        sector=SECTOR,
+    )

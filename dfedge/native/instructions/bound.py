@@ -1,0 +1,279 @@
+"""Whole calls of an exported net: an upper bound of the instructions of each.
+
+A bound is the sum of how often the bodies of all loops run, times the instructions of each
+(instructions.toml), where every input is other than zero, every sample is misjudged and every
+weight moves.  Instructions are not cycles: how long one takes depends on processor, caches and
+flash.  What a medium's functions (read, program, erase, flush) take comes to it.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import ceil
+
+import msgspec
+
+from dfedge.native.instructions.backward import (
+    below,
+    carried,
+    cells_of,
+    contrasted,
+    inside,
+    judged,
+    pooled,
+    settled,
+    update,
+)
+from dfedge.native.instructions.forward import Counts, convolution
+from dfedge.native.instructions.kernels import SETS, Geometry, Kernels
+from dfedge.native.instructions.trunk import checked, trunk, values
+from dfedge.native.layout import Fields
+from dfedge.native.store import slot_bytes
+from dfedge.native.table import Table
+
+TABLE = "instructions.toml"
+SIGN_CONCORDANT = 3
+MARGIN = 11, 10
+"""By which a bound lies above what the constants give: a compiler lays loops out otherwise."""
+HEADER, SLOTS, ROOM = 128, 2, 128
+ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
+"""Of ``src/store.h`` and ``src/new_class.c``."""
+
+
+@cache
+def constants() -> dict[str, dict[str, float]]:
+    """Instructions of each body, by set of kernels."""
+    text = resources.files(__package__).joinpath(TABLE).read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, dict[str, float]], strict=False)
+
+
+def instructions(k: Kernels, counts: Counts) -> int:
+    """The bound for a set of kernels."""
+    each = constants()[k.name]
+    total = sum(each[name] * count for name, count in counts.items() if count)
+    return ceil(total * MARGIN[0] / MARGIN[1])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A layer of a table.
+
+    Attributes:
+        row: of ``dfe_layer``.
+        convs: its convolutions.
+    """
+
+    row: Fields
+    convs: list[Geometry]
+
+    @property
+    def chain(self) -> int:
+        """Convolutions that follow one another."""
+        return self.row["joined"] or len(self.convs)
+
+    @property
+    def skip(self) -> Geometry | None:
+        """The convolution of the skipped input."""
+        return self.convs[self.chain] if len(self.convs) > self.chain else None
+
+    @property
+    def output(self) -> tuple[int, int, int]:
+        """[H, W, C]."""
+        end = self.convs[self.chain - 1]
+        return end.out_height, end.out_width, end.channels
+
+    @property
+    def features(self) -> int:
+        """Length of an anchor."""
+        height, width, channels = self.output
+        return min(self.row["cells"], height) * min(self.row["cells"], width) * channels
+
+    @property
+    def window(self) -> int:
+        """Positions of its maximum."""
+        return min(2, self.output[0]) * min(2, self.output[1]) if self.row["pool"] else 1
+
+
+def units(table: Table) -> list[Unit]:
+    """All layers."""
+    return [
+        Unit(row, [Geometry.of(c) for c in table.convs[row["first"] :][: row["convs"]]])
+        for row in table.layers
+    ]
+
+
+def _begun(table: Table, samples: int) -> Counts:
+    return checked(table) + Counter({
+        "begin": 1, "begin.layer": len(table.layers), "begin.conv": len(table.convs),
+        "begin.value": samples, "call": 1, "call.class": table.program["classes"],
+    })  # fmt: skip
+
+
+def _forward(k: Kernels, unit: Unit) -> Counts:
+    found: Counts = Counter({"layer": 1, "layer.conv": len(unit.convs)})
+    for c in unit.convs[: unit.chain - 1]:
+        found += convolution(k, c)
+    inputs = None
+    if unit.row["joined"]:
+        inputs = unit.skip.in_channels if unit.skip else 0
+    return found + convolution(k, unit.convs[unit.chain - 1], skip=inputs)
+
+
+def _handed(unit: Unit) -> Counts:
+    found: Counts = Counter()
+    if unit.row["mean"]:
+        found += cells_of(unit.output, unit.row["cells"])
+    return found + (pooled(unit.output) if unit.row["pool"] else Counter())
+
+
+def _passed(k: Kernels, table: Table, unit: Unit, sees: bool) -> Counts:
+    found = _forward(k, unit) + _handed(unit)
+    if sees:
+        found += cells_of(unit.output, unit.row["cells"])
+    return found
+
+
+def infer(k: Kernels, table: Table) -> Counts:
+    """``dfe_infer`` of one sample."""
+    found = _begun(table, values(table.program)) + trunk(k, table)
+    for unit in units(table):
+        found += _passed(k, table, unit, bool(unit.row["counted"]))
+        if unit.row["counted"]:
+            found += judged(table.program["classes"], unit.features)
+    return found
+
+
+def features(k: Kernels, table: Table) -> Counts:
+    """``dfe_features`` of one sample, without its latent."""
+    found = _begun(table, values(table.program)) + trunk(k, table)
+    found["features"] = len(table.layers)
+    for unit in units(table):
+        found += _passed(k, table, unit, True)
+    return found
+
+
+def step(k: Kernels, table: Table) -> Counts:
+    """``dfe_step`` of one sample."""
+    program, all_units = table.program, units(table)
+    found = _begun(table, values(program)) + trunk(k, table)
+    waits, signs = program["feedback"] > 0, program["feedback"] == SIGN_CONCORDANT
+    for i, unit in enumerate(all_units):
+        if i < program["cut"]:
+            found += _passed(k, table, unit, bool(unit.row["counted"]))
+            if unit.row["counted"]:
+                found += judged(program["classes"], unit.features)
+            continue
+        found += Counter({"learn": 1, "learn.conv": len(unit.convs)})
+        found += _forward(k, unit) + cells_of(unit.output, unit.row["cells"])
+        found += contrasted(program["classes"], unit.features) + settled(unit.features)
+        last = i == len(all_units) - 1
+        if waits and i > program["cut"]:
+            found += _down(k, unit, all_units[i - 1], signs)
+        found += _move(k, unit, not waits or last or bool(unit.row["mean"]), signs)
+        found += _handed(unit)
+    return found
+
+
+def _move(k: Kernels, unit: Unit, cells: bool, signs: bool) -> Counts:
+    found: Counts = Counter()
+    if unit.skip:
+        found += update(k, unit.skip, cells)
+    for j in range(unit.chain - 1, -1, -1):
+        found += update(k, unit.convs[j], cells)
+        if j:
+            found += inside(k, unit.convs[j], cells, signs)
+        cells = False
+    return found
+
+
+def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
+    found: Counts = Counter()
+    cells = True
+    for j in range(unit.chain - 1, 0, -1):
+        found += inside(k, unit.convs[j], cells, signs)
+        cells = False
+    joined: Counts | None = None
+    if unit.row["joined"]:
+        joined = carried(k, unit.skip, True, signs) if unit.skip else Counter()
+    first = carried(k, unit.convs[0], cells, signs)
+    if not under.row["mean"]:
+        return found + below(k, first, under.output, under.window, joined)
+    return found + below(k, first, (1, 1, under.features), 1, joined)
+
+
+def predict(k: Kernels, table: Table) -> Counts:
+    """``net_predict``."""
+    return infer(k, table) + Counter({"answer": table.program["classes"]})
+
+
+def learn(k: Kernels, table: Table) -> Counts:
+    """``net_learn``."""
+    return step(k, table) + Counter({"answer": table.program["classes"]})
+
+
+def add_class(k: Kernels, table: Table, count: int, known: int) -> Counts:
+    """``net_add_class`` of so many samples, among so many known ones."""
+    one = infer(k, table) + features(k, table)
+    samples, seen = count + known, sum(unit.features for unit in units(table))
+    found = Counter({name: n * samples for name, n in one.items()}) + checked(table)
+    rounds = ROUNDS * HALVINGS if known else 0
+    falls = (HALVINGS + FURTHEST) * known if known else 0
+    return found + Counter({
+        "place": samples, "place.class": samples * table.program["classes"],
+        "place.median": 2 * known * known, "place.seen": samples * seen,
+        "place.anchor": table.program["classes"] * seen,
+        "place.weigh": rounds * samples, "place.score": rounds * samples * seen,
+        "place.move": rounds * seen, "place.pull": rounds * samples * seen,
+        "place.fall": falls, "place.part": falls * seen,
+    })  # fmt: skip
+
+
+def load(table: Table, slot_bytes: int) -> Counts:
+    """``net_load`` from two slots of so many bytes."""
+    state, scanned = table.state_bytes, SLOTS * slot_bytes
+    return checked(table) + Counter({
+        "store": 1, "store.crc": table.words.nbytes + 2 * state + 2 * HEADER + scanned,
+        "store.blank": scanned, "store.chunk": -(-scanned // ROOM),
+        "store.state": state, "store.layer": len(table.layers), "store.conv": len(table.convs),
+    })  # fmt: skip
+
+
+def save(table: Table) -> Counts:
+    """``net_save``, which erases one slot and programs it."""
+    state = table.state_bytes
+    return Counter({
+        "save": 1, "store.crc": 2 * (state + HEADER), "store.blank": state + HEADER,
+        "store.chunk": -(-state // ROOM),
+    })  # fmt: skip
+
+
+SAMPLES, SECTOR, UNIT = 8, 4096, 8
+"""Of a new class; bytes of a sector of flash, and those that are programmed at once."""
+PREDICT, LEARN = "net_predict", "net_learn"
+ADD_CLASS = f"net_add_class, {SAMPLES} samples"
+LOAD, SAVE = "net_load", "net_save"
+
+
+def bounds(table: Table, known: int = 0) -> dict[str, dict[str, int]]:
+    """Instructions at most, by call and set of kernels.
+
+    Nothing of a net in the label-plane form, whose loops are not counted.
+
+    Args:
+        known: samples that a new class is placed among; 0: no class can be added.
+    """
+    if table.program["form"]:
+        return {}
+    slot = slot_bytes(table.state_bytes, UNIT, SECTOR)
+
+    def each(count: Callable[[Kernels], Counts]) -> dict[str, int]:
+        return {k.name: instructions(k, count(k)) for k in SETS}
+
+    found = {PREDICT: each(lambda k: predict(k, table)), LEARN: each(lambda k: learn(k, table))}
+    if known:
+        found[ADD_CLASS] = each(lambda k: add_class(k, table, SAMPLES, known))
+    found[LOAD] = each(lambda k: load(table, slot))
+    found[SAVE] = each(lambda k: save(table))
+    return found

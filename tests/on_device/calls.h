@@ -1,0 +1,150 @@
+/* The calls of nets on a board, in the worst case: prints "CALL NET TICKS" of TIMES calls, of "add" of one.
+ *
+ * No input is zero, every sample is misjudged, every weight moves. */
+#include "board.h"
+#include "check.h"
+#include "new_class.h"
+#include "print.h"
+#include "rebase.h"
+#include "store.h"
+#include "trunk.h"
+
+enum { TIMES = 4, VALUES = 28 << 10 };
+
+static int8_t x[VALUES], map[VALUES];
+static int32_t room[VALUES / 2];
+static uint32_t seed = 1;
+
+static int32_t draw(int32_t low, int32_t high) {
+    seed = seed * 1664525u + 1013904223u;
+    return low + (int32_t)((seed >> 8) % (uint32_t)(high - low + 1));
+}
+
+typedef struct {
+    const int32_t *table, *state;
+    int32_t state_bytes, known;
+    uint32_t slot_bytes;
+} net;
+
+static void say(const char *kind, int32_t number, uint32_t begun) {
+    uint32_t took = (board_ticks() - begun) & 0xFFFFFF;
+    board_write(kind);
+    board_write(" ");
+    char text[12];
+    int at = sizeof text;
+    text[--at] = 0;
+    do text[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    print_number(text + at, took);
+}
+
+#define MEASURED(kind, call)                         \
+    do {                                             \
+        uint32_t begun = board_ticks();              \
+        for (int t = 0; t < TIMES; t++) { call; }    \
+        say(kind, i, begun);                         \
+    } while (0)
+
+static uint8_t flash[VALUES];
+static int get(void *c, uint32_t at, void *into, uint32_t n) {
+    (void)c;
+    __builtin_memcpy(into, flash + at, n);
+    return 0;
+}
+static int put(void *c, uint32_t at, const void *from, uint32_t n) {
+    (void)c;
+    __builtin_memcpy(flash + at, from, n);
+    return 0;
+}
+static int erase(void *c, uint32_t at, uint32_t n) {
+    (void)c;
+    for (uint32_t i = at; i < at + n; i++) flash[i] = 0xFF;
+    return 0;
+}
+static int flush(void *c) { return c != NULL; }
+
+/* The lowest score's row, so that the sample is misjudged. */
+static int32_t worst(const int32_t *scores, const int8_t *alive, int32_t classes) {
+    int32_t found = 0;
+    for (int32_t k = 1; k < classes; k++)
+        if (alive[k] && (!alive[found] || scores[k] < scores[found])) found = k;
+    return found;
+}
+
+static void whole(int32_t i, const net *n) {
+    const dfe_program *p = (const dfe_program *)(const void *)n->table;
+    static int32_t state[VALUES / 4], arena[VALUES / 4], first[VALUES / 4], scores[400], active[40];
+    int8_t *seen = map;
+    dfe_memory memory;
+    __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
+    __builtin_memcpy(first, n->state, (size_t)n->state_bytes);
+    if (dfe_check(p) || dfe_infer(p, state, 1, x, scores, arena, sizeof arena)) {
+        print_number("refused", (uint32_t)i);
+        return;
+    }
+    MEASURED("check", dfe_check(p));
+    MEASURED("begin", dfe_check_call(p, state, DFE_INFER, 1, x, NULL, arena, sizeof arena, &memory));
+    if (p->operations) MEASURED("trunk", dfe_trunk(p, 1, x, (int8_t *)arena + 4096, (int8_t *)arena));
+    MEASURED("infer", dfe_infer(p, state, 1, x, scores, arena, sizeof arena));
+    if (!dfe_features(p, state, 1, x, seen, NULL, arena, sizeof arena))
+        MEASURED("features", dfe_features(p, state, 1, x, seen, NULL, arena, sizeof arena));
+    if (dfe_check_call(p, state, DFE_TRAIN, 1, x, NULL, arena, sizeof arena, &memory)) {
+        print_number("untrained", (uint32_t)i);
+        return;
+    }
+    int32_t y[1] = {worst(scores, (const int8_t *)state + p->live, p->classes)};
+    uint32_t begun = board_ticks();
+    for (int t = 0; t < TIMES; t++) {
+        dfe_step(p, state, 1, x, y, scores, active, arena, sizeof arena);
+        __builtin_memcpy(state, first, (size_t)n->state_bytes);
+    }
+    say("step", i, begun);
+    MEASURED("copy", __builtin_memcpy(state, first, (size_t)n->state_bytes));
+}
+
+static void keep(int32_t i, const net *n) {
+    const dfe_program *p = (const dfe_program *)(const void *)n->table;
+    static uint8_t page[DFE_ROOM];
+    dfe_store store = {.medium = {get, put, erase, flush, 0, n->slot_bytes, 8, page, DFE_ROOM}};
+    dfe_record own = {0};
+    erase(NULL, 0, 24 << 10);
+    dfe_store_open(&store);
+    dfe_store_save(&store, &own, n->state, (uint32_t)n->state_bytes);
+    dfe_store_save(&store, &own, n->state, (uint32_t)n->state_bytes);
+    MEASURED("load", (dfe_identify(p, n->state, &own), dfe_store_open(&store),
+                      dfe_store_load(&store, room, (uint32_t)n->state_bytes),
+                      dfe_check_state(p, room)));
+    MEASURED("save", dfe_store_save(&store, &own, n->state, (uint32_t)n->state_bytes));
+    MEASURED("erase", erase(NULL, 0, n->slot_bytes));
+}
+
+/* New samples that are known ones of other classes: nothing comes out of it, in the most rounds. */
+static void add(int32_t i, const net *n) {
+    const dfe_program *p = (const dfe_program *)(const void *)n->table;
+    static int32_t state[VALUES / 4], arena[VALUES / 4], rows[64], scores[400];
+    int32_t each = p->height * p->width * p->channels;
+    __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
+    ((int8_t *)state)[p->live] = 0;
+    if (dfe_infer(p, state, 1, x, scores, arena, sizeof arena)) return;
+    for (int32_t s = 0; s < n->known; s++) {
+        dfe_infer(p, state, 1, x + s * each, scores, arena, sizeof arena);
+        int64_t best = 1;
+        for (int32_t k = 1; k < p->classes; k++)
+            if (scores[k] > scores[best]) best = k;
+        rows[s] = (int32_t)best;
+    }
+    dfe_new_class given = {p, state, 0, x, 2, {x, rows, n->known}, 2, room, sizeof room, arena,
+                           sizeof arena};
+    uint32_t begun = board_ticks();
+    int failed = dfe_add_class(&given);
+    if (failed) print_number("refused", (uint32_t)failed);
+    else say("add", i, begun);
+}
+
+static void all_calls(int32_t first, const net *nets, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        whole(first + i, nets + i);
+        keep(first + i, nets + i);
+        if (nets[i].known) add(first + i, nets + i);
+    }
+}
