@@ -41,6 +41,8 @@ class Calls:
             return [n for n in self.frames if n.startswith("dfe_run_") and n[8:] not in CALLS]
         if caller.endswith("dfe_good_trunk"):
             return [n for n in self.frames if n.startswith("dfe_good_")]
+        if caller.endswith("panel.c:have"):
+            return [n for n in self.frames if n.endswith(":pack")]
         loops = [n for n in self.frames if LOOPS.search(n)]
         if "panel.c:" in caller or caller == "dfe_panel_convolve":
             return [n for n in loops if n.endswith(PACKED)]

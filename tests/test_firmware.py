@@ -30,6 +30,8 @@ from dfedge.native.program import Program
 
 pytestmark = needs(build.COMPILERS[0], "ar")
 CC = "gcc"
+BAD_LABEL, CLOSED_CALL, MORE, BUSY = 7, 9, 11, 12
+"""Of ``dfe_status``."""
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +381,49 @@ def test_a_value_that_learning_cannot_reach_is_refused(chip: Chip) -> None:
     assert kept.save(kept.found.record, bytes([0x80]) * chip.bytes) == store.STORED
     assert chip.call("load") == store.DAMAGED
     assert chip.state() == chip.first
+
+
+# -- slices ----------------------------------------------------------------------------------------
+
+
+def test_learning_in_slices_gives_the_same_and_keeps_all_else_out_until_it_is_done(
+    chip: Chip,
+) -> None:
+    answer, other = (ctypes.c_int32 * 16)(), (ctypes.c_int32 * 16)()
+    x = samples(1).ctypes.data_as(ctypes.c_void_p)
+    assert chip.call("load") == store.EMPTY
+    assert chip.library.net_learn(x, 0, other) == 0
+    learned = chip.state()
+    assert chip.call("load") == store.EMPTY
+    assert chip.library.net_go() == CLOSED_CALL
+    assert chip.library.net_begin_learn(x, -1, answer) == BAD_LABEL
+    assert chip.library.net_begin_learn(x, 0, answer) == 0
+    slices = 0
+    while (status := chip.library.net_go()) == MORE:
+        slices += 1
+        assert chip.library.net_busy()
+        assert chip.library.net_predict(x, other) == BUSY
+        assert chip.library.net_begin_predict(x, other) == BUSY
+        assert chip.call("save") == store.BUSY
+    assert (status, chip.library.net_busy()) == (0, 0)
+    assert slices > 20
+    assert (chip.state(), bytes(answer), chip.counts()[:2]) == (learned, bytes(other), (1, 1))
+    assert chip.call("save") == store.STORED
+
+
+def test_learning_that_is_given_up_leaves_the_state_that_was_saved(chip: Chip) -> None:
+    answer = (ctypes.c_int32 * 16)()
+    assert chip.call("load") == store.EMPTY
+    chip.learn(2)
+    assert chip.call("save") == store.STORED
+    learned = chip.state()
+    x = samples(1).ctypes.data_as(ctypes.c_void_p)
+    assert chip.library.net_begin_learn(x, 5, answer) == 0
+    while chip.state() == learned:
+        assert chip.library.net_go() == MORE
+    assert chip.call("load") == store.STORED
+    assert (chip.state(), chip.counts()[:2]) == (learned, (2, 2))
+    assert chip.library.net_predict(x, answer) == 0
 
 
 # -- a new class -----------------------------------------------------------------------------------

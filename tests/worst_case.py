@@ -29,7 +29,9 @@ BOARDS = {"plain": "mps2-an386", "simd32": "mps2-an386", "mve": "mps3-an547"}
 TICK = {"mps2-an386": 40.0, "mps3-an547": 31.25}
 """Instructions of one, of each board's timer, under -icount shift=0."""
 TIMES = 4
-"""Calls that are counted together; of an added class one."""
+"""Calls that are counted together."""
+ONCE = ("add", "go_infer", "go_step")
+"""Those that are counted alone."""
 FLASH, SECTOR = 300_000, 4_096
 """Bytes of nets in one program; of a sector."""
 NEW, KNOWN = 2, 8
@@ -123,6 +125,13 @@ def write(path: Path, cases: Sequence[Case], part: range, more: Sequence[str] = 
     path.write_text("\n".join(lines) + "\n")
 
 
+def longest(k: bound.Kernels, case: Case) -> dict[str, int]:
+    """Bounds of the slices that calls.h measures."""
+    return {
+        f"go_{name}": bound.longest(k, case.table, name == "step") for name in ("infer", "step")
+    }
+
+
 def counts(k: bound.Kernels, case: Case) -> dict[str, bound.Counts]:
     """Of every call that calls.h measures."""
     table = case.table
@@ -164,8 +173,9 @@ def ran(k: bound.Kernels, source: Path, folder: Path) -> dict[tuple[str, int], f
     for call, *numbers in lines(k, compiled(k, folder / k.name, *words)):
         if call == "untrained":
             continue  # sums of this batch would not fit: the call is refused
+        assert len(numbers) == 2, call
         case, ticks = map(int, numbers)
-        found[call, case] = ticks * TICK[BOARDS[k.name]] / (1 if call == "add" else TIMES)
+        found[call, case] = ticks * TICK[BOARDS[k.name]] / (1 if call in ONCE else TIMES)
     for call, beside in (("step", "copy"), ("save", "erase")):
         for case in [number for name, number in found if name == call]:
             found[call, case] -= found[beside, case]

@@ -180,6 +180,7 @@ int net_care_end(void) {
 
 int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words,
                   int32_t *row) {
+    if (net_busy()) return DFE_BUSY;
     const int8_t *live = (const int8_t *)net_state() + net_program()->live;
     int32_t spare = NET_NAMED;
     while (spare < NET_CLASSES && live[spare]) spare++;

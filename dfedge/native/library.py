@@ -21,6 +21,8 @@ STATUS = (
     "the state holds a value that learning can never reach; delete it to start anew",
     "the program has no such entry point",
     "a tensor holds less than the program says; export again",
+    "the call is not done; go on",
+    "another call is not done; go on",
 )
 """What a `dfe_status` means, by number."""
 

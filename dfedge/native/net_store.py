@@ -133,6 +133,7 @@ int net_rebase(dfe_store *store) { return load(store, DFE_ANOTHER_PROGRAM); }
 
 int net_save(dfe_store *store) {
     if (opened != store) return DFE_STORE_CLOSED;
+    if (net_busy()) return DFE_STORE_BUSY;
     tell();
     return dfe_store_save(store, &own, net_state(), NET_STATE_BYTES);
 }
@@ -147,6 +148,7 @@ int net_forget(dfe_store *store) {
 }
 
 int net_export(dfe_write write, void *context) {
+    if (net_busy()) return DFE_STORE_BUSY;
     identify();
     tell();
     return dfe_store_export(&own, net_state(), NET_STATE_BYTES, write, context);
@@ -160,6 +162,7 @@ int net_import(int (*read)(void *context, uint32_t at, void *into, uint32_t byte
                                  .unit = 1,
                                  .room = room,
                                  .room_bytes = sizeof room}};
+    if (net_busy()) return DFE_STORE_BUSY;
     identify();
     int status = dfe_store_open(&file);
     if (status != DFE_STORED) return status;

@@ -78,6 +78,7 @@ static const dfe_normal normal = {@FIELDS};
 static int8_t seen[NET_SEEN]; /* RAM beside the state and the arena */
 
 static int look(const int8_t *x) {
+    if (net_busy()) return DFE_BUSY;
     return dfe_features(net_program(), net_state(), 1, x, seen, NULL, net_arena(), NET_ARENA_BYTES);
 }
 

@@ -120,6 +120,15 @@ typedef struct {{
 int net_predict(const int8_t *x, net_answer *answer);
 int net_learn(const int8_t *x, int32_t row, net_answer *answer);
 
+/* The same in slices, for a loop that has other work to do: begin, then call net_go until it gives
+ * something else than DFE_MORE.  x and answer stay where they are until then; the bits are the
+ * same.  Until it is done the calls above give DFE_BUSY, and net_save DFE_STORE_BUSY; net_reset and
+ * net_load give it up. */
+int net_begin_predict(const int8_t *x, net_answer *answer);
+int net_begin_learn(const int8_t *x, int32_t row, net_answer *answer);
+int net_go(void);
+int net_busy(void);
+
 /* What was learned since the export, for a record: counted by net_step and net_learn. */
 typedef struct {{
     uint64_t steps, samples;
@@ -158,6 +167,7 @@ def source(net: Net) -> str:
         "/* Made by dfedge export: the net as data. */",
         '#include "net.h"',
         '#include "dfedge/answer.h"',
+        '#include "dfedge/job.h"',
         SECTIONS,
         _tables(net.table),
         _state(net.table, net.state),
@@ -186,6 +196,9 @@ typedef char net_state_is_as_large_as_planned[sizeof(net_state_type) == NET_STAT
 NET_STATE_SECTION static net_state_type state;
 NET_ARENA_SECTION static int32_t arena[(NET_ARENA_BYTES + 3) / 4];
 static net_counts counts;
+static net_answer *begun; /* NULL: no call in slices */
+static int32_t begun_row; /* -1: it predicts */
+static dfe_job job;
 
 const dfe_program *net_program(void) { return &table.program; }
 
@@ -195,6 +208,7 @@ void net_reset(void) {
     const net_counts none = {0, 0, 0, 0};
     state = first;
     counts = none;
+    begun = NULL;
 }
 
 const void *net_first(void) { return &first; }
@@ -202,14 +216,20 @@ const void *net_first(void) { return &first; }
 void *net_arena(void) { return arena; }
 
 int net_infer(int32_t batch, const int8_t *x, int32_t *scores) {
+    if (begun) return DFE_BUSY;
     return dfe_infer(&table.program, &state, batch, x, scores, arena, sizeof arena);
 }
 
+static void count(int32_t samples) {
+    counts.steps++;
+    counts.samples += (uint32_t)samples;
+}
+
 int net_step(int32_t batch, const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active) {
+    if (begun) return DFE_BUSY;
     int status = dfe_step(&table.program, &state, batch, x, y, scores, active, arena, sizeof arena);
     if (status != DFE_OK) return status;
-    counts.steps++;
-    counts.samples += (uint32_t)batch;
+    count(batch);
     return DFE_OK;
 }
 
@@ -231,6 +251,36 @@ int net_learn(const int8_t *x, int32_t row, net_answer *answer) {
     int32_t active[NET_LAYERS];
     return told(net_step(1, x, &row, answer->scores, active), answer);
 }
+
+static int begin(int call, const int8_t *x, int32_t row, net_answer *answer) {
+    static int32_t active[NET_LAYERS];
+    if (begun) return DFE_BUSY;
+    begun_row = row;
+    int status = dfe_begin(&job, call, &table.program, &state, 1, x, &begun_row, answer->scores,
+                           active, arena, sizeof arena);
+    if (status == DFE_OK) begun = answer;
+    return status;
+}
+
+int net_begin_predict(const int8_t *x, net_answer *answer) {
+    return begin(DFE_INFER, x, -1, answer);
+}
+
+int net_begin_learn(const int8_t *x, int32_t row, net_answer *answer) {
+    return row < 0 ? DFE_BAD_LABEL : begin(DFE_TRAIN, x, row, answer);
+}
+
+int net_go(void) {
+    if (!begun) return DFE_BAD_CALL;
+    int status = dfe_go(&job);
+    if (status == DFE_MORE) return status;
+    net_answer *answer = begun;
+    begun = NULL;
+    if (begun_row >= 0) count(1);
+    return told(status, answer);
+}
+
+int net_busy(void) { return begun != NULL; }
 """
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from dfedge.native.library import load
 
-STORED, EMPTY, DAMAGED, NEWER, FAILED, MISFIT, FOREIGN, CLOSED = range(8)
+STORED, EMPTY, DAMAGED, NEWER, FAILED, MISFIT, FOREIGN, CLOSED, BUSY = range(9)
 """``enum dfe_store_status``."""
 SLOT_EMPTY, SLOT_DAMAGED, SLOT_NEWER, SLOT_WHOLE = range(4)
 """``enum dfe_slot_kind``."""

@@ -103,7 +103,7 @@ int main(void) {
     for (int32_t i = 0; i < FORWARDS; i++) forward(i, FORWARD[i].v);
     for (int32_t i = 0; i < UPDATES; i++) move(i, UPDATE[i].v);
     for (int32_t i = 0; i < INSIDES; i++) carry(i, INSIDE[i].v);
-    for (int32_t i = 0; i < BELOWS; i++) below(i, BELOW[i].v);
+    for (int32_t i = 0; i < DOWNS; i++) below(i, DOWN[i].v);
     for (int32_t i = 0; i < SMALLS; i++) small(i, SMALL[i].v);
     all_calls(FIRST, NETS, sizeof NETS / sizeof *NETS);
     return 0;

@@ -32,7 +32,7 @@ MAP, WEIGHTS = 9_000, 24_000
 LEAST = 1e-4
 WORST = 0.3
 """Weight of the loosest bound, beside that of their mean."""
-MOST = 600
+MOST = 1_000
 """Nets."""
 Case = list[int]
 Counted = Callable[[Kernels, Case], Counter[str]]
@@ -91,7 +91,7 @@ def count_forward(k: Kernels, v: Case) -> Counter[str]:
     return forward.convolution(k, Geometry(*v[:13]), v[13], bool(v[14]), skip)
 
 
-def belows(r: random.Random) -> Case:
+def passed_down(r: random.Random) -> Case:
     """[geometry, pool, joined]."""
     while True:
         c = geometry(r, 40)
@@ -105,7 +105,7 @@ def belows(r: random.Random) -> Case:
 
 
 def count_below(k: Kernels, v: Case) -> Counter[str]:
-    """Of `belows`."""
+    """Of `passed_down`."""
     c, pool = Geometry(*v[:13]), v[13]
     joined = None
     if v[14] >= 0:
@@ -137,10 +137,10 @@ def cases() -> tuple[dict[str, list[Case]], list[Net]]:
         "FORWARD": [forwards(r) for _ in range(600)],
         "UPDATE": [[*geometry(r, 40), r.randint(0, 2)] for _ in range(240)],
         "INSIDE": [[*geometry(r, 40), r.randint(0, 2), r.randint(0, 1)] for _ in range(200)],
-        "BELOW": [belows(r) for _ in range(160)],
+        "DOWN": [passed_down(r) for _ in range(160)],
         "SMALL": [smalls(r) for _ in range(80)],
     }
-    nets = worst_case.nets(range(2_400), MOST)
+    nets = worst_case.nets(range(4_200), MOST)
     return shapes, nets
 
 
@@ -213,7 +213,7 @@ def constants(k: Kernels, shapes: dict, nets: list, of: dict) -> dict[str, float
             k, Geometry(*inside[i][:13]), bool(inside[i][13]), bool(inside[i][14])
         ),
     )
-    fit("below", lambda i: count_below(k, shapes["BELOW"][i]))
+    fit("below", lambda i: count_below(k, shapes["DOWN"][i]))
     small = shapes["SMALL"]
     fit("cells", lambda i: backward.cells_of(tuple(small[i][:3]), small[i][3]))
     fit("pool", lambda i: backward.pooled(tuple(small[i][:3])))

@@ -3,6 +3,8 @@
  * No input is zero, every sample is misjudged, every weight moves. */
 #include "board.h"
 #include "check.h"
+#include "crc32.h"
+#include "job.h"
 #include "new_class.h"
 #include "print.h"
 #include "rebase.h"
@@ -12,7 +14,8 @@
 enum { TIMES = 4, VALUES = 28 << 10 };
 
 static int8_t x[VALUES], map[VALUES];
-static int32_t room[VALUES / 2];
+static int32_t room[VALUES / 2], state[VALUES / 4], arena[VALUES / 4], first[VALUES / 4];
+static int32_t scores[400], active[40];
 static uint32_t seed = 1;
 
 static int32_t draw(int32_t low, int32_t high) {
@@ -73,7 +76,6 @@ static int32_t worst(const int32_t *scores, const int8_t *alive, int32_t classes
 
 static void whole(int32_t i, const net *n) {
     const dfe_program *p = (const dfe_program *)(const void *)n->table;
-    static int32_t state[VALUES / 4], arena[VALUES / 4], first[VALUES / 4], scores[400], active[40];
     int8_t *seen = map;
     dfe_memory memory;
     __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
@@ -102,6 +104,33 @@ static void whole(int32_t i, const net *n) {
     MEASURED("copy", __builtin_memcpy(state, first, (size_t)n->state_bytes));
 }
 
+/* The longest slice, in ticks of a single one; and that it is as the whole call. */
+static void in_slices(int32_t i, const net *n, int call) {
+    const dfe_program *p = (const dfe_program *)(const void *)n->table;
+    static int32_t other[400];
+    static dfe_job job;
+    int32_t y[1] = {0};
+    uint32_t longest = 0, sum;
+    __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
+    dfe_infer(p, state, 1, x, scores, arena, sizeof arena);
+    y[0] = worst(scores, (const int8_t *)state + p->live, p->classes);
+    if (call == DFE_INFER) dfe_infer(p, state, 1, x, other, arena, sizeof arena);
+    else if (dfe_step(p, state, 1, x, y, other, active, arena, sizeof arena)) return;
+    sum = dfe_crc32(0, state, (size_t)n->state_bytes);
+    __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
+    if (dfe_begin(&job, call, p, state, 1, x, y, scores, active, arena, sizeof arena)) return;
+    for (int status = DFE_MORE; status == DFE_MORE;) {
+        uint32_t begun = board_ticks();
+        status = dfe_go(&job);
+        uint32_t took = (board_ticks() - begun) & 0xFFFFFF;
+        if (took > longest) longest = took;
+    }
+    for (int32_t k = 0; k < p->classes; k++)
+        if (scores[k] != other[k]) print_number("other_scores", (uint32_t)i);
+    if (sum != dfe_crc32(0, state, (size_t)n->state_bytes)) print_number("other_state", (uint32_t)i);
+    say(call == DFE_INFER ? "go_infer" : "go_step", i, board_ticks() - longest);
+}
+
 static void keep(int32_t i, const net *n) {
     const dfe_program *p = (const dfe_program *)(const void *)n->table;
     static uint8_t page[DFE_ROOM];
@@ -121,7 +150,7 @@ static void keep(int32_t i, const net *n) {
 /* New samples that are known ones of other classes: nothing comes out of it, in the most rounds. */
 static void add(int32_t i, const net *n) {
     const dfe_program *p = (const dfe_program *)(const void *)n->table;
-    static int32_t state[VALUES / 4], arena[VALUES / 4], rows[64], scores[400];
+    static int32_t rows[64];
     int32_t each = p->height * p->width * p->channels;
     __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
     ((int8_t *)state)[p->live] = 0;
@@ -141,10 +170,12 @@ static void add(int32_t i, const net *n) {
     else say("add", i, begun);
 }
 
-static void all_calls(int32_t first, const net *nets, int32_t count) {
+static void all_calls(int32_t from, const net *nets, int32_t count) {
     for (int32_t i = 0; i < count; i++) {
-        whole(first + i, nets + i);
-        keep(first + i, nets + i);
-        if (nets[i].known) add(first + i, nets + i);
+        whole(from + i, nets + i);
+        in_slices(from + i, nets + i, DFE_INFER);
+        in_slices(from + i, nets + i, DFE_TRAIN);
+        keep(from + i, nets + i);
+        if (nets[i].known) add(from + i, nets + i);
     }
 }

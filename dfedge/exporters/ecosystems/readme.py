@@ -27,6 +27,7 @@ compiled stands in `dfedge/config.h`. C++ includes the headers as they are.
 | `net_load(&store)` or `net_reset()` | first of all: the state from flash, or as exported |
 | `net_predict(x, &answer)` | row of the nearest class, its score, its lead over the runner-up |
 | `net_learn(x, row, &answer)` | learns one sample; the answer is that before it |
+| `net_begin_learn`, `net_begin_predict`, `net_go()` | the same in slices |
 | `net_infer`, `net_step` | the same of several samples at a time, here at most $batch |
 | `net_save(&store)` | keeps what was learned, whenever the power goes |
 | `net_forget(&store)` | erases what was learned |
@@ -41,6 +42,10 @@ before anything changes.
 ${time}**Threads.** One state and one arena: no call may run beside another of the same net,
 whether of a second thread or of an interrupt. There are no locks. Nets of other prefixes may run
 at one time.
+
+**Slices.** Call `net_go` until it gives other than `DFE_MORE`; in between a watchdog and a loop of
+your own go on. So long the other calls give `DFE_BUSY`, `net_save` gives `DFE_STORE_BUSY`, and
+`dfe_learn` is not to be called. `net_load` and `net_reset` give up what was begun.
 
 **Two nets** in one firmware: export each with its own `--prefix`, by one version of dfedge, and
 delete `dfedge/` in one of them: the other's serves both.

@@ -16,24 +16,25 @@ AT_ONCE = 16
 """``DFE_FEATURES_AT_ONCE``."""
 
 
-def update(k: Kernels, c: Geometry, cells: bool) -> Counts:
+def update(k: Kernels, c: Geometry, cells: bool, strip: bool = False) -> Counts:
     """``dfe_conv_update`` of one sample: every weight moves.
 
     Args:
         cells: the error is that of cells, not a map.
+        strip: of the largest strip alone: a tap that reaches all, and a tile of outputs.
     """
-    tiles = parts(c.channels, OUTPUTS)
+    tiles = parts(c.channels, OUTPUTS)[: 1 if strip else None]
     if c.height == c.width == c.kernel_height * c.kernel_width == 1 and not c.depthwise:
         return Counter({
-            "one": 1, "one.tile": len(tiles), "one.output": c.channels,
-            "one.input": c.in_channels * len(tiles), "one.product": c.in_channels * c.channels,
+            "one": 1, "one.tile": len(tiles), "one.output": sum(tiles),
+            "one.input": c.in_channels * len(tiles), "one.product": c.in_channels * sum(tiles),
         })  # fmt: skip
     found: Counts = Counter({"update": 1})
     inputs = [1] if c.depthwise else parts(c.in_channels, CHANNELS)
-    for ky in range(c.kernel_height):
-        rows = c.reached(ky, down=True)
-        for kx in range(c.kernel_width):
-            columns = c.reached(kx, down=False)
+    down = [c.reached(ky, down=True) for ky in range(c.kernel_height)]
+    across = [c.reached(kx, down=False) for kx in range(c.kernel_width)]
+    for rows in [max(down)] if strip else down:
+        for columns in [max(across)] if strip else across:
             for t in tiles:
                 for s in inputs:
                     _tile(k, found, rows, columns, s, t, bool(c.depthwise), cells)
@@ -85,17 +86,22 @@ def _error(k: Kernels, found: Counts, name: str, positions: int, t: int, cells: 
     found[f"{name}.gate1"] += positions * (rest % 4)
 
 
-def carried(k: Kernels, c: Geometry, cells: bool, signs: bool) -> Counts:
-    """``dfe_carry_at`` at every position of the input."""
+def carried(k: Kernels, c: Geometry, cells: bool, signs: bool, row: bool = False) -> Counts:
+    """``dfe_carry_at`` at every position of the input.
+
+    Args:
+        row: of the row alone that most taps reach.
+    """
     found: Counts = Counter()
-    hits = sum(c.reached(ky, down=True) for ky in range(c.kernel_height)) * sum(
-        c.reached(kx, down=False) for kx in range(c.kernel_width)
-    )
+    hits = sum(c.reached(kx, down=False) for kx in range(c.kernel_width))
+    down = sum(c.reached(ky, down=True) for ky in range(c.kernel_height))
+    hits *= min(-(-c.kernel_height // c.stride), down) if row else down
+    places = c.width if row else c.height * c.width
     tiles = parts(c.channels, OUTPUTS)
     for n in parts(c.in_channels, OUTPUTS):
-        found["carry.place"] += c.height * c.width
-        found["carry.row"] += c.height * c.width * c.kernel_height
-        found["carry.tap"] += c.height * c.width * c.kernel_height * c.kernel_width
+        found["carry.place"] += places
+        found["carry.row"] += places * c.kernel_height
+        found["carry.tap"] += places * c.kernel_height * c.kernel_width
         if c.depthwise:
             found["carry.hit"] += hits
             _error(k, found, "carry", hits, n, cells)
@@ -124,16 +130,21 @@ def _dots(k: Kernels, found: Counts, hits: int, n: int, t: int, signs: bool) -> 
             found["carry.product"] += hits * n * t
 
 
-def inside(k: Kernels, c: Geometry, cells: bool, signs: bool) -> Counts:
-    """``dfe_carry_inside`` of one sample."""
-    found = carried(k, c, cells, signs)
+def inside(k: Kernels, c: Geometry, cells: bool, signs: bool, row: bool = False) -> Counts:
+    """``dfe_carry_inside`` of one sample, or of one row of it."""
+    found = carried(k, c, cells, signs, row)
     found["inside"] = 1
-    found["inside.value"] = c.height * c.width * c.in_channels
+    found["inside.value"] = (1 if row else c.height) * c.width * c.in_channels
     return found
 
 
 def below(
-    k: Kernels, first: Counts, own: tuple[int, int, int], window: int, joined: Counts | None
+    k: Kernels,
+    first: Counts,
+    own: tuple[int, int, int],
+    window: int,
+    joined: Counts | None,
+    rows: int | None = None,
 ) -> Counts:
     """``dfe_carry_below`` of one sample.
 
@@ -142,10 +153,13 @@ def below(
         own: shape of the map of the layer below.
         window: positions of its maximum; 1: it has none.
         joined: of a residual unit: what its skip carries; none: the error itself.
+        rows: that come down; all of them unless a slice has fewer.
     """
     height, width, channels = own
     found = first + (joined or Counter())
-    values, places = height * width * channels, height * width // window
+    places = height * width // window
+    if rows is not None:
+        places = min(places, rows * width)
     found["below"] = 1
     found["below.row"] = height
     _error(k, found, "below", height * width, channels, True)
@@ -154,9 +168,9 @@ def below(
     found["below.joined"] = 0 if joined is None else places * channels
     if window > 1:
         found["below.pooled"] = places * channels
-        found["below.corner"] = values
+        found["below.corner"] = places * window * channels
     else:
-        found["below.added"] = values
+        found["below.added"] = places * channels
     return found
 
 

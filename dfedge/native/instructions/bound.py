@@ -8,7 +8,6 @@ flash.  What a medium's functions (read, program, erase, flush) take comes to it
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from math import ceil
@@ -27,16 +26,18 @@ from dfedge.native.instructions.backward import (
     update,
 )
 from dfedge.native.instructions.forward import Counts, convolution
-from dfedge.native.instructions.kernels import SETS, Geometry, Kernels
+from dfedge.native.instructions.kernels import SETS, Kernels
+from dfedge.native.instructions.slices import slices
 from dfedge.native.instructions.trunk import checked, trunk, values
-from dfedge.native.layout import Fields
+from dfedge.native.instructions.unit import SIGN_CONCORDANT, Unit, units
 from dfedge.native.store import slot_bytes
 from dfedge.native.table import Table
 
 TABLE = "instructions.toml"
-SIGN_CONCORDANT = 3
 MARGIN = 11, 10
 """By which a bound lies above what the constants give: a compiler lays loops out otherwise."""
+BETWEEN = 300
+"""Of a slice, beside what it computes: read off the code of ``dfe_go`` and ``net_go``."""
 HEADER, SLOTS, ROOM = 128, 2, 128
 ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
 """Of ``src/store.h`` and ``src/new_class.c``."""
@@ -54,54 +55,6 @@ def instructions(k: Kernels, counts: Counts) -> int:
     each = constants()[k.name]
     total = sum(each[name] * count for name, count in counts.items() if count)
     return ceil(total * MARGIN[0] / MARGIN[1])
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A layer of a table.
-
-    Attributes:
-        row: of ``dfe_layer``.
-        convs: its convolutions.
-    """
-
-    row: Fields
-    convs: list[Geometry]
-
-    @property
-    def chain(self) -> int:
-        """Convolutions that follow one another."""
-        return self.row["joined"] or len(self.convs)
-
-    @property
-    def skip(self) -> Geometry | None:
-        """The convolution of the skipped input."""
-        return self.convs[self.chain] if len(self.convs) > self.chain else None
-
-    @property
-    def output(self) -> tuple[int, int, int]:
-        """[H, W, C]."""
-        end = self.convs[self.chain - 1]
-        return end.out_height, end.out_width, end.channels
-
-    @property
-    def features(self) -> int:
-        """Length of an anchor."""
-        height, width, channels = self.output
-        return min(self.row["cells"], height) * min(self.row["cells"], width) * channels
-
-    @property
-    def window(self) -> int:
-        """Positions of its maximum."""
-        return min(2, self.output[0]) * min(2, self.output[1]) if self.row["pool"] else 1
-
-
-def units(table: Table) -> list[Unit]:
-    """All layers."""
-    return [
-        Unit(row, [Geometry.of(c) for c in table.convs[row["first"] :][: row["convs"]]])
-        for row in table.layers
-    ]
 
 
 def _begun(table: Table, samples: int) -> Counts:
@@ -213,6 +166,16 @@ def learn(k: Kernels, table: Table) -> Counts:
     return step(k, table) + Counter({"answer": table.program["classes"]})
 
 
+def begin(table: Table) -> Counts:
+    """``net_begin_predict``, ``net_begin_learn``."""
+    return _begun(table, values(table.program)) + Counter({"layer": 1})
+
+
+def longest(k: Kernels, table: Table, learns: bool) -> int:
+    """Instructions of the longest slice at most."""
+    return BETWEEN + max(instructions(k, one) for one in slices(k, table, learns))
+
+
 def add_class(k: Kernels, table: Table, count: int, known: int) -> Counts:
     """``net_add_class`` of so many samples, among so many known ones."""
     one = infer(k, table) + features(k, table)
@@ -252,6 +215,8 @@ def save(table: Table) -> Counts:
 SAMPLES, SECTOR, UNIT = 8, 4096, 8
 """Of a new class; bytes of a sector of flash, and those that are programmed at once."""
 PREDICT, LEARN = "net_predict", "net_learn"
+BEGIN = "net_begin_predict"
+GO = "net_go"
 ADD_CLASS = f"net_add_class, {SAMPLES} samples"
 LOAD, SAVE = "net_load", "net_save"
 
@@ -272,6 +237,8 @@ def bounds(table: Table, known: int = 0) -> dict[str, dict[str, int]]:
         return {k.name: instructions(k, count(k)) for k in SETS}
 
     found = {PREDICT: each(lambda k: predict(k, table)), LEARN: each(lambda k: learn(k, table))}
+    found[BEGIN] = each(lambda _: begin(table))
+    found[GO] = {k.name: longest(k, table, True) for k in SETS}
     if known:
         found[ADD_CLASS] = each(lambda k: add_class(k, table, SAMPLES, known))
     found[LOAD] = each(lambda k: load(table, slot))

@@ -19,21 +19,26 @@ Counts = Counter[str]
 
 
 def convolution(
-    k: Kernels, c: Geometry, groups: int = 1, scaled: bool = False, skip: int | None = None
-) -> Counts:
+    k: Kernels, c: Geometry, groups: int = 1, scaled: bool = False, skip: int | None = None,
+    words: bool | None = None,
+) -> Counts:  # fmt: skip
     """``dfe_conv_join`` or ``dfe_conv_scaled`` of one sample.
 
     Args:
         groups: of a trunk's operation.
         scaled: every output has a scale of its own: a trunk's.
         skip: a residual layer's last one: input channels of the skip's convolution; 0: it has none.
+        words: weights of four outputs lie in a word; of a slice the whole convolution's.
     """
+    words = c.channels % 4 == 0 if words is None else words
     if groups == 1 and not c.depthwise and c.positions >= LEAST:
-        return _packed(k, c, scaled, skip)
+        return _packed(k, c, scaled, skip, words)
     return _plain(k, c, groups, scaled, skip)
 
 
-def _packed(k: Kernels, c: Geometry, scaled: bool, skip: int | None) -> Counts:
+def _packed(
+    k: Kernels, c: Geometry, scaled: bool, skip: int | None, words: bool
+) -> Counts:  # fmt: skip
     weights = c.kernel_height * up(c.kernel_width * c.in_channels, k.group)
     room = next((size for size in ROOMS if weights <= size), k.room)
     if scaled:
@@ -48,7 +53,7 @@ def _packed(k: Kernels, c: Geometry, scaled: bool, skip: int | None) -> Counts:
     if aligned and _fits(c, room, up(c.kernel_width * c.in_channels, k.group)):
         one["panel.pack"] += weights // k.group
         one["panel.pack_row"] += c.kernel_height
-    if c.channels % 4:  # no words: byte by byte
+    if not words:  # byte by byte
         one["panel.pack_bytes"] = one.pop("panel.pack", 0)
     found = Counter({name: n * -(-c.channels // k.outputs) for name, n in one.items()})
     found["panel.group"] = -(-c.channels // k.outputs)

@@ -1,7 +1,7 @@
 """How often the bodies of the loops run in ``src/trunk.c`` and ``src/op_*.c``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -111,6 +111,47 @@ def _windowed(k: Kernels, op: Fields, c: Geometry, given: Shape) -> Counts:
 
 def _taps(zone: Zone) -> int:
     return zone.count * zone.taps
+
+
+def slices(
+    k: Kernels, table: Table, part: Callable[[Kernels, Geometry, int, bool], Counts]
+) -> Iterator[Counts]:
+    """What ``dfe_trunk_some`` does at a time: some outputs, a whole map, or a row of a chain.
+
+    Args:
+        part: counts of as many outputs of a convolution as are one slice's.
+    """
+    operations, program = table.frozen.operations, table.program
+    shapes = [(program["height"], program["width"], program["channels"])]
+    shapes += [(op["height"], op["width"], op["channels"]) for op in operations]
+    for i, op in enumerate(operations):
+        reads = [shapes[n] for n in table.frozen.reads[op["first"] : op["first"] + op["reads"]]]
+        if op["rows"]:
+            continue
+        if i and operations[i - 1]["rows"]:
+            yield _chain_slice(k, table, shapes, i)
+        elif KINDS[op["kind"]] == "convolution":
+            made = part(k, _geometry(op, reads[0]), op["groups"], True)
+            yield Counter({"operation": 1}) + made
+        else:
+            yield _whole(k, op, reads)
+
+
+def _chain_slice(k: Kernels, table: Table, shapes: Sequence[Shape], last: int) -> Counts:
+    """The first row of a chain's last operation, which needs the most rows of the others."""
+    operations, found, rows, i = table.frozen.operations, Counter[str](), 1, last
+    while True:
+        op = operations[i]
+        reads = [shapes[n] for n in table.frozen.reads[op["first"] : op["first"] + op["reads"]]]
+        each = _rows(k, op, reads)
+        for name, count in each.items():
+            found[name] += -(-count * rows * 3 // (op["height"] * 2))  # at a border rows cost less
+        if i == 0 or not operations[i - 1]["rows"]:
+            return found
+        rows = min((rows - 1) * max(op["stride"], 1) + max(op["kernel_height"], 1),
+                   operations[i - 1]["height"])  # fmt: skip
+        i -= 1
+        found["row.moved"] += _moved(operations[i], operations[i + 1])
 
 
 def checked(table: Table) -> Counts:

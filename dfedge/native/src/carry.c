@@ -61,19 +61,21 @@ void dfe_carry_at(const dfe_back *back, int32_t b, int32_t y, int32_t x, int32_t
     }
 }
 
-void dfe_carry_inside(const dfe_back *back, int32_t batch, const int8_t *seen, int8_t *map) {
+void dfe_carry_inside_some(const dfe_back *back, const int8_t *seen, int8_t *map, dfe_span rows) {
     const dfe_conv *conv = back->conv;
-    for (int32_t b = 0; b < batch; b++)
-        for (int32_t y = 0; y < conv->height; y++)
-            for (int32_t x = 0; x < conv->width; x++)
-                for (int32_t c = 0; c < conv->in_channels; c += DFE_OUTPUTS) {
-                    int32_t acc[DFE_OUTPUTS] = {0}, n = dfe_min(DFE_OUTPUTS, conv->in_channels - c);
-                    ptrdiff_t at = (((ptrdiff_t)b * conv->height + y) * conv->width + x) *
-                                       conv->in_channels + c;
-                    dfe_carry_at(back, b, y, x, c, n, acc);
-                    for (int32_t i = 0; i < n; i++)
-                        map[at + i] = seen[at + i] > 0 ? dfe_narrow(acc[i], conv->back) : 0;
-                }
+    for (int32_t row = rows.begin; row < rows.end; row++)
+        for (int32_t x = 0; x < conv->width; x++)
+            for (int32_t c = 0; c < conv->in_channels; c += DFE_OUTPUTS) {
+                int32_t acc[DFE_OUTPUTS] = {0}, n = dfe_min(DFE_OUTPUTS, conv->in_channels - c);
+                ptrdiff_t at = ((ptrdiff_t)row * conv->width + x) * conv->in_channels + c;
+                dfe_carry_at(back, row / conv->height, row % conv->height, x, c, n, acc);
+                for (int32_t i = 0; i < n; i++)
+                    map[at + i] = seen[at + i] > 0 ? dfe_narrow(acc[i], conv->back) : 0;
+            }
+}
+
+void dfe_carry_inside(const dfe_back *back, int32_t batch, const int8_t *seen, int8_t *map) {
+    dfe_carry_inside_some(back, seen, map, dfe_all(batch * back->conv->height));
 }
 
 /* What comes down to one position of what the layer below handed on: int8 [n]. */
@@ -123,31 +125,40 @@ static void add_pooled(const int8_t *h, const pool_window *window, const int8_t 
     }
 }
 
-void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int32_t pool,
-                     int8_t *map) {
+int32_t dfe_rows_below(const dfe_error *own, int32_t pool) {
+    return own->height / (pool ? dfe_pool_side(own->height) : 1);
+}
+
+void dfe_carry_below_some(const dfe_unit_back *unit, const dfe_error *own, int32_t pool,
+                          int8_t *map, dfe_span rows) {
     ptrdiff_t row = (ptrdiff_t)own->width * own->channels;
     pool_window window = {pool ? dfe_pool_side(own->height) : 1, pool ? dfe_pool_side(own->width) : 1,
                           row, own->channels};
-    int32_t height = own->height / window.rows, width = own->width / window.columns;
-    for (int32_t b = 0; b < batch; b++) {
-        for (int32_t y = 0; y < own->height; y++)
-            dfe_error_row(own, b, y, 0, own->width, 0, own->channels,
-                          map + (b * own->height + y) * row, own->channels);
-        for (int32_t y = 0; y < height; y++)
-            for (int32_t x = 0; x < width; x++)
-                for (int32_t c = 0; c < own->channels; c += DFE_OUTPUTS) {
-                    int32_t n = dfe_min(DFE_OUTPUTS, own->channels - c);
-                    int8_t down[DFE_OUTPUTS];
-                    ptrdiff_t at = (b * own->height + (ptrdiff_t)y * window.rows) * row +
-                                   (ptrdiff_t)x * window.columns * own->channels + c;
-                    down_at(unit, b, y, x, c, n, down);
-                    if (pool)
-                        add_pooled(own->h + at, &window, down, n, map + at);
-                    else
-                        for (int32_t i = 0; i < n; i++)
-                            map[at + i] = added(map[at + i], down[i], own->h[at + i]);
-                }
+    int32_t height = dfe_rows_below(own, pool), width = own->width / window.columns;
+    for (int32_t at_row = rows.begin; at_row < rows.end; at_row++) {
+        int32_t b = at_row / height, y = at_row % height;
+        for (int32_t own_y = 0; y == 0 && own_y < own->height; own_y++)
+            dfe_error_row(own, b, own_y, 0, own->width, 0, own->channels,
+                          map + (b * own->height + own_y) * row, own->channels);
+        for (int32_t x = 0; x < width; x++)
+            for (int32_t c = 0; c < own->channels; c += DFE_OUTPUTS) {
+                int32_t n = dfe_min(DFE_OUTPUTS, own->channels - c);
+                int8_t down[DFE_OUTPUTS];
+                ptrdiff_t at = (b * own->height + (ptrdiff_t)y * window.rows) * row +
+                               (ptrdiff_t)x * window.columns * own->channels + c;
+                down_at(unit, b, y, x, c, n, down);
+                if (pool)
+                    add_pooled(own->h + at, &window, down, n, map + at);
+                else
+                    for (int32_t i = 0; i < n; i++)
+                        map[at + i] = added(map[at + i], down[i], own->h[at + i]);
+            }
     }
+}
+
+void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int32_t pool,
+                     int8_t *map) {
+    dfe_carry_below_some(unit, own, pool, map, dfe_all(batch * dfe_rows_below(own, pool)));
 }
 
 void dfe_carry_means(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int8_t *map) {

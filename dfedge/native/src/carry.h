@@ -3,6 +3,7 @@
 #define DFE_CARRY_H
 
 #include "error.h"
+#include "geometry.h"
 
 /* One convolution seen from above. */
 typedef struct {
@@ -19,6 +20,9 @@ void dfe_carry_at(const dfe_back *back, int32_t b, int32_t y, int32_t x, int32_t
 /* e_in = narrow(carried, conv.back) where seen > 0, else 0: int8 [B, H, W, C] like the input. */
 void dfe_carry_inside(const dfe_back *back, int32_t batch, const int8_t *seen, int8_t *map);
 
+/* The same of some rows of all samples, [batch H]. */
+void dfe_carry_inside_some(const dfe_back *back, const int8_t *seen, int8_t *map, dfe_span rows);
+
 /* Through a whole unit, to its input. */
 typedef struct {
     dfe_back first;
@@ -30,6 +34,11 @@ typedef struct {
  * int8 [B, H, W, C] at its output h, before its pool. */
 void dfe_carry_below(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int32_t pool,
                      int8_t *map);
+
+/* The same of some of all rows that come down, `dfe_rows_below` a sample. */
+void dfe_carry_below_some(const dfe_unit_back *unit, const dfe_error *own, int32_t pool,
+                          int8_t *map, dfe_span rows);
+int32_t dfe_rows_below(const dfe_error *own, int32_t pool);
 
 /* The same of a layer that hands on its mean: int8 [B, d], as its anchors see it. */
 void dfe_carry_means(const dfe_unit_back *unit, int32_t batch, const dfe_error *own, int8_t *map);

@@ -48,9 +48,9 @@ static void flush(const dfe_task *t, block *at) {
     int32_t columns = t->columns.end - t->columns.begin;
     ptrdiff_t step = (ptrdiff_t)each * conv->channels;
     int32_t acc[DFE_PIXELS * DFE_OUTPUTS];
-    for (int32_t o = 0, outputs; o < conv->channels; o += outputs) {
+    for (int32_t o = t->outputs.begin, outputs; o < t->outputs.end; o += outputs) {
         int32_t group = o / own;
-        outputs = dfe_min(DFE_OUTPUTS, (group + 1) * own - o);
+        outputs = dfe_min(DFE_OUTPUTS, dfe_min((group + 1) * own, t->outputs.end) - o);
         for (int32_t p = 0; p < at->count; p++)
             for (int32_t i = 0; i < outputs; i++) acc[p * DFE_OUTPUTS + i] = t->b[o + i];
         for (int32_t c = 0; c < (apart ? columns : 1); c++) {
@@ -127,17 +127,21 @@ static void convolve(dfe_task *t, int32_t batch, const int8_t *x) {
 }
 
 /* Whether packed weights serve enough positions. */
-static int packs(const dfe_task *t, int32_t batch) {
-    const dfe_conv *conv = t->conv;
-    return DFE_SMALL && dfe_level_now()->panel && t->groups == 1 && !conv->depthwise &&
+static int packs(const dfe_conv *conv, int32_t groups, int32_t batch) {
+    return DFE_SMALL && dfe_level_now()->panel && groups == 1 && !conv->depthwise &&
            batch * dfe_out_height(conv) * dfe_out_width(conv) >= DFE_PANEL_LEAST;
 }
 
-/* In room on the stack for so many weights of an output. */
-#define PACKED(name, weights)                                             \
-    static void name(dfe_task *t, int32_t batch, const int8_t *x) {       \
-        int32_t room[(weights) * DFE_PANEL_WIDTH / 4];                    \
-        dfe_panel_convolve(t, batch, x, (int8_t *)room, weights);         \
+int32_t dfe_conv_slice(const dfe_conv *conv, int32_t groups, int32_t batch) {
+    return packs(conv, conv->depthwise ? conv->channels : groups, batch) ? DFE_PANEL_WIDTH
+                                                                       : DFE_OUTPUTS;
+}
+
+/* In room on the stack for so many weights of an output, which no other call has below it. */
+#define PACKED(name, weights)                                                             \
+    static __attribute__((noinline)) void name(dfe_task *t, int32_t batch, const int8_t *x) { \
+        int32_t room[(weights) * DFE_PANEL_WIDTH / 4];                                    \
+        dfe_panel_convolve(t, batch, x, (int8_t *)room, weights);                         \
     }
 
 PACKED(in_small_room, DFE_PANEL_SMALL)
@@ -151,11 +155,11 @@ static int32_t packed_weights(const dfe_conv *conv) {
            group;
 }
 
-void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
-                   const int32_t *b, const dfe_skip *skip, int8_t *h) {
+void dfe_conv_join_some(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                        const int32_t *b, const dfe_skip *skip, int8_t *h, dfe_span some) {
     int32_t groups = conv->depthwise ? conv->channels : 1;
-    dfe_task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}};
-    if (!packs(&t, batch))
+    dfe_task t = {conv, groups, w, b, skip, NULL, h, {0, 0}, {0, 0}, some};
+    if (!packs(conv, groups, batch))
         convolve(&t, batch, x);
     else if (packed_weights(conv) <= DFE_PANEL_SMALL)
         in_small_room(&t, batch, x);
@@ -165,13 +169,24 @@ void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const i
         in_large_room(&t, batch, x);
 }
 
-void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
-                     const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h) {
-    dfe_task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}};
-    if (packs(&t, batch))
+void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
+                   const int32_t *b, const dfe_skip *skip, int8_t *h) {
+    dfe_conv_join_some(conv, batch, x, w, b, skip, h, dfe_all(conv->channels));
+}
+
+void dfe_conv_scaled_some(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
+                          const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h,
+                          dfe_span some) {
+    dfe_task t = {conv, groups, w, b, NULL, &scaling, h, {0, 0}, {0, 0}, some};
+    if (packs(conv, groups, batch))
         in_small_room(&t, batch, x);
     else
         convolve(&t, batch, x);
+}
+
+void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
+                     const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h) {
+    dfe_conv_scaled_some(conv, groups, batch, x, w, b, scaling, h, dfe_all(conv->channels));
 }
 
 void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,

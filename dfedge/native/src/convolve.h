@@ -2,11 +2,14 @@
 #ifndef DFE_CONVOLVE_H
 #define DFE_CONVOLVE_H
 
-#include "dfedge.h"
+#include "geometry.h"
 
 /* h = min(127, (max(0, conv(x, w) + b) + half) >> shift): int8 [B, H', W', O]. */
 void dfe_conv_relu(const dfe_conv *conv, int32_t batch, const int8_t *x, const int8_t *w,
                    const int32_t *b, int8_t *h);
+
+/* So many outputs are one slice's: the calls `_some` make those of a span alone. */
+int32_t dfe_conv_slice(const dfe_conv *conv, int32_t groups, int32_t batch);
 
 /* Of a frozen trunk: every output channel has a shift of its own, int32 [O] each. */
 typedef struct {
@@ -17,6 +20,9 @@ typedef struct {
  * groups: of channels that are convolved on their own, weights [taps, C / groups, O]. */
 void dfe_conv_scaled(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
                      const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h);
+void dfe_conv_scaled_some(const dfe_conv *conv, int32_t groups, int32_t batch, const int8_t *x,
+                          const int8_t *w, const int32_t *b, dfe_scaling scaling, int8_t *h,
+                          dfe_span some);
 
 /* What a residual layer adds to its last convolution: the input, or a 1 x 1 convolution of it. */
 typedef struct {
@@ -30,5 +36,7 @@ typedef struct {
 /* The same over (conv(inner, w) + b) 2^lift + skip 2^skip_lift. */
 void dfe_conv_join(const dfe_conv *conv, int32_t batch, const int8_t *inner, const int8_t *w,
                    const int32_t *b, const dfe_skip *skip, int8_t *h);
+void dfe_conv_join_some(const dfe_conv *conv, int32_t batch, const int8_t *inner, const int8_t *w,
+                        const int32_t *b, const dfe_skip *skip, int8_t *h, dfe_span some);
 
 #endif

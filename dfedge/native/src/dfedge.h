@@ -39,6 +39,8 @@ enum dfe_status {
     DFE_BAD_STATE, /* a value that learning can never reach */
     DFE_BAD_CALL,  /* an entry point that this program does not have */
     DFE_SMALL_TENSOR, /* a tensor holds less than the table says */
+    DFE_MORE,         /* of a call in slices (job.h): it is not done; go on */
+    DFE_BUSY,         /* NAME_begin_learn or NAME_begin_predict of an export is not done */
 };
 
 #define DFE_ALIGN 4

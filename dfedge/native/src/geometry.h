@@ -37,6 +37,17 @@ typedef struct {
     int32_t begin, end;
 } dfe_span;
 
+/* All of n, and the part of them that a slice does: `most` from `next` on. */
+static inline dfe_span dfe_all(int32_t n) {
+    dfe_span s = {0, n};
+    return s;
+}
+
+static inline dfe_span dfe_slice(int32_t next, int32_t most, int32_t n) {
+    dfe_span s = {next, most < n - next ? next + most : n};
+    return s;
+}
+
 /* Taps of one axis that lie inside the input for output o. */
 static inline dfe_span dfe_window(int32_t o, int32_t stride, int32_t pad, int32_t kernel,
                                   int32_t size) {

@@ -16,8 +16,8 @@ void dfe_run_convolution(const dfe_work *w) {
     const dfe_operation *op = w->op;
     dfe_conv conv = dfe_windows(op, w->given);
     dfe_scaling scaling = {words(p, op->lift), words(p, op->limit)};
-    dfe_conv_scaled(&conv, op->groups, 1, w->x, dfe_constants(p) + op->weight, words(p, op->bias), scaling,
-                    w->out);
+    dfe_conv_scaled_some(&conv, op->groups, 1, w->x, dfe_constants(p) + op->weight,
+                         words(p, op->bias), scaling, w->out, w->outputs);
 }
 
 static int good_words(const dfe_program *p, int32_t offset, int32_t count) {

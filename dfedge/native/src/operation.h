@@ -19,6 +19,7 @@ typedef struct {
     dfe_shape given; /* of the first value, as far as it is there */
     const int8_t *x, *other;
     int8_t *out;
+    dfe_span outputs; /* of a convolution, those that are made */
 } dfe_work;
 
 #define DFE_DECLARED(name, least, most, flags)                                              \

@@ -116,7 +116,8 @@ static const int8_t *skipped(const dfe_task *t, ptrdiff_t place) {
            ((b * one->height + y * one->stride) * one->width + x * one->stride) * one->in_channels;
 }
 
-static void add_skip(const panel *p, ptrdiff_t place, int32_t *acc) {
+/* Apart, for the stack's sake. */
+static __attribute__((noinline)) void add_skip(const panel *p, ptrdiff_t place, int32_t *acc) {
     const dfe_skip *s = p->task->skip;
     const int8_t *x = skipped(p->task, place);
     int32_t half = dfe_half(p->task->conv->shift);
@@ -253,8 +254,8 @@ void dfe_panel_convolve(dfe_task *task, int32_t batch, const int8_t *x, int8_t *
     p.weights = weights;
     p.rows.input_step = (ptrdiff_t)conv->width * conv->in_channels;
     int parts = conv->in_channels % p.kernels->group == 0; /* of a row begin at a group */
-    for (p.o = 0; p.o < conv->channels; p.o += p.kernels->outputs) {
-        p.outputs = dfe_min(p.kernels->outputs, conv->channels - p.o);
+    for (p.o = task->outputs.begin; p.o < task->outputs.end; p.o += p.kernels->outputs) {
+        p.outputs = dfe_min(p.kernels->outputs, task->outputs.end - p.o);
         p.row = -1;
         begin(&p);
         dfe_span oy, ox;

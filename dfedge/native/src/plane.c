@@ -51,7 +51,8 @@ static void see(const dfe_run *run, const dfe_layer *layer, const int8_t *x, con
     dfe_shape s = dfe_output(run->program, layer);
     ptrdiff_t n = (ptrdiff_t)s.height * s.width * s.channels;
     int32_t samples = run->memory.batch * run->memory.copies;
-    dfe_forward(run, layer, samples, x, frame);
+    dfe_place at = {0, 0};
+    while (!dfe_forward(run, layer, samples, x, frame, &at)) continue;
     for (int32_t m = 0; m < samples; m++) {
         each->energy[m] = dfe_energy(frame->h + m * n, n);
         if (layer->counted)
@@ -99,6 +100,14 @@ static void by_label(const dfe_run *run, const copies *each, int32_t *scores) {
             scores[(ptrdiff_t)(m % batch) * classes + each->label[m]] = each->total[m];
 }
 
+/* Apart: what it needs is not on the stack while a layer computes forwards. */
+static __attribute__((noinline)) void move(const dfe_run *run, const dfe_layer *layer,
+                                           int32_t samples, const int8_t *x,
+                                           const dfe_frame *frame, const dfe_error *error) {
+    dfe_moving moving = dfe_begin_moving(layer, error);
+    while (!dfe_move(run, layer, samples, x, frame, &moving)) continue;
+}
+
 void dfe_plane_learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
                      int32_t *active) {
     const dfe_program *program = run->program;
@@ -120,7 +129,7 @@ void dfe_plane_learn(const dfe_run *run, const int8_t *x, const int32_t *y, int3
         active[i] = 0;
         for (int32_t b = 0; b < batch; b++) active[i] += contrast(run, layer, &each, b, way);
         dfe_error error = {DFE_SIGNED, way, frame.h, way, s.height, s.width, s.channels, 0};
-        dfe_move(run, layer, samples, a, &frame, &error);
+        move(run, layer, samples, a, &frame, &error);
         a = onward(run, layer, &frame, &each);
     }
     by_label(run, &each, scores);

@@ -2,10 +2,9 @@
 #include "anchors.h"
 #include "arithmetic.h"
 #include "check.h"
+#include "job.h"
 #include "pace.h"
 #include "plane.h"
-#include "trunk.h"
-#include "unit.h"
 
 /* Their frames do not add up: each call has its own alone. */
 #define NOINLINE __attribute__((noinline))
@@ -44,28 +43,16 @@ static void hand_on(const dfe_run *run, const dfe_layer *layer, const dfe_frame 
         dfe_max_pool(frame->h, run->memory.batch, dfe_output(run->program, layer), frame->handed);
 }
 
-/* What the first layer receives of images. */
-static const int8_t *behind_trunk(const dfe_run *run, const int8_t *x) {
-    if (!run->program->operations) return x;
-    int8_t *low = (int8_t *)run->arena;
-    dfe_trunk(run->program, run->memory.batch, x, low + run->memory.workspace, low);
-    return low;
-}
-
-/* A layer that does not learn: forward, its scores added, its output handed on. */
-static const int8_t *pass(const dfe_run *run, int32_t i, const int8_t *x, int32_t *scores) {
-    const dfe_layer *layer = dfe_layers(run->program) + i;
-    dfe_frame frame = dfe_frame_of(run->program, &run->memory, run->arena, i);
+/* The scores of a layer that does not learn. */
+static void judge(const dfe_run *run, const dfe_layer *layer, const dfe_frame *frame,
+                  int32_t *scores) {
     int8_t *p = (int8_t *)run->arena + run->memory.features;
     int32_t classes = run->program->classes;
-    dfe_forward(run, layer, run->memory.batch, x, &frame);
     for (int32_t b = 0; layer->counted && b < run->memory.batch; b++) {
-        see(run, layer, frame.h, b, p);
+        see(run, layer, frame->h, b, p);
         dfe_judge(layer, classes, dfe_feature_count(run->program, layer), p,
                   dfe_bytes(run, layer->anchors), scores + (ptrdiff_t)b * classes);
     }
-    hand_on(run, layer, &frame);
-    return frame.handed;
 }
 
 /* Judge, settle the anchors: the layer's own error, and how many samples it moves. */
@@ -96,97 +83,134 @@ static dfe_error settle(const dfe_run *run, int32_t i, const dfe_frame *frame, c
     return own;
 }
 
-/* A layer that waits for the error from above. */
-typedef struct {
-    const dfe_layer *layer; /* NULL: none */
-    const int8_t *x;
-    dfe_frame frame;
-    dfe_error own;
-} waiting;
+/* -- one call, stage by stage ---------------------------------------------------------------------- */
 
-static void move(const dfe_run *run, const waiting *w, const dfe_error *error) {
-    dfe_move(run, w->layer, run->memory.batch, w->x, &w->frame, error);
-}
+enum { PLANE, TRUNK, FORWARD, LOOK, DOWN, MOVE_BELOW, MOVE, HAND_ON, LAST };
 
-NOINLINE static void learn(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
-                  int32_t *active) {
-    const dfe_program *program = run->program;
-    int32_t batch = run->memory.batch;
-    waiting below = {0};
-    for (int32_t i = program->cut; i < program->layers; i++) {
-        waiting now = {dfe_layers(program) + i, x,
-                       dfe_frame_of(program, &run->memory, run->arena, i), {0}};
-        dfe_forward(run, now.layer, batch, x, &now.frame);
-        now.own = settle(run, i, &now.frame, y, scores, active + i);
-        if (below.layer) {
-            dfe_error whole = below.own;
-            int8_t *map = (int8_t *)run->arena + run->memory.error_map;
-            dfe_down(run, now.layer, batch, &now.frame, &now.own, below.layer, &whole, map);
-            move(run, &below, &whole);
-        }
-        if (run->memory.waits)
-            below = now;
-        else
-            move(run, &now, &now.own);
-        hand_on(run, now.layer, &now.frame);
-        x = now.frame.handed;
-    }
-    if (below.layer) move(run, &below, &below.own);
+static int trains(const dfe_run *run) {
+    return run->memory.call == DFE_TRAIN || run->memory.call == DFE_TRAIN_FROM;
 }
 
 static void clear(int32_t *scores, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) scores[i] = 0;
 }
 
-/* Training from images or from latents: only the frozen layers make the difference. */
-NOINLINE static void train(dfe_run *run, int call, const int8_t *x, const int32_t *y, int32_t *scores,
-                  int32_t *active) {
-    const dfe_program *program = run->program;
-    int32_t batch = run->memory.batch;
-    if (program->form == DFE_LABEL_PLANE) {
-        dfe_plane_learn(run, x, y, scores, active);
-    } else {
-        clear(scores, (ptrdiff_t)batch * program->classes);
-        if (call == DFE_TRAIN) x = behind_trunk(run, x);
-        for (int32_t i = 0; i < program->cut; i++) {
-            active[i] = 0;
-            if (call == DFE_TRAIN) x = pass(run, i, x, scores);
-        }
-        learn(run, x, y, scores, active);
+/* The next layer receives x. */
+static NOINLINE void enter(dfe_job *job, const int8_t *x) {
+    const dfe_program *program = job->run.program;
+    const dfe_layer *layer = dfe_layers(program) + job->layer;
+    const dfe_conv *c = dfe_convs(program, layer);
+    dfe_waiting now = {layer, x,
+                       dfe_frame_of(program, &job->run.memory, job->run.arena, job->layer), {0}};
+    ptrdiff_t values = (ptrdiff_t)job->run.memory.batch * c->height * c->width * c->in_channels;
+    if (job->latent && job->layer == program->cut) __builtin_memcpy(job->latent, x, (size_t)values);
+    job->now = now;
+    job->at.conv = job->at.next = 0;
+    job->stage = FORWARD;
+}
+
+static NOINLINE void move(dfe_job *job, const dfe_waiting *one, const dfe_error *error, int32_t stage) {
+    job->part.moving = dfe_begin_moving(one->layer, error);
+    job->stage = stage;
+}
+
+/* The layer's own error is there, and the one below has moved. */
+static NOINLINE void settled(dfe_job *job) {
+    if (!job->run.memory.waits) {
+        move(job, &job->now, &job->now.own, MOVE);
+        return;
     }
+    job->below = job->now;
+    job->stage = HAND_ON;
+}
+
+static NOINLINE void look(dfe_job *job) {
+    const dfe_run *run = &job->run;
+    int32_t i = job->layer, batch = run->memory.batch, learns = trains(run) && i >= run->program->cut;
+    const dfe_layer *layer = job->now.layer;
+    job->stage = HAND_ON;
+    if (run->memory.call == DFE_FEATURES) {
+        for (int32_t b = 0; b < batch; b++, job->seen += dfe_feature_count(run->program, layer))
+            see(run, layer, job->now.frame.h, b, job->seen);
+    } else if (!learns) {
+        if (trains(run)) job->active[i] = 0;
+        judge(run, layer, &job->now.frame, job->scores);
+    } else {
+        job->now.own = settle(run, i, &job->now.frame, job->y, job->scores, job->active + i);
+        if (!job->below.layer) {
+            settled(job);
+            return;
+        }
+        move(job, &job->now, &job->now.own, DOWN);
+    }
+}
+
+static NOINLINE int moved(dfe_job *job, const dfe_waiting *one) {
+    return dfe_move(&job->run, one->layer, job->run.memory.batch, one->x, &one->frame,
+                    &job->part.moving);
+}
+
+static NOINLINE void next_layer(dfe_job *job) {
+    hand_on(&job->run, job->now.layer, &job->now.frame);
+    if (++job->layer < job->run.program->layers) enter(job, job->now.frame.handed);
+    else if (job->below.layer) move(job, &job->below, &job->below.own, MOVE_BELOW);
+    else job->stage = LAST;
+}
+
+static NOINLINE void last(const dfe_run *run, const int32_t *y, int32_t *scores) {
+    const dfe_program *program = run->program;
+    if (run->memory.call == DFE_FEATURES) return;
     mask(run, scores);
+    if (!trains(run)) return;
     int32_t *error = dfe_words(run, program->error);
-    *error = dfe_error_after(*error, batch, program->classes, scores, y);
+    *error = dfe_error_after(*error, run->memory.batch, program->classes, scores, y);
     *dfe_words(run, program->phase) = (int32_t)((run->phase + DFE_GOLDEN) & DFE_DITHER_MASK);
 }
 
-NOINLINE static void infer(const dfe_run *run, const int8_t *x, int32_t *scores) {
-    const dfe_program *program = run->program;
-    clear(scores, (ptrdiff_t)run->memory.batch * program->classes);
-    if (program->form == DFE_LABEL_PLANE) {
-        dfe_plane_infer(run, x, scores);
-    } else {
-        x = behind_trunk(run, x);
-        for (int32_t i = 0; i < program->layers; i++) x = pass(run, i, x, scores);
-    }
-    mask(run, scores);
+static void plane(const dfe_run *run, const int8_t *x, const int32_t *y, int32_t *scores,
+                  int32_t *active) {
+    if (trains(run)) dfe_plane_learn(run, x, y, scores, active);
+    else dfe_plane_infer(run, x, scores);
+    last(run, y, scores);
 }
 
-NOINLINE static void features(const dfe_run *run, const int8_t *x, int8_t *seen, int8_t *latent) {
-    const dfe_program *program = run->program;
-    int32_t batch = run->memory.batch;
-    x = behind_trunk(run, x);
-    for (int32_t i = 0; i < program->layers; i++) {
-        const dfe_layer *layer = dfe_layers(program) + i;
-        const dfe_conv *c = dfe_convs(program, layer);
-        dfe_frame frame = dfe_frame_of(program, &run->memory, run->arena, i);
-        ptrdiff_t values = (ptrdiff_t)batch * c->height * c->width * c->in_channels;
-        if (latent && i == program->cut) __builtin_memcpy(latent, x, (size_t)values);
-        dfe_forward(run, layer, batch, x, &frame);
-        for (int32_t b = 0; b < batch; b++, seen += dfe_feature_count(program, layer))
-            see(run, layer, frame.h, b, seen);
-        hand_on(run, layer, &frame);
-        x = frame.handed;
+/* One stage, or a part of it; 1: it was the last. */
+static NOINLINE int go(dfe_job *job) {
+    const dfe_run *run = &job->run;
+    const dfe_memory *m = &run->memory;
+    int8_t *low = (int8_t *)run->arena;
+    switch (job->stage) {
+    case TRUNK: /* what the first layer receives of images */
+        if (dfe_trunk_some(run->program, m->batch, job->x, low + m->workspace, low, &job->part.trunk,
+                           run->sliced))
+            enter(job, low);
+        return 0;
+    case FORWARD:
+        if (dfe_forward(run, job->now.layer, m->batch, job->now.x, &job->now.frame, &job->at))
+            job->stage = LOOK;
+        return 0;
+    case LOOK:
+        look(job);
+        return 0;
+    case DOWN:
+        if (dfe_down(run, job->now.layer, m->batch, &job->now.frame, job->below.layer,
+                     &job->below.own, low + m->error_map, &job->part.moving))
+            move(job, &job->below, &job->below.own, MOVE_BELOW);
+        return 0;
+    case MOVE_BELOW:
+        if (!moved(job, &job->below)) return 0;
+        if (job->layer < run->program->layers) settled(job);
+        else job->stage = LAST;
+        return 0;
+    case MOVE:
+        if (moved(job, &job->now)) job->stage = HAND_ON;
+        return 0;
+    case HAND_ON:
+        next_layer(job);
+        return 0;
+    default:
+        last(run, job->y, job->scores);
+        return 1;
     }
 }
 
@@ -197,6 +221,7 @@ static NOINLINE int begun(dfe_run *run, int call, const dfe_program *program, vo
     run->program = program;
     run->state = state;
     run->arena = arena;
+    run->sliced = 0;
     int status = dfe_check_call(program, state, call, batch, x, y, arena, arena_bytes,
                                 &run->memory);
     if (status != DFE_OK) return status;
@@ -207,61 +232,105 @@ static NOINLINE int begun(dfe_run *run, int call, const dfe_program *program, vo
     return DFE_OK;
 }
 
-int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
-                    const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
-                    size_t arena_bytes) {
-    dfe_run run;
-    int trains = call == DFE_TRAIN || call == DFE_TRAIN_FROM;
-    int status = begun(&run, call, program, state, batch, x, trains ? y : NULL, arena, arena_bytes);
+/* Begin a call of a checked table. */
+static int begun_known(dfe_job *job, int call, const dfe_program *program, void *state,
+                       int32_t batch, const int8_t *x, const int32_t *y, void *first, void *second,
+                       void *arena, size_t arena_bytes) {
+    int learns = call == DFE_TRAIN || call == DFE_TRAIN_FROM, sees = call == DFE_FEATURES;
+    int status = begun(&job->run, call, program, state, batch, x, learns ? y : NULL, arena,
+                       arena_bytes);
     if (status != DFE_OK) return status;
-    if (trains) train(&run, call, x, y, first, second);
-    else if (call == DFE_INFER) infer(&run, x, first);
-    else features(&run, x, first, second);
+    job->x = x;
+    job->y = y;
+    job->scores = sees ? NULL : first;
+    job->active = learns ? second : NULL;
+    job->seen = sees ? first : NULL;
+    job->latent = sees ? second : NULL;
+    job->below.layer = NULL;
+    job->layer = call == DFE_TRAIN_FROM ? program->cut : 0;
+    __builtin_memset(&job->part.trunk, 0, sizeof job->part.trunk);
+    job->stage = program->form == DFE_LABEL_PLANE ? PLANE : TRUNK;
+    if (job->scores) clear(job->scores, (ptrdiff_t)batch * program->classes);
+    for (int32_t i = 0; i < job->layer; i++) job->active[i] = 0;
+    if (job->stage == TRUNK && (!program->operations || call == DFE_TRAIN_FROM)) enter(job, x);
     return DFE_OK;
 }
 
-static int stepped(int call, const dfe_program *program, void *state, int32_t batch,
-                   const int8_t *x, const int32_t *y, int32_t *scores, int32_t *active, void *arena,
-                   size_t arena_bytes) {
-    dfe_run run;
+int dfe_begin(dfe_job *job, int call, const dfe_program *program, void *state, int32_t batch,
+              const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+              size_t arena_bytes) {
     int status = dfe_check(program);
     if (status == DFE_OK)
-        status = begun(&run, call, program, state, batch, x, y, arena, arena_bytes);
-    if (status == DFE_OK) train(&run, call, x, y, scores, active);
+        status = begun_known(job, call, program, state, batch, x, y, first, second, arena,
+                             arena_bytes);
+    job->run.sliced = 1;
     return status;
+}
+
+int dfe_go(dfe_job *job) {
+    if (job->stage != PLANE) return go(job) ? DFE_OK : DFE_MORE;
+    plane(&job->run, job->x, job->y, job->scores, job->active);
+    return DFE_OK;
+}
+
+/* The label-plane form needs less than a job has. */
+static NOINLINE int whole_plane(int call, const dfe_program *program, void *state, int32_t batch,
+                                const int8_t *x, const int32_t *y, void *first, void *second,
+                                void *arena, size_t arena_bytes) {
+    dfe_run run;
+    int status = begun(&run, call, program, state, batch, x, call == DFE_TRAIN ? y : NULL, arena,
+                       arena_bytes);
+    if (status == DFE_OK) plane(&run, x, y, first, second);
+    return status;
+}
+
+static NOINLINE int whole_job(int call, const dfe_program *program, void *state, int32_t batch,
+                              const int8_t *x, const int32_t *y, void *first, void *second,
+                              void *arena, size_t arena_bytes) {
+    dfe_job job;
+    int status = begun_known(&job, call, program, state, batch, x, y, first, second, arena,
+                             arena_bytes);
+    while (status == DFE_OK && !go(&job)) continue;
+    return status;
+}
+
+int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
+                    const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
+                    size_t arena_bytes) {
+    if (program->form == DFE_LABEL_PLANE)
+        return whole_plane(call, program, state, batch, x, y, first, second, arena, arena_bytes);
+    return whole_job(call, program, state, batch, x, y, first, second, arena, arena_bytes);
+}
+
+static int whole(int call, const dfe_program *program, void *state, int32_t batch, const int8_t *x,
+                 const int32_t *y, void *first, void *second, void *arena, size_t arena_bytes) {
+    int status = dfe_check(program);
+    return status == DFE_OK ? dfe_run_checked(call, program, state, batch, x, y, first, second,
+                                              arena, arena_bytes)
+                            : status;
 }
 
 int dfe_step(const dfe_program *program, void *state, int32_t batch, const int8_t *x,
              const int32_t *y, int32_t *scores, int32_t *active, void *arena, size_t arena_bytes) {
-    return stepped(DFE_TRAIN, program, state, batch, x, y, scores, active, arena, arena_bytes);
+    return whole(DFE_TRAIN, program, state, batch, x, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_step_from(const dfe_program *program, void *state, int32_t batch, const int8_t *z,
                   const int32_t *y, int32_t *scores, int32_t *active, void *arena,
                   size_t arena_bytes) {
-    return stepped(DFE_TRAIN_FROM, program, state, batch, z, y, scores, active, arena, arena_bytes);
+    return whole(DFE_TRAIN_FROM, program, state, batch, z, y, scores, active, arena, arena_bytes);
 }
 
 int dfe_infer(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
               int32_t *scores, void *arena, size_t arena_bytes) {
     void *read = (void *)(uintptr_t)state; /* and not written */
-    dfe_run run;
-    int status = dfe_check(program);
-    if (status == DFE_OK)
-        status = begun(&run, DFE_INFER, program, read, batch, x, NULL, arena, arena_bytes);
-    if (status == DFE_OK) infer(&run, x, scores);
-    return status;
+    return whole(DFE_INFER, program, read, batch, x, NULL, scores, NULL, arena, arena_bytes);
 }
 
 int dfe_features(const dfe_program *program, const void *state, int32_t batch, const int8_t *x,
                  int8_t *seen, int8_t *latent, void *arena, size_t arena_bytes) {
     void *read = (void *)(uintptr_t)state; /* and not written */
-    dfe_run run;
-    int status = dfe_check(program);
-    if (status == DFE_OK)
-        status = begun(&run, DFE_FEATURES, program, read, batch, x, NULL, arena, arena_bytes);
-    if (status == DFE_OK) features(&run, x, seen, latent);
-    return status;
+    return whole(DFE_FEATURES, program, read, batch, x, NULL, seen, latent, arena, arena_bytes);
 }
 
 void dfe_layout(int32_t words[4]) {

@@ -68,6 +68,7 @@ enum dfe_store_status {
     DFE_STORE_MISFIT,  /* sizes of medium and state that do not go together */
     DFE_STORE_FOREIGN, /* a state of another program, which NAME_load of an export does not take */
     DFE_STORE_CLOSED,  /* NAME_save before a NAME_load that found the net's own state, or none */
+    DFE_STORE_BUSY,    /* of an export: learning in slices is not done; NAME_go on, or NAME_load */
 };
 
 enum dfe_slot_kind { DFE_SLOT_EMPTY, DFE_SLOT_DAMAGED, DFE_SLOT_NEWER, DFE_SLOT_WHOLE };

@@ -15,6 +15,7 @@ typedef struct {
     const dfe_scaling *scaling; /* NULL: conv->shift is every channel's */
     int8_t *h;
     dfe_span rows, columns; /* of the kernel: the window */
+    dfe_span outputs;       /* that are made */
 } dfe_task;
 
 #endif

@@ -1,5 +1,6 @@
 #include "trunk.h"
 
+#include "convolve.h"
 #include "operation.h"
 
 typedef struct {
@@ -44,20 +45,27 @@ const int8_t *dfe_value(const dfe_image *image, int32_t value) {
     return value ? made_at(image, value - 1) : image->x;
 }
 
-static void run(const dfe_image *m, int32_t number) {
+/* A whole map, or of a convolution the next outputs; 1: they were the last. */
+static int run(const dfe_image *m, int32_t number, int32_t *next, int sliced) {
     const dfe_operation *op = dfe_operations(m->program) + number;
     int32_t first = dfe_value_read(m->program, op, 0);
     const int8_t *other = op->reads > 1 ? dfe_value(m, dfe_value_read(m->program, op, 1)) : NULL;
     dfe_work w = {m, op, dfe_value_shape(m->program, first), dfe_value(m, first), other,
-                  made_at(m, number)};
+                  made_at(m, number), dfe_all(op->channels)};
+    if (sliced && op->kind == DFE_CONVOLUTION) {
+        dfe_conv conv = dfe_windows(op, w.given);
+        w.outputs = dfe_slice(*next, dfe_conv_slice(&conv, op->groups, 1), op->channels);
+    }
     KINDS[op->kind].run(&w);
+    *next = w.outputs.end < op->channels ? w.outputs.end : 0;
+    return *next == 0;
 }
 
 /* Rows of each value of a chain that lie in its place: begin .. end. */
 typedef struct {
     const dfe_image *m;
     int32_t first; /* its first operation */
-    dfe_span rows[DFE_MAX_CHAIN];
+    dfe_span *rows;
 } chain;
 
 static dfe_span window_of(const dfe_operation *op, int32_t y, int32_t height) {
@@ -117,7 +125,7 @@ static __attribute__((noinline)) void run_row(const chain *c, int32_t number, in
         one.bottom = one.kernel_height - given.height - one.top;
     }
     one.height = 1;
-    dfe_work w = {c->m, &one, given, in->x, in->other, out};
+    dfe_work w = {c->m, &one, given, in->x, in->other, out, dfe_all(one.channels)};
     KINDS[one.kind].run(&w);
 }
 
@@ -135,28 +143,42 @@ static void make_row(chain *c, int32_t number, int32_t y, int8_t *out) {
     run_row(c, number, y, &in, out);
 }
 
-/* From operation `first` to the next that makes a whole map, whose number is given back. */
-static int32_t run_chain(const dfe_image *m, int32_t first) {
+/* From operation `at->number` to the next that makes a whole map, which becomes the number where its last
+ * row is made. */
+static int run_chain(const dfe_image *m, dfe_trunk_place *at, int sliced) {
     const dfe_operation *ops = dfe_operations(m->program);
-    chain c = {m, first, {{0, 0}}};
-    int32_t last = first;
+    chain c = {m, at->number, at->rows};
+    int32_t last = at->number;
     while (ops[last].rows) last++;
     ptrdiff_t row = (ptrdiff_t)ops[last].width * ops[last].channels;
     int8_t *out = made_at(m, last);
-    for (int32_t y = 0; y < ops[last].height; y++) make_row(&c, last, y, out + y * row);
-    return last;
+    if (at->next == 0) __builtin_memset(at->rows, 0, sizeof at->rows);
+    dfe_span rows = dfe_slice(at->next, sliced ? 1 : ops[last].height, ops[last].height);
+    for (int32_t y = rows.begin; y < rows.end; y++) make_row(&c, last, y, out + y * row);
+    at->next = rows.end;
+    if (rows.end < ops[last].height) return 0;
+    at->next = 0;
+    at->number = last;
+    return 1;
+}
+
+int dfe_trunk_some(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
+                   int8_t *latent, dfe_trunk_place *at, int sliced) {
+    ptrdiff_t given = dfe_values(dfe_value_shape(program, 0));
+    ptrdiff_t made = dfe_values(dfe_value_shape(program, program->operations));
+    dfe_image m = {program, x + at->image * given, workspace, latent + at->image * made};
+    int done = dfe_operations(program)[at->number].rows
+                   ? run_chain(&m, at, sliced)
+                   : run(&m, at->number, &at->next, sliced);
+    if (!done || ++at->number < program->operations) return 0;
+    at->number = 0;
+    return ++at->image == batch;
 }
 
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
                int8_t *latent) {
-    ptrdiff_t given = dfe_values(dfe_value_shape(program, 0));
-    ptrdiff_t made = dfe_values(dfe_value_shape(program, program->operations));
-    for (int32_t b = 0; b < batch; b++) {
-        dfe_image m = {program, x + b * given, workspace, latent + b * made};
-        for (int32_t i = 0; i < program->operations; i++)
-            if (dfe_operations(program)[i].rows) i = run_chain(&m, i);
-            else run(&m, i);
-    }
+    dfe_trunk_place at = {0, 0, 0, {{0, 0}}};
+    while (!dfe_trunk_some(program, batch, x, workspace, latent, &at, 0)) continue;
 }
 
 enum { MAX_READS = 1 << 14 };

@@ -22,6 +22,17 @@ int32_t dfe_value_read(const dfe_program *program, const dfe_operation *op, int3
 /* An operation over windows of what it is given, as a convolution's sizes. */
 dfe_conv dfe_windows(const dfe_operation *op, dfe_shape given);
 
+/* Where a trunk's work goes on. */
+typedef struct {
+    int32_t image, number, next; /* of an operation: an output or a row */
+    dfe_span rows[DFE_MAX_CHAIN]; /* of each value of a chain, those that lie in its place */
+} dfe_trunk_place;
+
+/* The next part of `dfe_trunk`: an operation, where it is sliced some outputs or a row of it; 1: it was the
+ * last. */
+int dfe_trunk_some(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
+                   int8_t *latent, dfe_trunk_place *at, int sliced);
+
 /* Images int8 [batch, H, W, C] -> what the first layer receives. */
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
                int8_t *latent);

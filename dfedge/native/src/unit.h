@@ -14,6 +14,7 @@ typedef struct {
     dfe_memory memory;
     uint32_t phase;
     int32_t slowing; /* of this step's weights and anchors */
+    int32_t sliced;  /* a part at a time */
 } dfe_run;
 
 static inline int8_t *dfe_bytes(const dfe_run *run, int32_t offset) {
@@ -30,17 +31,32 @@ static inline int32_t dfe_rate(const dfe_run *run, int32_t offset, int32_t numbe
     return dfe_clamp(shift + run->slowing, 0, DFE_MAX_UPDATE_SHIFT);
 }
 
-/* x -> h, before the pool; samples: with copies. */
-void dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
-                 const dfe_frame *frame);
+/* Where a layer's work goes on: a convolution, and of it an output, a row or a strip.  What follows does the
+ * next part, or all that is left where the run is not in slices, and gives 1 where that was the last. */
+typedef struct {
+    int32_t conv, next;
+} dfe_place;
+
+/* x -> h, before the pool; samples: with copies.  Begins at {0, 0}. */
+int dfe_forward(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
+                const dfe_frame *frame, dfe_place *at);
+
+/* An error on its way down through a layer. */
+typedef struct {
+    dfe_error own, at, below; /* at the unit's output, at the convolution's, and at what it receives */
+    dfe_place place;
+    int32_t carried; /* below is there */
+} dfe_moving;
+
+dfe_moving dfe_begin_moving(const dfe_layer *layer, const dfe_error *error);
 
 /* Move every convolution by the error at the unit's output. */
-void dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
-              const dfe_frame *frame, const dfe_error *error);
+int dfe_move(const dfe_run *run, const dfe_layer *layer, int32_t samples, const int8_t *x,
+             const dfe_frame *frame, dfe_moving *m);
 
 /* Make the own error of the layer under it the whole one, in `map`: with what this unit's own error
  * carries down. */
-void dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,
-              const dfe_error *error, const dfe_layer *under, dfe_error *below, int8_t *map);
+int dfe_down(const dfe_run *run, const dfe_layer *layer, int32_t samples, const dfe_frame *frame,
+             const dfe_layer *under, dfe_error *below, int8_t *map, dfe_moving *m);
 
 #endif

@@ -79,9 +79,10 @@ static void apply(const tile *t, int8_t *w, int32_t shift, uint32_t phase) {
 /* Of one position there is nothing to sum: w[c][o] moves by R(x[c] e[o]), and not at all where
  * either is zero. */
 static void move_by_one(const dfe_conv *conv, const int8_t *x, const dfe_error *error, int8_t *w,
-                        int32_t shift, uint32_t phase) {
-    for (int32_t o = 0; o < conv->channels; o += DFE_OUTPUTS) {
+                        int32_t shift, uint32_t phase, dfe_span strips) {
+    for (int32_t strip = strips.begin; strip < strips.end; strip++) {
         int8_t e[DFE_OUTPUTS];
+        int32_t o = strip * DFE_OUTPUTS;
         int32_t outputs = dfe_min(DFE_OUTPUTS, conv->channels - o);
         dfe_error_row(error, 0, 0, 0, 1, o, outputs, e, DFE_OUTPUTS);
         dfe_move_by_products(x, conv->in_channels, e, outputs, conv->channels, shift,
@@ -94,30 +95,42 @@ static int is_one_position(const dfe_conv *conv, int32_t batch) {
            dfe_taps(conv) == 1;
 }
 
-void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
-                     int8_t *w, int32_t shift, uint32_t phase) {
+int32_t dfe_strips(const dfe_conv *conv) {
+    return dfe_taps(conv) * dfe_ceil_div(conv->channels, DFE_OUTPUTS);
+}
+
+void dfe_conv_update_some(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
+                          int8_t *w, int32_t shift, uint32_t phase, dfe_span strips) {
     tile t;
+    int32_t tiles = dfe_ceil_div(conv->channels, DFE_OUTPUTS);
     if (is_one_position(conv, batch)) {
-        if (dfe_error_acts(e, 0)) move_by_one(conv, x, e, w, shift, phase);
+        if (dfe_error_acts(e, 0)) move_by_one(conv, x, e, w, shift, phase, strips);
         return;
     }
     t.conv = conv;
     t.x = x;
     t.error = e;
-    for (t.ky = 0; t.ky < conv->kernel_height; t.ky++)
-        for (t.kx = 0; t.kx < conv->kernel_width; t.kx++)
-            for (t.o = 0; t.o < conv->channels; t.o += DFE_OUTPUTS) {
-                t.outputs = dfe_min(DFE_OUTPUTS, conv->channels - t.o);
-                if (conv->depthwise) {
-                    t.c = t.o;
-                    gather(&t, batch);
-                    apply(&t, w, shift, phase);
-                    continue;
-                }
-                for (t.c = 0; t.c < conv->in_channels; t.c += DFE_CHANNELS) {
-                    t.channels = dfe_min(DFE_CHANNELS, conv->in_channels - t.c);
-                    gather(&t, batch);
-                    apply(&t, w, shift, phase);
-                }
-            }
+    for (int32_t strip = strips.begin; strip < strips.end; strip++) {
+        int32_t tap = strip / tiles;
+        t.ky = tap / conv->kernel_width;
+        t.kx = tap % conv->kernel_width;
+        t.o = strip % tiles * DFE_OUTPUTS;
+        t.outputs = dfe_min(DFE_OUTPUTS, conv->channels - t.o);
+        if (conv->depthwise) {
+            t.c = t.o;
+            gather(&t, batch);
+            apply(&t, w, shift, phase);
+            continue;
+        }
+        for (t.c = 0; t.c < conv->in_channels; t.c += DFE_CHANNELS) {
+            t.channels = dfe_min(DFE_CHANNELS, conv->in_channels - t.c);
+            gather(&t, batch);
+            apply(&t, w, shift, phase);
+        }
+    }
+}
+
+void dfe_conv_update(const dfe_conv *conv, int32_t batch, const int8_t *x, const dfe_error *e,
+                     int8_t *w, int32_t shift, uint32_t phase) {
+    dfe_conv_update_some(conv, batch, x, e, w, shift, phase, dfe_all(dfe_strips(conv)));
 }
