@@ -15,21 +15,26 @@ from msgspec.structs import replace
 
 from dfedge import configs
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
+from dfedge.blocks import Block
 from dfedge.bundle import Bundle
 from dfedge.compile.blank import blank
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters import executorch, planned
-from dfedge.exporters.budget import narrower, needs_bytes
+from dfedge.exporters.budget import advice, needs_bytes
 from dfedge.exporters.fit import fit, sized
 from dfedge.exporters.formats import Source
+from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.program import Method
 from dfedge.exporters.write import export
 from dfedge.int8.bounds import broken_bounds
 from dfedge.learn.run import Run
+from dfedge.learn.skeleton import skeleton
+from dfedge.learn.spec import NetSpec
+from dfedge.plan import Plan
 from dfedge.profile import rivals
 from dfedge.profile.untrained import plan_of
-from dfedge.target import budget_of, load_target, parse_bytes
+from dfedge.target import Budget, budget_of, load_target, parse_bytes
 from dfedge.verify.random_nets import draw, filled
 
 GOOD = """
@@ -119,15 +124,56 @@ def test_a_program_beyond_its_budget_is_refused_with_what_would_fit(
     total, arena, state = (int(n.replace(",", "")) for n in found.groups()[:3])
     assert total == arena + state > 614_400
     plan = plan_of("digits", "1x8x8", 10, None, "df")
-    smaller = needs_bytes(narrower(plan, 3, 4), Method("train", 4), "onnx", BUDGET)
     fused = needs_bytes(plan, Method("train", 4), "c", BUDGET)
-    advice = (
-        f"these fit: --format c at --batch 4 ({fused:,} B); --rendering native ({fused:,} B); "
-        f"a net of 3/4 of the channels at --batch 4 ({smaller:,} B)."
-    )
-    assert message.endswith(advice), message
-    assert smaller <= 614_400
+    told = f"these fit: --format c at --batch 4 ({fused:,} B); --rendering native ({fused:,} B)"
+    assert told in message
+    assert "channels" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def allowing(ram_bytes: int) -> Budget:
+    return Budget("a target", ram_bytes, 1 << 30)
+
+
+def train_bytes(plan: Plan) -> int:
+    return needs_bytes(plan, Method("train", 1), "c", BUDGET)
+
+
+def test_where_no_layer_trains_fewer_cells_and_a_net_by_name_are_told() -> None:
+    plan = plan_of("digits", "1x8x8", 10, None, "df")
+    cells = train_bytes(replace(plan, layers=tuple(replace(one, cells=1) for one in plan.layers)))
+    last = train_bytes(replace(plan, cut=1))
+    assert cells < last
+    found = advice(allowing(cells), "c", plan, 1)
+    assert f"anchors = 1 in the net's file, trained again, at --batch 1 ({cells:,} B)" in found
+    told = re.search(r"dfedge train --net (\S+), at --batch 1 \(([\d,]+) B\)", found)
+    assert told, found
+    named = plan_of(told[1], "1x8x8", 10, None, "df")
+    assert train_bytes(named) == int(told[2].replace(",", "")) <= cells
+    assert advice(allowing(last), "c", plan, 1).startswith(
+        f"By the computed plan these fit: --train-layers last:2 at --batch 1 ({last:,} B)."
+    )
+    nothing = advice(allowing(1_000), "c", plan, 1)
+    assert nothing.startswith("Nothing tried fits: no smaller batch, no frozen layers, no single")
+    assert "channels" not in found + nothing
+
+
+def test_an_adopted_net_is_told_of_its_head_and_never_to_be_trained_again() -> None:
+    blocks = [Block(24), Block(24, mean=True), Block(10, "linear")]
+    plan = skeleton(NetSpec(blocks, anchors=1), (12, 12, 3), 10, "one-pass")
+    last = train_bytes(replace(plan, cut=2))
+    found = advice(allowing(last - 1), "c", plan, 1)
+    told = re.fullmatch(
+        r"By the computed plan these fit: dfedge adopt with --learn head, at --batch 1 "
+        r"\(about ([\d,]+) B\)\.", found,
+    )  # fmt: skip
+    assert told, found
+    flash = sum(
+        v.nbytes for name, v in to_arrays(blank(plan)).items() if name.startswith("layer0.")
+    )
+    assert int(told[1].replace(",", "")) == train_bytes(replace(plan, cut=1)) - flash
+    nothing = advice(allowing(1_000), "c", plan, 1)
+    assert nothing.endswith("no frozen layers, not its head alone; choose a larger --target.")
 
 
 def test_a_budget_below_inference_says_so_and_writes_nothing(
@@ -282,17 +328,6 @@ def test_the_rival_takes_steps_of_back_propagation(stretches: int) -> None:
         wanted = value.detach() - LEARNING_RATE * value.grad
         made = step.get_buffer(name.replace(".", "_"))
         assert torch.allclose(made, wanted, rtol=1e-4, atol=1e-6), name  # float32, another order
-
-
-def test_a_narrower_net_has_fewer_channels_everywhere() -> None:
-    plan = plan_of("resnet8", "3x32x32", 10, None, "df")
-    half = narrower(plan, 1, 2)
-    for wide, narrow in zip(plan.layers, half.layers, strict=True):
-        assert [c.channels for c in narrow.convs] == [c.channels // 2 for c in wide.convs]
-    assert half.layers[1].convs[0].in_channels == half.layers[0].ends.channels
-    state = planned.state_bytes(blank(half))
-    assert state < planned.state_bytes(blank(plan)) / 2
-    assert planned.native(half, Method("train", 1)).stored_activation_bytes == 0
 
 
 def test_the_profile_page_shows_the_numbers_of_the_json(bundle: Bundle, tmp_path: Path) -> None:

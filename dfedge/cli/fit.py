@@ -140,8 +140,10 @@ def _sizes(
     )  # fmt: skip
     best = max(found, key=lambda one: (one.batch, one.train_layers_bytes))
     if not best.train_layers:
-        say("no layer can be trained there; train a narrower net")
+        say(f"no layer can be trained there. {best.instead}")
         return
+    if best.train_layers != train_layers and best.instead:
+        say(best.instead)
     limit = f"--budget {budget}" if budget else f"--target {target}"
     say("", next_command=(
         f"dfedge export {run_folder} --format {best.format} {limit} --batch {best.batch or 1} "

@@ -5,15 +5,18 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from dfedge.compile.blank import blank, blank_constants
+from dfedge.compile.state import layer_of
 from dfedge.errors import DfedgeError
 from dfedge.exporters import planned
 from dfedge.exporters.program import Method
 from dfedge.footprint import Footprint
 from dfedge.int8.bounds import broken_bounds
 from dfedge.int8.stock.tiled import FLOORS
+from dfedge.learn.skeleton import skeleton
+from dfedge.learn.spec import NETS, load_spec
 from dfedge.manifest import MemoryPlan
 from dfedge.native.rendering import RENDERED
-from dfedge.plan import Layer, Plan
+from dfedge.plan import Plan
 from dfedge.target import Budget
 
 TIGHTEST = FLOORS[-2]
@@ -22,8 +25,6 @@ TILES = 64
 """Advice cuts tiles no smaller than such a part of the budget: that would save nothing."""
 AMPLE = 1 << 28
 """A budget that no tile is cut for."""
-WIDTHS = ((3, 4), (1, 2), (1, 4), (1, 8))
-"""Fractions of its channels at which a net is tried."""
 
 
 def check_plans(
@@ -51,7 +52,7 @@ def check_plans(
     raise DfedgeError(
         f"{format} method {worst.name} needs {needs:,} B of RAM (arena {need.arena_bytes:,} B, "
         f"state {need.state_bytes:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
-        f"Largest at its fullest: {largest}. " + _advice(budget, format, plan, worst.batch)
+        f"Largest at its fullest: {largest}. " + advice(budget, format, plan, worst.batch)
     )
 
 
@@ -74,7 +75,7 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
         raise DfedgeError(
             f"even inference at batch 1 needs {arena + state:,} B of RAM in any rendering (arena "
             f"{arena:,} B, state {state:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
-            + _advice(budget, "c", plan, 1)
+            + advice(budget, "c", plan, 1)
         )
 
 
@@ -100,14 +101,20 @@ def tile_bytes_for(budget: Budget, format: str, plan: Plan, batch: int) -> int:
     return FLOORS[-1]
 
 
-def _advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
-    fits = list(_fitting(budget, format, plan, batch))
-    if not fits:
-        return "Nothing tried fits: no smaller batch, no frozen layers, no eighth of the channels."
-    return "By the computed plan these fit: " + "; ".join(fits) + "."
+def advice(budget: Budget, format: str, plan: Plan, batch: int) -> str:
+    """What would fit, of this net as it is trained, else of what would have to be trained."""
+    fits = list(_fitting(budget, format, plan, batch)) or list(_trained_again(budget, format, plan))
+    if fits:
+        return "By the computed plan these fit: " + "; ".join(fits) + "."
+    others = "not its head alone" if plan.adopted else "no single cell, no net by name"
+    return (
+        f"Nothing tried fits: no smaller batch, no frozen layers, {others}; "
+        "choose a larger --target."
+    )
 
 
 def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[str]:
+    """Of the same net and weights."""
     fused = needs_bytes(plan, Method("train", batch), "c", budget)
     if format != "c" and fused <= budget.ram_bytes:
         yield f"--format c at --batch {batch} ({fused:,} B)"
@@ -124,12 +131,53 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
             found = deepest(budget, format, plan, 1)
             if found:
                 yield f"--train-layers last:{found[0]} at --batch 1 ({found[1]:,} B)"
-    for part, whole in WIDTHS:
-        for size in sorted({batch, 1}, reverse=True):
-            needs = needs_bytes(narrower(plan, part, whole), Method("train", size), format, budget)
-            if needs <= budget.ram_bytes:
-                yield f"a net of {part}/{whole} of the channels at --batch {size} ({needs:,} B)"
-                return
+    head = _head_bytes(budget, format, plan)
+    if head is not None and head <= budget.ram_bytes:
+        yield f"dfedge adopt with --learn head, at --batch 1 (about {head:,} B)"
+
+
+def _head_bytes(budget: Budget, format: str, plan: Plan) -> int | None:
+    """What an adopted net needs whose head alone learns: what is below it lies in flash then."""
+    head = next((i for i in reversed(range(len(plan.layers))) if plan.layers[i].mean), 0)
+    if head == 0 or not plan.adopted:
+        return None
+    frozen = replace(plan, cut=head)
+    flash = sum(
+        value.numel() * value.element_size()
+        for name, value in blank(plan).items()
+        if (layer := layer_of(name)) is not None and layer < head
+    )
+    return needs_bytes(frozen, Method("train", 1), format, budget) - flash
+
+
+def _trained_again(budget: Budget, format: str, plan: Plan) -> Iterator[str]:
+    """Of what is to be trained anew: with fewer cells, or the largest of the nets by name."""
+    if plan.adopted:
+        return
+    single = replace(plan, layers=tuple(replace(layer, cells=1) for layer in plan.layers))
+    needs = needs_bytes(single, Method("train", 1), format, budget)
+    if single != plan and needs <= budget.ram_bytes:
+        yield f"anchors = 1 in the net's file, trained again, at --batch 1 ({needs:,} B)"
+    for needs, name in sorted(_by_name(budget, plan), reverse=True):
+        fits = needs_bytes(_named(name, plan), Method("train", 1), format, budget)
+        if needs <= budget.ram_bytes and fits <= budget.ram_bytes:
+            yield f"dfedge train --net {name}, at --batch 1 ({fits:,} B)"
+            return
+
+
+def _named(name: str, plan: Plan) -> Plan:
+    """A net of this name, for the samples and classes of a plan."""
+    made = skeleton(load_spec(name), plan.seen_shape, plan.classes, plan.form)
+    return replace(made, feedback=plan.feedback)
+
+
+def _by_name(budget: Budget, plan: Plan) -> Iterator[tuple[int, str]]:
+    """Nets that have a name and take such samples, with what the interpreter needs for them."""
+    for name in sorted(path.stem for path in NETS.glob("*.toml")):
+        try:
+            yield needs_bytes(_named(name, plan), Method("train", 1), "c", budget), name
+        except DfedgeError:
+            continue  # a map that its pools leave nothing of
 
 
 def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
@@ -151,27 +199,6 @@ def deepest(budget: Budget, format: str, plan: Plan, batch: int) -> tuple[int, i
         if needs <= budget.ram_bytes:
             return count, needs
     return None
-
-
-def narrower(plan: Plan, part: int, whole: int) -> Plan:
-    """The same net with a fraction of the channels of every layer."""
-    layers, given = [], plan.layers[0].convs[0].in_channels
-    for layer in plan.layers:
-        narrow = _narrower(layer, given, part, whole)
-        layers.append(narrow)
-        given = narrow.hands_on[2]
-    return replace(plan, layers=tuple(layers))
-
-
-def _narrower(layer: Layer, given: int, part: int, whole: int) -> Layer:
-    outer, convs = given, []
-    for j, conv in enumerate(layer.convs):
-        if j == layer.chain:
-            given = outer
-        channels = given if conv.depthwise else max(conv.channels * part // whole, 1)
-        convs.append(replace(conv, in_channels=given, channels=channels))
-        given = channels
-    return replace(layer, convs=tuple(convs))
 
 
 def _layer(layer: int | None) -> str:

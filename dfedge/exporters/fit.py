@@ -4,7 +4,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dfedge.errors import DfedgeError
-from dfedge.exporters.budget import deepest, largest_batch, needs_bytes
+from dfedge.exporters.budget import advice, deepest, largest_batch, needs_bytes
 from dfedge.exporters.options import ExportOptions, device_rule, first_learning
 from dfedge.exporters.program import Method
 from dfedge.learn.run import Run
@@ -27,6 +27,7 @@ class Fit(msgspec.Struct, frozen=True):
         train_layers: ``all``, or the deepest ``last:N`` that trains at batch 1; empty: none.
         train_layers_bytes: arena and state there.
         infer_bytes: arena and state of inference at batch 1.
+        instead: where not all of the wanted layers train: what would.
     """
 
     allowed_bytes: int
@@ -36,6 +37,7 @@ class Fit(msgspec.Struct, frozen=True):
     train_layers: str
     train_layers_bytes: int
     infer_bytes: int
+    instead: str = ""
 
 
 def sized(run: Run, options: ExportOptions) -> Plan:
@@ -69,8 +71,8 @@ def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
     if least.infer_bytes > budget.ram_bytes:
         raise DfedgeError(
             f"even inference at batch 1 needs {least.infer_bytes:,} B of RAM by the computed plan "
-            f"of {least.format}; {budget.words} allows {budget.ram_bytes:,} B; "
-            "train a narrower net, or choose a larger --target"
+            f"of {least.format}; {budget.words} allows {budget.ram_bytes:,} B. "
+            + advice(budget, least.format, plan, 1)
         )
     return found
 
@@ -83,4 +85,5 @@ def _fit(plan: Plan, budget: Budget, format: str, wanted: str, limit: int) -> Fi
     else:
         last = deepest(budget, format, plan, 1)
         layers = (f"last:{last[0]}", last[1]) if last else ("", 0)
-    return Fit(budget.ram_bytes, format, *(batch or (0, 0)), *layers, infer)
+    instead = "" if batch else advice(budget, format, plan, 1)
+    return Fit(budget.ram_bytes, format, *(batch or (0, 0)), *layers, infer, instead)
