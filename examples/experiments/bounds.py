@@ -32,7 +32,7 @@ MAP, WEIGHTS = 9_000, 24_000
 LEAST = 1e-4
 WORST = 0.3
 """Weight of the loosest bound, beside that of their mean."""
-MOST = 1_000
+MOST = 600
 """Nets."""
 Case = list[int]
 Counted = Callable[[Kernels, Case], Counter[str]]
@@ -140,7 +140,7 @@ def cases() -> tuple[dict[str, list[Case]], list[Net]]:
         "DOWN": [passed_down(r) for _ in range(160)],
         "SMALL": [smalls(r) for _ in range(80)],
     }
-    nets = worst_case.nets(range(4_200), MOST)
+    nets = worst_case.nets(range(2_400), MOST)
     return shapes, nets
 
 

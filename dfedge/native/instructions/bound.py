@@ -36,6 +36,9 @@ from dfedge.native.table import Table
 TABLE = "instructions.toml"
 MARGIN = 11, 10
 """By which a bound lies above what the constants give: a compiler lays loops out otherwise."""
+ALONE = 23, 20
+"""More for a slice: one kernel stands alone there, and no other one's slack makes up for a shape
+that the table knows little of."""
 BETWEEN = 300
 """Of a slice, beside what it computes: read off the code of ``dfe_go`` and ``net_go``."""
 HEADER, SLOTS, ROOM = 128, 2, 128
@@ -173,7 +176,8 @@ def begin(table: Table) -> Counts:
 
 def longest(k: Kernels, table: Table, learns: bool) -> int:
     """Instructions of the longest slice at most."""
-    return BETWEEN + max(instructions(k, one) for one in slices(k, table, learns))
+    most = max(instructions(k, one) for one in slices(k, table, learns))
+    return BETWEEN + most * ALONE[0] // ALONE[1]
 
 
 def add_class(k: Kernels, table: Table, count: int, known: int) -> Counts:
