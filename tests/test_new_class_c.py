@@ -80,7 +80,8 @@ class Case:
         room = self.room[-self.room.ctypes.data % 8 :]
         given = NewClass(
             at(self.program._words), at(self.program.state), self.row, self.first, self.all,
-            at(self.x), len(self.x), Samples(at(self.known), at(self.rows), len(self.rows)), lost, at(room), room.nbytes,
+            at(self.x), len(self.x), Samples(at(self.known), at(self.rows), len(self.rows)), lost,
+            at(room), room.nbytes,
             at(self.arena), self.arena.nbytes,
         )  # fmt: skip
         for name, value in other.items():
