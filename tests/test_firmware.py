@@ -15,6 +15,7 @@ from test_new_class_c import placed
 from test_on_device import needs
 
 from dfedge.bundle import Bundle
+from dfedge.continual.placing import LOST
 from dfedge.device.answers import nearest
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError, UsageError
@@ -434,19 +435,21 @@ def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
 ) -> None:
     net = made(tmp_path / "net", Wish(classes=CLASSES[:9]))
     chip, x, row = Chip(net, kernels, tmp_path / "chip"), samples(3), ctypes.c_int32(-1)
-    words = (16 + net.seen) * (len(x) + 4) // 8 + net.seen + 5
+    count, classes = len(x) + len(net.known["replay.y"]), net.program.plan.classes
+    room_bytes = count * (16 + 4 * classes + net.seen) + classes * (8 + 2 * net.seen) + net.seen
+    words = -(-room_bytes // 8)
     room = (ctypes.c_int64 * words)()
 
     def add() -> int:
         first = x.ctypes.data_as(ctypes.c_void_p)
         size = ctypes.c_size_t(words)
-        return int(chip.library.net_add_class(first, 3, room, size, ctypes.byref(row)))
+        return int(chip.library.net_add_class(first, len(x), room, size, ctypes.byref(row)))
 
     assert chip.call("load") == store.EMPTY
     assert add() == 0
     assert row.value == 9
     known = net.known["replay.x"], net.known["replay.y"]
-    assert chip.state() == placed(net.program, 9, x, *known)
+    assert chip.state() == placed(net.program, 9, x, *known, LOST, 9, untouched=True)
     assert add() == 7  # no row is left
     assert chip.call("save") == store.STORED
     added = chip.state()

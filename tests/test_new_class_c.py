@@ -26,8 +26,8 @@ class NewClass(ctypes.Structure):
     """``dfe_new_class``."""
 
     _fields_ = [
-        ("program", AT), ("state", AT), ("row", INT), ("x", AT), ("count", INT),
-        ("known", Samples), ("lost", INT), ("room", AT), ("room_bytes", SIZE),
+        ("program", AT), ("state", AT), ("row", INT), ("first", INT), ("all", INT), ("x", AT),
+        ("count", INT), ("known", Samples), ("lost", INT), ("room", AT), ("room_bytes", SIZE),
         ("arena", AT), ("arena_bytes", SIZE),
     ]  # fmt: skip
 
@@ -51,10 +51,12 @@ class Case:
         scores = self.program.infer(self.known)
         rows = np.where(rng.random(24) < 0.7, scores.argmax(1), rng.integers(0, self.plan.classes))
         self.rows = np.where(rows == self.row, 0, rows).astype(np.int32)
-        self.seen = sum(layer.features for layer in self.plan.layers)
+        self.first = int(rng.integers(1, self.row + 1))
+        self.all = bool(seed % 3)
+        seen, classes = sum(layer.features for layer in self.plan.layers), self.plan.classes
+        each, row = 16 + 4 * classes + seen, 8 + 2 * seen
         samples = len(self.x) + len(self.known)
-        self.room = np.zeros(samples * (16 + self.seen) + 8 * self.seen + 4 * self.plan.classes + 8,
-                             np.uint8)  # fmt: skip
+        self.room = np.zeros(samples * each + classes * row + seen + 8, np.uint8)
         self.arena = np.zeros(
             max(self.program.arena_bytes(call, 1) for call in (INFER, TRAIN)), np.uint8
         )
@@ -70,14 +72,16 @@ class Case:
 
     def here(self, lost: int) -> bytes:
         """The state after Python's rule."""
-        return placed(self.program, self.row, self.x, self.known, self.rows, lost)
+        return placed(self.program, self.row, self.x, self.known, self.rows, lost, self.first,
+                      self.all)  # fmt: skip
 
     def in_c(self, lost: int = LOST, **other: Any) -> int:
         """A status; the state changes."""
         room = self.room[-self.room.ctypes.data % 8 :]
         given = NewClass(
-            at(self.program._words), at(self.program.state), self.row, at(self.x), len(self.x),
-            Samples(at(self.known), at(self.rows), len(self.rows)), lost, at(room), room.nbytes,
+            at(self.program._words), at(self.program.state), self.row, self.first, self.all,
+            at(self.x), len(self.x), Samples(at(self.known), at(self.rows), len(self.rows)), lost,
+            at(room), room.nbytes,
             at(self.arena), self.arena.nbytes,
         )  # fmt: skip
         for name, value in other.items():
@@ -85,8 +89,20 @@ class Case:
         return int(self.program.library.dfe_add_class(ctypes.byref(given)))
 
 
-def placed(program: Program, row: int, x: Any, known: Any, rows: Any, lost: int = LOST) -> bytes:
-    """The state after Python's rule."""
+def placed(
+    program: Program,
+    row: int,
+    x: Any,
+    known: Any,
+    rows: Any,
+    lost: int,
+    first: int,
+    untouched: bool,
+) -> bytes:
+    """The state after Python's rule.
+
+    first: of the rows that are not the bundle's own.
+    """
     plan, other = program.plan, Program(program.plan, program.table)
     other.write(program.read())
     state, seen = other.read(), other.features(x)
@@ -100,8 +116,8 @@ def placed(program: Program, row: int, x: Any, known: Any, rows: Any, lost: int 
     session: Any = SimpleNamespace(
         settle=lambda: None, lock=SharedLock(side_by_side=True),
         runner=SimpleNamespace(get_state=other.read, set_state=other.write),
-        bundle=SimpleNamespace(manifest=SimpleNamespace(plan=plan)),
-        scores_of_input=other.infer,
+        bundle=SimpleNamespace(manifest=SimpleNamespace(plan=plan, classes=("",) * first)),
+        record=SimpleNamespace(steps=0 if untouched else 1, fleet_base=""),
         seen=lambda q: [(slice(None), *split(other.features(q)))],
     )  # fmt: skip
     if live.any():

@@ -38,8 +38,8 @@ def run(
         typer.Option(
             min=0,
             max=100,
-            help="How many of 100 known samples may be taken for the new class. More: the new "
-            "class is recognised more often.",
+            help="How many of 100 known samples may be lost, over all classes that are added. "
+            "More: new classes are recognised more often.",
         ),
     ] = 3,
     seed: Annotated[int, seed_option("Seed for the order of presentation.")] = 0,
@@ -53,7 +53,8 @@ def run(
     """Teach a new class from a few labelled samples, without another export.
 
     The class takes one of the rows reserved by dfedge export --spare-classes. Its name is stored in
-    the state folder; the bundle does not change. In a bundle of --task normal it becomes a new mode
+    the state folder; the bundle does not change. On a device that has learned nothing else the
+    anchors of the other classes move too. In a bundle of --task normal it becomes a new mode
     of normal operation.
 
     [bold]Example:[/] dfedge add-class out/bundle seven --samples photos/seven --samples one.png

@@ -14,7 +14,7 @@ from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images, Split
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import recognised
-from dfedge.device.known import judging_samples, known_samples
+from dfedge.device.known import Known, judging_samples, known_samples
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
@@ -57,9 +57,7 @@ def learn_class(
             it was.
     """
     row = add_class(session, name, x)
-    new, (old, rows) = session.input(x), known_samples(session.bundle)
-    live = session.runner.get_state()["live"][rows] == 1
-    old, rows = old[live], rows[live]
+    new, (old, rows) = session.input(x), _others(session, row)
     if len(rows):
         place(session, row, new, old, rows, lost)
     half, rng = BATCH // 2, np.random.default_rng(seed)
@@ -69,3 +67,11 @@ def learn_class(
         q = np.concatenate([new[again], old[known]])
         session.learn_input(q, np.concatenate([np.full(half, row), rows[known]]))
     return row
+
+
+def _others(session: Session, row: int) -> Known:
+    """Samples of the other live classes: the bundle's, and what is remembered of added ones."""
+    (q, rows), (added, added_rows) = known_samples(session.bundle), session.remembered
+    q, rows = np.concatenate([q, added]), np.append(rows, added_rows).astype(np.int64)
+    other = (session.runner.get_state()["live"][rows] == 1) & (rows != row)
+    return q[other], rows[other]

@@ -1,26 +1,35 @@
-"""Where a new class's anchors stand: pulled to its own samples, pushed off those of the others.
+"""Where the anchors of a new class stand, and those of the others beside it.
 
-Anchors that were learned against each other stand further out than any mean of samples, so a new
-class whose anchors are means wins much that is not its own.  The new row, and it alone, is
-therefore moved on.  A sample is judged as the net judges, on the sum over layers:
+A mean of a few samples is a poor place: anchors that were learned against each other stand further
+out than any mean, and a mean knows nothing of its neighbours.  So anchors move on from there, down
+the gradient of cross-entropy, on the new samples and on those that the device holds of the other
+classes.  The classifier is the net's own, a sum over the counted layers, and each layer's anchors
+need of the others only that sum:
 
-    v = score_new - best score of another class               of another class's sample the negative
-    c = clamp((R - v) 64 // (2 R), 0, 64)                     R: twice the median lead on the known
-    A <- A + mean_new c/64 (p - A) - mean_known c/64 (p - A)  `ROUNDS` times, in every counted layer
+    q_k = 2^(score_k / T) / sum of these over the live classes      T: an eighth of the median lead
+    g_k = w (1 if k is the sample's class, else 0, less q_k)        w: 1 / samples of its class
+    A_k <- A_k + rate * sum of g_k (p - A_k) over all samples       in every counted layer
 
-Unlike the step's own rule (`dfedge.int8`) this one has no separation beyond which a wrong anchor is
-let be: a mean may lie far off every other anchor and still be in the way.
+`ROUNDS` times, at a rate that falls from 1/2 to 1/16.  Every class weighs as much as another,
+however many samples it has.
 
-Where more of the known samples fall to the row than was allowed, R is halved and the rounds begin
-again, up to `HALVINGS` times: samples that lead by enough no longer pull, and the others decide.
+**Which anchors move.**  Those of all classes, as long as the device has learned nothing but added
+classes.  Afterwards the bundle's samples no longer say where the others belong: anchors that were
+fitted to them would lose what the device has learned.  Then the new row alone moves.
 
-Where classes cannot be told apart so well that both sides keep nearly all, the known come first:
-the row then moves on, straight away from the mean of what is seen of them, in steps of a
-`PARTS`-th of its distance, until no more of the known samples fall to it than was allowed.
+**What is lost.**  Of the known samples that the bundle's own classes recognise among themselves, no
+more than ``lost`` in 100 may be taken for something else afterwards: one budget for all classes
+that were added.  Where more are, the rounds begin again with half the weight of the added classes,
+up to `HALVINGS` times.  If that is not enough, only the new row moves, straight away from the mean
+of what is seen of the others, in steps of a `PARTS`-th of its distance.
 
 All of it is sums of integers, on features and scores of the exported program, so all runtimes end
-in the same bytes.
+in the same bytes.  Products are made in float64, which is faster in NumPy and exact: no sum reaches
+2^53.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +38,61 @@ from dfedge.device.lock import alone
 from dfedge.device.session import Session
 
 ROUNDS, HALVINGS = 64, 6
-REACH = 2
-"""R, in median leads."""
-UNIT = 64
-"""Of c."""
+RATES = 4
+"""How often the rate is halved: after each quarter of the rounds; the first is 1/2."""
+COLDER = 8
+"""T is the median lead over this."""
+UNIT = 10
+"""Bits of a probability."""
+SIXTEENTHS = tuple(round(2 ** (15 - i / 16)) for i in range(16))
+"""2^(-i/16) in 15 bits."""
 FRACTION = 8
 """Bits of an anchor below its integer, while it moves."""
 SHARE = 16
-"""Bits of one sample's share in a mean."""
+"""Bits of a sample's weight."""
 LOST = 3
-"""Known samples that may fall to the new class by default, in 100 of those that were recognised."""
+"""Known samples that may be lost by default, in 100 of those that were recognised."""
 PARTS, FURTHEST = 16, 32
 LARGEST = np.iinfo(np.int8).max
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the counted layers see of all samples.
+
+    Attributes:
+        p: of each such layer, integers in float64 [N, d].
+        shift: of its part of the score.
+        rows: of the samples, int64 [N].
+    """
+
+    p: dict[int, Floats]
+    shift: dict[int, int]
+    rows: Ints
+
+    def scores(self, a: dict[int, Ints]) -> Ints:
+        """Of anchors a [K, d] of every layer: int64 [N, K], less what all classes share."""
+        return np.sum([((2 * p @ a[i].T).astype(np.int64) - (a[i] * a[i]).sum(1)) << self.shift[i]
+                       for i, p in self.p.items()], 0)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Attributes:
+    new: the row that is placed.
+    own: of the bundle's own classes, as far as they live.
+    live: of all classes that live; moving: those whose anchors move.
+    first: of the rows that are not the bundle's own.
+    """
+
+    new: int
+    own: Ints
+    live: Ints
+    moving: Ints
+    first: int
 
 
 @alone
@@ -54,74 +104,115 @@ def place(
     rows: Ints,
     lost: int = LOST,
 ) -> None:
-    """Move the anchors of a live row on from where they stand.
+    """Move anchors on from where they stand; the new row's are means.
 
     Args:
         new: the row's samples, int8 [n, H, W, C].
-        known: samples of other classes, int8 [m, H, W, C], and their rows [m].
-        lost: of 100 known samples that were recognised, how many may fall to the row.
+        known: samples of other live classes, int8 [m, H, W, C], and their rows [m].
+        lost: of 100 known samples that were recognised, how many may be lost.
     """
     session.settle()
-    q, state = np.concatenate([new, known]), session.runner.get_state()
-    own = np.arange(len(q)) < len(new)
-    share = (1 << SHARE) // np.where(own, len(new), len(known))
-    best, reach, right = _others(session.scores_of_input(q), row, own, rows)
-    layers = {
-        i: layer
-        for i, layer in enumerate(session.bundle.manifest.plan.layers)
-        if layer.counted and state[f"layer{i}.anchors"].any()  # else it has no say
-    }
-    parts = [seen for _, seen, _ in session.seen(q)]
-    p = {i: np.concatenate([part[i] for part in parts]).astype(np.int64) for i in layers}
-    fine = {i: state[f"layer{i}.anchors"][row].astype(np.int64) << FRACTION for i in layers}
+    state = session.runner.get_state()
+    live, first = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
+    moving = live if untouched(session) else np.array([row])
+    which = Rows(row, live[live < first], live, moving, first)
+    seen = _seen(session, np.concatenate([new, known]), np.append(np.full(len(new), row), rows))
+    start = {i: state[f"layer{i}.anchors"].astype(np.int64) for i in seen.p}
+    t, right = _before(seen, seen.scores(start), which.own)
 
-    def scores(a: dict[int, Ints]) -> Ints:
-        return np.sum([(2 * p[i] @ a[i] - a[i] @ a[i]) << layer.score_shift
-                       for i, layer in layers.items()], 0)  # fmt: skip
+    def too_many_lost(a: dict[int, Ints]) -> bool:
+        gone = live[seen.scores(a)[:, live].argmax(1)] != seen.rows
+        return bool(np.count_nonzero(gone & right) * 100 > lost * np.count_nonzero(right))
 
-    def too_many_fall(a: dict[int, Ints]) -> bool:
-        fallen = np.count_nonzero((scores(a) > best)[~own] & right)
-        return bool(fallen * 100 > lost * np.count_nonzero(right))
-
-    for _ in range(HALVINGS):
-        for _ in range(ROUNDS):
-            a = {i: _whole(one) for i, one in fine.items()}
-            score = scores(a)
-            v = np.where(own, score - best, best - score)
-            c = ((reach - v) * UNIT // (2 * reach)).clip(0, UNIT) * share
-            c = np.where(own, c, -c)
-            for i in layers:
-                move = c @ (p[i] - a[i]) // (UNIT << SHARE - FRACTION)
-                fine[i] = (fine[i] + move).clip(0, LARGEST << FRACTION)
-        if not too_many_fall({i: _whole(one) for i, one in fine.items()}):
+    for halvings in range(HALVINGS):
+        a = _moved(seen, start, which, t, halvings)
+        if not too_many_lost(a):
             break
-        reach = max(1, reach // 2)
-    centre = {i: p[i][~own].sum(0) * (1 << FRACTION) // len(known) for i in layers}
-    for part in range(FURTHEST + 1):
-        a = {i: _whole((one + (one - centre[i]) * part // PARTS).clip(0, LARGEST << FRACTION))
-             for i, one in fine.items()}  # fmt: skip
-        if not too_many_fall(a):
-            break
+    else:
+        a = _away(seen, start, which, too_many_lost)
     for i, one in a.items():
-        state[f"layer{i}.anchors"][row] = one
+        state[f"layer{i}.anchors"][:] = one
     session.runner.set_state(state)
 
 
-def _others(
-    scores: NDArray[np.int32], row: int, own: NDArray[np.bool_], rows: Ints
-) -> tuple[Ints, int, NDArray[np.bool_]]:
-    """The best score of another class than the new one [B]; R from the known samples' leads; which
-    of these were recognised [m].
-    """
-    scores = scores.astype(np.int64)
-    scores[:, row] = np.iinfo(np.int64).min
-    best = scores.max(1)
-    known = scores[~own]
-    each = np.arange(len(known))
-    own_score = known[each, rows]
-    known[each, rows] = np.iinfo(np.int64).min
-    lead = own_score - known.max(1)
-    return best, max(1, REACH * int(np.median(lead))), lead > 0
+def untouched(session: Session) -> bool:
+    """Whether the device has learned nothing but classes that were added."""
+    return not (session.record.steps or session.record.fleet_base)
+
+
+def _seen(session: Session, q: NDArray[np.int8], rows: Ints) -> Seen:
+    """Of layers that have a say: a layer whose anchors are all zero has none."""
+    state, layers = session.runner.get_state(), session.bundle.manifest.plan.layers
+    parts = [seen for _, seen, _ in session.seen(q)]
+    says = [i for i, one in enumerate(layers) if one.counted and state[f"layer{i}.anchors"].any()]
+    p = {i: np.concatenate([part[i] for part in parts]).astype(np.float64) for i in says}
+    return Seen(p, {i: layers[i].score_shift for i in says}, rows)
+
+
+def _before(seen: Seen, scores: Ints, own: Ints) -> tuple[int, NDArray[np.bool_]]:
+    """T, and which samples the bundle's own classes recognise among themselves [N]."""
+    right, each = np.zeros(len(seen.rows), bool), np.flatnonzero(np.isin(seen.rows, own))
+    if not len(each) or len(own) < 2:
+        return 1, right
+    others = scores[each][:, own]
+    others[own == seen.rows[each][:, None]] = np.iinfo(np.int64).min
+    lead = scores[each, seen.rows[each]] - others.max(1)
+    right[each] = lead > 0
+    return max(1, int(np.median(lead)) // COLDER), right
+
+
+def _moved(
+    seen: Seen, start: dict[int, Ints], which: Rows, t: int, halvings: int
+) -> dict[int, Ints]:
+    """Anchors after all rounds, of which the added classes' samples weigh ``2^-halvings``."""
+    share = (1 << SHARE) // np.bincount(seen.rows)[seen.rows]
+    share = np.where(seen.rows < which.first, share, share >> halvings)[:, None]
+    own, at = seen.rows[:, None] == which.live, np.isin(which.live, which.moving)
+    fine = {i: a[which.moving] << FRACTION for i, a in start.items()}
+    scores = seen.scores({i: a[which.live] for i, a in start.items()})
+    for number in range(ROUNDS):
+        a = {i: _whole(one) for i, one in fine.items()}
+        scores[:, at] = seen.scores(a)
+        g = (((own << UNIT) - _probabilities(scores, t)) * share)[:, at]
+        bits = 1 + number * RATES // ROUNDS + UNIT + SHARE - FRACTION
+        for i, p in seen.p.items():
+            move = (g.T.astype(np.float64) @ p).astype(np.int64) - g.sum(0)[:, None] * a[i]
+            fine[i] = (fine[i] + (move >> bits)).clip(0, LARGEST << FRACTION)
+    return _with(start, which.moving, {i: _whole(one) for i, one in fine.items()})
+
+
+def _away(
+    seen: Seen,
+    start: dict[int, Ints],
+    which: Rows,
+    too_many_lost: Callable[[dict[int, Ints]], bool],
+) -> dict[int, Ints]:
+    """Anchors of which the new row's stand as far from the others' samples as they must."""
+    others = seen.rows != which.new
+    centre = {i: p[others].sum(0).astype(np.int64) // np.count_nonzero(others)
+              for i, p in seen.p.items()}  # fmt: skip
+    for part in range(FURTHEST + 1):
+        rows = {i: a[which.new] + (a[which.new] - centre[i]) * part // PARTS
+                for i, a in start.items()}  # fmt: skip
+        found = _with(start, which.new, {i: one.clip(0, LARGEST) for i, one in rows.items()})
+        if not too_many_lost(found):
+            break
+    return found
+
+
+def _with(start: dict[int, Ints], rows: Ints | int, anchors: dict[int, Ints]) -> dict[int, Ints]:
+    """All anchors, of these rows others."""
+    found = {i: a.copy() for i, a in start.items()}
+    for i, one in anchors.items():
+        found[i][rows] = one
+    return found
+
+
+def _probabilities(scores: Ints, t: int) -> Ints:
+    """2^(score / T) over their sum, in `UNIT` bits, rounded down [N, K]."""
+    z = (scores.max(1)[:, None] - scores) * 16 // t
+    each = np.array(SIXTEENTHS)[z & 15] >> np.minimum(z >> 4, 16)
+    return (each << UNIT) // each.sum(1)[:, None]
 
 
 def _whole(fine: Ints) -> Ints:

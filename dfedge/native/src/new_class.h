@@ -9,26 +9,29 @@
 extern "C" {
 #endif
 
-/* Known samples that may fall to the new class, in 100 of those that were recognised. */
+/* Known samples that may be lost, in 100 of those that were recognised. */
 enum { DFE_LOST = 3 };
 
 typedef struct {
     const dfe_program *program;
     void *state;
     int32_t row;        /* of the new class: none that is live */
+    int32_t first;      /* of the rows that are not the bundle's own */
+    int32_t all;        /* nothing was learned here but added classes: all anchors move */
     const int8_t *x;    /* its samples, int8 [count, H, W, C] */
     int32_t count;
     dfe_samples known;  /* of other classes; those whose class is not live are passed over */
-    int32_t lost;       /* as DFE_LOST */
+    int32_t lost;       /* as DFE_LOST, over all classes that are added */
     void *room;         /* dfe_new_class_bytes, aligned to 8 bytes */
     size_t room_bytes;
-    void *arena;        /* for dfe_infer and dfe_features of one sample */
+    void *arena;        /* for dfe_features of one sample */
     size_t arena_bytes;
 } dfe_new_class;
 
 /* Room that `samples` take, new and known together. */
 #define DFE_NEW_CLASS_BYTES(samples, seen, classes) \
-    ((size_t)(samples) * (16 + (seen)) + 8 * (size_t)(seen) + 4 * (size_t)(classes))
+    ((size_t)(samples) * (16 + 4 * (size_t)(classes) + (seen)) + \
+     (size_t)(classes) * (8 + 2 * (size_t)(seen)) + (size_t)(seen))
 
 /* What a sample is seen as by all layers together. */
 int32_t dfe_seen(const dfe_program *program);
