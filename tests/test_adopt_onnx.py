@@ -170,6 +170,8 @@ def windows(draw, pools: bool = False):
     side, stride = draw(st.integers(4, 9)), draw(st.integers(1, 3))
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     attributes: dict[str, object] = {"strides": [stride, stride]}
+    if not pools:
+        attributes["dilations"] = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     auto = draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", None]))
     if auto is not None:
         attributes["auto_pad"] = auto

@@ -158,6 +158,13 @@ def cut(m: Maker) -> None:
            (1, *SIDES[:2], 3), options("StridedSlice", beginMask=7, endMask=7))  # fmt: skip
 
 
+def cut_by_numbers(m: Maker) -> None:
+    """The batch of one is named as well."""
+    numbers = [m.const(one, np.int32) for one in ([0, 1, 0, 0], [1, 4, 7, 3])]
+    m.step(Op.SLICE, numbers, (1, 4, 7, 3), options("Slice"))
+    m.conv(4)
+
+
 def turned(m: Maker) -> None:
     """Channels to the front and back, as nets made from torch's have."""
     m.conv(4)
@@ -181,6 +188,25 @@ def prelu(m: Maker) -> None:
     m.step(Op.PRELU, [m.const(np.abs(drawn(1, 1, 4)))], m.shape)
 
 
+def enlarged(op: int, kind: str, height: int, width: int, half: bool) -> Callable[[Maker], None]:
+    def make(m: Maker) -> None:
+        size = m.const([height, width], np.int32)
+        m.step(op, [size], (1, height, width, 3), options(kind, halfPixelCenters=half))
+        m.conv(4)
+
+    return make
+
+
+def dilated(m: Maker) -> None:
+    m.conv(4, dilationWFactor=2, dilationHFactor=2)
+
+
+def mirrored(m: Maker) -> None:
+    m.step(Op.MIRROR_PAD, [m.const([[0, 0], [1, 2], [0, 1], [0, 0]], np.int32)], (1, 9, 9, 3),
+           options("MirrorPad"))  # fmt: skip
+    m.conv(4)
+
+
 NETS: dict[str, Callable[[Maker], None]] = {
     "convolution": lambda m: m.conv(5, strideH=2, strideW=2, fusedActivationFunction=Fused.RELU),
     "depthwise": depthwise,
@@ -191,8 +217,19 @@ NETS: dict[str, Callable[[Maker], None]] = {
     "squeeze and excite": squeezed,
     "arithmetic by channel": by_channel,
     "pad": padded,
+    "mirrored": mirrored,
+    "dilated": dilated,
+    **{
+        f"{word} of {word_of} pixels": enlarged(op, kind, *size, half)
+        for word, op, kind, size in (
+            ("nearest", Op.RESIZE_NEAREST_NEIGHBOR, "ResizeNearestNeighbor", (9, 17)),
+            ("bilinear", Op.RESIZE_BILINEAR, "ResizeBilinear", (12, 24)),
+        )
+        for word_of, half in (("middles", True), ("corners", False))
+    },
     "mean at the end": mean_ends,
     "slice": cut,
+    "slice by numbers": cut_by_numbers,
     "transpose": turned,
     "prelu": prelu,
     "leaky": one_value(Op.LEAKY_RELU, "LeakyRelu", alpha=0.1),
@@ -325,7 +362,7 @@ def test_weights_of_half_floats_are_read(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_all_that_stands_in_the_way_is_said_at_once(tmp_path: Path, dfedge: Any) -> None:
     m, path = Maker(*SIDES), tmp_path / "net.tflite"
-    m.step(Op.RESIZE_BILINEAR, [m.const([12, 16], np.int32)], (1, 12, 16, 3),
+    m.step(Op.RESIZE_BILINEAR, [m.const([13, 16], np.int32)], (1, 13, 16, 3),
            options("ResizeBilinear"))  # fmt: skip
     m.conv(4)
     m.step(Op.CUMSUM, [m.const(1, np.int32)], m.shape, options("Cumsum"))
@@ -333,7 +370,7 @@ def test_all_that_stands_in_the_way_is_said_at_once(tmp_path: Path, dfedge: Any)
     found = dfedge("adopt", path, "--check")
     assert found.code == 1
     said = " ".join((found.out + found.err).split())
-    assert "tflite.RESIZE_BILINEAR" in said and "tflite.CUMSUM" in said
+    assert "Resize from [6, 8] to [13, 16]" in said and "tflite.CUMSUM" in said
 
 
 def test_a_net_of_a_signal_is_checked_without_data(tmp_path: Path, dfedge: Any) -> None:

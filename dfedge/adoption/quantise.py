@@ -32,6 +32,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -124,7 +125,7 @@ class Quantiser:
             wanted = [next(one)[1] for one in exact]
             if i:
                 through = self._only_function(i)
-                if self.graph.nodes[i].op in ("max", "select"):
+                if self.graph.nodes[i].op in ("max", "select", "gather"):
                     self.ranges[i] = self.ranges[self.graph.nodes[i].reads[0]]
                 else:
                     self.ranges[i] = choose(observed[i], self.recipe, through)
@@ -291,6 +292,11 @@ class Quantiser:
         number = len(self.operations)
         self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
         return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
+
+    def _gather(self, i: int, node: Node, wanted: Parts) -> Parts:
+        number, places = len(self.operations), (*node.rows, *node.columns)
+        self.constants[f"{number}.order"] = torch.tensor(places, dtype=torch.int32)
+        return self._append(Gather(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
     def _max(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),

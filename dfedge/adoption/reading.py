@@ -25,7 +25,7 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
         DfedgeError: a number of channels that no image has, or a picture that cannot be read.
     """
     if data.kind != "image":
-        return rule_of_others(data, image, fit)
+        return rule_of_others(data, image, fit).sized(model.size)
     asked, way = sides(image), fit_of(fit)
     height, width, channels = model.size
     own = (height, width) if height and width else None

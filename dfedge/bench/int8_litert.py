@@ -28,6 +28,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -183,8 +184,18 @@ def _same(side: int, kernel: int, step: int) -> tuple[int, int]:
 
 
 def _select(net: Net, one: Select, given: list[int]) -> int:
-    order = net.g.const(np.arange(one.shape[2]) % net.g.shapes[given[0]][3])
-    return net.op(Op.GATHER, [given[0], order], one.shape, gather_options(3))
+    return _along(net, given[0], 3, one.shape[2])
+
+
+def _gather(net: Net, one: Gather, given: list[int]) -> int:
+    return _along(net, _along(net, given[0], 1, one.shape[0]), 2, one.shape[1])
+
+
+def _along(net: Net, x: int, axis: int, count: int) -> int:
+    shape = list(net.g.shapes[x][1:])
+    order = net.g.const(np.arange(count) % shape[axis - 1])
+    shape[axis - 1] = count
+    return net.op(Op.GATHER, [x, order], tuple(shape), gather_options(axis))
 
 
 OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
@@ -203,6 +214,7 @@ OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
     ),
     Concat: lambda net, one, x: net.op(Op.CONCATENATION, x, one.shape, concat_options(3)),
     Select: _select,
+    Gather: _gather,
 }
 """Operation -> LiteRT's own; for any table the cheapest curve there is."""
 

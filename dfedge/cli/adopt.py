@@ -13,13 +13,19 @@ from dfedge.cli.options import (
     ClassNames,
     DataDir,
     Head,
+    Hop,
     Image,
     ImageFit,
+    Input,
     Json,
+    Label,
+    LeaveOut,
     Mean,
     NoKeep,
     OnBadSample,
     Std,
+    Units,
+    Window,
     seed_option,
 )
 from dfedge.errors import DfedgeError, UsageError
@@ -62,6 +68,12 @@ def run(
     channels: Channels = "rgb",
     mean: Mean = "",
     std: Std = "",
+    units: Units = "data",
+    input: Input = "",
+    window: Window = 0,
+    hop: Hop = 0,
+    label: Label = "",
+    leave_out: LeaveOut = "",
     recipe: Annotated[
         str,
         typer.Option(
@@ -99,6 +111,7 @@ def run(
         raise UsageError(f"adopt: {missing} is missing; --check alone needs neither data nor --out")
     from dfedge.adoption.adopt import AdoptOptions, adopt
     from dfedge.allocator import keep_freed_memory
+    from dfedge.data.reading import Reading
     from dfedge.learn.explain import explain as losses_of
     from dfedge.learn.loss_chart import losses_figure
     from dfedge.page import check_plot, save
@@ -108,7 +121,8 @@ def run(
     keep_freed_memory()
     options = AdoptOptions(
         model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), channels,
-        image, fit, head, classes, on_bad_sample, recipe, test_samples, seed, not no_keep,
+        image, fit, head, classes, on_bad_sample, recipe, test_samples, seed, not no_keep, units,
+        Reading(input, window, hop, label, leave_out),
     )  # fmt: skip
     with progress() as watch:
         found = adopt(options, out, watch)

@@ -21,7 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.data.inputs.rule import InC, InputRule, Shift
+from dfedge.data.inputs.rule import InC, InputRule, Shift, Units
 from dfedge.data.inputs.scale import Scale, in_c, scale_of
 from dfedge.data.inputs.spectrum import Spectrum
 from dfedge.data.inputs.statistics import Statistics
@@ -151,6 +151,15 @@ class WindowRule(
         if not np.issubdtype(x.dtype, np.floating):
             return np.zeros(len(x), bool)
         return np.asarray(~np.isfinite(x).reshape(len(x), -1).all(1))
+
+    def units(self, x: NDArray[Any]) -> Units | None:
+        """Of windows; None of features. A channel that never changed is what it was."""
+        if self.features:
+            return None
+        zero, codes = _codes_of(self.scales)
+        step = np.divide(1, codes, out=np.zeros_like(codes), where=codes > 0)
+        x = as_windows(x, self.samples, vectors=True).reshape(-1, len(self.scales))
+        return Units(np.where(codes > 0, -zero * step, x[0]), step)
 
     def in_c(self) -> InC:
         """Of readings in fixed point: see `InputRule`."""
