@@ -19,6 +19,7 @@ from dfedge.adoption.graph import Shape
 from dfedge.adoption.refusal import Site, line_of
 from dfedge.adoption.translation import Translation
 from dfedge.adoption.values import Pads, Two
+from dfedge.blocks.kind import least_pads
 from dfedge.errors import DfedgeError, foreign
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
@@ -235,9 +236,9 @@ def channels_last(graph: onnx.GraphProto, name: str) -> bool:
 
 
 def _same(side: int, kernel: int, stride: int, upper: bool) -> Two:
-    """Pads before and after, for a result of side / stride, rounded up."""
-    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    return (total // 2, total - total // 2) if upper else (total - total // 2, total // 2)
+    """Pads before and after; ``upper``: more of them after."""
+    before, after = least_pads(side, kernel, stride)
+    return (before, after) if upper else (after, before)
 
 
 def _site(node: onnx.NodeProto) -> Site:

@@ -14,6 +14,7 @@ from ai_edge_litert.schema_py_generated import ActivationFunctionType, Padding
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from dfedge.bench.rival import gives_scores
+from dfedge.blocks.kind import least_pads
 from dfedge.exporters.graph import Graph
 from dfedge.exporters.litert.file import File, Scale
 from dfedge.exporters.litert.options import (
@@ -117,7 +118,7 @@ class Net:
         same = tuple(
             half
             for side, size, step in zip(self.g.shapes[x][1:3], kernel, strides, strict=True)
-            for half in _same(side, size, step)
+            for half in least_pads(side, size, step)
         )
         options.fields.padding = Padding.SAME if any(pads) and pads == same else Padding.VALID
         if any(pads) and pads != same:
@@ -175,12 +176,6 @@ class Net:
         return self.op(
             Op.FULLY_CONNECTED, [flat, *weights], (classes,), plain_options("FullyConnected")
         )
-
-
-def _same(side: int, kernel: int, step: int) -> tuple[int, int]:
-    """Zeros before and after that the padding SAME puts."""
-    total = max((-(-side // step) - 1) * step + kernel - side, 0)
-    return total // 2, total - total // 2
 
 
 def _select(net: Net, one: Select, given: list[int]) -> int:
