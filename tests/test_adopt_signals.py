@@ -13,12 +13,14 @@ from torch import nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.load import Model, open_model
+from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sources import open_data
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
+from dfedge.learn.run import Run
 
 LENGTH, SIZES = 64, (4.0, 20.0, 500.0)
 """Of a window, and of its channels: g, m/s^2, degrees a second."""
@@ -223,3 +225,62 @@ def test_a_file_says_in_which_order_it_takes_windows(
     map_ = (x if shape[0] == 3 else x.transpose(1, 2))[..., None]
     found = open_model(str(path)).graph((LENGTH, 1, 3)).result(map_)
     assert torch.allclose(found.flatten(1), net(x), atol=1e-5)
+
+
+class Long(nn.Module):
+    """A net of windows of three channels, of any length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(3, 4, 5), nn.ReLU(), nn.AdaptiveMaxPool1d(1))
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.last(self.layers(x).flatten(1))
+        return scores
+
+
+def long() -> nn.Module:
+    return Long()
+
+
+def rows() -> nn.Module:
+    return perceptron(32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["test_adopt_signals:long"], "windows of 128 samples of 3 channels, 5 scores"),
+        (["test_adopt_signals:long", "--window", 50], "windows of 50 samples of 3 channels"),
+        (["test_adopt_signals:rows"], "vectors of 32 values, 2 scores"),
+    ],
+)
+def test_a_net_of_signals_is_checked_without_data(
+    arguments: list[Any], said: str, dfedge: Any
+) -> None:
+    found = dfedge("adopt", *arguments, "--check")
+    assert found.code == 0, found.err
+    assert said in found.out
+
+
+def test_recordings_are_read_as_a_person_says(tmp_path: Path, dfedge: Any) -> None:
+    """Tables by class, cut in windows; the RUN remembers it."""
+    rng = np.random.default_rng(0)
+    for name, rhythm in (("slow", 2.0), ("fast", 9.0)):
+        (tmp_path / "motion" / name).mkdir(parents=True)
+        for number in range(5):
+            wave = np.sin(rhythm * np.arange(300)[:, None] / 20 + np.arange(3)) * 9.81
+            x = wave + rng.normal(0, 1, wave.shape)
+            np.savetxt(tmp_path / "motion" / name / f"{number}.csv", x, "%.3f", ",",
+                       header="x,y,z", comments="")  # fmt: skip
+    out = tmp_path / "run"
+    found = dfedge("adopt", "test_adopt_signals:long", "--data", tmp_path / "motion", "--window",
+                   50, "--hop", 25, "--head", "new", "--out", out)  # fmt: skip
+    assert found.code == 0, found.err
+    assert "values in the data's units" in found.err
+    plan = Run.open(out).plan
+    assert (plan.reading.window, plan.reading.hop) == (50, 25)
+    assert isinstance(plan.input, WindowRule)
+    assert plan.trunk is not None
+    assert plan.trunk.input_shape == plan.input.shape == (50, 1, 3)

@@ -382,7 +382,7 @@ def test_a_net_of_a_signal_is_checked_without_data(tmp_path: Path, dfedge: Any) 
     path.write_bytes(m.end())
     found = dfedge("adopt", path, "--check")
     assert found.code == 0, found.err
-    assert "maps of 30 x 1 x 40, 4 scores" in found.out
+    assert "windows of 30 samples of 40 channels, 4 scores" in found.out
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,13 @@ class Model:
 
     @property
     def size(self) -> Open:
-        """The size that it was made for; of a function's net only the channels are known."""
+        """The size that it was made for; of a function's net only what its first layer says."""
         found = self.found
         if isinstance(found, nn.Module):
-            first = (module for module in found.modules() if isinstance(module, nn.Conv2d))
-            return None, None, next((conv.in_channels for conv in first), None)
+            convs = (one for one in found.modules() if isinstance(one, nn.Conv2d | nn.Conv1d))
+            first = next(convs, None)
+            width = 1 if isinstance(first, nn.Conv1d) else None
+            return None, width, first.in_channels if first is not None else None
         dims: list[Any] = []
         last = False
         if isinstance(found, onnx.ModelProto):
@@ -73,6 +75,16 @@ class Model:
         channels, *rest = [sides[-1], *sides[:-1]] if last else sides
         height, width = [*rest, 1, 1][:2]
         return height, width, channels
+
+    @property
+    def values(self) -> int | None:
+        """Of a vector that a function's net takes: what its first linear layer reads, where it has
+        no convolution; what form the samples have is then not known.
+        """
+        if not isinstance(self.found, nn.Module) or self.size != (None, None, None):
+            return None
+        linear = (one for one in self.found.modules() if isinstance(one, nn.Linear))
+        return next((one.in_features for one in linear), None)
 
     def graph(self, image: Shape, refused: Refused = None) -> Graph:
         """Translate, for samples [H, W, C]: windows are [T, 1, C], vectors [1, 1, C].

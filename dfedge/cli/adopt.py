@@ -104,7 +104,7 @@ def run(
     [bold]Example:[/] dfedge adopt net.onnx --data photos --head new --out out/adopted
     """
     if check:
-        _check(model, image, json)
+        _check(model, image, window, json)
         return
     if data is None or out is None:
         missing = "--data" if data is None else "--out"
@@ -172,20 +172,23 @@ def _left_out(left_out: Sequence[str]) -> str:
     return f"left out: {', '.join(left_out)}; the order of the scores is the same"
 
 
-def _check(model: str, image: str, json: bool) -> None:
+def _check(model: str, image: str, window: int, json: bool) -> None:
     import msgspec
 
+    from dfedge.data.inputs.window import described
     from dfedge.exporters.adoption_check import check_model
 
     with progress() as watch:
-        found = check_model(model, image, watch)
+        found = check_model(model, image, watch, window)
     height, width, channels = found.image
     if json:
         print_json(msgspec.to_builtins(found))
     else:
         gives = "features of an embedding" if found.embeds else "scores"
-        takes = "images" if channels in (1, 3) else "maps"
-        say(f"{model}: {takes} of {height} x {width} x {channels}, {found.scores:,} {gives}")
+        kind = "images" if channels in (1, 3) else "maps"
+        signal = width == 1 and (height > 1 or channels > 3)
+        form = f"{kind} of {height} x {width} x {channels}"
+        say(f"{model}: {described(height, channels) if signal else form}, {found.scores:,} {gives}")
         if found.left_out:
             say(_left_out(found.left_out))
         if found.sizes:

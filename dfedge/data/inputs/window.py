@@ -100,8 +100,8 @@ class WindowRule(
         length, channels = x.shape[1:]
         if (length, channels) != (self.length, len(self.scales)):
             raise DfedgeError(
-                f"{where}: {_described(length, channels)}; the model reads "
-                f"{_described(self.length, len(self.scales))}"
+                f"{where}: {described(length, channels)}; the model reads "
+                f"{described(self.length, len(self.scales))}"
             )
         bad = np.flatnonzero(self.unusable(x))
         if len(bad):
@@ -132,7 +132,7 @@ class WindowRule(
         length, channels = x.shape[1:]
         if length > LONGEST or channels > MOST_CHANNELS:
             raise DfedgeError(
-                f"{_described(length, channels)}; allowed: at most {LONGEST:,} samples and "
+                f"{described(length, channels)}; allowed: at most {LONGEST:,} samples and "
                 f"{MOST_CHANNELS:,} channels"
             )
         called = names or [f"channel {c}" for c in range(channels)]
@@ -198,10 +198,11 @@ class WindowRule(
 
     def __str__(self) -> str:
         """``windows of 128 samples of 6 channels``."""
-        return _described(self.length, len(self.scales))
+        return described(self.length, len(self.scales))
 
 
-def _described(length: int, channels: int) -> str:
+def described(length: int, channels: int) -> str:
+    """What samples [T, C] are, in words."""
     if length == 1:
         return f"vectors of {channels} value{'s' * (channels > 1)}"
     return f"windows of {length} samples of {channels} channel{'s' * (channels > 1)}"
