@@ -284,3 +284,45 @@ def test_recordings_are_read_as_a_person_says(tmp_path: Path, dfedge: Any) -> No
     assert isinstance(plan.input, WindowRule)
     assert plan.trunk is not None
     assert plan.trunk.input_shape == plan.input.shape == (50, 1, 3)
+
+
+class Picture(nn.Module):
+    """Windows as grey pictures, [B, 1, T, C], as many nets of activities see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 12, (7, 1), (2, 1), (3, 0)),
+            nn.ReLU(),
+            nn.Conv2d(12, 16, (5, 3)),
+            nn.ReLU(),
+        )
+        self.last = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.last(self.layers(x).mean((2, 3)))
+        return scores
+
+
+def test_a_net_that_sees_windows_as_pictures_keeps_its_accuracy(
+    motion: Path, places: Path, tmp_path: Path
+) -> None:
+    """One scale for all channels: these are in one unit, as those of an accelerometer."""
+    alike = np.load(motion)
+    path = tmp_path / "alike.npz"
+    np.savez(path, x=20 * (alike["x"] - (1.0, 9.81, -40.0)) / SIZES, y=alike["y"])
+    torch.manual_seed(0)
+    net = trained(Picture(), lambda x: x[:, None], part(path, "train", WINDOWS))
+    wanted = right(net, lambda x: x[:, None], part(path, "test", WINDOWS))
+    assert wanted > 0.9
+    model = saved(net, torch.zeros(2, 1, LENGTH, 3), tmp_path / "net.pt2")
+    found = adopt(AdoptOptions(model, str(path), reading=WINDOWS), tmp_path / "run")
+    assert abs(found.float_accuracy - wanted) <= 0.01
+    assert min(found.by_scores, found.accuracy) >= wanted - 0.02
+    rule, test = found.run.plan.input, part(path, "test", WINDOWS)
+    codes = rule.apply(test.x, "test")
+    assert codes.shape[1:] == rule.shape == (LENGTH, 3, 1)
+    louder = rule.shift("gain", [1.5])(codes)
+    assert louder.shape == codes.shape
+    apart = np.abs(louder.astype(int) - rule.apply(1.5 * test.x, "test"))
+    assert np.median(apart) <= 1

@@ -115,11 +115,12 @@ class InputRule:
         self.known(word)
         raise NotImplementedError
 
-    def sized(self, shape: Sequence[int | None]) -> Self:
-        """The rule whose features have this shape [H, W, C], where one has; else the same.
+    def sized(self, shape: Sequence[int | None], x: NDArray[Any] | None = None) -> Self:
+        """The rule of the same samples that has this shape [H, W, C], where one has; else the same.
 
         Args:
             shape: None where a side is open.
+            x: training samples [N, ...] where they lie in memory.
         """
         return self
 

@@ -46,12 +46,14 @@ class WindowRule(
         scales: of each channel.
         names: of the channels; none where the data have none.
         features: that are computed from windows; None: a net is fed the windows themselves.
+        plane: a net sees a window as a grey picture, [T, C, 1], with one scale for all channels.
     """
 
     length: Annotated[int, Meta(ge=1, le=LONGEST)]
     scales: Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=MOST_CHANNELS)]
     names: tuple[str, ...] = ()
     features: Features | None = None
+    plane: bool = False
 
     sample: ClassVar[str] = "a window"
     samples: ClassVar[str] = "the windows"
@@ -64,12 +66,16 @@ class WindowRule(
             raise ValueError(f"{len(self.names)} names of {len(self.scales)} channels")
         if self.features and not self.features.fits(self.length, len(self.scales)):
             raise ValueError(f"no {self.features.word} of {self}")
+        if self.plane and (self.features or len(set(self.scales)) > 1):
+            raise ValueError("plane: one scale for all channels, and no features")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """[T, 1, C] of windows; that of the features where there are some."""
+        """[T, 1, C] of windows, or [T, C, 1]; that of the features where there are some."""
         if self.features:
             return self.features.shape(len(self.scales))
+        if self.plane:
+            return self.length, len(self.scales), 1
         return self.length, 1, len(self.scales)
 
     @property
@@ -92,6 +98,15 @@ class WindowRule(
         levels = self._levels(x[~self.unusable(x)])
         return msgspec.structs.replace(self, features=kind.suited(levels))
 
+    def sized(self, shape: Sequence[int | None], x: NDArray[Any] | None = None) -> Self:
+        """As a picture, where a net takes [T, C, 1] or any picture of one channel."""
+        channels = len(self.scales)
+        pictures = ((self.length, channels, 1), (None, None, 1))
+        if x is None or channels == 1 or tuple(shape) not in pictures:
+            return self
+        scale = scale_of(x.reshape(-1), "all channels")
+        return msgspec.structs.replace(self, scales=(scale,) * channels, plane=True)
+
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Windows [N, T, C], of one channel also [N, T], vectors also [N, C]; see `InputRule`."""
         if x.dtype == np.uint8 and x.ndim == 4 and x.shape[1:] == self.shape:
@@ -111,7 +126,7 @@ class WindowRule(
             )
         if self.features:
             return _coded(self.features.values(self._levels(x)), self.features.scales)
-        return _coded(self._raw(x), self.scales)
+        return _coded(self._raw(x), self.scales).reshape(-1, *self.shape)
 
     def _raw(self, x: NDArray[Any]) -> NDArray[np.int64]:
         return np.stack([one.raw(x[..., c]) for c, one in enumerate(self.scales)], -1)
@@ -159,7 +174,8 @@ class WindowRule(
         zero, codes = _codes_of(self.scales)
         step = np.divide(1, codes, out=np.zeros_like(codes), where=codes > 0)
         x = as_windows(x, self.samples, vectors=True).reshape(-1, len(self.scales))
-        return Units(np.where(codes > 0, -zero * step, x[0]), step)
+        low = np.where(codes > 0, -zero * step, x[0])
+        return Units(low[:1], step[:1]) if self.plane else Units(low, step)
 
     def in_c(self) -> InC:
         """Of readings in fixed point: see `InputRule`."""
@@ -194,7 +210,8 @@ class WindowRule(
             )
         zero, step = _codes_of(self.scales)
         half = np.divide(127.5, step, out=np.zeros_like(step), where=step > 0)
-        return moved(CHANGES[name](half, *numbers), zero, step)
+        own = moved(CHANGES[name](half, *numbers), zero, step)
+        return lambda x: own(x.reshape(len(x), self.length, 1, -1)).reshape(x.shape)
 
     def __str__(self) -> str:
         """``windows of 128 samples of 6 channels``."""
