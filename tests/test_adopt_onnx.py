@@ -584,6 +584,24 @@ def test_damaged_files_are_read_or_refused(exported, tmp_path: Path) -> None:
     assert 0 < refused < 150
 
 
+@pytest.mark.parametrize("gone", [-6, -9])
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_slice_of_no_values_does_not_end_the_process(
+    gone: int, step: int, tmp_path: Path
+) -> None:
+    """Where onnx's own inference of shapes aborts."""
+    held = {
+        "pads": np.array([0, 0, gone, 0, 0, 0, 0, 0]), "first": np.array([1]),
+        "last": np.array([3]), "axis": np.array([2]), "step": np.array([step]),
+    }  # fmt: skip
+    nodes = [op("Pad", "x", "pads", out="p"),
+             op("Slice", "p", "first", "last", "axis", "step", out="s"),
+             op("GlobalMaxPool", "s", out="m"), op("Flatten", "m", out="scores")]  # fmt: skip
+    (tmp_path / "net.onnx").write_bytes(model(nodes, held, opset=18))
+    with pytest.raises(DfedgeError, match=r"Slice.*reads a value of no numbers"):
+        load_onnx(tmp_path / "net.onnx")
+
+
 def test_data_that_do_not_lie_beside_the_file_are_missed(exported, tmp_path: Path) -> None:
     path = exported("small", "dynamo")
     assert path.with_suffix(".onnx.data").is_file()

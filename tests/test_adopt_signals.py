@@ -326,3 +326,15 @@ def test_a_net_that_sees_windows_as_pictures_keeps_its_accuracy(
     assert louder.shape == codes.shape
     apart = np.abs(louder.astype(int) - rule.apply(1.5 * test.x, "test"))
     assert np.median(apart) <= 1
+
+
+def test_a_layer_that_reads_a_whole_map_learns_below_the_last(motion: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv1d(3, 4, 8, stride=8), nn.ReLU(), nn.Flatten(),
+        nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4),
+    )  # fmt: skip
+    trained(net, turned, part(motion, "train", WINDOWS))
+    model = saved(net, torch.zeros(2, 3, LENGTH), tmp_path / "net.pt2")
+    found = adopt(AdoptOptions(model, str(motion), learn="last:1", reading=WINDOWS), tmp_path / "a")
+    assert found.by_scores >= found.float_accuracy - 0.03

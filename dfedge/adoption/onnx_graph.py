@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from dfedge.adoption.graph import Shape
+from dfedge.adoption.inferred import SHORT, inferred
 from dfedge.adoption.refusal import Site, line_of
 from dfedge.adoption.translation import Translation
 from dfedge.adoption.values import Pads, Two
@@ -24,8 +25,6 @@ from dfedge.errors import DfedgeError, foreign
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
           onnx.TensorProto.BFLOAT16)  # fmt: skip
-SHORT = 1024
-"""Values of an operand that may be a size: onnx reads what they are."""
 SELECTING = ("NonZero", "Compress", "Unique")
 """Operations whose result has an open size, and no more values than go in."""
 NOTHING: Mapping[str, NDArray[Any]] = {}
@@ -48,7 +47,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
         onnx.checker.check_model(model)
         _forget_scalars(model.graph)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        inferred(model, check_type=True, strict_mode=True, data_prop=True)
         return inliner.inline_local_functions(model)
 
 
@@ -84,7 +83,7 @@ class OnnxGraph(Translation[str]):
 
     @cached_property
     def _inferred(self) -> dict[str, list[int]]:
-        graph = onnx.shape_inference.infer_shapes(self.whole, data_prop=True).graph
+        graph = inferred(self.whole, data_prop=True).graph
         return {
             value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[1:]]
             for value in (*graph.value_info, *graph.output)
@@ -146,7 +145,7 @@ class OnnxGraph(Translation[str]):
         """How many values the operation's result has, as onnx infers it before anything is made."""
         short = {name: array for name, array in given.items() if array.size <= SHORT}
         long = {name: array for name, array in given.items() if name not in short}
-        model = onnx.shape_inference.infer_shapes(self._one_operation(long, short), data_prop=True)
+        model = inferred(self._one_operation(long, short), data_prop=True)
         made = model.graph.output[0].type.tensor_type
         sides = [side.dim_value for side in made.shape.dim if side.HasField("dim_value")]
         if made.HasField("shape") and len(sides) == len(made.shape.dim):
@@ -202,12 +201,16 @@ class OnnxGraph(Translation[str]):
                 f"{self.site.what} with a kernel, stride or dilation below 1", "sizes from 1 up"
             )
         ends = self.attribute("pads", [0] * 2 * len(kernel))
+        if not len(kernel) == len(strides) == len(dilations) == len(ends) / 2 <= 2:
+            raise self.refusal(f"{self.site.what} of another form than its kernel", "1-d or 2-d")
         pairs = list(zip(ends[: len(kernel)], ends[len(kernel) :], strict=True))
         auto = self.attribute("auto_pad", b"NOTSET").decode()
         if auto == "VALID":
             pairs = [(0, 0)] * len(kernel)
         elif auto != "NOTSET":
             sides = self.dims(self.operand(0))[1:]
+            if len(sides) != len(kernel):
+                raise self.refusal(f"{self.site.what} of {len(sides)} axes", "as its kernel has")
             pairs = [
                 _same(side, (k - 1) * apart + 1, step, auto == "SAME_UPPER")
                 for side, k, step, apart in zip(sides, kernel, strides, dilations, strict=True)

@@ -79,7 +79,10 @@ class OnnxWindows(OnnxGraph):
         made, steps = list(before), [1.0] * len(before)
         scales = [float(one) for one in self.setting("scales", place, ())]
         sizes = [] if scales else [int(one) for one in self.setting("sizes", 3, ())]
-        for i, axis in enumerate(self.attribute("axes", range(len(before)))):
+        axes = list(self.attribute("axes", range(len(before))))
+        if any(not 0 <= axis < len(before) for axis in axes) or len(axes) != len(scales or sizes):
+            raise self.refusal(f"{self.site.what} of axes {axes}", "a size for each axis")
+        for i, axis in enumerate(axes):
             made[axis] = sizes[i] if sizes else math.floor(before[axis] * scales[i])
             steps[axis] = scales[i] if scales else sizes[i] / before[axis]
         return tuple(made), steps

@@ -76,10 +76,10 @@ def moving() -> bytes:
     return file.to_bytes()
 
 
-def mutate_tflite(folder: Path, trials: int, seed: int) -> Trials:
+def mutate_tflite(folder: Path, trials: int, seed: int, every: int = 1) -> Trials:
     """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
     draw = random.Random(seed)
-    return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials)
+    return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials, every)
 
 
 def _changed(draw: random.Random) -> bytes:
