@@ -483,6 +483,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         classifier(op("Transpose", "x", out="t", perm=[0, 1, 3, 2]), op("Conv", "t", "w"), held=W),
         "'Transpose .*' at node 'Transpose for t'.*whole channels",
     ),
+    "a batch of any size": (
+        classifier(op("Transpose", "x", perm=[0, 1, 3, 2]), shape=[1 << 30, 1, 8, 8]),
+        "with a result of",
+    ),
     "more samples": (
         classifier(op("Pad", "x", "around"), held={"around": np.array([1, 0, 0, 0, 0, 0, 0, 0])}),
         "Pad of samples or channels",

@@ -18,6 +18,8 @@ from dfedge.adoption.fold import fold
 from dfedge.adoption.graph import Graph as FloatGraph
 from dfedge.adoption.graph import Node
 from dfedge.adoption.load import load_graph, open_model
+from dfedge.adoption.refusal import Site
+from dfedge.adoption.translation import Translation
 from dfedge.errors import DfedgeError
 from dfedge.exporters.graph import Graph
 from dfedge.exporters.litert.file import TYPES, File, Scale
@@ -398,6 +400,16 @@ def test_a_file_that_is_none_is_refused(content: bytes, said: str, tmp_path: Pat
     path.write_bytes(content)
     with pytest.raises(DfedgeError, match=said):
         open_model(str(path))
+
+
+def test_groups_that_do_not_divide_the_results_are_refused() -> None:
+    """As a damaged file's weights ask for; torch raises another exception then."""
+    made = Translation[str]()
+    made.begin("x", Site("Conv", "conv"))
+    made.input("x", (1, 4, 6, 6))
+    made.begin("y", Site("Conv", "conv"))
+    with pytest.raises(DfedgeError, match=r"O by groups"):
+        made.conv("x", torch.zeros(6, 1, 3, 3), None, (1, 1), (0, 0, 0, 0), (1, 1), 4)
 
 
 def strided(m: Maker) -> None:

@@ -200,7 +200,7 @@ def _export(net: nn.Module, model: str, image: Shape) -> ExportedProgram:
     for form in _forms(image):
         try:
             with quiet():
-                found[form] = torch.export.export(net, (torch.zeros(2, *form),), strict=False)
+                found[form] = _exported(net, torch.zeros(2, *form))
         except Exception as error:  # torch raises dozens of classes here
             why = error
     if len(found) > 1 and (image[0], image[2]) in found:
@@ -219,6 +219,15 @@ def _export(net: nn.Module, model: str, image: Shape) -> ExportedProgram:
         f"({type(why).__name__}: {text}); a net must run the same operations whatever it "
         "sees: no branch or loop over tensor values, no dynamic shape"
     ) from why
+
+
+def _exported(net: nn.Module, example: torch.Tensor) -> ExportedProgram:
+    """TorchScript goes by the way of torch's own converter, whose program knows no sizes yet."""
+    if isinstance(net, torch.jit.ScriptModule):
+        from torch._export.converter import TS2EPConverter  # the only way that torch has
+
+        net = TS2EPConverter(net, (example,)).convert().module()
+    return torch.export.export(net, (example,), strict=False)
 
 
 def _forms(image: Shape) -> list[tuple[int, ...]]:

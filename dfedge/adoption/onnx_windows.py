@@ -48,8 +48,8 @@ class OnnxWindows(OnnxGraph):
 
     def resize(self) -> None:
         """Resize and Upsample of height and width: nearest, or linear by whole factors."""
-        given, old = self.operand(0), self.site.what == "Upsample"
-        before = (self.batch, *self.dims(given))
+        given, before = self.operand(0), (self.batch, *self.dims(self.operand(0)))
+        old = self.site.what == "Upsample" or self.opsets.get("", 13) < 11
         made, steps = self._sizes(before, 1 if old else 2)
         word, where, rounding = (
             self.attribute(name, usual.encode()).decode()

@@ -43,8 +43,9 @@ class Translation(Directions[K]):
             self.turn(self.key)
             return
         channels, height, width = self.map(given)
-        if weight.dim() != 4 or weight.shape[1] * groups != channels:
-            raise self.refusal("convolution other than 2-d")
+        if weight.dim() != 4 or weight.shape[1] * groups != channels or len(weight) % groups:
+            what = f"{self.site.what} of {channels} channels by weights {list(weight.shape)}"
+            raise self.refusal(what, "weights [O, C / groups, height, width], O by groups")
         out, each, *sides = weight.shape
         tall, wide = ((k - 1) * d + 1 for k, d in zip(sides, dilation, strict=True))
         if (tall, wide) != (sides[0], sides[1]) and tall * wide > MOST_TAPS:

@@ -90,6 +90,7 @@ class Views(Values[K]):
         numbers is told by what it makes of them (`moved`).
         """
         value, size = self.value(key), math.prod(self.shape(key))
+        self.check_size(batch * math.prod(value.dims))
         own = torch.arange(size, dtype=torch.int32) if value.places is None else value.places
         samples = torch.arange(batch, dtype=torch.int32) * size
         return own.reshape(1, *value.dims) + samples.reshape(-1, *(1 for _ in value.dims))
