@@ -13,6 +13,7 @@ from torch import nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.load import Model, open_model
+from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sources import open_data
@@ -338,3 +339,11 @@ def test_a_layer_that_reads_a_whole_map_learns_below_the_last(motion: Path, tmp_
     model = saved(net, torch.zeros(2, 3, LENGTH), tmp_path / "net.pt2")
     found = adopt(AdoptOptions(model, str(motion), learn="last:1", reading=WINDOWS), tmp_path / "a")
     assert found.by_scores >= found.float_accuracy - 0.03
+
+
+@pytest.mark.parametrize(("shape", "word"), [((49, 10, 1), "49x10"), ((32, 32, 1), "32x32")])
+def test_a_net_of_sounds_is_fed_the_features_of_its_size(
+    shape: tuple[int, int, int], word: str
+) -> None:
+    assert SoundRule().sized(shape) == SoundRule(f"log-mel {word}")
+    assert SoundRule().sized((None, None, 1)) == SoundRule()
