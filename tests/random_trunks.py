@@ -19,6 +19,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -168,6 +169,20 @@ class Drawing:
         chosen = torch.tensor(list(order), dtype=torch.int32)
         self.constants[f"{len(self.operations)}.order"] = chosen
         return Select("select", (read,), (height, width, len(chosen)))
+
+    def _gather(self, read: int) -> AnyOperation:
+        r, (height, width, channels) = self.r, self.shapes[read]
+        rows, columns = (
+            r.choice([
+                [i for i in range(side) for _ in range(2)][:LARGEST_SIDE],
+                list(range(side))[::-1],
+                r.choices(range(side), k=r.randint(1, side + 2)),
+            ])
+            for side in (height, width)
+        )  # fmt: skip
+        numbers = torch.tensor(rows + columns, dtype=torch.int32)
+        self.constants[f"{len(self.operations)}.order"] = numbers
+        return Gather("gather", (read,), (len(rows), len(columns), channels))
 
 
 def draw_trunk(

@@ -173,6 +173,8 @@ def windows(draw, pools: bool = False):
     auto = draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", None]))
     if auto is not None:
         attributes["auto_pad"] = auto
+    if not pools and not (auto or "").startswith("SAME"):  # with these ONNX Runtime has none
+        attributes["dilations"] = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     if auto in (None, "NOTSET"):
         pads = [draw(st.integers(0, min(2, kernel[i % 2] - 1 if pools else 2))) for i in range(4)]
         attributes["pads"] = pads
@@ -481,10 +483,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         classifier(op("Transpose", "x", out="t", perm=[0, 1, 3, 2]), op("Conv", "t", "w"), held=W),
         "'Transpose .*' at node 'Transpose for t'.*whole channels",
     ),
-    "reflecting": (
-        classifier(op("Pad", "x", "around", mode="reflect"),
-                   held={"around": np.array([0, 0, 1, 1, 0, 0, 1, 1])}),
-        "Pad other than zeros",
+    "a batch of any size": (
+        classifier(op("Transpose", "x", perm=[0, 1, 3, 2]), shape=[1 << 30, 1, 8, 8]),
+        "with a result of",
+    ),
+    "more samples": (
+        classifier(op("Pad", "x", "around"), held={"around": np.array([1, 0, 0, 0, 0, 0, 0, 0])}),
+        "Pad of samples or channels",
     ),
     "branching": (
         classifier(op("Cast", "one", out="c", to=onnx.TensorProto.BOOL),
@@ -581,6 +586,24 @@ def test_damaged_files_are_read_or_refused(exported, tmp_path: Path) -> None:
         except DfedgeError:
             refused += 1
     assert 0 < refused < 150
+
+
+@pytest.mark.parametrize("gone", [-6, -9])
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_slice_of_no_values_does_not_end_the_process(
+    gone: int, step: int, tmp_path: Path
+) -> None:
+    """Where onnx's own inference of shapes aborts."""
+    held = {
+        "pads": np.array([0, 0, gone, 0, 0, 0, 0, 0]), "first": np.array([1]),
+        "last": np.array([3]), "axis": np.array([2]), "step": np.array([step]),
+    }  # fmt: skip
+    nodes = [op("Pad", "x", "pads", out="p"),
+             op("Slice", "p", "first", "last", "axis", "step", out="s"),
+             op("GlobalMaxPool", "s", out="m"), op("Flatten", "m", out="scores")]  # fmt: skip
+    (tmp_path / "net.onnx").write_bytes(model(nodes, held, opset=18))
+    with pytest.raises(DfedgeError, match=r"Slice.*reads a value of no numbers"):
+        load_onnx(tmp_path / "net.onnx")
 
 
 def test_data_that_do_not_lie_beside_the_file_are_missed(exported, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_a_result_of_another_shape_is_a_flaw(kind: type, seed: int) -> None:
             kind.__name__ == "Select"
             or (kind.__name__ == "Convolution" and not record.depthwise and record.groups == 1)
         )
+        free = free or (kind.__name__ == "Gather" and wrong[2] == channels)
         assert bool(list(Trunk(shape, (changed,)).flaws())) != free
     fewer = msgspec.structs.replace(record, reads=())
     assert list(Trunk(shape, (fewer,)).flaws())

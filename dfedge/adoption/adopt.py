@@ -120,6 +120,7 @@ def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk
         trunk=trunk,
         cut=given.cut,
         on_bad_sample=given.policy,
+        reading=options.reading,
     )
     why = obstacle(plan.net, plan.seen_shape, len(plan.classes), "one-pass")
     if why is not None:

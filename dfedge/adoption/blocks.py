@@ -7,7 +7,9 @@ unit takes it off again.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dfedge.adoption.centre import UnlearnableError, sides
+from msgspec.structs import replace
+
+from dfedge.adoption.centre import UnlearnableError, has_least_pads, sides
 from dfedge.adoption.fold import gives_scores
 from dfedge.adoption.graph import Graph, Node, steps
 from dfedge.blocks import Block
@@ -174,17 +176,21 @@ def _residual(graph: Graph, end: int) -> Found:
         inside = graph.readers(last.reads[0]) == [inner] and first.kernel == last.kernel
         if not inside or last.stride != 1:
             continue
-        kernels = [sides(one, graph.nodes[one.reads[0]].shape) for one in (first, last)]
+        second, shape = sides(last, first.shape), graph.nodes[given].shape
+        own = has_least_pads(first, shape) and second == first.kernel
+        kernels = sides(first, shape, own), second
         height, width = (max(side) for side in zip(*kernels, strict=True))
-        return Found(_of_sides(first, "residual", node.shape[0], height, width), stages, given,
-                     end, True)  # fmt: skip
+        block = _of_sides(first, "residual", node.shape[0], height, width)
+        return Found(replace(block, least_pads=own), stages, given, end, True)
     raise UnlearnableError("is a residual sum of another form than two convolutions and a shortcut")
 
 
 def _block(graph: Graph, node: Node, kind: str, channels: int, wide: int = 0) -> Block:
     """A block around a convolution."""
-    kernel = sides(node, graph.nodes[node.reads[0]].shape)
-    return _of_sides(node, kind, channels, *kernel, wide)
+    given = graph.nodes[node.reads[0]].shape
+    own = has_least_pads(node, given)
+    block = _of_sides(node, kind, channels, *sides(node, given, own), wide)
+    return replace(block, least_pads=own)
 
 
 def _of_sides(

@@ -1,7 +1,7 @@
 """A convolution of any padding as one of "same" padding, which a block that learns has.
 
-TensorFlow pads a stride of 2 at the far end only: its 3 x 3 kernel is one of 4 x 4 that is padded
-at both, with zeros in its first row and column.  Taps that begin at zero learn too.
+Padding of another kind than `dfedge.blocks.kind` knows is that of a larger kernel, with zeros in
+its first or last rows and columns.  Taps that begin at zero learn too.
 """
 
 from dataclasses import replace
@@ -10,14 +10,14 @@ import torch.nn.functional as F
 
 from dfedge.adoption.graph import Node, Shape, steps
 from dfedge.blocks.block import LONGEST_SIDE, LONGEST_STRIDE
-from dfedge.blocks.kind import same_pads
+from dfedge.blocks.kind import least_pads, same_pads
 
 
 class UnlearnableError(Exception):
     """Why an operation cannot be a part of a block that learns."""
 
 
-def sides(node: Node, given: Shape) -> tuple[int, int]:
+def sides(node: Node, given: Shape, own: bool = False) -> tuple[int, int]:
     """Height and width of the least kernel with "same" padding that holds this one.
 
     Output i of ``ceil(side / stride)`` sees inputs ``stride i + j - pad``, j below the kernel's
@@ -25,6 +25,7 @@ def sides(node: Node, given: Shape) -> tuple[int, int]:
 
     Args:
         given: shape of what the convolution reads.
+        own: its block has its padding, so that its kernel is its own.
 
     Raises:
         UnlearnableError: there is none.
@@ -33,6 +34,8 @@ def sides(node: Node, given: Shape) -> tuple[int, int]:
     if down != across:
         raise UnlearnableError(f"has strides {down} and {across}: a block that learns has one")
     found = tuple(max(2 * pad + 1, 2 * (k - 1 - pad)) for k, pad in ((kh, top), (kw, left)))
+    if own:
+        found = kh, kw
     if down > LONGEST_STRIDE or max(found) > LONGEST_SIDE:
         raise UnlearnableError(
             f"has kernel {kh} x {kw}, padding {top}, stride {down}: a block that learns has a "
@@ -47,9 +50,18 @@ def sides(node: Node, given: Shape) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def centred(node: Node, kernel: tuple[int, int]) -> Node:
-    """The same convolution with a kernel of these sides; one of 1 x 1 stays as it is."""
-    if node.kernel == (1, 1):
+def has_least_pads(node: Node, given: Shape) -> bool:
+    """Whether it is padded as a block with `least_pads` is, and not as one without."""
+    rows, columns = (
+        least_pads(side, kernel, stride)
+        for side, kernel, stride in zip(given[1:], node.kernel, steps(node.stride), strict=True)
+    )
+    return node.pads == (*rows, *columns) != same_pads(node.kernel)
+
+
+def centred(node: Node, kernel: tuple[int, int], own: bool = False) -> Node:
+    """The same convolution with a kernel of these sides; see `sides`.  One of 1 x 1 stays."""
+    if node.kernel == (1, 1) or own:
         return node
     (kh, kw), (height, width), pads = node.kernel, kernel, same_pads(kernel)
     above, before = pads[0] - node.pads[0], pads[2] - node.pads[2]

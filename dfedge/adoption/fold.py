@@ -108,7 +108,8 @@ def _taken_in(nodes: list[Node], node: Node) -> None:
     """Let a convolution scale and pad what it sees itself: zeros stay zeros.
 
     What is shifted is taken in where nothing is padded.  Channels whose scales differ much are left
-    as they are, for the weights of an output have one scale.
+    as they are, for the weights of an output have one scale; those of a sample are not, for they
+    were chosen to fill a code's range.
     """
     before = nodes[node.reads[0]]
     hands_on = before.op == "conv" and before.groups == before.shape[0] and before.stride == 1
@@ -118,7 +119,8 @@ def _taken_in(nodes: list[Node], node: Node) -> None:
     shifted = bool(before.bias.any())
     if shifted and any((*before.pads, *node.pads)):
         return
-    if not 0 < float(scale.max()) <= ALIKE * float(scale.min()):
+    own = nodes[before.reads[0]].op == "input"
+    if not own and not 0 < float(scale.max()) <= ALIKE * float(scale.min()):
         return
     top, bottom, left, right = before.pads
     above, below, west, east = node.pads

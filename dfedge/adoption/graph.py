@@ -13,7 +13,7 @@ from torch import Tensor
 Shape = tuple[int, int, int]
 """[C, H, W]; a vector is [C, 1, 1]."""
 Op = Literal["input", "conv", "affine", "clip", "function", "add", "mul", "mean", "max", "concat",
-             "select"]  # fmt: skip
+             "select", "gather"]  # fmt: skip
 Stride = int | tuple[int, int]
 """Both ways, or down and across where they differ."""
 EVERYTHING = (-math.inf, math.inf)
@@ -38,6 +38,7 @@ class Node:
         kernel, stride, pads: conv, mean and max; pads above, below, left, right; a mean does not
             count them.
         channels: select: of what goes in, by number, in the order of its result.
+        rows, columns: gather: likewise.
         slope, lift: clip: ``slope x + lift`` before the bounds.
         function: of one value, whatever the shape; float to float.
         entry, exit: function and clip: [C], what each channel of what it reads is divided by
@@ -60,6 +61,8 @@ class Node:
     slope: float = 1.0
     lift: float = 0.0
     channels: tuple[int, ...] = ()
+    rows: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
     function: Callable[[Tensor], Tensor] = torch.clone
     bounds: tuple[float, float] = EVERYTHING
     ceiling: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -99,6 +102,8 @@ class Node:
                 y = torch.cat(list(given), 1)
             case "select":
                 y = x[:, list(self.channels)]
+            case "gather":
+                y = x[:, :, list(self.rows)][:, :, :, list(self.columns)]
             case "input":
                 y = x
         low, high = self.bounds

@@ -115,7 +115,11 @@ def make_net(
                 )
         kept = block.made_of.adds == len(unit.stages)  # its input is added as it is
         after = size if kept else 1.0
-        nodes = [centred(graph.nodes[n], block.sides) for n in unit.stages]
+        own = block.least_pads, block.made_of.whole
+        nodes = [
+            centred(graph.nodes[n], block.sides, own[1] or (own[0] and n == unit.stages[0]))
+            for n in unit.stages
+        ]
         stages.append(_stages(nodes, block, size, base, after, lift))
         blocks.append(block)
         size, base = after, lift

@@ -40,18 +40,23 @@ class Model:
     Attributes:
         name: as it was given.
         found: what lies in the file, or what the function returned.
+        line: factor and lift that its codes, as 0..1, become the values by that it stands for: a
+            quantised LiteRT file's own.
     """
 
     name: str
     found: onnx.ModelProto | ExportedProgram | nn.Module
+    line: tuple[float, float] = (1.0, 0.0)
 
     @property
     def size(self) -> Open:
-        """The size that it was made for; of a function's net only the channels are known."""
+        """The size that it was made for; of a function's net only what its first layer says."""
         found = self.found
         if isinstance(found, nn.Module):
-            first = (module for module in found.modules() if isinstance(module, nn.Conv2d))
-            return None, None, next((conv.in_channels for conv in first), None)
+            convs = (one for one in found.modules() if isinstance(one, nn.Conv2d | nn.Conv1d))
+            first = next(convs, None)
+            width = 1 if isinstance(first, nn.Conv1d) else None
+            return None, width, first.in_channels if first is not None else None
         dims: list[Any] = []
         last = False
         if isinstance(found, onnx.ModelProto):
@@ -65,13 +70,24 @@ class Model:
             if len(nodes) == 1:
                 dims, last = list(nodes[0].meta["val"].shape), torch_graph.channels_last(nodes[0])
         sides = [side if isinstance(side, int) and side > 0 else None for side in dims[1:]]
-        if len(sides) != 3:
+        if not 1 <= len(sides) <= 3:
             return None, None, None
-        height, width, channels = sides if last else (sides[1], sides[2], sides[0])
+        channels, *rest = [sides[-1], *sides[:-1]] if last else sides
+        height, width = [*rest, 1, 1][:2]
         return height, width, channels
 
+    @property
+    def values(self) -> int | None:
+        """Of a vector that a function's net takes: what its first linear layer reads, where it has
+        no convolution; what form the samples have is then not known.
+        """
+        if not isinstance(self.found, nn.Module) or self.size != (None, None, None):
+            return None
+        linear = (one for one in self.found.modules() if isinstance(one, nn.Linear))
+        return next((one.in_features for one in linear), None)
+
     def graph(self, image: Shape, refused: Refused = None) -> Graph:
-        """Translate, for images [H, W, C].
+        """Translate, for samples [H, W, C]: windows are [T, 1, C], vectors [1, 1, C].
 
         Args:
             refused: see `dfedge.adoption.read`.
@@ -80,8 +96,8 @@ class Model:
             DfedgeError: see `program`, `dfedge.adoption.read` and `dfedge.adoption.read_onnx`.
         """
         if isinstance(self.found, onnx.ModelProto):
-            return read_onnx(_closed(self.found, image), refused)
-        return read(self.program(image), refused)
+            return read_onnx(_closed(self.found, image), refused, (image[2], *image[:2]))
+        return read(self.program(image), refused, (image[2], *image[:2]))
 
     def translated(self, image: Shape) -> tuple[Graph | None, list[str]]:
         """The net, and all that stands in its way, each with its remedy."""
@@ -119,7 +135,7 @@ def open_model(model: str) -> Model:
     if model.endswith(".onnx"):
         return Model(model, load_onnx(_file(model)))
     if model.endswith(".tflite"):
-        return Model(model, load_tflite(_file(model)))
+        return Model(model, *load_tflite(_file(model)))
     return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
 
 
@@ -143,11 +159,11 @@ def _closed(model: onnx.ModelProto, image: Shape) -> onnx.ModelProto:
     """With the sides of images [H, W, C] where the file leaves them open."""
     taken = _taken(model)
     dims = taken.type.tensor_type.shape.dim[1:] if taken is not None else []
-    if taken is None or len(dims) != 3 or all(side.dim_value > 0 for side in dims):
+    if taken is None or len(dims) not in (2, 3) or all(side.dim_value > 0 for side in dims):
         return model
-    height, width, channels = image
     last = onnx_graph.channels_last(model.graph, taken.name)
-    sides = (height, width, channels) if last else (channels, height, width)
+    *rest, channels = image[: len(dims) - 1] + image[2:]
+    sides = (*rest, channels) if last else (channels, *rest)
     closed = onnx.ModelProto()
     closed.CopyFrom(model)
     again = _taken(closed)
@@ -178,18 +194,51 @@ def _call(model: str) -> nn.Module:
 
 
 def _export(net: nn.Module, model: str, image: Shape) -> ExportedProgram:
-    height, width, channels = image
-    example = torch.zeros(2, channels, height, width)
-    try:
-        with quiet():
-            return torch.export.export(net, (example,), strict=False)
-    except Exception as error:  # torch raises dozens of classes here
-        text = " ".join(str(error).split())[:300]
+    """For the form of samples that the net takes: a function does not say it."""
+    found: dict[tuple[int, ...], ExportedProgram] = {}
+    why: Exception | None = None
+    for form in _forms(image):
+        try:
+            with quiet():
+                found[form] = _exported(net, torch.zeros(2, *form))
+        except Exception as error:  # torch raises dozens of classes here
+            why = error
+    if len(found) > 1 and (image[0], image[2]) in found:
         raise DfedgeError(
-            f"{model}: torch.export cannot follow it on images of {channels} x {height} x {width} "
-            f"({type(error).__name__}: {text}); a net must run the same operations whatever it "
-            "sees: no branch or loop over tensor values, no dynamic shape"
-        ) from error
+            f"{model} takes windows of {image[0]} samples of {image[2]} channels in any order: "
+            f"{' and '.join(str(list(form)) for form in found)}; export it to .pt2 or .onnx with "
+            "an example of the order that it was trained on"
+        )
+    if found:
+        return next(iter(found.values()))
+    assert why is not None
+    text = " ".join(str(why).split())[:300]
+    height, width, channels = image
+    raise DfedgeError(
+        f"{model}: torch.export cannot follow it on samples of {channels} x {height} x {width} "
+        f"({type(why).__name__}: {text}); a net must run the same operations whatever it "
+        "sees: no branch or loop over tensor values, no dynamic shape"
+    ) from why
+
+
+def _exported(net: nn.Module, example: torch.Tensor) -> ExportedProgram:
+    """TorchScript goes by the way of torch's own converter, whose program knows no sizes yet."""
+    if isinstance(net, torch.jit.ScriptModule):
+        from torch._export.converter import TS2EPConverter  # the only way that torch has
+
+        net = TS2EPConverter(net, (example,)).convert().module()
+    return torch.export.export(net, (example,), strict=False)
+
+
+def _forms(image: Shape) -> list[tuple[int, ...]]:
+    """In which a net may take samples [H, W, C], without the batch."""
+    height, width, channels = image
+    whole = (channels, height, width)
+    if width > 1:
+        return [whole]
+    if height == 1:
+        return [whole, (channels,)]
+    return list(dict.fromkeys([whole, (height, channels), (channels, height)]))
 
 
 def _functional(program: ExportedProgram, model: str) -> ExportedProgram:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,23 @@ from onnx import helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
+from dfedge.adoption.graph import Shape
+from dfedge.adoption.inferred import SHORT, inferred
 from dfedge.adoption.refusal import Site, line_of
 from dfedge.adoption.translation import Translation
 from dfedge.adoption.values import Pads, Two
+from dfedge.blocks.kind import least_pads
 from dfedge.errors import DfedgeError, foreign
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
           onnx.TensorProto.BFLOAT16)  # fmt: skip
-SHORT = 1024
-"""Values of an operand that may be a size: onnx reads what they are."""
 SELECTING = ("NonZero", "Compress", "Unique")
 """Operations whose result has an open size, and no more values than go in."""
 NOTHING: Mapping[str, NDArray[Any]] = {}
 BEFORE = ("Cast", "Identity", "Add", "Sub", "Mul", "Div", "Neg")
 """Operations that bring an image's values to their scale, before it is convolved."""
+TO_FRONT = ([0, 3, 1, 2], [0, 2, 1])
+"""Permutations that bring channels to the front, of images and of windows."""
 OPEN_BATCH = 2
 """Stands for a batch of any size: with 1, what mixes samples could pass for what does not."""
 
@@ -44,7 +47,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
         onnx.checker.check_model(model)
         _forget_scalars(model.graph)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        inferred(model, check_type=True, strict_mode=True, data_prop=True)
         return inliner.inline_local_functions(model)
 
 
@@ -61,8 +64,9 @@ class OnnxGraph(Translation[str]):
 
     node: onnx.NodeProto
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, sample: Shape | None = None) -> None:
         super().__init__()
+        self.sample = sample
         self.model = model.graph
         self.opsets = {entry.domain: entry.version for entry in model.opset_import}
         self.batch = OPEN_BATCH
@@ -79,7 +83,7 @@ class OnnxGraph(Translation[str]):
 
     @cached_property
     def _inferred(self) -> dict[str, list[int]]:
-        graph = onnx.shape_inference.infer_shapes(self.whole, data_prop=True).graph
+        graph = inferred(self.whole, data_prop=True).graph
         return {
             value.name: [side.dim_value for side in value.type.tensor_type.shape.dim[1:]]
             for value in (*graph.value_info, *graph.output)
@@ -97,22 +101,20 @@ class OnnxGraph(Translation[str]):
         given = [value for value in self.model.input if value.name not in self.constants]
         if len(given) != 1:
             names = ", ".join(f"'{value.name}'" for value in given) or "nothing"
-            raise DfedgeError(f"the net takes {names}; allowed: one input, images [B, C, H, W]")
+            raise DfedgeError(f"the net takes {names}; allowed: one input, a batch of samples")
         self._image(given[0])
 
     def _image(self, given: onnx.ValueInfoProto) -> None:
         kind = given.type.tensor_type
         if kind.elem_type not in FLOATS:
             name = onnx.TensorProto.DataType.Name(kind.elem_type)
-            raise DfedgeError(
-                f"the net takes '{given.name}' as {name}; allowed: images float [B, C, H, W], 0..1"
-            )
+            raise DfedgeError(f"the net takes '{given.name}' as {name}; allowed: float")
         dims = [
             side.dim_value if side.HasField("dim_value") else side.dim_param or "?"
             for side in kind.shape.dim
         ]
         self.begin(given.name, Site("the input", given.name))
-        self.input(given.name, dims, channels_last(self.model, given.name))
+        self.input(given.name, dims, channels_last(self.model, given.name), self.sample)
         if isinstance(dims[0], int) and dims[0] > 0:
             self.batch = dims[0]
 
@@ -143,7 +145,7 @@ class OnnxGraph(Translation[str]):
         """How many values the operation's result has, as onnx infers it before anything is made."""
         short = {name: array for name, array in given.items() if array.size <= SHORT}
         long = {name: array for name, array in given.items() if name not in short}
-        model = onnx.shape_inference.infer_shapes(self._one_operation(long, short), data_prop=True)
+        model = inferred(self._one_operation(long, short), data_prop=True)
         made = model.graph.output[0].type.tensor_type
         sides = [side.dim_value for side in made.shape.dim if side.HasField("dim_value")]
         if made.HasField("shape") and len(sides) == len(made.shape.dim):
@@ -189,40 +191,46 @@ class OnnxGraph(Translation[str]):
         """What is an attribute in old opsets and a constant input in new ones."""
         return self.attribute(name, default) if not self.operand(place) else self.optional(place)
 
-    def window(self, kernel: Two) -> tuple[Two, Pads, Two]:
-        """Stride, pads above, below, left and right, and dilation."""
-        strides = self.attribute("strides", [1, 1])
-        dilations = self.attribute("dilations", [1, 1])
+    def window(self, kernel: Sequence[int]) -> tuple[Two, Pads, Two]:
+        """Stride, pads above, below, left and right, and dilation; of one axis as of a row."""
+        row = [1] * (2 - len(kernel))
+        strides = self.attribute("strides", [1] * len(kernel))
+        dilations = self.attribute("dilations", [1] * len(kernel))
         if min(*kernel, *strides, *dilations) < 1:
             raise self.refusal(
                 f"{self.site.what} with a kernel, stride or dilation below 1", "sizes from 1 up"
             )
-        top, left, bottom, right = self.attribute("pads", [0, 0, 0, 0])
-        pads: Pads = (top, bottom, left, right)
+        ends = self.attribute("pads", [0] * 2 * len(kernel))
+        if not len(kernel) == len(strides) == len(dilations) == len(ends) / 2 <= 2:
+            raise self.refusal(f"{self.site.what} of another form than its kernel", "1-d or 2-d")
+        pairs = list(zip(ends[: len(kernel)], ends[len(kernel) :], strict=True))
         auto = self.attribute("auto_pad", b"NOTSET").decode()
         if auto == "VALID":
-            pads = (0, 0, 0, 0)
+            pairs = [(0, 0)] * len(kernel)
         elif auto != "NOTSET":
-            sides = self.map(self.operand(0))[1:]
-            (top, bottom), (left, right) = (
-                _same(side, k, step, auto == "SAME_UPPER")
-                for side, k, step in zip(sides, kernel, strides, strict=True)
-            )
-            pads = (top, bottom, left, right)
-        if min(pads) < 0:
+            sides = self.dims(self.operand(0))[1:]
+            if len(sides) != len(kernel):
+                raise self.refusal(f"{self.site.what} of {len(sides)} axes", "as its kernel has")
+            pairs = [
+                _same(side, (k - 1) * apart + 1, step, auto == "SAME_UPPER")
+                for side, k, step, apart in zip(sides, kernel, strides, dilations, strict=True)
+            ]
+        if min(min(pair) for pair in pairs) < 0:
             raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
-        return (strides[0], strides[1]), pads, (dilations[0], dilations[1])
+        (top, bottom), (left, right) = [(0, 0)] * len(row) + pairs
+        steps, apart = row + list(strides), row + list(dilations)
+        return (steps[0], steps[1]), (top, bottom, left, right), (apart[0], apart[1])
 
 
 def channels_last(graph: onnx.GraphProto, name: str) -> bool:
-    """Whether images come as [B, H, W, C]: their channels are brought to the front before anything
-    but arithmetic is done with them.
+    """Whether samples come as [B, H, W, C] or [B, T, C]: their channels are brought to the front
+    before anything but arithmetic is done with them.
     """
     for _ in range(len(graph.node)):
         readers = [node for node in graph.node if name in node.input]
         perms = [list(one.ints) for node in readers if node.op_type == "Transpose"
                  for one in node.attribute if one.name == "perm"]  # fmt: skip
-        if perms and all(perm == [0, 3, 1, 2] for perm in perms):
+        if perms and all(perm in TO_FRONT for perm in perms):
             return True
         if len(readers) != 1 or readers[0].op_type not in BEFORE:
             return False
@@ -231,9 +239,9 @@ def channels_last(graph: onnx.GraphProto, name: str) -> bool:
 
 
 def _same(side: int, kernel: int, stride: int, upper: bool) -> Two:
-    """Pads before and after, for a result of side / stride, rounded up."""
-    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    return (total // 2, total - total // 2) if upper else (total - total // 2, total // 2)
+    """Pads before and after; ``upper``: more of them after."""
+    before, after = least_pads(side, kernel, stride)
+    return (before, after) if upper else (after, before)
 
 
 def _site(node: onnx.NodeProto) -> Site:

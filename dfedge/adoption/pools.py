@@ -1,12 +1,13 @@
 """Pools, means and maxima: one function is one operation, however it is written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
 from dfedge.adoption.graph import Op
-from dfedge.adoption.values import K, Pads, Two, Value
+from dfedge.adoption.values import K, Pads, Two, Value, across
 from dfedge.adoption.views import Views
 from dfedge.adoption.windows import counted, inside, one_stride, unfilled
 from dfedge.errors import DfedgeError
@@ -16,8 +17,26 @@ from dfedge.operations.windows import NO_PADS
 class Pools(Views[K]):
     """Operations over windows of one channel."""
 
+    @contextmanager
+    def as_row(self, given: K) -> Iterator[K]:
+        """A vector a channel, [C, T], as a map of one row, while the operation at work is
+        translated; its result is such a vector again.
+        """
+        dims = self.settled(given).dims
+        if len(dims) != 2 or dims[0] != self.shape(given)[0]:
+            raise self.refusal(f"{self.site.what} of {list(dims)}", "a vector a channel, [B, C, T]")
+        self.reshape(given, (dims[0], 1, dims[1]))
+        yield self.key
+        channels, height, width = self.dims(self.key)
+        self.reshape(self.key, (channels, height * width))
+
     def pad(self, given: K, pads: Pads) -> None:
         """Zeros around a map: a convolution that hands on what it sees."""
+        if self.turned(given):
+            self.turn(given)
+            self.pad(self.key, across(pads))
+            self.turn(self.key)
+            return
         channels, height, width = self.map(given)
         if min(pads) < 0:
             raise self.refusal(f"{self.site.what} with negative pads", "pads from 0 up")
@@ -42,6 +61,12 @@ class Pools(Views[K]):
             ceil: a last window that is not full counts.
             zeros: padding counts in a mean, as zeros.
         """
+        if self.turned(given):
+            self.turn(given)
+            self.pool(op, self.key, kernel[::-1], stride[::-1], across(pads), dilation[::-1], ceil,
+                      zeros)  # fmt: skip
+            self.turn(self.key)
+            return
         channels, height, width = self.map(given)
         if any(apart > 1 and side > 1 for apart, side in zip(dilation, kernel, strict=True)):
             raise self.refusal("a pool with dilation", "a pool without")
@@ -74,8 +99,47 @@ class Pools(Views[K]):
                  bias=torch.zeros(channels), kernel=kernel, pads=pads, groups=channels,
                  stride=one_stride(size, kernel, stride, pads))  # fmt: skip
 
+    def upsampled(self, given: K, sides: Two, centred: bool) -> None:
+        """Bilinear upsampling by whole factors: each number repeated, then a mean over windows.
+
+        Args:
+            sides: of the result.
+            centred: a pixel's middle stays where it is; else its first corner.
+        """
+        if self.turned(given):
+            self.turn(given)
+            self.upsampled(self.key, sides[::-1], centred)
+            self.turn(self.key)
+            return
+        made, (channels, *before) = self.key, self.map(given)
+        places, taps = [], []
+        for side, after in zip(before, sides, strict=True):
+            factor = after // side
+            if factor * side != after:
+                what = f"{self.site.what} from {before} to {list(sides)}"
+                raise self.refusal(what, "whole factors, or nearest")
+            even = centred and factor % 2 == 0
+            tap = torch.ones(factor + even)
+            if even:
+                tap[0] = tap[-1] = 0.5
+            first = -(len(tap) // 2) if centred else 0
+            around = torch.arange(first, first + after + len(tap) - 1) // factor
+            places.append(tuple(around.clamp(0, side - 1).tolist()))
+            taps.append(tap / factor)
+        rows, columns = places
+        self.check_shape((channels, len(rows), len(columns)))
+        self.add("gather", [given], (channels, len(rows), len(columns)), rows=rows, columns=columns)
+        weight = torch.outer(*taps).expand(channels, 1, -1, -1).clone()
+        self.add("conv", [made], (channels, *sides), weight=weight, bias=torch.zeros(channels),
+                 kernel=(len(taps[0]), len(taps[1])), groups=channels)  # fmt: skip
+
     def adaptive(self, op: Op, given: K, sides: Two) -> None:
         """A pool to a size, where windows are equal and do not overlap."""
+        if self.turned(given):
+            self.turn(given)
+            self.adaptive(op, self.key, sides[::-1])
+            self.turn(self.key)
+            return
         _, height, width = self.map(given)
         if sides == (height, width):
             self.same(given)
@@ -102,6 +166,12 @@ class Pools(Views[K]):
         )
         if -1 in over or not over:
             raise self._not_over(op, axes)
+        if op == "mean" and over == [0] and self.loose(given).dims == self.shape(given):
+            channels, *sides = dims
+            weight = torch.full((1, channels, 1, 1), 1 / channels)
+            self.add("conv", [given], (1, sides[0], sides[1]), kept, weight=weight,
+                     bias=torch.zeros(1))  # fmt: skip
+            return
         found, places = self.reduced(given, over), None
         if found is None:
             if op == "mean" and math.prod(kept) == 1 and self.shape(given)[1:] == (1, 1):

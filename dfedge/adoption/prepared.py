@@ -14,18 +14,28 @@ from dfedge.adoption.graph import Graph
 from dfedge.adoption.head import Headed, headed, read_names
 from dfedge.adoption.head_fit import fitted
 from dfedge.adoption.load import open_model
-from dfedge.adoption.normalised import normalised
+from dfedge.adoption.normalised import in_units, normalised
 from dfedge.adoption.reading import reading_rule
 from dfedge.data.catalogue import Catalogue, Cut
 from dfedge.data.dataset import Split
 from dfedge.data.door import Door, Policy
 from dfedge.data.inputs import InputRule
 from dfedge.data.order import by_class
+from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sources import open_data
-from dfedge.errors import DfedgeError
+from dfedge.data.stored import Stored
+from dfedge.errors import DfedgeError, chosen
+from dfedge.learn.plan_check import check_reading
 from dfedge.names import some
 
 LOG = logging.getLogger(__name__)
+UNITS = ("data", "codes")
+"""Signals as they stand in the data, or the codes that `dfedge.data.inputs` makes of them, as 0..1.
+Pictures and sounds are codes."""
+FED_CODES = (
+    "codes of dfedge's rule for such samples, as 0 to 1; trained on anything else it is another "
+    "function: compare the accuracy in float with what you know"
+)
 ANCHOR_SAMPLES = 2000
 """Training samples whose means the anchors are set to; as many again choose the layers that
 count."""
@@ -40,14 +50,16 @@ class AdoptOptions:
     Attributes:
         model: see `dfedge.adoption.load`.
         learn: ``head``, ``heads:NAME,NAME``, ``last:K`` or ``all``.
-        mean, std: of the images that the net was trained on, one number a channel, in 0..1 or in
-            0..255 (`normalised`).
+        mean, std: of the samples that the net was trained on, one number a channel: of images in
+            0..1 or in 0..255 (`normalised`), of signals in their own units.
+        units: one of `UNITS`: what the net was fed in its training.
         order: of the channels that the net was trained on: ``rgb`` or ``bgr``.
         image, fit: how it reads images, where its file does not say (`reading_rule`).
         head: one of `dfedge.adoption.head.HEADS`.
         classes: a file that names its scores, one a line.
         on_bad_sample: what becomes of a picture that cannot be read: ``stop`` or ``skip``.
         recipe: of `calibrate/`.
+        reading: what the data do not say themselves.
         test_samples: of the test split, drawn from the seed, that are measured; 0: all.
         keep: write samples into the run, for the trial of learning at export.
     """
@@ -68,6 +80,8 @@ class AdoptOptions:
     test_samples: int = 0
     seed: int = 0
     keep: bool = True
+    units: str = "data"
+    reading: Reading = AS_THEY_ARE
 
 
 @dataclass(frozen=True)
@@ -101,9 +115,12 @@ def prepared(options: AdoptOptions) -> Prepared:
         UsageError, DfedgeError: what cannot be adopted, with the reason.
     """
     door = Door(options.on_bad_sample)
-    model, found = open_model(options.model), open_data(options.data, options.data_dir, door=door)
+    units = chosen("--units", options.units, UNITS)
+    model = open_model(options.model)
+    found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
     door.tell()
-    rule = reading_rule(model, found, options.image, options.fit)
+    check_reading(options.reading, options.data, found)
+    rule = reading_rule(model, found.cut(options.seed), options.image, options.fit)
     graph = model.graph(rule.shape)
     channels, height, width = graph.nodes[0].shape
     if (height, width, channels) != rule.shape:
@@ -111,11 +128,17 @@ def prepared(options: AdoptOptions) -> Prepared:
             f"{options.model} takes samples of {height} x {width} x {channels}, {options.data} has "
             f"{' x '.join(map(str, rule.shape))}; export it for those, or give other data"
         )
-    graph = fold(normalised(graph, options.mean, options.std, options.order))
+    train = found.cut(options.seed).part("train")[1]
+    own = rule.units(train.x) if units == "data" and isinstance(train, Stored) else None
+    if found.kind != "image":
+        LOG.info("the net is fed %s", "values in the data's units" if own else FED_CODES)
+    graph = normalised(graph, options.mean, options.std, options.order, 1.0 if own else 0.0)
+    graph = fold(in_units(graph, own, model.line) if own else graph)
     head = headed(graph, options.head, read_names(options.classes), found.classes)
     data = found
     if head.classes != found.classes:
-        data = open_data(options.data, options.data_dir, head.classes, Door(door.policy))
+        again = Door(door.policy)
+        data = open_data(options.data, options.data_dir, head.classes, again, options.reading)
     cut, data = data.record(options.seed), data.cut(options.seed)
     train = data.part("train")[1]
     _tell_of_missing(head, train.y)

@@ -18,8 +18,9 @@ from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
 from dfedge.adoption.graph import Graph, Node
 from dfedge.adoption.observe import Watch, observe, pieces, real
-from dfedge.adoption.ranges import Range, choose
-from dfedge.errors import DfedgeError
+from dfedge.adoption.ranges import Range, choose, start
+from dfedge.errors import DfedgeError, foreign
+from dfedge.int8.ops.trunk import record_of, text_of
 from dfedge.int8.ops.values import ACTIVATION_MAX, BIAS_MAX, WEIGHT_MAX
 from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import INPUT_EXPONENT
@@ -32,6 +33,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -80,11 +82,6 @@ def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int
     return factors, shift
 
 
-def _start(zero: float, shift: int) -> int:
-    """What a sum begins with so that ``>> shift`` rounds half up to values around a zero."""
-    return round(zero * 2**shift) + ((1 << shift) >> 1)
-
-
 def noisiest(losses: Sequence[Loss]) -> Loss | None:
     """The result that lost most, where that is worth a word (`NOISY`)."""
     worst = min(losses, key=lambda loss: loss.snr, default=None)
@@ -124,7 +121,7 @@ class Quantiser:
             wanted = [next(one)[1] for one in exact]
             if i:
                 through = self._only_function(i)
-                if self.graph.nodes[i].op in ("max", "select"):
+                if self.graph.nodes[i].op in ("max", "select", "gather"):
                     self.ranges[i] = self.ranges[self.graph.nodes[i].reads[0]]
                 else:
                     self.ranges[i] = choose(observed[i], self.recipe, through)
@@ -143,6 +140,8 @@ class Quantiser:
 
     def _append(self, record: AnyOperation) -> Parts:
         number = len(self.operations)
+        with foreign(f"operation '{record.name}'", "an integer one", "use smaller maps"):
+            record_of(text_of(record))  # whose limits are checked so
         self.operations.append(record)
         self.values[number + 1] = self._apply(record, number)
         return self.values[number + 1]
@@ -258,7 +257,7 @@ class Quantiser:
         own = self.ranges[i]
         given = [self.ranges[read] for read in node.reads]
         (factor, other), shift = fixed(tuple(own.scale / g.scale for g in given), 1 << 20)
-        offset = _start(own.zero, shift) - factor * given[0].zero - other * given[1].zero
+        offset = start(own.zero, shift) - factor * given[0].zero - other * given[1].zero
         places = tuple(self.made[read] for read in node.reads)
         return self._append(
             Add(node.name, places, self._shape(node), (factor, other), offset, shift)
@@ -267,7 +266,7 @@ class Quantiser:
     def _mul(self, i: int, node: Node, wanted: Parts) -> Parts:
         own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
         (factor,), shift = fixed((own.scale / (a.scale * g.scale),), 1 << 14)
-        offset = _start(own.zero, shift)
+        offset = start(own.zero, shift)
         places = tuple(self.made[read] for read in node.reads)
         zeros = (a.zero, g.zero)
         return self._append(
@@ -281,9 +280,9 @@ class Quantiser:
         if any(node.pads):
             return self._append(AveragePool(node.name, (self.made[node.reads[0]],),
                                   self._shape(node), node.kernel, node.stride, factor,
-                                  _start(own.zero, shift), shift, node.pads,
+                                  start(own.zero, shift), shift, node.pads,
                                   given.zero))  # fmt: skip
-        offset = _start(own.zero, shift) - factor * given.zero * count
+        offset = start(own.zero, shift) - factor * given.zero * count
         return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
                               node.kernel, node.stride, factor, offset, shift))  # fmt: skip
 
@@ -291,6 +290,11 @@ class Quantiser:
         number = len(self.operations)
         self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
         return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
+
+    def _gather(self, i: int, node: Node, wanted: Parts) -> Parts:
+        number, places = len(self.operations), (*node.rows, *node.columns)
+        self.constants[f"{number}.order"] = torch.tensor(places, dtype=torch.int32)
+        return self._append(Gather(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
     def _max(self, i: int, node: Node, wanted: Parts) -> Parts:
         return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),

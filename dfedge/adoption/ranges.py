@@ -60,3 +60,8 @@ def choose(
 def _range(low: float, high: float) -> Range:
     scale = ACTIVATION_MAX / max(high - low, 1e-6)
     return Range(scale, min(round(-low * scale), ACTIVATION_MAX))
+
+
+def start(zero: float, shift: int) -> int:
+    """What a sum begins with so that ``>> shift`` rounds half up to values around a zero."""
+    return round(zero * 2**shift) + ((1 << shift) >> 1)

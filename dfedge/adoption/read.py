@@ -19,16 +19,9 @@ from torch.export import ExportedProgram
 from torch.fx import Node as Fx
 
 from dfedge.adoption.activations import find
-from dfedge.adoption.graph import Graph
-from dfedge.adoption.torch_graph import (
-    MOVING,
-    TorchGraph,
-    channels_last,
-    number,
-    padding_of,
-    pair,
-    site_of,
-)
+from dfedge.adoption.graph import Graph, Shape
+from dfedge.adoption.torch_graph import MOVING, TorchGraph, channels_last, number, site_of
+from dfedge.adoption.torch_windows import TorchWindows
 from dfedge.adoption.values import Refused
 from dfedge.errors import DfedgeError
 
@@ -38,10 +31,11 @@ NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.
 """Operations that change no number in evaluation."""
 
 
-def read(program: ExportedProgram, refused: Refused = None) -> Graph:
+def read(program: ExportedProgram, refused: Refused = None, sample: Shape | None = None) -> Graph:
     """Translate.
 
     Args:
+        sample: [C, H, W], see `dfedge.adoption.values.Values.input`.
         refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
             use.
 
@@ -49,12 +43,12 @@ def read(program: ExportedProgram, refused: Refused = None) -> Graph:
         DfedgeError: an operation that is not known (with its line and what would replace it), a
             dynamic shape, weights that are not finite, or more than one output.
     """
-    reader = _Reader(program)
+    reader = _Reader(program, sample)
     reader.refused = refused
     return reader.read()
 
 
-class _Reader(TorchGraph):
+class _Reader(TorchWindows):
     """One translation."""
 
     def read(self) -> Graph:
@@ -73,7 +67,7 @@ class _Reader(TorchGraph):
             elif fx.op == "placeholder":
                 value = fx.meta.get("val")
                 dims = value.shape if isinstance(value, Tensor) else ()
-                self.input(fx, dims, channels_last(fx))
+                self.input(fx, dims, channels_last(fx), self.sample)
                 self.batch = number(dims[0]) if dims else 1
             elif fx.op == "call_function":
                 self.attempt(partial(self._call, fx), fx.all_input_nodes, _dims(fx))
@@ -99,33 +93,12 @@ class _Reader(TorchGraph):
             self.constants[fx] = called(*args, **kwargs)
         elif fx.target is operator.getitem:
             self.part(inputs[0], fx.args[1])
-        elif target.startswith(MOVING):
+        elif target.startswith(MOVING) and fx.target not in READERS:
             self.moving(fx)
         elif target.startswith(NOTHING):
             self.same(inputs[0])
         else:
             READERS.get(fx.target, _Reader.pointwise)(self, fx)
-
-    def convolution(self, fx: Fx) -> None:
-        """conv2d and convolution."""
-        args: Any = fx.args
-        given, w, b, *rest = [*args, *[None] * (7 - len(args))][:7]
-        if fx.target is aten.convolution.default:
-            stride, padding, dilation, transposed, output_padding, groups = args[3:9]
-            if transposed or any(output_padding):
-                raise self.refusal("conv_transpose2d")
-        else:
-            stride, padding, dilation, groups = (
-                r if r is not None else d for r, d in zip(rest, (1, 0, 1, 1), strict=True)
-            )
-        weight = self.weights(w)
-        if weight.dim() == 3:
-            step, apart = pair(stride)[0], pair(dilation)[0]
-            pads = padding_of(padding, weight[:, :, None], (1, apart))
-            self.conv_of_rows(given, weight, self.optional(b), step, pads[2:], apart, groups)
-            return
-        self.conv(given, weight, self.optional(b), pair(stride),
-                  padding_of(padding, weight, pair(dilation)), pair(dilation), groups)  # fmt: skip
 
     def fully_connected(self, fx: Fx) -> None:
         """linear; addmm, mm and matmul with a transposed weight."""
@@ -154,27 +127,42 @@ class _Reader(TorchGraph):
                   self.weights(variance), eps)  # fmt: skip
 
     def pointwise(self, fx: Fx) -> None:
-        """What works number by number, of one value: torch itself says what it computes."""
+        """What works number by number, of what is made from one value: torch itself says what it
+        computes.
+        """
         called: Any = fx.target
-        known = find(self.site.what.removesuffix(".default"))
-        tags = getattr(called, "tags", ())
-        given, *others = sorted(fx.all_input_nodes, key=self.constants.__contains__) or [fx]
-        alone = given in self.values and all(
-            one in self.constants and self.constants[one].numel() == 1 for one in others
-        )
+        known, tags = find(self.site.what.removesuffix(".default")), getattr(called, "tags", ())
+        values = [one for one in fx.all_input_nodes if one in self.values]
+        others = [one for one in fx.all_input_nodes if one not in self.values]
+        plain = torch.Tag.pointwise in tags or known or self.site.what.startswith("where.")
         drawn = torch.Tag.nondeterministic_seeded in tags
-        if not alone or drawn or (known is None and torch.Tag.pointwise not in tags):
+        single = all(one in self.constants and self.constants[one].numel() == 1 for one in others)
+        if not values or not plain or drawn or not single:
             raise self.refusal()
         called = known.function if known else called
         constants = {one: self.constants[one] for one in others}
 
-        def function(x: Tensor) -> Tensor:
-            operands = {**constants, given: x.clone()}
+        def function(*given: Tensor) -> Tensor:
+            own = (x > 0 if kind == torch.bool else x.clone()
+                   for x, kind in zip(given, kinds, strict=True))  # fmt: skip
+            operands = {**constants, **dict(zip(values, own, strict=True))}
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), operands.__getitem__)
             made: Tensor = called(*args, **kwargs)
-            return made.to(x.dtype)
+            return made.to(given[0].dtype)
 
-        self.function(given, function)
+        kinds = [one.meta["val"].dtype for one in values]
+        if len(values) == 1:
+            self.function(values[0], function)
+        elif not self.joined(function, values):
+            raise self.refusal(f"{self.site.what} of several values", "what is made from one")
+
+    def extreme(self, fx: Fx) -> None:
+        """maximum and minimum of two values, or of one and a number."""
+        args: Any = fx.args
+        if args[0] in self.values and args[1] in self.values:
+            self.extreme_of("max" in str(fx.target), *args)
+        else:
+            self.pointwise(fx)
 
     def prelu(self, fx: Fx) -> None:
         """A slope below zero, or one a channel."""
@@ -204,34 +192,14 @@ class _Reader(TorchGraph):
             value = torch.tensor(other if isinstance(other, complex) else float(other))
         self.with_constant(op, given, value, given is b)
 
-    def pooling(self, fx: Fx) -> None:
-        """Average and max pools."""
-        given: Any = fx.args[0]
-        largest = "max" in str(fx.target)
-        defaults: list[Any] = (
-            [None, None, None, 0, 1, False] if largest else [None, None, None, 0, False, True, None]
-        )
-        args: list[Any] = [*fx.args, *defaults[len(fx.args) :]]
-        kernel, stride, (top, left) = pair(args[1]), pair(args[2] or args[1]), pair(args[3])
-        dilation, ceil = (pair(args[4]), args[5]) if largest else ((1, 1), args[4])
-        if not largest and args[6] is not None:
-            raise self.refusal("average pool with divisor_override", "plain average pool")
-        self.pool("max" if largest else "mean", given, kernel, stride, (top, top, left, left),
-                  dilation, ceil, not largest and args[5])  # fmt: skip
-
-    def adaptive_pooling(self, fx: Fx) -> None:
-        """adaptive_avg_pool2d and adaptive_max_pool2d."""
-        args: Any = fx.args
-        given, (height, width) = args[0], pair(args[1])
-        self.adaptive("max" if "max" in str(fx.target) else "mean", given, (height, width))
-
     def over_axes(self, fx: Fx) -> None:
         """Mean, sum and maximum over height and width."""
         args: Any = fx.args
         given, before = args[0], math.prod(self.value(args[0]).dims)
-        axes = args[1] if len(args) > 1 and args[1] else range(1 + len(self.value(given).dims))
+        over = args[1] if len(args) > 1 else None
+        axes = [over] if isinstance(over, int) else over or range(1 + len(self.value(given).dims))
         keep = bool(args[2]) if len(args) > 2 else bool(fx.kwargs.get("keepdim", False))
-        self.reduce("max" if fx.target is aten.amax.default else "mean", given, axes, keep)
+        self.reduce("max" if "max" in str(fx.target) else "mean", given, axes, keep)
         if fx.target is aten.sum.dim_IntList:
             count = before // math.prod(self.value(fx).dims)
             self.with_constant("mul", fx, torch.tensor(float(count)), False)
@@ -253,17 +221,6 @@ class _Reader(TorchGraph):
         if weight.dim() != 3 or len(dims) != 2 or dims[0] != 1 or axis not in (2, -1):
             raise self.refusal("", "a vector [B, 1, F] and constants [1, K, F]")
         self.cosine(given, weight[0], float(rest[1]) if len(rest) > 1 else 1e-8)
-
-    def padding(self, fx: Fx) -> None:
-        """pad and constant_pad_nd with zeros, on the last two axes."""
-        args: Any = fx.args
-        given, sides, *rest = args
-        words = [one for one in rest if isinstance(one, str) and one != "constant"]
-        values = [one for one in (*rest, fx.kwargs.get("value")) if isinstance(one, int | float)]
-        if words or any(values) or len(sides) not in (2, 4):
-            raise self.refusal(f"{self.site.what} other than zeros", "zeros around the image")
-        left, right, top, bottom = [*sides, 0, 0][:4]
-        self.pad(given, (top, bottom, left, right))
 
     def cat(self, fx: Fx) -> None:
         """Channels side by side."""
@@ -328,8 +285,15 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
     aten._adaptive_avg_pool2d.default: _Reader.adaptive_pooling,
     aten.adaptive_max_pool2d.default: _Reader.adaptive_pooling,
+    aten.avg_pool1d.default: _Reader.pooling,
+    aten.max_pool1d.default: _Reader.pooling,
+    aten.max_pool1d_with_indices.default: _Reader.pooling,
+    aten.adaptive_avg_pool1d.default: _Reader.adaptive_pooling,
+    aten.adaptive_max_pool1d.default: _Reader.adaptive_pooling,
     aten.pad.default: _Reader.padding,
     aten.constant_pad_nd.default: _Reader.padding,
+    aten.upsample_bilinear2d.vec: _Reader.interpolated,
+    aten.upsample_bilinear2d.default: _Reader.interpolated,
     aten.mean.dim: _Reader.over_axes,
     aten.sum.dim_IntList: _Reader.over_axes,
     aten.linalg_vector_norm.default: _Reader.norm_of,
@@ -338,6 +302,9 @@ READERS: dict[Any, Callable[[_Reader, Fx], None]] = {
     aten.cosine_similarity.default: _Reader.cosines,
     aten.expand_as.default: TorchGraph.expanded,
     aten.amax.default: _Reader.over_axes,
+    aten.max.dim: _Reader.over_axes,
+    aten.maximum.default: _Reader.extreme,
+    aten.minimum.default: _Reader.extreme,
     aten.cat.default: _Reader.cat,
     aten.flatten.using_ints: _Reader.flatten,
     aten.view.default: _Reader.flatten,

@@ -4,24 +4,27 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
 from dfedge.adoption.activations import Activation, find
-from dfedge.adoption.graph import Graph, Op
-from dfedge.adoption.onnx_graph import FLOATS, OnnxGraph
+from dfedge.adoption.graph import Graph, Op, Shape
+from dfedge.adoption.onnx_graph import FLOATS
+from dfedge.adoption.onnx_windows import OnnxWindows, pooling
 from dfedge.adoption.translation import Arithmetic
 from dfedge.adoption.values import Refused
 
 CONTROL = ("If", "Loop", "Scan")
 
 
-def read_onnx(model: onnx.ModelProto, refused: Refused = None) -> Graph:
+def read_onnx(
+    model: onnx.ModelProto, refused: Refused = None, sample: Shape | None = None
+) -> Graph:
     """Translate.
 
     Args:
+        sample: [C, H, W], see `dfedge.adoption.values.Values.input`.
         refused: collects what cannot be (`dfedge.adoption.values.Values`); the graph is then no
             use.
 
@@ -29,12 +32,12 @@ def read_onnx(model: onnx.ModelProto, refused: Refused = None) -> Graph:
         DfedgeError: an operation that is not known (with what would replace it), a shape that is
             dynamic beyond the batch, weights that are not finite, or more than one input or output.
     """
-    reader = _Reader(model)
+    reader = _Reader(model, sample)
     reader.refused = refused
     return reader.read()
 
 
-class _Reader(OnnxGraph):
+class _Reader(OnnxWindows):
     """One translation."""
 
     def read(self) -> Graph:
@@ -74,14 +77,6 @@ class _Reader(OnnxGraph):
             raise self.refusal(f"{self.site.what} of several values", "one value")
         given = {name: self.attribute(name, value) for name, value in activation.attributes.items()}
         self.function(self.operand(0), partial(activation.function, **given))
-
-    def convolution(self) -> None:
-        """Conv."""
-        weight = self.weights(self.operand(1))
-        if weight.dim() != 4:
-            raise self.refusal("convolution other than 2-d")
-        window = self.window((weight.shape[2], weight.shape[3]))
-        self.conv(self.operand(0), weight, self.optional(2), *window, self.attribute("group", 1))
 
     def gemm(self) -> None:
         """Gemm with a constant on the right."""
@@ -174,8 +169,11 @@ class _Reader(OnnxGraph):
         self.combine("div", given, made)
 
     def extreme(self) -> None:
-        """Max and Min of a value and a number."""
+        """Max and Min of a value and a number, or of two values."""
         given = [name for name in self.node.input if name in self.values]
+        if len(given) == len(self.node.input) == 2:
+            self.extreme_of(self.node.op_type == "Max", *given)
+            return
         others = [self.weights(name) for name in self.node.input if name not in given]
         if len(given) != 1 or any(other.numel() != 1 for other in others):
             raise self.refusal(f"{self.site.what} of several values", "one value and numbers")
@@ -200,18 +198,6 @@ class _Reader(OnnxGraph):
         else:
             raise self.refusal("Sum with constants", "Add, one after the other")
 
-    def padding(self) -> None:
-        """Pad with zeros, over height and width."""
-        value = self.setting("value", 2, 0.0)
-        ends = [int(end) for end in self.setting("pads", 1, ())]
-        axes = [int(axis) for axis in self.setting("axes", 3, range(len(ends) // 2))]
-        by_axis = {axis % 4: ends[i :: len(axes)] for i, axis in enumerate(axes)}
-        others = [end for axis, pair in by_axis.items() for end in pair if axis < 2]
-        if self.attribute("mode", b"constant") != b"constant" or float(value) or any(others):
-            raise self.refusal("Pad other than zeros around the image", "Pad with 0, mode constant")
-        (top, bottom), (left, right) = (by_axis.get(axis, [0, 0]) for axis in (2, 3))
-        self.pad(self.operand(0), (top, bottom, left, right))
-
     def cat(self) -> None:
         """Concat."""
         self.concat(list(self.node.input), self.attribute("axis"))
@@ -225,24 +211,13 @@ class _Reader(OnnxGraph):
                                "the batch as the first axis")  # fmt: skip
         self.reshape(self.operand(0), out[1:])
 
-    def moving(self) -> None:
-        """Transpose, Slice, Split, Gather and others: onnx says where each number comes to lie."""
-        self._check_constants()
-        given = self.operand(0)
-        made = self.evaluate({given: self.places(given, self.batch).numpy()})
-        for name, one in zip(self.node.output, made, strict=False):
-            self.begin(name, self.site)
-            self.moved(given, torch.from_numpy(np.ascontiguousarray(one)), self.batch)
-
-    def _check_constants(self) -> None:
-        for name in list(self.node.input)[1:]:
-            if name:
-                self.weights(name)
-
     def nothing(self) -> None:
         """Identity, Dropout in evaluation, Cast between kinds of float."""
         if self.operand(2) and bool(self.weights(self.operand(2))):
             raise self.refusal("Dropout in training", "net.eval() before the export")
+        if self.attribute("to") == onnx.TensorProto.BOOL:
+            self.function(self.operand(0), lambda x: (x != 0).to(x.dtype))
+            return
         if self.attribute("to", FLOATS[0]) not in FLOATS:
             name = onnx.TensorProto.DataType.Name(self.attribute("to"))
             raise self.refusal(f"Cast to {name}", "float")
@@ -261,15 +236,12 @@ def _arithmetic(op: Arithmetic) -> Callable[[_Reader], None]:
     return read
 
 
-def _pool(op: Op) -> Callable[[_Reader], None]:
+def _of_one(function: Callable[..., Tensor]) -> Callable[[_Reader], None]:
+    """Of several values that are made from one."""
+
     def read(reader: _Reader) -> None:
-        kernel = tuple(reader.attribute("kernel_shape"))
-        if len(kernel) != 2:
-            raise reader.refusal("a pool other than 2-d")
-        stride, pads, dilation = reader.window(kernel)
-        ceil = bool(reader.attribute("ceil_mode", 0))
-        zeros = bool(reader.attribute("count_include_pad", 0))
-        reader.pool(op, reader.operand(0), kernel, stride, pads, dilation, ceil, zeros)
+        if not reader.joined(function, list(reader.node.input)):
+            raise reader.refusal(f"{reader.site.what} of several values", "what is made from one")
 
     return read
 
@@ -290,8 +262,8 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Sub": _arithmetic("sub"),
     "Mul": _arithmetic("mul"),
     "Div": _arithmetic("div"),
-    "AveragePool": _pool("mean"),
-    "MaxPool": _pool("max"),
+    "AveragePool": pooling("mean"),
+    "MaxPool": pooling("max"),
     "GlobalAveragePool": _Reader.whole,
     "GlobalMaxPool": _Reader.whole,
     "ReduceMean": _Reader.over_axes,
@@ -303,8 +275,18 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Max": _Reader.extreme,
     "Min": _Reader.extreme,
     "LRN": _Reader.neighbouring,
+    "Greater": _of_one(torch.gt),
+    "GreaterOrEqual": _of_one(torch.ge),
+    "Less": _of_one(torch.lt),
+    "LessOrEqual": _of_one(torch.le),
+    "Equal": _of_one(torch.eq),
+    "And": _of_one(torch.mul),
+    "Or": _of_one(torch.maximum),
+    "Where": _of_one(lambda chosen, a, b: torch.where(chosen > 0, a, b)),
     "Sum": _Reader.total,
     "Pad": _Reader.padding,
+    "Resize": _Reader.resize,
+    "Upsample": _Reader.resize,
     "Concat": _Reader.cat,
     "Flatten": _Reader.flatten,
     "Reshape": _Reader.flatten,
@@ -315,6 +297,7 @@ READERS: dict[str, Callable[[_Reader], None]] = {
     "Split": _Reader.moving,
     "Gather": _Reader.moving,
     "Expand": _Reader.moving,
+    "Tile": _Reader.moving,
     "DepthToSpace": _Reader.moving,
     "SpaceToDepth": _Reader.moving,
     "Identity": _Reader.nothing,

@@ -7,6 +7,7 @@ from dfedge.data.catalogue import Catalogue
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
 from dfedge.data.sized import fit_of, rule_of_others, sides
+from dfedge.data.stored import Stored
 from dfedge.errors import DfedgeError, UsageError
 
 LOG = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
         DfedgeError: a number of channels that no image has, or a picture that cannot be read.
     """
     if data.kind != "image":
-        return rule_of_others(data, image, fit)
+        train = data.part("train")[1]
+        x = train.x if isinstance(train, Stored) else None
+        return rule_of_others(data, image, fit).sized(model.size, x)
     asked, way = sides(image), fit_of(fit)
     height, width, channels = model.size
     own = (height, width) if height and width else None

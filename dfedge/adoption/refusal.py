@@ -6,19 +6,20 @@ from dataclasses import dataclass, replace
 from dfedge.errors import DfedgeError
 
 WINDOW = "a net that remembers what came before has no form here; one that sees a whole window has"
+ENLARGED = "enlarge by mode nearest, or bilinear by whole factors with align_corners=False"
 REMEDIES = {
     "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
     "groupnorm": "replace GroupNorm by nn.BatchNorm2d and train again",
     "instancenorm": "replace InstanceNorm by nn.BatchNorm2d and train again",
     "softmax": "leave softmax out, but for one at the very end: scores need none",
-    "resize": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
+    "resize": ENLARGED,
     "transposeconv": "transposed convolutions belong to decoders; dfedge adopts classifiers",
     "variable": WINDOW,
     "varhandle": WINDOW,
     "lstm": WINDOW,
     "gru": WINDOW,
     "convtranspose": "transposed convolutions belong to decoders; dfedge adopts classifiers",
-    "upsample": "maps that are enlarged belong to decoders; dfedge adopts classifiers",
+    "upsample": ENLARGED,
     "cond": "a net must run the same operations whatever it sees",
     "control flow": "a net must run the same operations whatever it sees",
     "scaleddotproductattention": "attention has no integer form here",
@@ -30,7 +31,7 @@ REMEDIES = {
 ALLOWED = (
     "allowed: convolution, linear, batch norm, activations that work number by number, add, "
     "multiply, concat, split and shuffle of channels, average and max pool, mean and maximum over "
-    "the image, flatten, dropout"
+    "the image, padding, nearest and bilinear enlargement, flatten, dropout"
 )
 
 

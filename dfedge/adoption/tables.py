@@ -41,7 +41,7 @@ def passes(node: Node) -> bool:
     """Whether channels go through one by one, and as many times as large where they come so."""
     if node.op == "clip" and node.lift:
         return False
-    return node.op in ("add", "mul", "mean", "max", "clip") and node.bounds in (
+    return node.op in ("add", "mul", "mean", "max", "clip", "gather") and node.bounds in (
         EVERYTHING, (0.0, EVERYTHING[1]),
     )  # fmt: skip
 

@@ -142,6 +142,24 @@ def _pad(w: Writer) -> None:
     w.give(w.emit("Pad", [w.read(0), w.constant(ends.T.reshape(-1)), *value]))
 
 
+def _mirror_pad(w: Writer) -> None:
+    if w.option("mode"):
+        raise w.refused("with the outermost values twice; allowed: REFLECT")
+    ends = np.array(w.numbers(1), np.int64).reshape(-1, 2)
+    ends = ends[TO_FRONT] if len(ends) == 4 else ends
+    w.give(w.emit("Pad", [w.read(0), w.constant(ends.T.reshape(-1))], mode="reflect"))
+
+
+def _resize(w: Writer, mode: str) -> None:
+    if w.option("alignCorners"):
+        raise w.refused("with align_corners; allowed: without")
+    half = bool(w.option("halfPixelCenters"))
+    sizes = w.constant(np.array(w.numbers(1), np.int64))
+    w.give(w.emit("Resize", [w.read(0), "", "", sizes], axes=[2, 3], mode=mode,
+                  coordinate_transformation_mode="half_pixel" if half else "asymmetric",
+                  nearest_mode="round_prefer_ceil" if half else "floor"))  # fmt: skip
+
+
 def _slice(w: Writer) -> None:
     begin, size = w.numbers(1), w.numbers(2)
     end = [b + s if s >= 0 else np.iinfo(np.int64).max for b, s in zip(begin, size, strict=True)]
@@ -163,6 +181,8 @@ def _strided_slice(w: Writer) -> None:
 
 
 def _cut(w: Writer, begin: list[int], end: list[int], steps: list[int]) -> None:
+    if begin[0] == 0 and end[0] == steps[0] == 1:
+        end = [np.iinfo(np.int64).max, *end[1:]]  # the file's one sample stands for all
     axes = list(range(len(begin)))
     rest = [w.constant(np.array(one, np.int64)) for one in (begin, end, axes, steps)]
     made = w.emit("Slice", [w.in_order(0), *rest])
@@ -228,6 +248,9 @@ OPERATORS: dict[str, Callable[[Writer], None]] = {
     "TRANSPOSE": _transpose,
     "PAD": _pad,
     "PADV2": _pad,
+    "MIRROR_PAD": _mirror_pad,
+    "RESIZE_BILINEAR": partial(_resize, mode="linear"),
+    "RESIZE_NEAREST_NEIGHBOR": partial(_resize, mode="nearest"),
     "SLICE": _slice,
     "STRIDED_SLICE": _strided_slice,
     "SPLIT": partial(_split, value=1, along=0),

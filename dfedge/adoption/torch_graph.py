@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node as Fx
 
+from dfedge.adoption.graph import Shape
 from dfedge.adoption.refusal import Site, line_of
 from dfedge.adoption.translation import Translation
 from dfedge.adoption.values import Pads
@@ -19,15 +20,20 @@ MOVING = (
     "transpose", "permute", "t.default", "slice.", "select.", "narrow", "split", "chunk", "unbind",
     "channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
     "index_select", "index.", "flip", "roll", "expand.", "movedim", "swapaxes",
+    "repeat.", "repeat_interleave.self_int",
+    *(REAL := ("upsample_nearest", "_upsample_nearest_exact", "reflection_pad", "replication_pad",
+               "pad.")),
 )  # fmt: skip
-"""Operations that only move numbers, or leave some of them out."""
+"""Operations that only move numbers, repeat them, or leave some of them out; `REAL` are of real
+numbers alone."""
 
 
 class TorchGraph(Translation[Fx]):
     """One translation."""
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, sample: Shape | None = None) -> None:
         super().__init__()
+        self.sample = sample
         self.program = program
         self.batch = 1
         self.parts: dict[Fx, list[Tensor]] = {}
@@ -58,7 +64,8 @@ class TorchGraph(Translation[Fx]):
 
         def operand(one: Fx) -> Any:
             if one is given:
-                return self.places(given, self.batch)
+                places = self.places(given, self.batch)
+                return places.double() if self.site.what.startswith(REAL) else places
             return self.constants[one] if one in self.constants else number(one.meta["val"])
 
         said = fx.meta["val"]
@@ -68,7 +75,7 @@ class TorchGraph(Translation[Fx]):
             args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), operand)
             made = called(*args, **kwargs)  # type: ignore[operator]
         if isinstance(made, Tensor):
-            self.moved(given, made, self.batch)
+            self.moved(given, made.to(torch.int32), self.batch)
         else:
             self.parts[fx] = list(made)
 
@@ -109,9 +116,20 @@ def number(side: Any) -> int:
 
 
 def channels_last(image: Fx) -> bool:
-    """Whether images come as [B, H, W, C]: nothing is done before their channels are in front."""
-    perms = [fx.args[1] for fx in image.users if fx.target is aten.permute.default]
-    return len(perms) == len(image.users) > 0 and all(perm == [0, 3, 1, 2] for perm in perms)
+    """Whether samples come as [B, H, W, C] or [B, T, C]: nothing is done before their channels are
+    in front.
+    """
+    return len(image.users) > 0 and all(_to_front(fx) for fx in image.users)
+
+
+def _to_front(fx: Fx) -> bool:
+    args: Any = fx.args
+    if fx.target is aten.permute.default:
+        return args[1] in ([0, 3, 1, 2], [0, 2, 1])
+    if fx.target is not aten.transpose.int:
+        return False
+    rank = len(fx.meta["val"].shape)
+    return rank == 3 and {args[1] % rank, args[2] % rank} == {1, 2}
 
 
 def site_of(fx: Fx) -> Site:

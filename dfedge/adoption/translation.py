@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dfedge.adoption.direction import WHAT, Directions, unit_rows
 from dfedge.adoption.graph import Node
-from dfedge.adoption.values import K, Left, Pads, Two, Value
+from dfedge.adoption.pointwise import seen_alike
+from dfedge.adoption.values import K, Left, Pads, Two, Value, across
 from dfedge.adoption.windows import banded, counted, one_stride, spread
 from dfedge.limits import MOST_TAPS
 
@@ -35,9 +36,16 @@ class Translation(Directions[K]):
         groups: int,
     ) -> None:
         """Convolution; weight [O, C/groups, kh, kw], pads above, below, left, right."""
+        if weight.dim() == 4 and self.turned(given):
+            self.turn(given)
+            self.conv(self.key, weight.transpose(2, 3), bias, stride[::-1], across(pads),
+                      dilation[::-1], groups)  # fmt: skip
+            self.turn(self.key)
+            return
         channels, height, width = self.map(given)
-        if weight.dim() != 4 or weight.shape[1] * groups != channels:
-            raise self.refusal("convolution other than 2-d")
+        if weight.dim() != 4 or weight.shape[1] * groups != channels or len(weight) % groups:
+            what = f"{self.site.what} of {channels} channels by weights {list(weight.shape)}"
+            raise self.refusal(what, "weights [O, C / groups, height, width], O by groups")
         out, each, *sides = weight.shape
         tall, wide = ((k - 1) * d + 1 for k, d in zip(sides, dilation, strict=True))
         if (tall, wide) != (sides[0], sides[1]) and tall * wide > MOST_TAPS:
@@ -60,14 +68,10 @@ class Translation(Directions[K]):
         dilation: int,
         groups: int,
     ) -> None:
-        """Convolution of a vector a channel, as of an image of one row; weight [O, C/groups, k]."""
-        value, shape = self.settled(given), self.shape(given)
-        if value.dims != (shape[0], shape[2]):
-            raise self.refusal("convolution other than 2-d", "images of one row")
-        self.reshape(given, shape)
-        self.conv(self.key, weight[:, :, None], bias, (1, stride), (0, 0, *pads), (1, dilation),
-                  groups)  # fmt: skip
-        self.reshape(self.key, (len(weight), self.shape(self.key)[2]))
+        """Convolution of a vector a channel, [C, T]; weight [O, C/groups, k]."""
+        with self.as_row(given) as row:
+            self.conv(row, weight[:, :, None], bias, (1, stride), (0, 0, *pads), (1, dilation),
+                      groups)  # fmt: skip
 
     def linear(self, given: K, weight: Tensor, bias: Tensor | None) -> None:
         """``weight x + bias`` of a vector; weight [O, I], bias [O]."""
@@ -183,6 +187,7 @@ class Translation(Directions[K]):
             return
         if op in ("sub", "div"):
             if op == "sub":
+                self.loose(b)
                 ones = torch.ones(self.shape(b)[0])
                 self.affine(b, -ones, 0 * ones)
             else:
@@ -193,15 +198,39 @@ class Translation(Directions[K]):
             a, b = b, a
         one, other = self.loose(a), self.loose(b)
         alike = one.dims == other.dims and self.shape(a) == self.shape(b)
-        gated = product and (one.dims, other.dims) == (self.shape(a), self.shape(b))
-        gated = gated and other.dims == (one.dims[0], 1, 1)
+        gated = product and len(one.dims) == len(other.dims) > 1
+        gated = gated and one.dims[0] == self.shape(a)[0] == math.prod(self.shape(b))
+        gated = gated and other.dims == (one.dims[0], *(1 for _ in one.dims[1:]))
         if not gated and not alike:
-            what = f"{op} of {list(one.dims)} and {list(other.dims)}"
-            raise self.refusal(what, "equal shapes")
-        if gated or not _seen_alike(one, other):
+            self._broadcast("mul" if product else "add", a, b)
+            return
+        if gated or not seen_alike(one, other):
             self.settled(a), self.settled(b)
         self.add("mul" if product else "add", [a, b], self.shape(a))
         self.as_seen(one)
+
+    def _broadcast(self, op: Arithmetic, a: K, b: K) -> None:
+        """Of two forms, the smaller repeated to the larger one."""
+        large, small = (a, b) if math.prod(self.dims(a)) >= math.prod(self.dims(b)) else (b, a)
+        dims, own = self.dims(large), self.dims(small)
+        own = (1,) * (len(dims) - len(own)) + own
+        if any(side not in (1, other) for side, other in zip(own, dims, strict=False)):
+            what = f"{op} of {list(self.dims(a))} and {list(self.dims(b))}"
+            raise self.refusal(what, "equal shapes, or one repeated to the other")
+        places = self.places(small, 2).reshape(2, *own).expand(2, *dims)
+        self.check_size(math.prod(dims))
+        self.moved(small, places, 2)
+        if self.loose(self.key).places is not None:
+            raise self.misplaced(self.value(self.key))
+        self.combine(op, large, self.key)
+
+    def extreme_of(self, largest: bool, a: K, b: K) -> None:
+        """The larger or the smaller one of two values: ``b`` and what ``a`` is above or below."""
+        made = self.key
+        self.combine("sub", a, b)
+        low, high = (0.0, math.inf) if largest else (-math.inf, 0.0)
+        self.clip(made, 1, 0, low, high)
+        self.combine("add", made, b)
 
     def sum(self, given: Sequence[K]) -> None:
         """Any number of values of one shape."""
@@ -243,7 +272,16 @@ class Translation(Directions[K]):
         self.affine(given, weight, bias)
 
     def concat(self, parts: Sequence[K], axis: int) -> None:
-        """Channels side by side; ``axis`` counts the batch."""
+        """Channels side by side; ``axis`` counts the batch.
+
+        Parts of one value along another axis only move its numbers.
+        """
+        values = [self.value(part) for part in parts]
+        if axis % (1 + len(values[0].dims)) > 1 and len({one.number for one in values}) == 1:
+            every = [self.places(part, 2) for part in parts]
+            self.check_size(sum(one[0].numel() for one in every))
+            self.moved(parts[0], torch.cat(every, axis), 2)
+            return
         dims = [self.settled(part).dims for part in parts]
         shapes, at = [self.shape(part) for part in parts], axis % (1 + len(dims[0])) - 1
         alike = len({(len(d), *s[1:]) for d, s in zip(dims, shapes, strict=True)}) == 1
@@ -266,9 +304,3 @@ class Translation(Directions[K]):
                  weight=banded(channels, size) * (alpha / size))  # fmt: skip
         self.function(made, lambda x: x**-beta)
         self.combine("mul", given, made)
-
-
-def _seen_alike(a: Value, b: Value) -> bool:
-    if a.places is None or b.places is None:
-        return a.places is b.places
-    return torch.equal(a.places, b.places)

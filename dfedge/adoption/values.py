@@ -56,6 +56,19 @@ class Left:
     embeds: bool = False
 
 
+def across(pads: Pads) -> Pads:
+    """Of a map whose rows become columns."""
+    top, bottom, left, right = pads
+    return left, right, top, bottom
+
+
+def map_of(given: Sequence[int], channels_last: bool) -> Shape:
+    """A sample's map [C, H, W]: a window of T samples is one of T rows and one column."""
+    channels, *rest = (given[-1], *given[:-1]) if channels_last else given
+    height, width = [*rest, 1, 1][:2]
+    return channels, height, width
+
+
 class Values(Generic[K]):
     """Operations so far, and what each foreign value is.
 
@@ -112,11 +125,24 @@ class Values(Generic[K]):
         """Turn to the next operation."""
         self.key, self.site = key, site
 
-    def input(self, key: K, dims: Sequence[Any], channels_last: bool = False) -> None:
-        """Take the image; ``dims`` with the batch, anything but a number where it is open."""
-        if self.nodes or len(dims) != 4:
+    def input(
+        self,
+        key: K,
+        dims: Sequence[Any],
+        channels_last: bool = False,
+        sample: Shape | None = None,
+    ) -> None:
+        """Take the sample: an image [C, H, W], a window [C, T] of a signal, or a vector [C].
+
+        Args:
+            dims: with the batch, anything but a number where it is open.
+            channels_last: [H, W, C] or [T, C].
+            sample: the data's, [C, H, W]; what it says of a window's order counts more.
+        """
+        if self.nodes or not 2 <= len(dims) <= 4:
             raise DfedgeError(
-                f"the net takes '{key}'; allowed: one input, images float [B, C, H, W]"
+                f"the net takes '{key}'; allowed: one input, float: images [B, C, H, W], windows "
+                "[B, C, T], or vectors [B, C]"
             )
         shape = dims[1:]
         if not all(isinstance(side, int) for side in shape):
@@ -124,18 +150,20 @@ class Values(Generic[K]):
                 f"the net's input has a dynamic shape {list(shape)}; export it for one image size "
                 "(only the batch may be dynamic)"
             )
-        given = (int(shape[0]), int(shape[1]), int(shape[2]))
-        sides = (given[2], *given[:2]) if channels_last else given
+        given = tuple(int(side) for side in shape)
+        if sample is not None and len(given) == 2 and given[0] != given[1]:
+            channels_last = map_of(given, True) == sample
+        sides = map_of(given, channels_last)
         if not 1 <= min(sides) <= math.prod(sides) <= MOST_VALUES:
             raise DfedgeError(
                 f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
                 f"{MOST_VALUES:,} values"
             )
         self.nodes.append(Node("input", str(key), (), sides))
-        self.values[key] = Value(0, sides)
-        if channels_last:
-            places = torch.arange(math.prod(sides), dtype=torch.int32).reshape(sides)
-            self.values[key] = Value(0, given, places.permute(1, 2, 0), self.site)
+        self.values[key] = Value(0, given)
+        if channels_last and len(given) > 1:
+            places = torch.arange(math.prod(sides), dtype=torch.int32).reshape(given[-1], -1)
+            self.values[key] = Value(0, given, places.T.reshape(given), self.site)
 
     def keep(self, key: K, name: str, constant: Tensor) -> None:
         """Take a constant.

@@ -1,7 +1,8 @@
 """Values that a net sees in another order or form than they lie in: transposed, cut, reshaped.
 
 Nothing is computed until an operation reads one.  What is back in its order by then is the value
-itself, and what moved whole channels is one selection of channels: a split, a shuffle, a slice.
+itself, what moved whole channels is one selection of channels (a split, a shuffle, a slice), and
+what moved whole rows and columns one gathering of them (nearest upsampling, edges, a crop).
 """
 
 import math
@@ -15,6 +16,9 @@ from dfedge.adoption.graph import Graph, Node, Shape
 from dfedge.adoption.refusal import refusal
 from dfedge.adoption.values import K, Value, Values
 from dfedge.errors import DfedgeError
+
+Some = tuple[int, ...]
+"""By number."""
 
 
 class Views(Values[K]):
@@ -86,6 +90,7 @@ class Views(Values[K]):
         numbers is told by what it makes of them (`moved`).
         """
         value, size = self.value(key), math.prod(self.shape(key))
+        self.check_size(batch * math.prod(value.dims))
         own = torch.arange(size, dtype=torch.int32) if value.places is None else value.places
         samples = torch.arange(batch, dtype=torch.int32) * size
         return own.reshape(1, *value.dims) + samples.reshape(-1, *(1 for _ in value.dims))
@@ -127,21 +132,32 @@ class Views(Values[K]):
             return value
         channels, height, width = self.shape(key)
         size = height * width
-        chosen = None
-        if value.places.numel() % size == 0:
+        apart = _by_side(value.places, (channels, height, width))
+        if apart is None and value.places.numel() % size == 0:
             chosen = _whole_channels(value.places.reshape(-1, size), size)
-        if chosen is None:
+            if chosen is not None:
+                apart = chosen, tuple(range(height)), tuple(range(width))
+        if apart is None:
             return value
-        number = value.number
-        if chosen != tuple(range(channels)):
-            site = value.site or self.site
-            shape = (len(chosen), height, width)
-            self.check_shape(shape)
-            self.nodes.append(Node("select", site.name, (number,), shape, channels=chosen,
-                                   where=site.line))  # fmt: skip
-            number = len(self.nodes) - 1
-        self.values[key] = replace(value, number=number, places=None)
+        self.values[key] = self._taken(value, *apart)
         return self.values[key]
+
+    def _taken(self, value: Value, channels: Some, rows: Some, columns: Some) -> Value:
+        """Some channels, rows and columns of a result, in any order."""
+        site, made = value.site or self.site, self.nodes[value.number].shape
+        nodes: list[Node] = []
+        if channels != tuple(range(made[0])):
+            made = (len(channels), *made[1:])
+            nodes.append(Node("select", site.name, (), made, channels=channels))
+        if (rows, columns) != (tuple(range(made[1])), tuple(range(made[2]))):
+            made = (made[0], len(rows), len(columns))
+            nodes.append(Node("gather", site.name, (), made, rows=rows, columns=columns))
+        for node in nodes:
+            self.check_shape(node.shape)
+            node.reads, node.where = (value.number,), site.line
+            self.nodes.append(node)
+            value = replace(value, number=len(self.nodes) - 1)
+        return replace(value, places=None)
 
     def map(self, key: K) -> Shape:
         """Of an operand that is a map [C, H, W], settled."""
@@ -152,6 +168,21 @@ class Views(Values[K]):
                 raise self.refusal(f"{self.site.what} of a vector", "it before flatten")
             raise self.misplaced(value)
         return shape
+
+    def turned(self, key: K) -> bool:
+        """Whether a map of one column is seen as one of one row, or the other way round."""
+        value, (channels, height, width) = self.value(key), self.shape(key)
+        return (
+            height != width
+            and value.dims == (channels, width, height)
+            and (value.places is None and 1 in (height, width))
+        )
+
+    def turn(self, given: K) -> None:
+        """See such a map the other way round."""
+        value = self.value(given)
+        channels, height, width = value.dims
+        self.values[self.key] = replace(value, dims=(channels, width, height))
 
     def misplaced(self, value: Value) -> DfedgeError:
         """Make the error for a value that no operation can read as it is."""
@@ -221,3 +252,21 @@ def _whole_channels(rows: Tensor, size: int) -> tuple[int, ...] | None:
     if bool((first % size).any()) or not torch.equal(whole, rows):
         return None
     return tuple((first.flatten() // size).tolist())
+
+
+def _by_side(places: Tensor, shape: Shape) -> tuple[Some, Some, Some] | None:
+    """Channels, rows and columns that make these places of a map [C, H, W]; None: they are not made
+    by each side alone.
+    """
+    _, height, width = shape
+    if places.dim() not in (2, 3):
+        return None
+    if places.dim() == 2 or (places.shape[1] == 1 and height > width == 1):
+        places = places.reshape(len(places), -1, 1) if width == 1 else places[:, None]
+    channels, rows, columns = places[:, 0, 0], places[0, :, 0], places[0, 0]
+    apart = (channels // (height * width), rows // width % height, columns % width)
+    c, r, k = apart[0][:, None, None], apart[1][:, None], apart[2]
+    if not torch.equal((c * height + r) * width + k, places):
+        return None
+    channel, row, column = (tuple(map(int, one)) for one in apart)
+    return channel, row, column

@@ -1,6 +1,6 @@
 """Windows of convolutions and pools: what of their attributes matters on a map of this size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -63,3 +63,19 @@ def banded(channels: int, size: int) -> Tensor:
     apart = number[None, :] - number[:, None]
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     return ((apart >= -before) & (apart <= after)).float()[:, :, None, None]
+
+
+ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round_prefer_floor": lambda x: torch.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: torch.floor(x + 0.5),
+}
+"""How ONNX rounds a place to the nearest."""
+
+
+def nearest(side: int, made: int, scale: float, centred: bool, rounding: str) -> Tensor:
+    """int64 [made], which of so many rows each row of a resized map is, as ONNX says it."""
+    places = torch.arange(made, dtype=torch.float64)
+    places = (places + 0.5) / scale - 0.5 if centred else places / scale
+    return ROUNDINGS[rounding](places).clamp(0, side - 1).long()

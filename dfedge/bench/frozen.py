@@ -18,6 +18,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -80,12 +81,15 @@ class _Step(nn.Module):
 
 
 class _Select(nn.Module):
-    def __init__(self, order: Tensor) -> None:
+    """By number along an axis, some of so many."""
+
+    def __init__(self, axis: int, made: int, given: int) -> None:
         super().__init__()
-        self.register_buffer("order", order)
+        self.axis = axis
+        self.register_buffer("order", torch.arange(made) % given)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.index_select(1, self.get_buffer("order"))
+        return x.index_select(self.axis, self.get_buffer("order"))
 
 
 def _convolution(one: Convolution, given: list[Shape]) -> Function:
@@ -115,6 +119,9 @@ FUNCTIONS: dict[type[Operation], Callable[[Any, list[Shape]], Function]] = {
     AveragePool: _average,
     MaxPool: lambda one, _: lambda x: F.max_pool2d(_padded(x, one.pads), one.kernel, one.steps),
     Concat: lambda *_: lambda *parts: torch.cat(parts, 1),
-    Select: lambda one, given: _Select(torch.arange(one.shape[2]) % given[0][2]),
+    Select: lambda one, given: _Select(1, one.shape[2], given[0][2]),
+    Gather: lambda one, given: nn.Sequential(
+        _Select(2, one.shape[0], given[0][0]), _Select(3, one.shape[1], given[0][1])
+    ),
 }
 """Operation -> what a float net does in its place: for any table, the cheapest curve there is."""

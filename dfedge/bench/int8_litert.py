@@ -14,6 +14,7 @@ from ai_edge_litert.schema_py_generated import ActivationFunctionType, Padding
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from dfedge.bench.rival import gives_scores
+from dfedge.blocks.kind import least_pads
 from dfedge.exporters.graph import Graph
 from dfedge.exporters.litert.file import File, Scale
 from dfedge.exporters.litert.options import (
@@ -28,6 +29,7 @@ from dfedge.operations import (
     AveragePool,
     Concat,
     Convolution,
+    Gather,
     Lookup,
     MaxPool,
     Multiply,
@@ -116,7 +118,7 @@ class Net:
         same = tuple(
             half
             for side, size, step in zip(self.g.shapes[x][1:3], kernel, strides, strict=True)
-            for half in _same(side, size, step)
+            for half in least_pads(side, size, step)
         )
         options.fields.padding = Padding.SAME if any(pads) and pads == same else Padding.VALID
         if any(pads) and pads != same:
@@ -176,15 +178,19 @@ class Net:
         )
 
 
-def _same(side: int, kernel: int, step: int) -> tuple[int, int]:
-    """Zeros before and after that the padding SAME puts."""
-    total = max((-(-side // step) - 1) * step + kernel - side, 0)
-    return total // 2, total - total // 2
-
-
 def _select(net: Net, one: Select, given: list[int]) -> int:
-    order = net.g.const(np.arange(one.shape[2]) % net.g.shapes[given[0]][3])
-    return net.op(Op.GATHER, [given[0], order], one.shape, gather_options(3))
+    return _along(net, given[0], 3, one.shape[2])
+
+
+def _gather(net: Net, one: Gather, given: list[int]) -> int:
+    return _along(net, _along(net, given[0], 1, one.shape[0]), 2, one.shape[1])
+
+
+def _along(net: Net, x: int, axis: int, count: int) -> int:
+    shape = list(net.g.shapes[x][1:])
+    order = net.g.const(np.arange(count) % shape[axis - 1])
+    shape[axis - 1] = count
+    return net.op(Op.GATHER, [x, order], tuple(shape), gather_options(axis))
 
 
 OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
@@ -203,6 +209,7 @@ OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
     ),
     Concat: lambda net, one, x: net.op(Op.CONCATENATION, x, one.shape, concat_options(3)),
     Select: _select,
+    Gather: _gather,
 }
 """Operation -> LiteRT's own; for any table the cheapest curve there is."""
 

@@ -25,6 +25,8 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kernel: side of a square kernel, odd; its height where ``kernel_width`` is given.
         kernel_width: of a kernel that is not square; both may then be even (more padding behind).
         stride: of the first convolution.
+        least_pads: that one has as few zeros as its output needs, as TensorFlow's "same" padding:
+            of a stride of 2 none before its first row.
         wide: channels inside the block, for a kind that has them.
         pool: a 2 x 2 maximum, after the goodness was read.
         mean: hands on the mean of its whole map, which its anchors see too.
@@ -38,6 +40,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wide: Annotated[int, Meta(ge=0, le=4096)] = 0
     pool: bool = False
     mean: bool = False
+    least_pads: bool = False
 
     def __post_init__(self) -> None:
         made_of = self.made_of

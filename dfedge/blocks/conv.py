@@ -1,13 +1,13 @@
 """``conv``: one convolution."""
 
 from dfedge.blocks.block import Block
-from dfedge.blocks.kind import Kind, same
+from dfedge.blocks.kind import Kind, first
 from dfedge.plan import Conv, Shape
 
 
 def convs(block: Block, shape: Shape) -> tuple[Conv, ...]:
     """The convolution itself."""
-    return (same(shape, block.channels, block.sides, block.stride),)
+    return (first(block, shape, block.channels),)
 
 
 KIND = Kind(convs, plane=True)

@@ -37,6 +37,18 @@ class Kind:
     plane: bool = False
 
 
+def first(block: "Block", shape: Shape, channels: int, depthwise: bool = False) -> Conv:
+    """The convolution of a block that has its stride, "same" padding around it."""
+    pads = same_pads(block.sides)
+    if block.least_pads:
+        rows, columns = (
+            least_pads(side, kernel, block.stride)
+            for side, kernel in zip(shape[:2], block.sides, strict=True)
+        )
+        pads = (*rows, *columns)
+    return Conv(*shape, channels, block.sides, block.stride, pads, depthwise)
+
+
 def same(
     shape: Shape, channels: int, kernel: tuple[int, int], stride: int = 1, depthwise: bool = False
 ) -> Conv:
@@ -48,3 +60,9 @@ def same_pads(kernel: tuple[int, int]) -> tuple[int, int, int, int]:
     """Zeros of same padding: above, below, left, right."""
     height, width = kernel
     return (height - 1) // 2, height // 2, (width - 1) // 2, width // 2
+
+
+def least_pads(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a side that a result of side / stride, rounded up, needs."""
+    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2

@@ -13,13 +13,19 @@ from dfedge.cli.options import (
     ClassNames,
     DataDir,
     Head,
+    Hop,
     Image,
     ImageFit,
+    Input,
     Json,
+    Label,
+    LeaveOut,
     Mean,
     NoKeep,
     OnBadSample,
     Std,
+    Units,
+    Window,
     seed_option,
 )
 from dfedge.errors import DfedgeError, UsageError
@@ -62,6 +68,12 @@ def run(
     channels: Channels = "rgb",
     mean: Mean = "",
     std: Std = "",
+    units: Units = "data",
+    input: Input = "",
+    window: Window = 0,
+    hop: Hop = 0,
+    label: Label = "",
+    leave_out: LeaveOut = "",
     recipe: Annotated[
         str,
         typer.Option(
@@ -92,13 +104,14 @@ def run(
     [bold]Example:[/] dfedge adopt net.onnx --data photos --head new --out out/adopted
     """
     if check:
-        _check(model, image, json)
+        _check(model, image, window, json)
         return
     if data is None or out is None:
         missing = "--data" if data is None else "--out"
         raise UsageError(f"adopt: {missing} is missing; --check alone needs neither data nor --out")
     from dfedge.adoption.adopt import AdoptOptions, adopt
     from dfedge.allocator import keep_freed_memory
+    from dfedge.data.reading import Reading
     from dfedge.learn.explain import explain as losses_of
     from dfedge.learn.loss_chart import losses_figure
     from dfedge.page import check_plot, save
@@ -108,7 +121,8 @@ def run(
     keep_freed_memory()
     options = AdoptOptions(
         model, data, data_dir, learn, numbers("--mean", mean), numbers("--std", std), channels,
-        image, fit, head, classes, on_bad_sample, recipe, test_samples, seed, not no_keep,
+        image, fit, head, classes, on_bad_sample, recipe, test_samples, seed, not no_keep, units,
+        Reading(input, window, hop, label, leave_out),
     )  # fmt: skip
     with progress() as watch:
         found = adopt(options, out, watch)
@@ -158,20 +172,23 @@ def _left_out(left_out: Sequence[str]) -> str:
     return f"left out: {', '.join(left_out)}; the order of the scores is the same"
 
 
-def _check(model: str, image: str, json: bool) -> None:
+def _check(model: str, image: str, window: int, json: bool) -> None:
     import msgspec
 
+    from dfedge.data.inputs.window import described
     from dfedge.exporters.adoption_check import check_model
 
     with progress() as watch:
-        found = check_model(model, image, watch)
+        found = check_model(model, image, watch, window)
     height, width, channels = found.image
     if json:
         print_json(msgspec.to_builtins(found))
     else:
         gives = "features of an embedding" if found.embeds else "scores"
-        takes = "images" if channels in (1, 3) else "maps"
-        say(f"{model}: {takes} of {height} x {width} x {channels}, {found.scores:,} {gives}")
+        kind = "images" if channels in (1, 3) else "maps"
+        signal = width == 1 and (height > 1 or channels > 3)
+        form = f"{kind} of {height} x {width} x {channels}"
+        say(f"{model}: {described(height, channels) if signal else form}, {found.scores:,} {gives}")
         if found.left_out:
             say(_left_out(found.left_out))
         if found.sizes:

@@ -14,13 +14,19 @@ from dfedge.cli.options import (
     DataDir,
     DeviceRule,
     Head,
+    Hop,
     Image,
     ImageFit,
+    Input,
     Json,
+    Label,
+    LeaveOut,
     Mean,
     Std,
     Target,
     TrainLayers,
+    Units,
+    Window,
 )
 from dfedge.data.shift_forms import IMAGES
 from dfedge.data.shift_forms import listed as shifts
@@ -78,6 +84,12 @@ def run(
     channels: Channels = "rgb",
     mean: Mean = "",
     std: Std = "",
+    units: Units = "data",
+    input: Input = "",
+    window: Window = 0,
+    hop: Hop = 0,
+    label: Label = "",
+    leave_out: LeaveOut = "",
     json: Json = False,
 ) -> None:
     """Find the largest batch, and the deepest trainable suffix, that fit a device.
@@ -103,11 +115,13 @@ def run(
     from dfedge.adoption.adopt import AdoptOptions
     from dfedge.adoption.halves import LEARN
     from dfedge.cli.adopt import numbers
+    from dfedge.data.reading import Reading
     from dfedge.exporters.trial import Question
 
     model = AdoptOptions(
         what, data, data_dir, mean=numbers("--mean", mean), std=numbers("--std", std),
-        order=channels, image=image, fit=image_fit, head=head, classes=classes,
+        order=channels, image=image, fit=image_fit, head=head, classes=classes, units=units,
+        reading=Reading(input, window, hop, label, leave_out),
     )  # fmt: skip
     tried = tuple(learn or LEARN)
     _choices(Question(model, tried, shift, samples, target, budget, formats[0]), json)

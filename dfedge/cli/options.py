@@ -206,10 +206,18 @@ Mean = Annotated[
     str,
     typer.Option(
         help="Mean per channel in the net's training, such as 0.49,0.48,0.45. If any number of"
-        " --mean or --std exceeds 1, both refer to pixels from 0 to 255."
+        " --mean or --std exceeds 1, both refer to pixels from 0 to 255. Of signals, in their own"
+        " units."
     ),
 ]
 Std = Annotated[str, typer.Option(help="Standard deviation per channel, in the same form.")]
+Units = Annotated[
+    str,
+    typer.Option(
+        help="What the net was fed of signals in its training: data (values as they stand in the"
+        " data), or codes (each channel's range as 0 to 1)."
+    ),
+]
 OnBadSample = Annotated[
     str,
     typer.Option(help="At a sample that cannot be read or learned: stop, or skip and count it."),

@@ -25,8 +25,8 @@ from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.skeleton import obstacle, skeleton
 
-USUAL = 224
-"""Pixels a side where neither the net nor the user names a size."""
+USUAL, USUAL_WINDOW = 224, 128
+"""Pixels a side, and samples of a window, where neither the net nor the user names a size."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -68,11 +68,12 @@ class Checked(msgspec.Struct, frozen=True):
     embeds: bool
 
 
-def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checked:
+def check_model(name: str, image: str, watch: Watch = lambda *_: None, window: int = 0) -> Checked:
     """Read a net, and size every choice of what learns.
 
     Args:
         image: ``HxW`` of a net that names no size; empty: `USUAL`.
+        window: the same of a net of windows; 0: `USUAL_WINDOW`.
 
     Raises:
         UsageError, DfedgeError: no net there at all.
@@ -81,6 +82,10 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None) -> Checke
     model = open_model(name)
     height, width, channels = model.size
     asked = sides(image) or (USUAL, USUAL)
+    if width == 1:
+        asked = window or USUAL_WINDOW, 1
+    elif model.values and not image:
+        asked, channels = (1, 1), model.values
     shape = (height or asked[0], width or asked[1], channels or 3)
     graph, blockers = model.translated(shape)
     if graph is not None and not blockers:

@@ -134,7 +134,8 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
 def _check_data(question: Question) -> None:
     """Before anything is adopted, which takes its time."""
     options = question.model
-    found = open_data(options.data, options.data_dir, door=Door(options.on_bad_sample))
+    door = Door(options.on_bad_sample)
+    found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
     check_shift(question.shift, record_of(found.kind))
     count = len(found.cut(options.seed).part("train")[1])
     if count < 2 * question.samples:

@@ -9,6 +9,8 @@ import numpy as np
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.device.session import Session
+from dfedge.errors import DfedgeError
+from dfedge.exporters.adoption_check import check_model
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
 from dfedge.faults.trial import Trials, memory
@@ -17,11 +19,17 @@ SHAPE, CLASSES, SAMPLES = (8, 8, 1), 3, 48
 
 
 def take_changed(
-    folder: Path, name: str, ordinary: bytes, changed: Callable[[], bytes], trials: int
+    folder: Path,
+    name: str,
+    ordinary: bytes,
+    changed: Callable[[], bytes],
+    trials: int,
+    every: int = 1,
 ) -> Trials:
     """Take many changed nets all the way; the current folder must be ``folder``.
 
     Args:
+        every: so many are looked at by `adopt --check`, one of them goes all the way.
         name: of the net's file in ``folder``; its end says of which kind it is.
         ordinary: one that is whole, taken first: what is loaded once counts for none of the trials.
         changed: gives another one at every call.
@@ -31,10 +39,20 @@ def take_changed(
     path.write_bytes(ordinary)
     _take(path, samples, folder / "work")
     with memory():
-        for _ in range(trials):
+        for number in range(trials):
             path.write_bytes(changed())
-            found.judge(lambda: _take(path, samples, folder / "work"), folder)
+            if every > 1:
+                found.judge(lambda: _check(path), folder)
+            if number % every == 0:
+                found.judge(lambda: _take(path, samples, folder / "work"), folder)
     return found
+
+
+def _check(model: Path) -> None:
+    """See what stands in its way; every reason must be a line."""
+    reasons = check_model(str(model), "").blockers
+    for why in sorted(reasons, key=len, reverse=True):
+        raise DfedgeError(why)
 
 
 def _write_samples(folder: Path) -> Path:

@@ -10,8 +10,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from dfedge.exporters.graph import Graph
-from dfedge.exporters.litert.file import File, packed
-from dfedge.exporters.litert.options import plain_options, reshape_options
+from dfedge.exporters.litert.file import File, Scale, packed
+from dfedge.exporters.litert.options import concat_options, plain_options, reshape_options
 from dfedge.faults.first_step import CLASSES, take_changed
 from dfedge.faults.trial import Trials
 
@@ -46,21 +46,52 @@ def ordinary() -> bytes:
     return file.to_bytes()
 
 
-def mutate_tflite(folder: Path, trials: int, seed: int) -> Trials:
+@cache
+def moving() -> bytes:
+    """Operators that only move values, of a quantised input [1, 8, 8, 1]."""
+    file, numbers = File(), np.random.default_rng(1)
+    g, op = Graph(), schema.BuiltinOperator
+    x = g.inputs["x"] = g.tensor((1, 8, 8, 1), np.int8)
+    real = g.op(op.DEQUANTIZE, [x], (1, 8, 8, 1), np.float32)
+    large = g.op(op.RESIZE_NEAREST_NEIGHBOR, [real, g.const((16, 16))], (1, 16, 16, 1), np.float32,
+                 plain_options("ResizeNearestNeighbor"))  # fmt: skip
+    ends = g.const(np.array([[0, 0], [1, 1], [2, 0], [0, 0]], np.int32))
+    wide = g.op(op.MIRROR_PAD, [large, ends], (1, 18, 18, 1), np.float32,
+                plain_options("MirrorPad"))  # fmt: skip
+    ends = g.const(np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.int32))
+    wide = g.op(op.PAD, [wide, ends], (1, 19, 19, 1), np.float32, plain_options("Pad"))
+    cut = [g.const(one) for one in ((0, 1, 1, 0), (1, 17, 17, 1), (1, 2, 2, 1))]
+    half = g.op(op.STRIDED_SLICE, [wide, *cut], (1, 8, 8, 1), np.float32,
+                plain_options("StridedSlice"))  # fmt: skip
+    both = g.op(op.CONCATENATION, [real, half], (1, 8, 8, 2), np.float32, concat_options(3))
+    other = g.op(op.TRANSPOSE, [both, g.const((0, 2, 1, 3))], (1, 8, 8, 2), np.float32,
+                 plain_options("Transpose"))  # fmt: skip
+    flat = g.op(op.RESHAPE, [other, g.const((1, 128))], (1, 128), np.float32,
+                reshape_options((1, 128)))  # fmt: skip
+    head = g.const(numbers.standard_normal((CLASSES, 128)) / 9, np.float32)
+    none = g.const(np.zeros(CLASSES), np.float32)
+    g.outputs["scores"] = g.op(op.FULLY_CONNECTED, [flat, head, none], (1, CLASSES), np.float32,
+                               plain_options("FullyConnected"))  # fmt: skip
+    file.add("main", g, {x: Scale((1 / 255,), -128)})
+    return file.to_bytes()
+
+
+def mutate_tflite(folder: Path, trials: int, seed: int, every: int = 1) -> Trials:
     """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
     draw = random.Random(seed)
-    return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials)
+    return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials, every)
 
 
 def _changed(draw: random.Random) -> bytes:
     """A field of another value in a file that is whole, or bits of a file."""
+    whole = draw.choice((ordinary, moving))()
     if draw.random() < 0.3:
-        raw = bytearray(ordinary())
+        raw = bytearray(whole)
         for _ in range(draw.choice((1, 2, 8))):
             raw[draw.randrange(len(raw))] ^= 1 << draw.randrange(8)
         return bytes(raw)
     while True:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(ordinary(), 0))
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(whole, 0))
         for _ in range(draw.choice((1, 1, 2, 4))):
             holder, name, value = draw.choice(list(_fields(model)))
             _set(holder, name, _other(value, draw))

@@ -24,3 +24,7 @@ class TensorArithmetic:
     def select(self, x: Tensor, order: Tensor) -> Tensor:
         """int8."""
         return x.index_select(3, order)
+
+    def gather(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """int8."""
+        return x.index_select(1, rows).index_select(2, columns)

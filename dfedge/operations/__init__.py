@@ -8,6 +8,7 @@ from dfedge.operations.add import Add
 from dfedge.operations.average_pool import AveragePool
 from dfedge.operations.concat import Concat
 from dfedge.operations.convolution import Convolution
+from dfedge.operations.gather import Gather
 from dfedge.operations.lookup import Lookup
 from dfedge.operations.max_pool import MaxPool
 from dfedge.operations.multiply import Multiply
@@ -15,11 +16,13 @@ from dfedge.operations.operation import Arithmetic, Fields, Operation, Shape
 from dfedge.operations.pad import Pad
 from dfedge.operations.select import Select
 
-AnyOperation = Convolution | Pad | Add | Multiply | Lookup | AveragePool | MaxPool | Concat | Select
+AnyOperation = (
+    Convolution | Pad | Add | Multiply | Lookup | AveragePool | MaxPool | Concat | Select | Gather
+)
 OPERATIONS: tuple[type[Operation], ...] = AnyOperation.__args__
 """By the C interpreter's number of the kind."""
 
 __all__ = [
     "OPERATIONS", "Add", "AnyOperation", "Arithmetic", "AveragePool", "Concat", "Convolution",
-    "Fields", "Lookup", "MaxPool", "Multiply", "Operation", "Pad", "Select", "Shape",
+    "Fields", "Gather", "Lookup", "MaxPool", "Multiply", "Operation", "Pad", "Select", "Shape",
 ]  # fmt: skip

@@ -70,6 +70,9 @@ class Arithmetic(Protocol):
     def select(self, x: Any, order: Any) -> Any:
         """Channels by number; order int32 [C']."""
 
+    def gather(self, x: Any, rows: Any, columns: Any) -> Any:
+        """Rows and columns by number; int32 [H'] and [W']."""
+
 
 class Operation(msgspec.Struct, frozen=True, tag_field="operation"):
     """What operations of all kinds have.

@@ -108,6 +108,7 @@ def _block(r: random.Random, plain: bool, given: int) -> Block:
         stride=1 if kind == "linear" or inverted else r.choice([1, 1, 1, 2, 3]),
         wide=r.randint(1, 32) if inverted else 0,
         pool=kind != "linear" and r.random() < 0.4,
+        least_pads=r.random() < 0.2,
     )
 
 

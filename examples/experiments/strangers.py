@@ -37,7 +37,8 @@ from dfedge.faults.trial import Trials
 from dfedge.runtimes import NATIVE, formats
 
 RESULTS = Path(__file__).parent / "results" / "strangers.json"
-MOST_SECONDS = 5.0
+MOST_SECONDS, LOOKED_AT = 5.0, 200
+"""Files .tflite are looked at by `adopt --check`, and one of so many goes all the way."""
 
 
 def main(
@@ -71,7 +72,7 @@ def main(
         ".pt2": lambda folder: mutate_archives(folder, trials, seed),
         "net.dfe": nets,
         ".onnx": lambda folder: mutate_onnx(folder, trials, seed),
-        ".tflite": lambda folder: mutate_tflite(folder, trials, seed),
+        ".tflite": lambda folder: mutate_tflite(folder, trials, seed, LOOKED_AT),
     }
     for name in kind or kinds:
         start = time.perf_counter()
@@ -88,6 +89,7 @@ def main(
             "seed": seed,
             "run": found.run,
             "refused": found.refused,
+            "of_forms": len(found.refusals),
             "faults": dict(found.faults),
             "slowest_s": round(found.slowest, 2),
             "seconds": round(time.perf_counter() - start),

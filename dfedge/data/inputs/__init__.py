@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.rule import InputRule, to_input
+from dfedge.data.inputs.rule import InputRule, Units, to_input
 from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.inputs.window import WindowRule
 from dfedge.errors import unknown_name
 from dfedge.plugins import Records
 
-__all__ = ["GROUP", "KINDS", "InputRule", "called", "decoded", "record_of", "to_input"]
+__all__ = ["GROUP", "KINDS", "InputRule", "Units", "called", "decoded", "record_of", "to_input"]
 
 GROUP = "dfedge.inputs"
 OWN: dict[str, type[InputRule]] = {

@@ -7,7 +7,7 @@ A program is fed half of a code (`to_input`).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,13 @@ class InC:
 
 Shift = Callable[[Images], Images]
 """On codes [N, H, W, C]."""
+
+
+class Units(NamedTuple):
+    """What codes stand for, in the samples' own units: ``low + step code``, float64 [C] each."""
+
+    low: NDArray[np.float64]
+    step: NDArray[np.float64]
 
 
 class InputRule:
@@ -108,6 +115,15 @@ class InputRule:
         self.known(word)
         raise NotImplementedError
 
+    def sized(self, shape: Sequence[int | None], x: NDArray[Any] | None = None) -> Self:
+        """The rule of the same samples that has this shape [H, W, C], where one has; else the same.
+
+        Args:
+            shape: None where a side is open.
+            x: training samples [N, ...] where they lie in memory.
+        """
+        return self
+
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Samples [N, ...] as codes uint8 [N, H, W, C]; codes of this shape pass as they are.
 
@@ -170,6 +186,14 @@ class InputRule:
     def unusable(cls, x: NDArray[Any]) -> NDArray[np.bool_]:
         """Which of the samples [N, ...] hold a value that no sample of this kind has: bool [N]."""
         raise NotImplementedError
+
+    def units(self, x: NDArray[Any]) -> Units | None:
+        """What codes stand for; None: codes are what samples of this kind are.
+
+        Args:
+            x: training samples [N, ...], for channels whose codes say nothing.
+        """
+        return None
 
     def in_c(self) -> InC | None:
         """The same rule for a C program; None: its author writes it."""

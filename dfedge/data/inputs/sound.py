@@ -64,6 +64,11 @@ class SoundRule(
         """See `InputRule`."""
         return msgspec.structs.replace(self, features=self.known(word))
 
+    def sized(self, shape: Sequence[int | None], x: NDArray[Any] | None = None) -> Self:
+        """See `InputRule`."""
+        other = (self.featured(word) for word in self.known_features)
+        return next((one for one in other if one.shape[:2] == tuple(shape[:2])), self)
+
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Utterances int16 [N, L]; see `InputRule`."""
         x = self.checked(x, where)

@@ -21,7 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
-from dfedge.data.inputs.rule import InC, InputRule, Shift
+from dfedge.data.inputs.rule import InC, InputRule, Shift, Units
 from dfedge.data.inputs.scale import Scale, in_c, scale_of
 from dfedge.data.inputs.spectrum import Spectrum
 from dfedge.data.inputs.statistics import Statistics
@@ -46,12 +46,14 @@ class WindowRule(
         scales: of each channel.
         names: of the channels; none where the data have none.
         features: that are computed from windows; None: a net is fed the windows themselves.
+        plane: a net sees a window as a grey picture, [T, C, 1], with one scale for all channels.
     """
 
     length: Annotated[int, Meta(ge=1, le=LONGEST)]
     scales: Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=MOST_CHANNELS)]
     names: tuple[str, ...] = ()
     features: Features | None = None
+    plane: bool = False
 
     sample: ClassVar[str] = "a window"
     samples: ClassVar[str] = "the windows"
@@ -64,12 +66,16 @@ class WindowRule(
             raise ValueError(f"{len(self.names)} names of {len(self.scales)} channels")
         if self.features and not self.features.fits(self.length, len(self.scales)):
             raise ValueError(f"no {self.features.word} of {self}")
+        if self.plane and (self.features or len(set(self.scales)) > 1):
+            raise ValueError("plane: one scale for all channels, and no features")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """[T, 1, C] of windows; that of the features where there are some."""
+        """[T, 1, C] of windows, or [T, C, 1]; that of the features where there are some."""
         if self.features:
             return self.features.shape(len(self.scales))
+        if self.plane:
+            return self.length, len(self.scales), 1
         return self.length, 1, len(self.scales)
 
     @property
@@ -92,6 +98,15 @@ class WindowRule(
         levels = self._levels(x[~self.unusable(x)])
         return msgspec.structs.replace(self, features=kind.suited(levels))
 
+    def sized(self, shape: Sequence[int | None], x: NDArray[Any] | None = None) -> Self:
+        """As a picture, where a net takes [T, C, 1] or any picture of one channel."""
+        channels = len(self.scales)
+        pictures = ((self.length, channels, 1), (None, None, 1))
+        if x is None or channels == 1 or tuple(shape) not in pictures:
+            return self
+        scale = scale_of(x.reshape(-1), "all channels")
+        return msgspec.structs.replace(self, scales=(scale,) * channels, plane=True)
+
     def apply(self, x: NDArray[Any], where: str) -> Images:
         """Windows [N, T, C], of one channel also [N, T], vectors also [N, C]; see `InputRule`."""
         if x.dtype == np.uint8 and x.ndim == 4 and x.shape[1:] == self.shape:
@@ -100,8 +115,8 @@ class WindowRule(
         length, channels = x.shape[1:]
         if (length, channels) != (self.length, len(self.scales)):
             raise DfedgeError(
-                f"{where}: {_described(length, channels)}; the model reads "
-                f"{_described(self.length, len(self.scales))}"
+                f"{where}: {described(length, channels)}; the model reads "
+                f"{described(self.length, len(self.scales))}"
             )
         bad = np.flatnonzero(self.unusable(x))
         if len(bad):
@@ -111,7 +126,7 @@ class WindowRule(
             )
         if self.features:
             return _coded(self.features.values(self._levels(x)), self.features.scales)
-        return _coded(self._raw(x), self.scales)
+        return _coded(self._raw(x), self.scales).reshape(-1, *self.shape)
 
     def _raw(self, x: NDArray[Any]) -> NDArray[np.int64]:
         return np.stack([one.raw(x[..., c]) for c, one in enumerate(self.scales)], -1)
@@ -132,7 +147,7 @@ class WindowRule(
         length, channels = x.shape[1:]
         if length > LONGEST or channels > MOST_CHANNELS:
             raise DfedgeError(
-                f"{_described(length, channels)}; allowed: at most {LONGEST:,} samples and "
+                f"{described(length, channels)}; allowed: at most {LONGEST:,} samples and "
                 f"{MOST_CHANNELS:,} channels"
             )
         called = names or [f"channel {c}" for c in range(channels)]
@@ -151,6 +166,16 @@ class WindowRule(
         if not np.issubdtype(x.dtype, np.floating):
             return np.zeros(len(x), bool)
         return np.asarray(~np.isfinite(x).reshape(len(x), -1).all(1))
+
+    def units(self, x: NDArray[Any]) -> Units | None:
+        """Of windows; None of features. A channel that never changed is what it was."""
+        if self.features:
+            return None
+        zero, codes = _codes_of(self.scales)
+        step = np.divide(1, codes, out=np.zeros_like(codes), where=codes > 0)
+        x = as_windows(x, self.samples, vectors=True).reshape(-1, len(self.scales))
+        low = np.where(codes > 0, -zero * step, x[0])
+        return Units(low[:1], step[:1]) if self.plane else Units(low, step)
 
     def in_c(self) -> InC:
         """Of readings in fixed point: see `InputRule`."""
@@ -185,14 +210,16 @@ class WindowRule(
             )
         zero, step = _codes_of(self.scales)
         half = np.divide(127.5, step, out=np.zeros_like(step), where=step > 0)
-        return moved(CHANGES[name](half, *numbers), zero, step)
+        own = moved(CHANGES[name](half, *numbers), zero, step)
+        return lambda x: own(x.reshape(len(x), self.length, 1, -1)).reshape(x.shape)
 
     def __str__(self) -> str:
         """``windows of 128 samples of 6 channels``."""
-        return _described(self.length, len(self.scales))
+        return described(self.length, len(self.scales))
 
 
-def _described(length: int, channels: int) -> str:
+def described(length: int, channels: int) -> str:
+    """What samples [T, C] are, in words."""
     if length == 1:
         return f"vectors of {channels} value{'s' * (channels > 1)}"
     return f"windows of {length} samples of {channels} channel{'s' * (channels > 1)}"

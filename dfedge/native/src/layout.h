@@ -22,7 +22,7 @@ enum dfe_form {
 };
 enum dfe_kind {
     DFE_CONVOLUTION, DFE_PAD, DFE_ADD, DFE_MULTIPLY, DFE_LOOKUP, DFE_AVERAGE_POOL, DFE_MAX_POOL,
-    DFE_CONCAT, DFE_SELECT, DFE_KINDS
+    DFE_CONCAT, DFE_SELECT, DFE_GATHER, DFE_KINDS
 };
 
 /* Of every kind of operation: its name, how many values go in, at least and at most, and
@@ -37,7 +37,8 @@ enum { DFE_WINDOWS = 1, DFE_WHOLE = 2, DFE_BY_CHANNEL = 4 };
     X(average_pool, 1, 1, DFE_WINDOWS) \
     X(max_pool, 1, 1, DFE_WINDOWS) \
     X(concat, 1, 2147483647, DFE_WHOLE) \
-    X(select, 1, 1, 0)
+    X(select, 1, 1, 0) \
+    X(gather, 1, 1, DFE_WHOLE)
 
 /* See dfedge/plan.py.  Offsets are bytes into the state, -1 where a tensor does not exist. */
 typedef struct {
