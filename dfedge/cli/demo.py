@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfedge.cli.console import print_json, progress, say, table
+from dfedge.cli.console import print_json, progress, say, table, verbose
 from dfedge.cli.options import Json, seed_option
 
 
@@ -21,7 +21,7 @@ def run(
     [bold]Example:[/] dfedge demo --out out/demo
     """
     from dfedge.allocator import keep_freed_memory
-    from dfedge.demo.report import rows, write_report
+    from dfedge.demo.report import figures, rows, sentence, write_report
     from dfedge.demo.route import run_demo
 
     keep_freed_memory()
@@ -31,8 +31,12 @@ def run(
     if json:
         print_json(demo.summary)
         return
-    table("dfedge demo", ["what", "found"], [[what, value] for what, value in rows(demo.summary)])
-    for name, path in demo.summary["paths"].items():
-        say(f"{name}: {path}")
-    bundle = demo.summary["paths"]["bundle"]
-    say("", next_command=f"dfedge profile {bundle}")
+    say(sentence(demo.summary))
+    for what, value in figures(demo.summary):
+        say(f"  {what}: {value}")
+    say(f"report: {demo.summary['paths']['report']}")
+    if verbose():
+        table("all figures", ["what", "found"], [list(row) for row in rows(demo.summary)])
+        for name, path in demo.summary["paths"].items():
+            say(f"{name}: {path}")
+    say("", next_command=f"dfedge profile {demo.summary['paths']['bundle']}")

@@ -68,6 +68,16 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def figures(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The three that the sentence needs beside it: where it began, its baseline, and its price."""
+    accuracy, shifted = summary["accuracy"], summary["shifted"]
+    return [
+        ("upright, before learning the turned ones", percent(accuracy["int8"])),
+        ("upright, afterwards", percent(shifted["upright_after"])),
+        ("turned, if only the anchors are set to class means", percent(shifted["anchors_only"])),
+    ]
+
+
 def sentence(summary: dict[str, Any]) -> str:
     """What the demo shows, in one sentence."""
     shifted, runtimes = summary["shifted"], summary["shifted"]["after"]
