@@ -133,13 +133,21 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
 
 
 def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
-    """The largest power-of-two batch up to a limit that trains within the budget, and its bytes."""
-    found, batch = None, 1
-    while batch <= limit and not broken_bounds(plan, batch):
-        needs = needs_bytes(plan, Method("train", batch), format, budget)
-        if needs > budget.ram_bytes:
-            break
-        found, batch = (batch, needs), batch * 2
+    """The largest power-of-two batch up to a limit that trains within the budget, and its bytes.
+
+    A larger batch needs more, so the limit itself is tried first, and then halves of what is left.
+    """
+    batches = [1 << i for i in range(limit.bit_length())]
+    batches = [batch for batch in batches if not broken_bounds(plan, batch)]
+    found, low, high = None, 0, len(batches)
+    at = high - 1
+    while low < high:
+        needs = needs_bytes(plan, Method("train", batches[at]), format, budget)
+        if needs <= budget.ram_bytes:
+            found, low = (batches[at], needs), at + 1
+        else:
+            high = at
+        at = (low + high) // 2
     return found
 
 
