@@ -109,7 +109,7 @@ def write_report(demo: Demo, path: Path) -> None:
         table=table([], [list(row) for row in rows(demo.summary)]),
         terms=glossary("arena", "state", "anchor", "presentation", "fake quantisation"),
         curve=svg(_curve(demo)),
-        gallery=svg(_gallery(demo.gallery)),
+        gallery=svg(gallery_figure(demo.gallery)),
         memory=svg(memory_figure(demo.bundle.manifest)),
         note=words(f"Plans by {sources}."),
     )
@@ -142,7 +142,8 @@ def _curve(demo: Demo) -> Figure:
     return figure
 
 
-def _gallery(gallery: list[Shown]) -> Figure:
+def gallery_figure(gallery: list[Shown]) -> Figure:
+    """Pictures with the answers before and after, in two rows."""
     figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
     for axes, shown in zip(figure.subplots(2, len(gallery) // 2).flat, gallery, strict=True):
         axes.imshow(shown.image.squeeze(), cmap="gray")
