@@ -54,36 +54,36 @@ def run(
 
 
 def _digits(out: Path, seed: int, json: bool) -> None:
-    from dfedge.demo.report import figures, rows, sentence, write_report
+    from dfedge.demo import report
     from dfedge.demo.route import run_demo
 
     with progress() as watch:
         demo = run_demo(out, seed, watch)
-    write_report(demo, out / "report.html")
-    _tell(demo.summary, sentence, figures, rows, json)
+    report.write_report(demo, out / "report.html")
+    _tell(demo.summary, report, json)
 
 
 def _photos(out: Path, data: str | None, seed: int, json: bool) -> None:
+    from dfedge.demo import photos_report
     from dfedge.demo.photos import run_photos
-    from dfedge.demo.photos_report import figures, rows, sentence, write_photos_report
 
     with progress() as watch:
         demo = run_photos(out, data, seed, watch)
-    write_photos_report(demo, out / "report.html")
-    _tell(demo.summary, sentence, figures, rows, json)
+    photos_report.write_report(demo, out / "report.html")
+    _tell(demo.summary, photos_report, json)
 
 
-def _tell(summary: dict[str, Any], sentence: Any, figures: Any, rows: Any, json: bool) -> None:
+def _tell(summary: dict[str, Any], report: Any, json: bool) -> None:
     """The verdict, three figures, and where the rest is."""
     if json:
         print_json(summary)
         return
-    say(sentence(summary))
-    for what, value in figures(summary):
+    say(report.sentence(summary))
+    for what, value in report.figures(summary):
         say(f"  {what}: {value}")
     say(f"report: {summary['paths']['report']}")
     if verbose():
-        table("all figures", ["what", "found"], [list(row) for row in rows(summary)])
+        table("all figures", report.HEAD, [list(row) for row in report.rows(summary)])
         for name, path in summary["paths"].items():
             say(f"{name}: {path}")
     say("", next_command=f"dfedge profile {summary['paths']['bundle']}")

@@ -20,14 +20,17 @@ All that follows happened inside the exported program, in integers, without a ba
 </html>
 """
 
+HEAD = ["", "before", "after"]
+
 
 def sentence(summary: dict[str, Any]) -> str:
     """What the demo shows, in one sentence."""
     added, turned = summary["new_class"], summary["turned"]
+    degrees = turned["kind"].partition(":")[2]
     return (
-        f"On the device, a net trained by back-propagation was taught the class '{added['name']}' from "
-        f"{added['samples']} photos: {percent(added['recognised'])} recognised; and photos turned by "
-        f"{turned['kind'].partition(':')[2]} degrees: {percent(turned['before'])} before, "
+        "On the device, a net trained by back-propagation was taught the class "
+        f"'{added['name']}' from {added['samples']} photos: {percent(added['recognised'])} "
+        f"recognised; and photos turned by {degrees} degrees: {percent(turned['before'])} before, "
         f"{percent(turned['after'])} after."
     )
 
@@ -42,44 +45,36 @@ def figures(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """All findings as (what, value)."""
-    photos, turned, memory = summary["photos"], summary["turned"], summary["memory"]
+def rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """All findings as (what, before, after)."""
+    photos, adopted, memory = summary["photos"], summary["adopted"], summary["memory"]
+    added, turned = summary["new_class"], summary["turned"]
     return [
-        ("photos", summary["data"]),
-        ("classes", str(len(summary["classes"]))),
-        ("trained by back-propagation on", f"{photos['trained']:,}"),
-        ("met on the device", f"{photos['met']:,}"),
-        ("judged by", f"{photos['tested']:,}"),
-        *figures(summary),
-        (f"class '{summary['new_class']['name']}'", percent(summary["new_class"]["recognised"])),
-        (
-            f"turned, {turned['samples']:,} presentations",
-            _change(turned["before"], turned["after"]),
-        ),
-        *(
-            (
-                f"planned memory to {kind}, arena and state",
-                f"{size(memory[kind]['arena_bytes'])} + {size(memory[kind]['state_bytes'])}",
-            )
-            for kind in ("train", "infer")
-        ),
-        ("seconds", str(summary["seconds"])),
-    ]
+        ("adopted: float, int8", percent(adopted["float"]), percent(adopted["int8"])),
+        (f"class '{added['name']}'", "", percent(added["recognised"])),
+        ("the other classes", percent(added["others_before"]), percent(added["others_after"])),
+        (f"turned, {turned['samples']:,} presentations", percent(turned["before"]),
+         percent(turned["after"])),
+        ("upright photos", percent(turned["upright_before"]), percent(turned["upright_after"])),
+        *((f"photos {what}", "", f"{count:,}") for what, count in photos.items()),
+        *((f"planned {what}, infer and train", size(memory["infer"][f"{what}_bytes"]),
+           size(memory["train"][f"{what}_bytes"])) for what in ("arena", "state")),
+        ("seconds", "", str(summary["seconds"])),
+    ]  # fmt: skip
 
 
 def _change(before: float, after: float) -> str:
     return f"{percent(before)} before, {percent(after)} after"
 
 
-def write_photos_report(demo: PhotosDemo, path: Path) -> None:
+def write_report(demo: PhotosDemo, path: Path) -> None:
     """Write the page."""
     page = PAGE.format(
         start=start("dfedge demo --photos", 46),
         verdict=verdict(words(sentence(demo.summary))),
         shift=words(demo.summary["turned"]["kind"]),
         gallery=svg(gallery_figure(demo.gallery)),
-        table=table([], [list(row) for row in rows(demo.summary)]),
+        table=table(HEAD, [list(row) for row in rows(demo.summary)]),
         terms=glossary("arena", "state", "presentation"),
     )
     write_file(path, page.encode())

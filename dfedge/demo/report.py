@@ -12,6 +12,7 @@ from dfedge.page import WIDE, glossary, legend, start, svg, table, verdict, word
 from dfedge.profile.chart import memory_figure
 from dfedge.units import percent, size
 
+HEAD = ["what", "found"]
 WINDOW = 8
 """Steps over which the learning curve is averaged."""
 
