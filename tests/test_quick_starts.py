@@ -46,6 +46,21 @@ def test_there_are_three_and_one_in_python_none_longer_than_six_commands() -> No
         assert language or 2 <= len(lines(title)) <= MOST_COMMANDS
 
 
+@pytest.mark.parametrize(
+    ("title", "page"),
+    [("My photos or sensor files", "photos"), ("My trained model", "model"),
+     ("My microcontroller", "microcontroller")],
+)  # fmt: skip
+def test_a_tutorial_has_the_commands_of_its_quick_start(title: str, page: str) -> None:
+    told = (ROOT / "docs" / "tutorials" / f"{page}.md").read_text().splitlines()
+    assert {command(line) for line in lines(title)} <= {command(line) for line in told}
+
+
+def command(line: str) -> str:
+    """Without its comment."""
+    return line.partition("  #")[0].strip()
+
+
 def write(images: NDArray[np.uint8], folder: Path, suffix: str = ".jpg") -> None:
     folder.mkdir(parents=True)
     for i, image in enumerate(images):
@@ -75,6 +90,7 @@ def shell(desk: Path):
     environment = dict(os.environ)
     if BIN in os.environ:
         first = Path(os.environ[BIN]).resolve()
+        environment.pop("PYTHONPATH", None)
     else:
         first = desk / "bin"
         first.mkdir()
