@@ -87,17 +87,14 @@ $(VENV)/.docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
-# Wheel and sdist in dist/, and the wheel tried in an empty environment.
+# Wheel and sdist in dist/, and README's first quick start with the wheel in an empty environment.
 wheel: $(STAMP)
 	rm -rf dist out/wheel
 	$(BIN)/python -m build
 	$(PYTHON) -m venv out/wheel
 	out/wheel/bin/python -m pip install --quiet -c constraints.txt torch
-	out/wheel/bin/python -m pip install --quiet -c constraints.txt "$$(echo dist/*.whl)[train,onnx]"
-	cd out/wheel && bin/dfedge --version && \
-		bin/dfedge train --data digits --epochs 2 --qat --qat-epochs 1 --out run && \
-		bin/dfedge export run --format onnx --out bundle && \
-		bin/dfedge finetune bundle --data digits --shift rotate:90 --samples 320
+	out/wheel/bin/python -m pip install --quiet -c constraints.txt "$$(echo dist/*.whl)[train,onnx,images]"
+	DFEDGE_BIN=out/wheel/bin $(BIN)/python -m pytest -n 0 tests/test_quick_starts.py -k "photos or python"
 
 # For the C sources: a compiler, CMake, and the processors that tests emulate (Debian, as root).
 TOOLS := gcc g++ libc6-dev cmake make \

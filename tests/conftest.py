@@ -34,7 +34,8 @@ ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
     "adopt", "adopt_torchvision", "agreement", "ecosystems", "examples", "firmware", "installed",
-    "memory", "on_device", "random_nets", "renderings", "reproduce", "rivals", "signals", "store_c",
+    "memory", "on_device", "quick_starts", "random_nets", "renderings", "reproduce", "rivals",
+    "signals", "store_c",
 }  # fmt: skip
 SLOW_FIXTURES = {"bundle", "spare_bundle"}
 """What makes a test slow: it needs programs for every runtime."""

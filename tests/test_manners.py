@@ -187,6 +187,20 @@ def test_tables_fit_a_terminal_of_80_columns(
     assert not [cell for cell in cells if re.fullmatch(r"%|[KMG]iB|\d %|B", cell)], told.out
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_table_folds_what_a_wide_one_shows(
+    columns: int, dfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = []
+    for width in (columns, 300):
+        monkeypatch.setattr(console.out, "width", width)
+        told = dfedge("targets", "list")
+        lines = [line for line in told.out.splitlines() if line and line[0] in "┃│└┏┡├┗╇"]
+        assert max(map(len, lines)) <= width
+        letters.append(sorted(re.sub(r"[\W_]", "", "".join(lines))))
+    assert letters[0] == letters[1]
+
+
 # -- interrupted ---------------------------------------------------------------------------------
 
 WAITING = """

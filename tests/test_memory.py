@@ -20,7 +20,7 @@ from dfedge.bundle import Bundle
 from dfedge.compile.blank import blank
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters import executorch, planned
-from dfedge.exporters.budget import advice, needs_bytes
+from dfedge.exporters.budget import advice, largest_batch, needs_bytes
 from dfedge.exporters.fit import fit, sized
 from dfedge.exporters.formats import Source
 from dfedge.exporters.golden import to_arrays
@@ -214,6 +214,15 @@ def test_fit_stops_at_the_largest_batch_that_the_sums_of_the_step_hold(run_folde
     assert broken_bounds(plan, 2 * found.batch)
 
 
+def test_the_largest_batch_is_that_of_a_search_from_below() -> None:
+    plan = plan_of("digits", "1x8x8", 10, None, "df")
+    needs = {b: needs_bytes(plan, Method("train", b), "c", BUDGET) for b in (1, 2, 4, 8, 16)}
+    for bytes in (0, *needs.values(), *(need - 2 for need in needs.values())):
+        budget = budget_of(load_target("host"), "host", f"{bytes + 1}B")
+        fits = [None, *((batch, need) for batch, need in needs.items() if need <= bytes + 1)]
+        assert largest_batch(budget, "c", plan, 16) == fits[-1]
+
+
 def test_blank_state_has_the_tensors_of_a_real_one() -> None:
     for seed in range(24):
         drawn = draw(seed)
@@ -318,16 +327,16 @@ def test_the_training_arena_is_flat_in_depth_and_that_of_the_file(tmp_path: Path
 def test_the_rival_takes_steps_of_back_propagation(stretches: int) -> None:
     plan = plan_of("digits", "1x8x8", 10, None, "df")
     x, y = example(plan, 4)
-    step = rivals.InPlace(plan, 4, stretches)
     eager = FloatLoss(plan)
-    eager.net.load_state_dict(dict(zip(step.keys, map(step.get_buffer, step.names), strict=True)))
+    weights = dict(eager.net.named_parameters())
+    trace = rivals.in_place(plan, 4, stretches)
+    *made, found = trace.module(*(weights[name].detach() for name in trace.inputs[:-2]), x, y)
     loss = eager(x, y)[0]
     loss.backward()
-    assert torch.allclose(step(x, y), loss, rtol=1e-5)
-    for name, value in eager.net.named_parameters():
-        wanted = value.detach() - LEARNING_RATE * value.grad
-        made = step.get_buffer(name.replace(".", "_"))
-        assert torch.allclose(made, wanted, rtol=1e-4, atol=1e-6), name  # float32, another order
+    assert torch.allclose(found, loss, rtol=1e-5)
+    for name, new in zip(trace.inputs, made, strict=False):
+        wanted = weights[name].detach() - LEARNING_RATE * weights[name].grad
+        assert torch.allclose(new, wanted, rtol=1e-4, atol=1e-6), name  # float32, another order
 
 
 def test_the_profile_page_shows_the_numbers_of_the_json(bundle: Bundle, tmp_path: Path) -> None:

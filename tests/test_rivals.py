@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import executorch_rivals
 import numpy as np
 import onnx
 import pytest
@@ -16,9 +17,12 @@ from dfedge.bench.frozen import FUNCTIONS, FloatTrunk, frozen
 from dfedge.bench.measure import WRITTEN
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, latents
 from dfedge.bundle import Bundle
+from dfedge.exporters.executorch_plan import planned_footprint
+from dfedge.footprint import Footprint
 from dfedge.operations import OPERATIONS, Convolution
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.profile import rivals
+from dfedge.profile.untrained import plan_of
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +112,52 @@ def test_only_what_learns_is_trained(plan: Plan) -> None:
 @pytest.mark.parametrize("stretches", [1, 2])
 def test_a_planned_step_is_that_of_autograd(plan: Plan, stretches: int) -> None:
     x, y = example(plan, 4)
-    torch.manual_seed(0)
-    step = rivals.InPlace(plan, 4, stretches)
     eager = FloatLoss(plan)
-    eager.frozen.load_state_dict(step.frozen.state_dict())
-    eager.net.load_state_dict(dict(zip(step.keys, map(step.get_buffer, step.names), strict=True)))
+    values = {name.removeprefix("net."): value.detach() for name, value in tensors(eager).items()}
+    trace = rivals.in_place(plan, 4, stretches)
+    *made, found = trace.module(*(values[name] for name in trace.inputs[:-2]), x, y)
     loss = eager(x, y)[0]
     loss.backward()
-    assert torch.allclose(step(x, y), loss, rtol=1e-5)
-    for name, value in eager.net.named_parameters():
+    assert torch.allclose(found, loss, rtol=1e-5)
+    for (name, value), new in zip(eager.net.named_parameters(), made, strict=True):
         wanted = value.detach() - LEARNING_RATE * value.grad
-        assert torch.allclose(step.get_buffer(name.replace(".", "_")), wanted, atol=1e-6), name
+        assert torch.allclose(new, wanted, atol=1e-6), name
+
+
+def tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def test_a_joint_step_gives_the_gradients_of_autograd(plan: Plan) -> None:
+    eager, (x, y) = FloatLoss(plan), example(plan, 4)
+    trace = rivals.joint(plan, 4)
+    values = {name: value.detach().clone() for name, value in tensors(eager).items()}
+    loss, _, *rest = trace.module(*(values[name] for name in trace.inputs[:-2]), x, y)
+    wanted = eager(x, y)[0]
+    wanted.backward()
+    assert torch.allclose(loss, wanted, rtol=1e-5)
+    for (name, value), gradient in zip(eager.named_parameters(), rest, strict=False):
+        assert torch.allclose(gradient, value.grad, atol=1e-6), name
+
+
+@pytest.mark.parametrize(("seed", "batch"), [(None, 1), (4, 16), (5, 1)])
+def test_a_computed_plan_is_that_of_executorch(seed: int | None, batch: int) -> None:
+    """Of a net of one's own, and of adopted ones: every byte, and when it is alive."""
+    own = plan_of("plain-64", "1x8x8", 10, 3, "df")
+    plan = own if seed is None else draw_adopted(seed)[0].plan
+    for found, (arena, graph) in (
+        (rivals._in_place(plan, batch, 1), executorch_rivals.in_place(plan, batch, 1)),
+        (rivals._in_place(plan, batch, 2), executorch_rivals.in_place(plan, batch, 2)),
+        (rivals._joint(plan, batch), executorch_rivals.joint(plan, batch)),
+    ):
+        wanted = planned_footprint(graph, [], label="y")
+        assert found.arena_bytes == arena
+        assert without_names(found.footprint) == without_names(wanted)
+
+
+def without_names(found: Footprint) -> Footprint:
+    return replace(found, largest=[replace(one, name="") for one in found.largest])
 
 
 def test_the_ideal_of_int8_stores_what_the_learning_part_sees(plan: Plan) -> None:

@@ -6,16 +6,13 @@ The loss is cross-entropy.  What the plan freezes is frozen (`dfedge.bench.froze
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from dfedge.bench.frozen import frozen
 from dfedge.bench.layers import FloatLayer
-from dfedge.exporters.order import write_back_early
 from dfedge.plan import Plan
 from dfedge.quiet import quiet
 
@@ -131,21 +128,3 @@ def write_onnx(plan: Plan, batch: int, path: Path, learns: bool = True) -> None:
             do_constant_folding=not learns,
             training=mode.TRAINING if learns else mode.EVAL,
         )
-
-
-def planned(program: torch.export.ExportedProgram) -> tuple[int, GraphModule]:
-    """ExecuTorch's arena for a rival's program, dfedge's order of write-backs, and the graph."""
-    from executorch.exir import ExecutorchBackendConfig, to_edge
-    from executorch.exir.passes import MemoryPlanningPass
-
-    class EarlyWriteBack(MemoryPlanningPass):  # type: ignore[misc]
-        def run(self, module: Any, signature: Any = None) -> Any:
-            write_back_early(module)
-            return super().run(module, signature)
-
-    config = ExecutorchBackendConfig(
-        memory_planning_pass=EarlyWriteBack(share_mutable_buffers=True)
-    )
-    manager = to_edge(program).to_executorch(config)
-    arena = manager.executorch_program.execution_plan[0].non_const_buffer_sizes[1]
-    return arena, manager.exported_program("forward").graph_module

@@ -26,6 +26,8 @@ out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 FIRST_COLUMN = 16
 """Letters that the first column of a table keeps at least."""
+FRAME, GAP = 4, 3
+"""What lines and spaces take: around a table of one column, and for each other one."""
 SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
 
@@ -129,12 +131,17 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     What is too long for the terminal, a path most often, is folded in the first column.
     """
     view = Table(title=shown(title), title_justify="left")
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(columns))]
-    room = out.width - FIRST_COLUMN - sum(width + 3 for width in widths[1:])
+    widths = [
+        max(map(len, [*column.split(), *(row[i] for row in rows)]), default=0)
+        for i, column in enumerate(columns)
+    ]
+    room = out.width - FRAME - sum(width + GAP for width in widths[1:])
+    if room >= FIRST_COLUMN:  # else all are folded alike
+        widths[0] = min(max(widths[0], len(columns[0])), room)
     for i, column in enumerate(columns):
         view.add_column(
             shown(column), justify="left" if i == 0 else "right", overflow="fold",
-            min_width=widths[i] if i and room >= 0 else None,
+            width=widths[i] if room >= FIRST_COLUMN else None,
         )  # fmt: skip
     for row in rows:
         view.add_row(*(shown(cell) for cell in row))

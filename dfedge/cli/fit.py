@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.console import percent, print_json, progress, say, size, table
 from dfedge.cli.manners import canonical
 from dfedge.cli.options import (
     Budget,
@@ -143,12 +143,12 @@ def _sizes(
         print_json({one.format: msgspec.to_builtins(one) for one in found})
         return
     table(
-        f"{found[0].allowed_bytes:,} B for arena and state",
+        f"{size(found[0].allowed_bytes)} for arena and state",
         ["format", "inference", "trains at batch 1", "largest batch"],
         [
-            [one.format, f"{one.infer_bytes:,} B",
-             f"{one.train_layers}: {one.train_layers_bytes:,} B" if one.train_layers else "-",
-             f"{one.batch}: {one.batch_bytes:,} B" if one.batch else "-"]
+            [one.format, size(one.infer_bytes),
+             f"{one.train_layers}: {size(one.train_layers_bytes)}" if one.train_layers else "-",
+             f"{one.batch}: {size(one.batch_bytes)}" if one.batch else "-"]
             for one in found
         ],
     )  # fmt: skip
@@ -204,6 +204,6 @@ def _row(one: "Choice") -> list[str]:
         return [one.learn, *["-"] * 8, "no"]
     return [
         one.learn, percent(one.before), percent(one.after), percent(one.original_before),
-        percent(one.original_after), f"{one.arena_bytes:,} B", f"{one.state_bytes:,} B",
-        f"{one.constants_bytes:,} B", f"{one.ms_per_step:.1f}", "yes" if one.fits else "no",
+        percent(one.original_after), size(one.arena_bytes), size(one.state_bytes),
+        size(one.constants_bytes), f"{one.ms_per_step:.1f}", "yes" if one.fits else "no",
     ]  # fmt: skip

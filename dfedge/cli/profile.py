@@ -53,7 +53,7 @@ def run(
     ] = None,
     calls: Annotated[int, typer.Option(min=1, help="Number of timed calls of every method.")] = 30,
     rivals: Annotated[
-        bool, typer.Option(help="Also plan back-propagation of the same net (about a minute).")
+        bool, typer.Option(help="Also plan back-propagation of the same net.")
     ] = True,
     html: Annotated[
         Path | None, typer.Option(help="Write the report with its charts to this file (.html).")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfedge.cli.console import out, print_json, say, table
+from dfedge.cli.console import out, print_json, say, size, table
 from dfedge.cli.instructions import tell
 from dfedge.cli.options import BundleArg, Json, MinVersion
 from dfedge.trunk import text
@@ -61,7 +61,7 @@ def run(
     tell(bounds_of(opened))
     constants = sum(row.constant_bytes for row in rows)
     state = sum(row.state_bytes for row in rows)
-    say(f"constants: {constants:,} B in flash; weights and anchors: {state:,} B of the state",
+    say(f"constants: {size(constants)} in flash; weights and anchors: {size(state)} of the state",
         next_command=f"dfedge profile {bundle}")  # fmt: skip
 
 

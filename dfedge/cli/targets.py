@@ -73,7 +73,7 @@ def show(
     ]
     table(name, ["number", "value", "source"], rows)
     say(
-        f"a model may take {target.allowed_bytes:,} B of RAM (arena and state); "
+        f"a model may take {size(target.allowed_bytes)} of RAM (arena and state); "
         f"runtimes: {', '.join(target.runtimes)}"
     )
 

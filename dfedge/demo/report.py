@@ -12,6 +12,7 @@ from dfedge.page import WIDE, glossary, legend, start, svg, table, verdict, word
 from dfedge.profile.chart import memory_figure
 from dfedge.units import percent, size
 
+HEAD = ["what", "found"]
 WINDOW = 8
 """Steps over which the learning curve is averaged."""
 
@@ -68,6 +69,16 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def figures(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The three that the sentence needs beside it: where it began, its baseline, and its price."""
+    accuracy, shifted = summary["accuracy"], summary["shifted"]
+    return [
+        ("upright, before learning the turned ones", percent(accuracy["int8"])),
+        ("upright, afterwards", percent(shifted["upright_after"])),
+        ("turned, if only the anchors are set to class means", percent(shifted["anchors_only"])),
+    ]
+
+
 def sentence(summary: dict[str, Any]) -> str:
     """What the demo shows, in one sentence."""
     shifted, runtimes = summary["shifted"], summary["shifted"]["after"]
@@ -99,7 +110,7 @@ def write_report(demo: Demo, path: Path) -> None:
         table=table([], [list(row) for row in rows(demo.summary)]),
         terms=glossary("arena", "state", "anchor", "presentation", "fake quantisation"),
         curve=svg(_curve(demo)),
-        gallery=svg(_gallery(demo.gallery)),
+        gallery=svg(gallery_figure(demo.gallery)),
         memory=svg(memory_figure(demo.bundle.manifest)),
         note=words(f"Plans by {sources}."),
     )
@@ -132,7 +143,8 @@ def _curve(demo: Demo) -> Figure:
     return figure
 
 
-def _gallery(gallery: list[Shown]) -> Figure:
+def gallery_figure(gallery: list[Shown]) -> Figure:
+    """Pictures with the answers before and after, in two rows."""
     figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
     for axes, shown in zip(figure.subplots(2, len(gallery) // 2).flat, gallery, strict=True):
         axes.imshow(shown.image.squeeze(), cmap="gray")

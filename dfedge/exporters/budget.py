@@ -23,6 +23,8 @@ TIGHTEST = FLOORS[-2]
 """The smallest tiles by which advice is computed: smaller ones save next to nothing more."""
 TILES = 64
 """Advice cuts tiles no smaller than such a part of the budget: that would save nothing."""
+A_FEW = 3
+"""Times the interpreter's bytes: about what the formats of other runtimes need."""
 AMPLE = 1 << 28
 """A budget that no tile is cut for."""
 
@@ -181,14 +183,26 @@ def _by_name(budget: Budget, plan: Plan) -> Iterator[tuple[int, str]]:
 
 
 def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
-    """The largest power-of-two batch up to a limit that trains within the budget, and its bytes."""
-    found, batch = None, 1
-    while batch <= limit and not broken_bounds(plan, batch):
-        needs = needs_bytes(plan, Method("train", batch), format, budget)
-        if needs > budget.ram_bytes:
-            break
-        found, batch = (batch, needs), batch * 2
-    return found
+    """The largest power-of-two batch up to a limit that trains within the budget, and its bytes.
+
+    A larger batch needs more. The search begins where it will end if a format needs a few times
+    what the interpreter does, which is known at once: others are traced for seconds.
+    """
+    batches = [1 << i for i in range(limit.bit_length())]
+    batches = [batch for batch in batches if not broken_bounds(plan, batch)]
+
+    def needs(at: int, format: str = format) -> int:
+        return needs_bytes(plan, Method("train", batches[at]), format, budget)
+
+    at = len(batches) - 1
+    while at > 0 and A_FEW * needs(at, "c") > budget.ram_bytes:
+        at -= 1
+    begun = at
+    while at >= 0 and needs(at) > budget.ram_bytes:
+        at -= 1
+    while begun == at < len(batches) - 1 and needs(at + 1) <= budget.ram_bytes:
+        begun = at = at + 1
+    return (batches[at], needs(at)) if at >= 0 else None
 
 
 def deepest(budget: Budget, format: str, plan: Plan, batch: int) -> tuple[int, int] | None:

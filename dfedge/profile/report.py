@@ -109,7 +109,7 @@ def profile(
     renderings = {f: _stock(bundle, f, measured) for f in manifest.formats}
     by_batch: dict[str, dict[str, Rival]] = {}
     batches = manifest.batches("train")
-    host = find_spec("torch") is not None and find_spec("executorch") is not None
+    host = find_spec("torch") is not None
     if host and rivals:
         from dfedge.profile.compare import native, rivals_of
 
@@ -132,7 +132,7 @@ def profile(
             renderings=renderings,
             rivals={},
             rivals_by_batch=by_batch,
-            not_computed="" if host else "rivals and the native plan need torch and executorch",
+            not_computed="" if host else "rivals and the native plan need torch",
             ratio_to_bp=None,
             ratio_to_inference=None,
             measured=measured,

@@ -1,39 +1,36 @@
-"""What back-propagation of the same part of a net would need, planned by the same ExecuTorch.
+"""What back-propagation of the same part of a net would need, planned as ExecuTorch plans it.
 
 The rival is `dfedge.bench.rival`'s: float32, folded normalisation, a linear head, SGD; its state is
 what learns, and frozen weights are constants, as dfedge's are.  Two honest
-plans of it are made and the smaller one counts: the joint forward-backward graph of ExecuTorch's
-training extension, and one method whose weights are state and are updated in place as soon as their
-gradient is there.  With checkpointing only every k-th activation is kept (k the root of the number
-of layers) and each stretch is computed again on the way back.
+plans of it are computed (`dfedge.profile.arena`) and the smaller one counts: the joint
+forward-backward graph of ExecuTorch's training extension, and one method whose weights are state
+and are updated in place as soon as their gradient is there.  With checkpointing only every k-th
+activation is kept (k the root of the number of layers) and each stretch is computed again on the
+way back.
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dfedge.bench.frozen import frozen
-from dfedge.bench.rival import (
-    LEARNING_RATE,
-    FloatLoss,
-    FloatNet,
-    example,
-    gives_scores,
-    latents,
-    planned,
-)
+from dfedge.bench.rival import LEARNING_RATE, FloatLoss, FloatNet, example, gives_scores
 from dfedge.exporters.executorch_plan import planned_footprint
 from dfedge.exporters.planned import native_arena
 from dfedge.exporters.program import Method
+from dfedge.exporters.traced import Traced, core
 from dfedge.plan import Plan
+from dfedge.profile.arena import computed_plan, next_of
 from dfedge.profile.rival import Rival
 from dfedge.quiet import quiet
 
+FROZEN = "frozen."
+"""How the names begin of what does not learn."""
 Weights = dict[str, Tensor]
 
 
@@ -84,39 +81,58 @@ class Stretches:
         return result
 
 
-class InPlace(nn.Module):
-    """``(x, y) -> loss``: a traced step whose weights are state."""
+def in_place(plan: Plan, batch: int, stretches: int) -> Traced:
+    """``(*weights, *frozen, x, y) -> (*new weights, loss)``: one step of SGD."""
+    below, stretched = frozen(plan), Stretches(plan, stretches)
+    weights, held = dict(stretched.net.named_parameters()), dict(below.named_buffers())
 
-    def __init__(self, plan: Plan, batch: int, stretches: int) -> None:
-        super().__init__()
-        self.frozen, stretched = frozen(plan), Stretches(plan, stretches)
-        weights = {n: v.detach().clone() for n, v in stretched.net.named_parameters()}
-        self.names = [name.replace(".", "_") for name in weights]
-        for name, value in zip(self.names, weights.values(), strict=True):
-            self.register_buffer(name, value)
+    def step(*given: Tensor) -> tuple[Tensor, ...]:
+        *values, x, y = given
+        known = dict(zip((*weights, *held), values, strict=True))
+        own = {name: known[name] for name in weights}
+        kept = {name: known[name] for name in held}
+        new, loss = stretched.step(own, torch.func.functional_call(below, kept, (x,)), y)
+        return (*(new[name] for name in weights), loss)
 
-        def step(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Tensor]:
-            return stretched.step(weights, x, y)  # a function: make_fx counts a method's self
+    names = [*weights, *(f"{FROZEN}{name}" for name in held)]
+    values = [*weights.values(), *held.values()]
+    return followed(step, names, values, example(plan, batch), [*map(next_of, weights), "loss"])
 
-        self.traced = make_fx(step, tracing_mode="fake")(weights, *latents(plan, batch))
-        self.keys = list(weights)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss before the step."""
-        weights = {key: self.get_buffer(n) for key, n in zip(self.keys, self.names, strict=True)}
-        new, loss = self.traced(weights, self.frozen(x), y)
-        for key, name in zip(self.keys, self.names, strict=True):
-            self.get_buffer(name).copy_(new[key])
-        result: Tensor = loss
-        return result
+def joint(plan: Plan, batch: int) -> Traced:
+    """``(*weights, *frozen, x, y) -> (loss, classes, *gradients, *weights)``.
+
+    As the graph of ExecuTorch's training extension, whose caller moves the weights.
+    """
+    whole = FloatLoss(plan)
+    weights, held = dict(whole.named_parameters()), dict(whole.named_buffers())
+
+    def step(*given: Tensor) -> tuple[Tensor, ...]:
+        *values, x, y = given
+        known = dict(zip((*weights, *held), values, strict=True))
+        own = [known[name].requires_grad_(True) for name in weights]
+        loss, found = torch.func.functional_call(whole, known, (x, y))
+        return (loss, found, *torch.autograd.grad(loss, own), *own)
+
+    outputs = ["loss", "classes", *(f"{name}.gradient" for name in weights), *weights]
+    values = [*weights.values(), *held.values()]
+    return followed(step, [*weights, *held], values, example(plan, batch), outputs)
+
+
+def followed(
+    step: Callable[..., Any], names: list[str], values: list[Tensor],
+    given: tuple[Tensor, Tensor], outputs: list[str],
+) -> Traced:  # fmt: skip
+    """A trace in torch's core operators; no weight is in it."""
+    with quiet():
+        follow = make_fx(step, core(), tracing_mode="fake")
+        module = follow(*(value.detach() for value in values), *given)
+    module.graph.eliminate_dead_code()
+    return Traced(module, [*names, "x", "y"], outputs)
 
 
 def back_propagation(plan: Plan, batch: int) -> Rival:
-    """The smaller of the two plans.
-
-    Raises:
-        DfedgeError: ExecuTorch can export neither.
-    """
+    """The smaller of the two plans."""
     plans = [_joint(plan, batch), _in_place(plan, batch, 1)]
     return min(plans, key=lambda rival: rival.arena_bytes + rival.state_bytes)
 
@@ -154,24 +170,16 @@ def int8_ideal(plan: Plan, batch: int) -> Rival:
 
 @lru_cache(maxsize=32)
 def _in_place(plan: Plan, batch: int, stretches: int) -> Rival:
-    with quiet():
-        step = InPlace(plan, batch, stretches)
-        exported = torch.export.export(step, example(plan, batch), strict=False)
-        arena, graph = planned(exported.run_decompositions())
     words = f", checkpoints between {stretches} stretches" if stretches > 1 else ""
-    return _rival(plan, arena, graph, f"ExecuTorch, SGD in place{words}")
+    return _rival(plan, in_place(plan, batch, stretches), f"ExecuTorch, SGD in place{words}")
 
 
 @lru_cache(maxsize=32)
 def _joint(plan: Plan, batch: int) -> Rival:
-    from torch.export.experimental import _export_forward_backward
-
-    with quiet():
-        exported = torch.export.export(FloatLoss(plan), example(plan, batch), strict=True)
-        arena, graph = planned(_export_forward_backward(exported))
-    return _rival(plan, arena, graph, "ExecuTorch, joint forward-backward graph")
+    return _rival(plan, joint(plan, batch), "ExecuTorch, joint forward-backward graph")
 
 
-def _rival(plan: Plan, arena: int, graph: GraphModule, source: str) -> Rival:
+def _rival(plan: Plan, trace: Traced, source: str) -> Rival:
+    arena, graph = computed_plan(trace, [name for name in trace.inputs if name.startswith(FROZEN)])
     weights = sum(4 * value.numel() for value in FloatNet(plan).parameters())
     return Rival(arena, weights, source, planned_footprint(graph, [], label="y"))
