@@ -12,9 +12,11 @@ from dfedge.native import build, places
 from dfedge.native.instructions import backward, bound, kernels
 from dfedge.native.instructions.kernels import SETS, Kernels
 
-NETS, CASES = range(10_000, 10_400), 60
+NETS, CASES = range(20_000, 20_400), 60
 """Seeds that examples/experiments/bounds.py has not seen."""
-SLACK = 3.0
+SLACK = {"go_infer": 5.0, "go_step": 5.0}
+"""How many times what was measured a bound may be; of other calls `MOST`."""
+MOST = 3.0
 SHORT = 10_000
 """Instructions of a slice that is no matter: its bound may be five times as much."""
 CALLS = Path(__file__).parent / "on_device" / "calls.c"
@@ -53,9 +55,7 @@ def test_no_call_of_a_random_net_takes_more_instructions_than_its_bound(
                 slack.setdefault(call, []).append(most[call] / instructions)
     print(k.name, {call: (f"{min(s):.2f} to {max(s):.2f}", len(s)) for call, s in slack.items()})
     assert set(slack) == {"infer", "features", "step", "load", "save", "add", "go_infer", "go_step"}
-    placing = slack.pop("add")  # which may end at once: a new class that stands apart
-    assert min(placing) < SLACK
-    assert all(max(each) < SLACK for each in slack.values())
+    assert all(max(each) < SLACK.get(call, MOST) for call, each in slack.items())
 
 
 MAIN = """#include "board.h"

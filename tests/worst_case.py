@@ -34,8 +34,8 @@ ONCE = ("add", "go_infer", "go_step")
 """Those that are counted alone."""
 FLASH, SECTOR = 300_000, 4_096
 """Bytes of nets in one program; of a sector."""
-NEW, KNOWN = 2, 8
-"""Samples of a new class, and those it is placed among."""
+NEW, KNOWN = 2, (2, 4, 8)
+"""Samples of a new class, and those it is placed among: of one net after the other."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def nets(seeds: Sequence[int], most: int) -> list[Case]:
         table, state = drawn
         adds = values(table.program) < 1_000 and len(found) % 4 == 0
         sectors = max(-(-(table.state_bytes + 136) // SECTOR), 1 + len(found) % 3)
-        found.append(Case(table, state, KNOWN if adds else 0, SECTOR * sectors))
+        known = KNOWN[len(found) // 4 % len(KNOWN)] if adds else 0
+        found.append(Case(table, state, known, SECTOR * sectors))
     return found
 
 

@@ -1,6 +1,7 @@
 """Instructions of the bodies of all loops, for the bounds that an export prints.
 
     python examples/experiments/bounds.py
+    python examples/experiments/bounds.py place gather    # of these alone; the others stay
 
 Random shapes of every kernel, and random nets, run on an emulated Cortex-M4 and M55 (an M0+'s code
 on the M4) under QEMU's -icount shift=0, in the worst case: see bounds.c.  A linear programme finds
@@ -188,17 +189,26 @@ def fitted(rows: list[tuple[Counter[str], float]], known: dict[str, float]) -> d
     return {name: round(float(v) + LEAST, 3) for name, v in zip(names, solved.x[:-1], strict=True)}
 
 
-def constants(k: Kernels, shapes: dict, nets: list, of: dict) -> dict[str, float]:
-    """One set's."""
-    known: dict[str, float] = {}
+def constants(
+    k: Kernels, shapes: dict, nets: list, of: dict, known: dict[str, float]
+) -> dict[str, float]:
+    """One set's; what is known stays."""
     all_calls = [worst_case.counts(k, net) for net in nets]
 
     def fit(kind: str, counted: Callable[[int], Counter[str]]) -> None:
         rows = [(counted(i), value) for (name, i), value in of.items() if name == kind]
         assert rows, kind
-        print(f"  {kind}")
+        if known:
+            rows = [(counts, value) for counts, value in rows if set(+counts) - set(known)]
+        print(f"  {kind}: {len(rows)}")
+        if not rows:
+            return
         known.update(fitted(rows, known))
 
+    if known:
+        fit("trunk", lambda i: trunk.trunk(k, nets[i].table))
+        fit("add", lambda i: all_calls[i]["add"])
+        return known
     fit("forward", lambda i: count_forward(k, shapes["FORWARD"][i]))
     fit(
         "update",
@@ -242,10 +252,17 @@ def begun(table: Table) -> Counter[str]:
 def main() -> None:
     """Measure, fit, write."""
     shapes, nets = cases()
+    kept: dict[str, dict[str, float]] = {k.name: {} for k in SETS}
+    if sys.argv[1:]:
+        shapes = {name: [] for name in shapes}
+        for k in SETS:
+            kept[k.name] = {name: value for name, value in bound.constants()[k.name].items()
+                            if name.partition(".")[0] not in sys.argv[1:]}  # fmt: skip
     text = "# Made by examples/experiments/bounds.py: instructions of each body, at most.\n"
     with tempfile.TemporaryDirectory() as scratch:
         for k in SETS:
-            found = constants(k, shapes, nets, measured(k, shapes, nets, Path(scratch)))
+            of = measured(k, shapes, nets, Path(scratch))
+            found = constants(k, shapes, nets, of, kept[k.name])
             rows = "".join(f'"{name}" = {value}\n' for name, value in sorted(found.items()))
             text += f"\n[{k.name}]\n{rows}"
     TOML.write_text(text)

@@ -37,6 +37,7 @@ from sklearn.linear_model import LogisticRegression
 from dfedge.bundle import Bundle
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
+from dfedge.data.fsdd import SPEAKERS
 from dfedge.data.sources import load
 from dfedge.device.known import known_samples
 from dfedge.device.session import Session
@@ -49,7 +50,7 @@ NEW, DRAWS, MARKS = 10, 3, (1, 3)
 TRAIN, EXAM = 10_000, 2_000
 FONTS = Path("/usr/share/fonts")
 LETTERS = "ABCDEFGHJK"
-SAME = {"watch": "person:0", "speech": "speaker:0"}
+SAME = {"watch": "person:0", "speech": f"speaker:{SPEAKERS[0]}"}
 """Of sets that leave one person out; the others change nothing."""
 SHRINK = 0.03
 """Of the shared covariance, towards its mean variance."""

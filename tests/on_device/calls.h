@@ -147,23 +147,32 @@ static void keep(int32_t i, const net *n) {
     MEASURED("erase", erase(NULL, 0, n->slot_bytes));
 }
 
-/* New samples that are known ones of other classes: nothing comes out of it, in the most rounds. */
+/* Of more a timer of 24 bits would begin anew. */
+enum { MOST_SEEN = 1800 };
+
+/* With a loss below zero allowed, which nothing keeps where any sample is recognised: all rounds, and
+ * all steps away. */
 static void add(int32_t i, const net *n) {
     const dfe_program *p = (const dfe_program *)(const void *)n->table;
     static int32_t rows[64];
-    int32_t each = p->height * p->width * p->channels;
+    int32_t each = p->height * p->width * p->channels, row = p->classes - 1, right = 0;
     __builtin_memcpy(state, n->state, (size_t)n->state_bytes);
-    ((int8_t *)state)[p->live] = 0;
-    if (dfe_infer(p, state, 1, x, scores, arena, sizeof arena)) return;
+    ((int8_t *)state)[p->live + row] = 0;
     for (int32_t s = 0; s < n->known; s++) {
-        dfe_infer(p, state, 1, x + s * each, scores, arena, sizeof arena);
-        int64_t best = 1;
-        for (int32_t k = 1; k < p->classes; k++)
-            if (scores[k] > scores[best]) best = k;
-        rows[s] = (int32_t)best;
+        if (dfe_infer(p, state, 1, x + s * each, scores, arena, sizeof arena)) return;
+        rows[s] = 0;
+        for (int32_t k = 1; k < row; k++)
+            if (scores[k] > scores[rows[s]]) rows[s] = k;
+        int32_t others = 0;
+        for (int32_t k = 0; k < row; k++) others += scores[k] < scores[rows[s]];
+        right += others == row - 1;
     }
-    dfe_new_class given = {p, state, 0, x, 2, {x, rows, n->known}, 2, room, sizeof room, arena,
-                           sizeof arena};
+    if (!right || row < 2 || p->classes * dfe_seen(p) > MOST_SEEN) return;
+    dfe_new_class given = {
+        .program = p, .state = state, .row = row, .first = row, .all = 1, .x = x, .count = 2,
+        .known = {x, rows, n->known}, .lost = -1, .room = room, .room_bytes = sizeof room,
+        .arena = arena, .arena_bytes = sizeof arena,
+    };
     uint32_t begun = board_ticks();
     int failed = dfe_add_class(&given);
     if (failed) print_number("refused", (uint32_t)failed);

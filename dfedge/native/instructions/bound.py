@@ -36,7 +36,7 @@ from dfedge.native.table import Table
 TABLE = "instructions.toml"
 MARGIN = 11, 10
 """By which a bound lies above what the constants give: a compiler lays loops out otherwise."""
-ALONE = 23, 20
+ALONE = 27, 20
 """More for a slice: one kernel stands alone there, and no other one's slack makes up for a shape
 that the table knows little of."""
 BETWEEN = 300
@@ -182,18 +182,19 @@ def longest(k: Kernels, table: Table, learns: bool) -> int:
 
 def add_class(k: Kernels, table: Table, count: int, known: int) -> Counts:
     """``net_add_class`` of so many samples, among so many known ones."""
-    one = infer(k, table) + features(k, table)
-    samples, seen = count + known, sum(unit.features for unit in units(table))
-    found = Counter({name: n * samples for name, n in one.items()}) + checked(table)
-    rounds = ROUNDS * HALVINGS if known else 0
-    falls = (HALVINGS + FURTHEST) * known if known else 0
+    one, n = features(k, table), count + known
+    seen, classes = sum(unit.features for unit in units(table)), table.program["classes"]
+    found = Counter({name: times * n for name, times in one.items()}) + checked(table)
+    found += Counter({"place": n, "place.seen": n * seen, "place.start": classes * seen})
+    if not known:
+        return found
+    rounds, starts = ROUNDS * HALVINGS, HALVINGS + FURTHEST + 1
+    looked = (rounds + starts + HALVINGS + 1) * n
     return found + Counter({
-        "place": samples, "place.class": samples * table.program["classes"],
-        "place.median": 2 * known * known, "place.seen": samples * seen,
-        "place.anchor": table.program["classes"] * seen,
-        "place.weigh": rounds * samples, "place.score": rounds * samples * seen,
-        "place.move": rounds * seen, "place.pull": rounds * samples * seen,
-        "place.fall": falls, "place.part": falls * seen,
+        "place.pair": (2 + HALVINGS) * n * n, "place.sample": looked,
+        "place.class": looked * classes, "place.score": looked * classes * seen,
+        "place.anchor": rounds * classes * seen, "place.move": rounds * n * classes * seen,
+        "place.start": starts * classes * seen, "place.away": FURTHEST * n * seen,
     })  # fmt: skip
 
 

@@ -84,6 +84,10 @@ def _whole(k: Kernels, op: Fields, reads: Sequence[Shape]) -> Counts:
         return found + Counter(
             {"concat.read": op["reads"], "concat.copy": copies, "concat.value": copied}
         )
+    if kind == "gather":
+        return found + Counter(
+            {"gather.row": op["height"], "gather.place": places, "gather.value": values}
+        )
     return found + Counter({"select.place": places, "select.value": values})
 
 
@@ -164,7 +168,8 @@ def checked(table: Table) -> Counts:
         kind = KINDS[op["kind"]]
         found["check.scale"] += op["channels"] if kind == "convolution" else 0
         found["check.table"] += 128 * op["groups"] if kind == "lookup" else 0
-        found["check.order"] += op["channels"] if kind == "select" else 0
+        orders = {"select": op["channels"], "gather": op["height"] + op["width"]}
+        found["check.order"] += orders.get(kind, 0)
     return found
 
 
