@@ -449,7 +449,7 @@ def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
     assert add() == 0
     assert row.value == 9
     known = net.known["replay.x"], net.known["replay.y"]
-    assert chip.state() == placed(net.program, 9, x, *known, LOST, 9, untouched=True)
+    assert chip.state() == placed(net.program, 9, x, *known, LOST, 9, every=False)
     assert add() == 7  # no row is left
     assert chip.call("save") == store.STORED
     added = chip.state()

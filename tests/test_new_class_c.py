@@ -97,11 +97,11 @@ def placed(
     rows: Any,
     lost: int,
     first: int,
-    untouched: bool,
+    every: bool,
 ) -> bytes:
     """The state after Python's rule.
 
-    first: of the rows that are not the bundle's own.
+    first: of the rows that are not the bundle's own; every: all anchors move.
     """
     plan, other = program.plan, Program(program.plan, program.table)
     other.write(program.read())
@@ -117,11 +117,10 @@ def placed(
         settle=lambda: None, lock=SharedLock(side_by_side=True),
         runner=SimpleNamespace(get_state=other.read, set_state=other.write),
         bundle=SimpleNamespace(manifest=SimpleNamespace(plan=plan, classes=("",) * first)),
-        record=SimpleNamespace(steps=0 if untouched else 1, fleet_base=""),
         seen=lambda q: [(slice(None), *split(other.features(q)))],
     )  # fmt: skip
     if live.any():
-        place(session, row, x, known[live], rows[live], lost)
+        place(session, row, x, known[live], rows[live], lost, every)
     return other.state.tobytes()
 
 

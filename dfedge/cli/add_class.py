@@ -54,7 +54,7 @@ def run(
 
     The class takes one of the rows reserved by dfedge export --spare-classes. Its name is stored in
     the state folder; the bundle does not change. On a device that has learned nothing else the
-    anchors of the other classes move too. In a bundle of --task normal it becomes a new mode
+    anchors of the other classes may move too. In a bundle of --task normal it becomes a new mode
     of normal operation.
 
     [bold]Example:[/] dfedge add-class out/bundle seven --samples photos/seven --samples one.png

@@ -9,6 +9,7 @@ one half of every batch the new samples, the other half the known ones.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dfedge.continual.placing import LOST, place
 from dfedge.data.dataset import Images, Split
@@ -59,7 +60,7 @@ def learn_class(
     row = add_class(session, name, x)
     new, (old, rows) = session.input(x), _others(session, row)
     if len(rows):
-        place(session, row, new, old, rows, lost)
+        _place(session, row, new, (old, rows), lost)
     half, rng = BATCH // 2, np.random.default_rng(seed)
     for _ in range(steps):
         again = rng.choice(len(new), half, replace=len(new) < half)
@@ -67,6 +68,24 @@ def learn_class(
         q = np.concatenate([new[again], old[known]])
         session.learn_input(q, np.concatenate([np.full(half, row), rows[known]]))
     return row
+
+
+def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, lost: int) -> None:
+    """Place the row: all anchors move where that recognises no fewer of the samples that judge.
+
+    Once the device has learned something else, only the new row moves: anchors that were fitted to
+    the bundle's samples would lose what was learned.  So it is without samples of the bundle that
+    only judge.
+    """
+    begun = session.runner.get_state()
+    place(session, row, new, *others, lost)
+    if session.record.steps or session.record.fleet_base or not session.bundle.known():
+        return
+    alone, right = session.runner.get_state(), known_right(session).right
+    session.runner.set_state(begun)
+    place(session, row, new, *others, lost, every=True)
+    if known_right(session).right < right:
+        session.runner.set_state(alone)
 
 
 def _others(session: Session, row: int) -> Known:

@@ -13,9 +13,7 @@ need of the others only that sum:
 `ROUNDS` times, at a rate that falls from 1/2 to 1/16.  Every class weighs as much as another,
 however many samples it has.
 
-**Which anchors move.**  Those of all classes, as long as the device has learned nothing but added
-classes.  Afterwards the bundle's samples no longer say where the others belong: anchors that were
-fitted to them would lose what the device has learned.  Then the new row alone moves.
+**Which anchors move.**  Those of all live classes, or the new row's alone (`new_class` decides).
 
 **What is lost.**  Of the known samples that the bundle's own classes recognise among themselves, no
 more than ``lost`` in 100 may be taken for something else afterwards: one budget for all classes
@@ -103,6 +101,7 @@ def place(
     known: NDArray[np.int8],
     rows: Ints,
     lost: int = LOST,
+    every: bool = False,
 ) -> None:
     """Move anchors on from where they stand; the new row's are means.
 
@@ -110,11 +109,12 @@ def place(
         new: the row's samples, int8 [n, H, W, C].
         known: samples of other live classes, int8 [m, H, W, C], and their rows [m].
         lost: of 100 known samples that were recognised, how many may be lost.
+        every: the anchors of all live classes move.
     """
     session.settle()
     state = session.runner.get_state()
     live, first = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
-    moving = live if untouched(session) else np.array([row])
+    moving = live if every else np.array([row])
     which = Rows(row, live[live < first], live, moving, first)
     seen = _seen(session, np.concatenate([new, known]), np.append(np.full(len(new), row), rows))
     start = {i: state[f"layer{i}.anchors"].astype(np.int64) for i in seen.p}
@@ -133,11 +133,6 @@ def place(
     for i, one in a.items():
         state[f"layer{i}.anchors"][:] = one
     session.runner.set_state(state)
-
-
-def untouched(session: Session) -> bool:
-    """Whether the device has learned nothing but classes that were added."""
-    return not (session.record.steps or session.record.fleet_base)
 
 
 def _seen(session: Session, q: NDArray[np.int8], rows: Ints) -> Seen:

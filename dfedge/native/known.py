@@ -100,9 +100,9 @@ int net_care_end(void);
     ((DFE_NEW_CLASS_BYTES((count) + NET_REPLAYED, NET_SEEN, NET_CLASSES) + 7) / 8)
 
 /* Give `count` samples x of a new class a row, placed among the known samples as dfedge add-class
- * does: as long as nothing else was learned, the anchors of the other classes move with it.  room
- * has NET_CLASS_ROOM(count) words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge export
- * --spare-classes).  net_care is to be called anew. */
+ * does on a device that has learned before: no other anchor moves.  room has NET_CLASS_ROOM(count)
+ * words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge export --spare-classes).  net_care is
+ * to be called anew. */
 int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words, int32_t *row);
 
 #ifdef __cplusplus
@@ -190,7 +190,6 @@ int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_wor
         .state = net_state(),
         .row = spare,
         .first = NET_NAMED,
-        .all = !net_learned()->steps,
         .x = x,
         .count = count,
         .known = {replay_x, replay_y, NET_REPLAYED},

@@ -17,7 +17,7 @@ typedef struct {
     void *state;
     int32_t row;        /* of the new class: none that is live */
     int32_t first;      /* of the rows that are not the bundle's own */
-    int32_t all;        /* nothing was learned here but added classes: all anchors move */
+    int32_t all;        /* the anchors of all classes move, not the new row's alone */
     const int8_t *x;    /* its samples, int8 [count, H, W, C] */
     int32_t count;
     dfe_samples known;  /* of other classes; those whose class is not live are passed over */
