@@ -29,6 +29,8 @@ def fold(graph: Graph) -> Graph:
         node.reads = tuple(into.get(read, read) for read in node.reads)
         if node.op == "conv":
             _taken_in(nodes, node)
+        if node.op in ("mean", "max"):
+            _without_order(nodes, node)
         if node.op == "add" and all(_readers(nodes, into, read) == 1 for read in node.reads):
             _summed(nodes, node)
         if node.op not in ("affine", "clip", "function"):
@@ -46,6 +48,17 @@ def fold(graph: Graph) -> Graph:
     if not gives_scores(nodes[-1]):
         _handed_on(nodes)
     return replace(graph, nodes=nodes)
+
+
+def _without_order(nodes: list[Node], node: Node) -> None:
+    """What is taken over a whole map does not see in which order its rows and columns are."""
+    before = nodes[node.reads[0]]
+    if before.op != "gather" or node.kernel != before.shape[1:] or node.shape[1:] != (1, 1):
+        return
+    _, height, width = nodes[before.reads[0]].shape
+    each_once = [sorted(before.rows), sorted(before.columns)]
+    if each_once == [list(range(height)), list(range(width))]:
+        node.reads = before.reads
 
 
 def gives_scores(node: Node) -> bool:
