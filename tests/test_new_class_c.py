@@ -9,7 +9,7 @@ import pytest
 from test_care_c import Samples, at
 from test_on_device import needs
 
-from dfedge.continual.placing import LOST, place
+from dfedge.continual.placing import LOST, look, place
 from dfedge.device.anchors import mean
 from dfedge.device.lock import SharedLock
 from dfedge.exporters.golden import to_arrays
@@ -120,7 +120,7 @@ def placed(
         seen=lambda q: [(slice(None), *split(other.features(q)))],
     )  # fmt: skip
     if live.any():
-        place(session, row, x, known[live], rows[live], lost, every)
+        place(session, row, look(session, row, x, known[live], rows[live]), lost, every)
     return other.state.tobytes()
 
 

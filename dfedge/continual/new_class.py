@@ -1,9 +1,9 @@
 """A class that the device has never seen, from a few labelled samples.
 
 First its anchors are set to the means of what each layer sees of the samples
-(`dfedge.device.classes`), then moved off what is seen of the classes that are known (`placing`).
-Of those the device holds samples that the bundle brings (`known`).  Steps of training may follow,
-one half of every batch the new samples, the other half the known ones.
+(`dfedge.device.classes`), then moved on among those of the other classes (`placing`).  Of those the
+device holds samples that the bundle brings (`known`), and some of each class that was added.  Steps
+of training may follow, one half of every batch the new samples, the other half the known ones.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.continual.placing import LOST, place
+from dfedge.continual.placing import LOST, look, place
 from dfedge.data.dataset import Images, Split
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import recognised
@@ -51,7 +51,7 @@ def learn_class(
     Args:
         x: uint8 [n, H, W] or [n, H, W, C].
         steps: 0 sets the anchors only.
-        lost: of 100 known samples, how many may fall to the new class when it is placed.
+        lost: of 100 known samples, how many may be lost, over all classes that are added.
 
     Raises:
         DfedgeError: a name that is there, no spare row, images that cannot be used; the state is as
@@ -77,15 +77,15 @@ def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, los
     the bundle's samples would lose what was learned.  So it is without samples of the bundle that
     only judge.
     """
-    begun = session.runner.get_state()
-    place(session, row, new, *others, lost)
+    begun, seen = session.runner.get_state(), look(session, row, new, *others)
+    place(session, row, seen, lost)
     if session.record.steps or session.record.fleet_base or not session.bundle.known():
         return
-    alone, right = session.runner.get_state(), known_right(session).right
+    placed, kept = session.runner.get_state(), known_right(session).right
     session.runner.set_state(begun)
-    place(session, row, new, *others, lost, every=True)
-    if known_right(session).right < right:
-        session.runner.set_state(alone)
+    place(session, row, seen, lost, every=True)
+    if known_right(session).right < kept:
+        session.runner.set_state(placed)
 
 
 def _others(session: Session, row: int) -> Known:

@@ -79,11 +79,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rows:
-    """Attributes:
-    new: the row that is placed.
-    own: of the bundle's own classes, as far as they live.
-    live: of all classes that live; moving: those whose anchors move.
-    first: of the rows that are not the bundle's own.
+    """Rows of classes.
+
+    Attributes:
+        new: the one that is placed.
+        own: of the bundle's own classes, as far as they live.
+        live, moving: of all classes that live; of those whose anchors move.
+        first: of the rows that are not the bundle's own.
     """
 
     new: int
@@ -93,21 +95,31 @@ class Rows:
     first: int
 
 
-@alone
-def place(
-    session: Session,
-    row: int,
-    new: NDArray[np.int8],
-    known: NDArray[np.int8],
-    rows: Ints,
-    lost: int = LOST,
-    every: bool = False,
-) -> None:
-    """Move anchors on from where they stand; the new row's are means.
+def look(
+    session: Session, row: int, new: NDArray[np.int8], known: NDArray[np.int8], rows: Ints
+) -> Seen:
+    """What is seen of the samples that a row is placed among, whatever anchors stand there.
+
+    Of layers that have a say: a layer whose anchors are all zero has none.
 
     Args:
         new: the row's samples, int8 [n, H, W, C].
         known: samples of other live classes, int8 [m, H, W, C], and their rows [m].
+    """
+    state, layers = session.runner.get_state(), session.bundle.manifest.plan.layers
+    parts = [seen for _, seen, _ in session.seen(np.concatenate([new, known]))]
+    says = [i for i, one in enumerate(layers) if one.counted and state[f"layer{i}.anchors"].any()]
+    p = {i: np.concatenate([part[i] for part in parts]).astype(np.float64) for i in says}
+    shift = {i: layers[i].score_shift for i in says}
+    return Seen(p, shift, np.append(np.full(len(new), row), rows))
+
+
+@alone
+def place(session: Session, row: int, seen: Seen, lost: int = LOST, every: bool = False) -> None:
+    """Move anchors on from where they stand; the new row's are means.
+
+    Args:
+        seen: by `look`.
         lost: of 100 known samples that were recognised, how many may be lost.
         every: the anchors of all live classes move.
     """
@@ -116,7 +128,6 @@ def place(
     live, first = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
     moving = live if every else np.array([row])
     which = Rows(row, live[live < first], live, moving, first)
-    seen = _seen(session, np.concatenate([new, known]), np.append(np.full(len(new), row), rows))
     start = {i: state[f"layer{i}.anchors"].astype(np.int64) for i in seen.p}
     t, right = _before(seen, seen.scores(start), which.own)
 
@@ -133,15 +144,6 @@ def place(
     for i, one in a.items():
         state[f"layer{i}.anchors"][:] = one
     session.runner.set_state(state)
-
-
-def _seen(session: Session, q: NDArray[np.int8], rows: Ints) -> Seen:
-    """Of layers that have a say: a layer whose anchors are all zero has none."""
-    state, layers = session.runner.get_state(), session.bundle.manifest.plan.layers
-    parts = [seen for _, seen, _ in session.seen(q)]
-    says = [i for i, one in enumerate(layers) if one.counted and state[f"layer{i}.anchors"].any()]
-    p = {i: np.concatenate([part[i] for part in parts]).astype(np.float64) for i in says}
-    return Seen(p, {i: layers[i].score_shift for i in says}, rows)
 
 
 def _before(seen: Seen, scores: Ints, own: Ints) -> tuple[int, NDArray[np.bool_]]:

@@ -11,6 +11,7 @@ from dfedge.native.instructions.kernels import (
     Kernels,
     parts,
 )
+from dfedge.native.instructions.unit import Unit
 
 AT_ONCE = 16
 """``DFE_FEATURES_AT_ONCE``."""
@@ -211,3 +212,20 @@ def contrasted(classes: int, d: int) -> Counts:
 def settled(d: int) -> Counts:
     """``dfe_settle`` of one sample that moves both anchors."""
     return Counter({"settle": 1, "settle.part": -(-d // AT_ONCE), "settle.value": d})
+
+
+def handed_down(
+    k: Kernels, unit: Unit, under: Unit, first: Counts, signs: bool, row: bool = False
+) -> Counts:
+    """From a unit to the one under it.
+
+    Args:
+        first: what the unit's first convolution carries down.
+        row: one row of the map alone.
+    """
+    joined: Counts | None = None
+    if unit.row["joined"]:
+        joined = carried(k, unit.skip, True, signs, row=row) if unit.skip else Counter()
+    if under.row["mean"]:
+        return below(k, first, (1, 1, under.features), 1, joined)
+    return below(k, first, under.output, under.window, joined, rows=1 if row else None)

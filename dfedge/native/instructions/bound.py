@@ -15,10 +15,10 @@ from math import ceil
 import msgspec
 
 from dfedge.native.instructions.backward import (
-    below,
     carried,
     cells_of,
     contrasted,
+    handed_down,
     inside,
     judged,
     pooled,
@@ -84,20 +84,25 @@ def _handed(unit: Unit) -> Counts:
     return found + (pooled(unit.output) if unit.row["pool"] else Counter())
 
 
-def _passed(k: Kernels, table: Table, unit: Unit, sees: bool) -> Counts:
+def _passed(k: Kernels, unit: Unit, sees: bool) -> Counts:
     found = _forward(k, unit) + _handed(unit)
     if sees:
         found += cells_of(unit.output, unit.row["cells"])
     return found
 
 
+def _frozen(k: Kernels, table: Table, unit: Unit) -> Counts:
+    """It answers, and does not learn."""
+    if not unit.row["counted"]:
+        return _passed(k, unit, False)
+    return _passed(k, unit, True) + judged(table.program["classes"], unit.features)
+
+
 def infer(k: Kernels, table: Table) -> Counts:
     """``dfe_infer`` of one sample."""
     found = _begun(table, values(table.program)) + trunk(k, table)
     for unit in units(table):
-        found += _passed(k, table, unit, bool(unit.row["counted"]))
-        if unit.row["counted"]:
-            found += judged(table.program["classes"], unit.features)
+        found += _frozen(k, table, unit)
     return found
 
 
@@ -106,7 +111,7 @@ def features(k: Kernels, table: Table) -> Counts:
     found = _begun(table, values(table.program)) + trunk(k, table)
     found["features"] = len(table.layers)
     for unit in units(table):
-        found += _passed(k, table, unit, True)
+        found += _passed(k, unit, True)
     return found
 
 
@@ -117,9 +122,7 @@ def step(k: Kernels, table: Table) -> Counts:
     waits, signs = program["feedback"] > 0, program["feedback"] == SIGN_CONCORDANT
     for i, unit in enumerate(all_units):
         if i < program["cut"]:
-            found += _passed(k, table, unit, bool(unit.row["counted"]))
-            if unit.row["counted"]:
-                found += judged(program["classes"], unit.features)
+            found += _frozen(k, table, unit)
             continue
         found += Counter({"learn": 1, "learn.conv": len(unit.convs)})
         found += _forward(k, unit) + cells_of(unit.output, unit.row["cells"])
@@ -150,13 +153,7 @@ def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
     for j in range(unit.chain - 1, 0, -1):
         found += inside(k, unit.convs[j], cells, signs)
         cells = False
-    joined: Counts | None = None
-    if unit.row["joined"]:
-        joined = carried(k, unit.skip, True, signs) if unit.skip else Counter()
-    first = carried(k, unit.convs[0], cells, signs)
-    if not under.row["mean"]:
-        return found + below(k, first, under.output, under.window, joined)
-    return found + below(k, first, (1, 1, under.features), 1, joined)
+    return found + handed_down(k, unit, under, carried(k, unit.convs[0], cells, signs), signs)
 
 
 def predict(k: Kernels, table: Table) -> Counts:

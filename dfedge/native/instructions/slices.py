@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dfedge.native.instructions.backward import (
-    below,
     carried,
     cells_of,
     contrasted,
+    handed_down,
     inside,
     judged,
     pooled,
@@ -75,11 +75,6 @@ def slices(k: Kernels, table: Table, learns: bool) -> Iterator[Counts]:
 
 
 def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
-    joined: Counts | None = None
-    if unit.row["joined"]:
-        joined = carried(k, unit.skip, True, signs, row=True) if unit.skip else Counter()
     first = carried(k, unit.convs[0], True, signs, row=True)
     first |= carried(k, unit.convs[0], False, signs, row=True)
-    if under.row["mean"]:
-        return below(k, first, (1, 1, under.features), 1, joined)
-    return below(k, first, under.output, under.window, joined, rows=1)
+    return handed_down(k, unit, under, first, signs, row=True)
