@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
+from trials.random_nets import filled
 
 from dfedge.data.inputs.image import ImageRule
 from dfedge.device.confidence import unsure_below
@@ -21,7 +22,6 @@ from dfedge.native import build
 from dfedge.native.image import Identity
 from dfedge.native.program import Program
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import filled
 
 NET = str(Path(__file__).parent.parent / "examples" / "mcu_net.toml")
 SHAPE, CLASSES = (8, 8, 1), tuple(f"digit {number}" for number in range(10))

@@ -13,12 +13,12 @@ from unittest.mock import patch
 
 import numpy as np
 from random_trunks import draw_adopted
+from trials.random_nets import Drawn, draw
 
 from dfedge.native.library import Buffer, levels, load_file
 from dfedge.native.places import place, place_above
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import Drawn, draw
 
 NETS, DAMAGED = 24, 3000
 INPUT_BYTES = 1 << 16

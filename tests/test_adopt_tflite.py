@@ -11,6 +11,7 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+from trials.tflite_files import ordinary
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.centre import centred, sides
@@ -25,7 +26,6 @@ from dfedge.exporters.graph import Graph
 from dfedge.exporters.litert.file import TYPES, File, Scale
 from dfedge.exporters.litert.options import Options, concat_options, plain_options, reduce_options
 from dfedge.exporters.litert.options import reshape_options as reshaped
-from dfedge.faults.tflite_files import ordinary
 
 Op, Fused = schema.BuiltinOperator, schema.ActivationFunctionType
 NUMBERS = np.random.default_rng(0)

@@ -21,13 +21,13 @@ from test_on_device import (
     turned,
     values_of,
 )
+from trials.runner import compile_runner, write_idx
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
 from dfedge.data.inputs import to_input
 from dfedge.device.runners import open_runner
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.runner import compile_runner, write_idx
 from dfedge.learn.run import Run
 from dfedge.native import build
 from dfedge.verify import verify

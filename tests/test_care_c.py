@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
 from dfedge.data.inputs import to_input
@@ -30,7 +31,6 @@ from dfedge.native.library import load
 from dfedge.native.program import TRAIN, Program
 from dfedge.native.table import make_table
 from dfedge.state import MOVED, SHIFTS
-from dfedge.verify.random_nets import draw
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 pytestmark = pytest.mark.skipif(

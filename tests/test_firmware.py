@@ -13,6 +13,7 @@ from firmware import CLASSES, SHAPE, STRICT, Made, Wish, archive, made, run
 from stack_usage import Calls
 from test_new_class_c import placed
 from test_on_device import needs
+from trials.flash import Flash
 
 from dfedge.bundle import Bundle
 from dfedge.continual.placing import LOST
@@ -22,7 +23,6 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.ecosystems import figures
 from dfedge.exporters.options import ExportOptions, check_firmware
 from dfedge.exporters.write import export
-from dfedge.faults.flash import Flash
 from dfedge.learn.run import Run
 from dfedge.native import build, store
 from dfedge.native.library import load

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from random_trunks import draw_adopted
+from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
 from dfedge.listing import INT_BYTES, Row, listing
 from dfedge.native import build
 from dfedge.plan import Plan
 from dfedge.sound import state_layout
-from dfedge.verify.random_nets import draw
 
 
 def learned_bytes(plan: Plan) -> int:

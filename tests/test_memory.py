@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from trials.random_nets import draw, filled
 
 from dfedge import configs
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
@@ -35,7 +36,6 @@ from dfedge.plan import Plan
 from dfedge.profile import rivals
 from dfedge.profile.untrained import plan_of
 from dfedge.target import Budget, budget_of, load_target, parse_bytes
-from dfedge.verify.random_nets import draw, filled
 
 GOOD = """
 about = "a board"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trials.random_nets import Drawn, draw
 
 from dfedge.bundle import Bundle
 from dfedge.compile import step
@@ -27,7 +28,6 @@ from dfedge.native.library import levels, load
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table
 from dfedge.plan import Conv, Layer
-from dfedge.verify.random_nets import Drawn, draw
 from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
@@ -396,7 +396,10 @@ def test_kernels_run_clean_under_address_and_undefined_behaviour_sanitizers(tmp_
     subprocess.run([compiler, *flags, "-o", str(place), *sources], check=True)
     runtime = subprocess.run([compiler, "-print-file-name=libasan.so"], check=True,
                              capture_output=True, text=True).stdout.strip()  # fmt: skip
-    environment = os.environ | {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
+    environment = os.environ | {
+        "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }  # fmt: skip
     script = Path(__file__).parent / "native_sanitized.py"
     done = subprocess.run(
         [sys.executable, str(script), str(place)],

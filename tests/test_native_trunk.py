@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from random_trunks import draw_adopted, draw_trunk
 from test_native import CI, each_level, same_state
+from trials.random_nets import Drawn, filled
 
 from dfedge.compile import step
 from dfedge.errors import DfedgeError
@@ -28,7 +29,6 @@ from dfedge.native.table import make_table
 from dfedge.operations import OPERATIONS, Add, AveragePool, Convolution, Lookup, Select
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.trunk import Trunk
-from dfedge.verify.random_nets import Drawn, filled
 
 pytestmark = pytest.mark.skipif(
     build.compiler() is None and not CI, reason="no C compiler; make tools installs one"

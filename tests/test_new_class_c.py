@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_care_c import Samples, at
 from test_on_device import needs
+from trials.random_nets import Drawn, draw
 
 from dfedge.continual.placing import LOST, look, place
 from dfedge.device.anchors import mean
@@ -16,7 +17,6 @@ from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
 from dfedge.native.program import FEATURES, INFER, TRAIN, Program
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import Drawn, draw
 
 pytestmark = needs(build.COMPILERS[0])
 AT, INT, SIZE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t

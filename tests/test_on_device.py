@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from conftest import once
 from numpy.typing import NDArray
+from trials.calls import opened
+from trials.runner import slot_bytes_of, write_idx
 
 from dfedge import configs
 from dfedge.bundle import Bundle
@@ -25,8 +27,6 @@ from dfedge.data.sources import load_split
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.calls import opened
-from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build

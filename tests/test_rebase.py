@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import once
+from trials.manifests import rehashed
 
 from dfedge.bundle import Bundle, read_head
 from dfedge.data.dataset import Split
@@ -20,7 +21,6 @@ from dfedge.device.session import Session
 from dfedge.device.store import SLOTS, Job, Record, Store, Stored, belonging, exchange
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.manifests import rehashed
 from dfedge.integrity import signature
 from dfedge.learn.lineage import lineage
 from dfedge.learn.run import Run

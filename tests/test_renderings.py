@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from trials.random_nets import filled
 
 from dfedge.bundle import Bundle
 from dfedge.device.runners import open_best, open_runner, remedy
@@ -30,7 +31,6 @@ from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import ABI, ABI_NAME
 from dfedge.verify import verify
-from dfedge.verify.random_nets import filled
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 pytestmark = pytest.mark.skipif(

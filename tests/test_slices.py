@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from random_trunks import draw_adopted
 from test_on_device import needs
+from trials.random_nets import draw
 
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
 from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import draw
 
 pytestmark = needs(build.COMPILERS[0])
 MORE = 11

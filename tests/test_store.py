@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trials.kills import Work, kill_finetunes
+from trials.mutate import BAD, mutate_bundles, mutate_slots
+from trials.saves import record_saves, survey
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -25,9 +28,6 @@ from dfedge.device.store import SLOTS, Job, Record, Saver, Saving, Store, Stored
 from dfedge.device.store.slot import DamagedError, NewerError, Slot
 from dfedge.disk import Disk
 from dfedge.errors import DfedgeError, ResourceError, UsageError
-from dfedge.faults.kills import Work, kill_finetunes
-from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
-from dfedge.faults.saves import record_saves, survey
 from dfedge.native.rendering import exactly
 from dfedge.state import digest
 

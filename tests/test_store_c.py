@@ -17,15 +17,11 @@ import msgspec
 import numpy as np
 import pytest
 from test_on_device import needs, turned
-
-from dfedge.bundle import Bundle
-from dfedge.device.runners import open_runner
-from dfedge.device.store import Stored, belonging
-from dfedge.faults import calls, flash
-from dfedge.faults.calls import PAGE, opened
-from dfedge.faults.flash import Chip, Flash
-from dfedge.faults.net_files import mutate_nets
-from dfedge.faults.runner import (
+from trials import calls, flash
+from trials.calls import PAGE, opened
+from trials.flash import Chip, Flash
+from trials.net_files import mutate_nets
+from trials.runner import (
     ACCEPTED,
     Work,
     flip_bits,
@@ -34,6 +30,10 @@ from dfedge.faults.runner import (
     work_on,
     write_idx,
 )
+
+from dfedge.bundle import Bundle
+from dfedge.device.runners import open_runner
+from dfedge.device.store import Stored, belonging
 from dfedge.fleet.state_file import Bytes, state_file
 from dfedge.manifest import SEMANTICS_VERSION
 from dfedge.native import build, library, store

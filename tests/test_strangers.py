@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from dfedge.faults.archives import mutate_archives
-from dfedge.faults.onnx_files import mutate_onnx
-from dfedge.faults.tflite_files import mutate_tflite
-from dfedge.faults.trial import Trials
+from trials.archives import mutate_archives
+from trials.onnx_files import mutate_onnx
+from trials.tflite_files import mutate_tflite
+from trials.trial import Trials
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_device import digits, job
+from trials.threads import at_once, compare, samples
 
 from dfedge.bundle import Bundle
 from dfedge.device.care import NO_CARE, Care
@@ -19,7 +20,6 @@ from dfedge.device.rates import set_rates
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.faults.threads import at_once, compare, samples
 from dfedge.native.glue import Glue
 from dfedge.native.rendering import exactly
 from dfedge.runtimes import NATIVE, formats

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from trials import readers
+from trials.readers import READERS, judge
 
 from dfedge.bundle import Bundle
 from dfedge.data.door import Door
@@ -21,7 +23,6 @@ from dfedge.data.files import load_path
 from dfedge.data.inputs.image import ImageRule
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.faults.readers import READERS, judge
 from dfedge.integrity import signature
 from dfedge.integrity.folder import check_name
 from dfedge.manifest import MANIFEST, VERSION, FileRecord, seal
@@ -262,6 +263,22 @@ def test_reader_takes_or_refuses_any_bytes(name: str, tmp_path: Path) -> None:
         assert judge(name, data, path) is None
 
     any_bytes()
+
+
+@pytest.mark.parametrize("slow", [1, 99])
+def test_input_is_slow_only_where_it_is_slow_every_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: int
+) -> None:
+    clock, reads = [0.0], [0]
+
+    def read(path: Path) -> None:
+        reads[0] += 1
+        clock[0] += 5 if reads[0] <= slow else 0
+
+    monkeypatch.setattr(readers.time, "process_time", lambda: clock[0])
+    monkeypatch.setitem(READERS, "slow", readers.Reader(".x", read, list))
+    fault = judge("slow", b"", tmp_path / "x")
+    assert (fault is None) == (slow == 1)
 
 
 def _written(path: Path, raw: bytes) -> Path:

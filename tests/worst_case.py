@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from random_trunks import Block, Drawn, Loss, NetSpec, draw_adopted, draw_trunk, filled, skeleton
+from trials.random_nets import draw
 
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
@@ -19,7 +20,6 @@ from dfedge.native.layout import block_of
 from dfedge.native.table import Table, make_table
 from dfedge.operations import OPERATIONS
 from dfedge.trunk import Trunk
-from dfedge.verify.random_nets import draw
 
 HERE = Path(__file__).parent
 BOARD = HERE.parent / "targets" / "cortex-m"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 from msgspec.structs import replace
+from trials.random_nets import filled
 
 from dfedge.compile.blank import blank
 from dfedge.exporters import executorch, planned
@@ -28,7 +29,6 @@ from dfedge.exporters.program import Method
 from dfedge.plan import Plan
 from dfedge.profile.compare import rivals_of
 from dfedge.profile.untrained import plan_of
-from dfedge.verify.random_nets import filled
 
 TILE_BYTES = 32 * 1024
 INPUT, CLASSES = "3x32x32", 10

@@ -27,6 +27,8 @@ import onnxruntime as ort
 import torch
 from msgspec.structs import replace
 from onnx import TensorProto, helper
+from trials.random_nets import Drawn, export_drawn, filled
+from trials.runner import compile_runner
 
 from dfedge.bench.measure import executorch_step
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example, write_executorch
@@ -35,7 +37,6 @@ from dfedge.data.idx import read_idx
 from dfedge.device.native import NativeRunner
 from dfedge.device.onnx import OnnxRunner
 from dfedge.device.runners import open_runner
-from dfedge.faults.runner import compile_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native.image import Identity, image
@@ -46,7 +47,6 @@ from dfedge.native.table import make_table
 from dfedge.plan import Plan
 from dfedge.rules import RULES
 from dfedge.state import State
-from dfedge.verify.random_nets import Drawn, export_drawn, filled
 
 ROUNDS = 15
 NATIVES = tuple(native_of(format) for format in RENDERED)

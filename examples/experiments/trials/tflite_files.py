@@ -12,8 +12,8 @@ from ai_edge_litert import schema_py_generated as schema
 from dfedge.exporters.graph import Graph
 from dfedge.exporters.litert.file import File, Scale, packed
 from dfedge.exporters.litert.options import concat_options, plain_options, reshape_options
-from dfedge.faults.first_step import CLASSES, take_changed
-from dfedge.faults.trial import Trials
+from trials.first_step import CLASSES, take_changed
+from trials.trial import Trials
 
 CHANNELS = 6
 NUMBERS = (0, -1, 1, 2, 3, 127, 255, 1 << 15, (1 << 31) - 1)
@@ -77,7 +77,7 @@ def moving() -> bytes:
 
 
 def mutate_tflite(folder: Path, trials: int, seed: int, every: int = 1) -> Trials:
-    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    """Change, adopt, learn: `trials.first_step.take_changed`."""
     draw = random.Random(seed)
     return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials, every)
 

@@ -30,7 +30,6 @@ from dfedge.data.inputs import image
 from dfedge.data.wav import read_wav
 from dfedge.device.store import Job, Record, exchange, slot
 from dfedge.errors import DfedgeError
-from dfedge.faults import archives, example
 from dfedge.fleet import base as fleet_base
 from dfedge.fleet import delta
 from dfedge.integrity import signature
@@ -38,8 +37,11 @@ from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
 from dfedge.learn.spec import NETS, load_spec
+from trials import archives, example
 
 MOST_SECONDS = 1.0
+"""Of the processor, for one input."""
+TRIES = 3
 
 SMALL: dict[str, NDArray[Any]] = {
     "layer0.conv0.weight": np.arange(12, dtype=np.int8).reshape(3, 2, 2),
@@ -299,18 +301,31 @@ class Fault:
 
 
 def judge(name: str, data: bytes, path: Path) -> Fault | None:
-    """Give a reader an input, written to ``path``; what is wrong with its answer."""
+    """Give a reader an input, written to ``path``; what is wrong with its answer.
+
+    An input is slow only where it is slow every time: a pass of the garbage collector, or a first
+    import, is not the reader's.
+    """
     reader = READERS[name]
     mended = reader.mend(data)
     path.write_bytes(mended)
-    start = time.process_time()
+    for _ in range(TRIES):
+        start = time.process_time()
+        what = _wrong(reader, path)
+        seconds = time.process_time() - start
+        if what:
+            return Fault(name, what, mended)
+        if seconds <= MOST_SECONDS:
+            return None
+    return Fault(name, f"{seconds:.1f} s", mended)
+
+
+def _wrong(reader: Reader, path: Path) -> str | None:
+    """What a reader does that is neither to take an input nor to refuse it in one line."""
     try:
         reader.read(path)
     except DfedgeError as error:
-        if "\n" in str(error):
-            return Fault(name, f"an error of several lines: {str(error)[:200]!r}", mended)
+        return f"an error of several lines: {str(error)[:200]!r}" if "\n" in str(error) else None
     except Exception as error:
-        text = re.sub(r"0x\w+|\d+", "#", f"{type(error).__name__}: {error}")
-        return Fault(name, text[:200], mended)
-    seconds = time.process_time() - start
-    return Fault(name, f"{seconds:.1f} s", mended) if seconds > MOST_SECONDS else None
+        return re.sub(r"0x\w+|\d+", "#", f"{type(error).__name__}: {error}")[:200]
+    return None

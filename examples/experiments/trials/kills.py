@@ -14,7 +14,7 @@ from dfedge.device.finetune import steps
 from dfedge.device.session import Session
 from dfedge.device.store import SLOTS, Job, Saving, Store
 
-PRELOADED = ["dfedge.device.onnx", "dfedge.faults.kills", "sklearn.datasets"]
+PRELOADED = ["dfedge.device.onnx", "trials.kills", "sklearn.datasets"]
 """Imported once by the server that forks the processes, so that 500 of them start quickly."""
 
 

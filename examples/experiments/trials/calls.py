@@ -1,6 +1,6 @@
 """Power loss under dfedge-run, simulated from the calls that the real program made on its disk.
 
-As `dfedge.faults.powerloss`, for a file that is written in its place: of what was written since the
+As `trials.powerloss`, for a file that is written in its place: of what was written since the
 last flush every sector of 512 bytes may have reached the medium in any of its versions.  Tried are
 all sectors in one version, every sector alone in another one than the rest, and every order of
 arrival from the first to the last.  A new name may be there or not until its folder is flushed.
