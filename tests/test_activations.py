@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dfedge.adoption.activations import GROUP, OWN
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.quantise import Quantiser
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
@@ -65,12 +65,12 @@ def images(count: int = 8) -> Tensor:
     return torch.rand((count, 1, 8, 8), generator=torch.Generator().manual_seed(0))
 
 
-def graph_of(net: nn.Module) -> Graph:
+def graph_of(net: nn.Module) -> ForeignGraph:
     program = torch.export.export(net.eval(), (images(2),), strict=False)
     return fold(read(program))
 
 
-def one_table(graph: Graph) -> None:
+def one_table(graph: ForeignGraph) -> None:
     """The function, and nothing else that was not there before, is one table; each entry right."""
     x = (images() * 128).floor().to(torch.int8).permute(0, 2, 3, 1)
     until = next(i for i, node in enumerate(graph.nodes) if node.op in ("function", "clip"))

@@ -224,7 +224,7 @@ def test_a_class_of_one_sample_makes_no_last_layer(dfedge, tmp_path: Path) -> No
 
 def test_a_split_of_nothing_is_read() -> None:
     from dfedge.data.inputs.image import ImageRule
-    from dfedge.data.stored import Stored
+    from dfedge.data.stored import StoredSamples
 
-    none = Stored(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64), "x")
+    none = StoredSamples(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64), "x")
     assert none.read(ImageRule(8, 8, 3)).x.shape == (0, 8, 8, 3)

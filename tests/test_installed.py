@@ -15,7 +15,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.sources import load, load_split
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,7 +65,7 @@ def learned_here(bundle: Bundle, stream: Path, state: Path) -> str:
     session = Session.open(bundle, "onnx", state)
     rule, names = session.bundle.manifest.input, tuple("0123456789")
     _, images = load_split(str(stream), None, rule, names, ("all",), None)
-    finetune(session, images, Job(stream.name, "all", "", 0, 16, 480))
+    finetune(session, images, FinetuneJob(stream.name, "all", "", 0, 16, 480))
     return session.digest()
 
 

@@ -24,7 +24,7 @@ from dfedge.native import build
 from dfedge.native.latents import latents as alone
 from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
-from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, NativeProgram
 from dfedge.native.table import make_table
 from dfedge.operations import OPERATIONS, Add, AveragePool, Convolution, Lookup, Select
 from dfedge.plan import Conv, Layer, Plan
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def program_of(drawn: Drawn, constants: Constants) -> Program:
+def program_of(drawn: Drawn, constants: Constants) -> NativeProgram:
     state, given = (
         {name: value.numpy() for name, value in tensors.items()}
         for tensors in (drawn.state, constants)
     )
-    program = Program(drawn.plan, make_table(drawn.plan, state, given))
+    program = NativeProgram(drawn.plan, make_table(drawn.plan, state, given))
     program.write(state)
     return program
 
@@ -197,7 +197,7 @@ def test_a_damaged_operation_is_refused(name: str, value: int) -> None:
     operations[0][name] = value
     frozen = dataclasses.replace(program.table.frozen, operations=operations)
     with pytest.raises(DfedgeError, match="cannot hold"):
-        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+        NativeProgram(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
 
 
 @pytest.mark.parametrize("kind", [-1, len(OPERATIONS), 1 << 30])
@@ -210,7 +210,7 @@ def test_an_unknown_kind_is_refused_before_it_is_asked(kind: int) -> None:
     operations[0]["rows"], operations[1]["kind"] = 1, kind
     frozen = dataclasses.replace(program.table.frozen, operations=operations)
     with pytest.raises(DfedgeError, match="cannot hold"):
-        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+        NativeProgram(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
 
 
 def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:

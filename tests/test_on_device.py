@@ -30,7 +30,7 @@ from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.runtimes import formats
 from dfedge.state import digest
 from dfedge.target import load_target
@@ -73,7 +73,7 @@ class Host:
 
     before: int
     after: int
-    program: Program
+    program: NativeProgram
 
 
 def turned(bundle: Bundle, split: str) -> Split:

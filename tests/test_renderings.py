@@ -19,7 +19,7 @@ from dfedge.device.runners import open_best, open_runner, remedy
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.exporters import calls
-from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.program import Method, methods
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
@@ -249,7 +249,7 @@ def test_executorch_plans_training_in_the_memory_of_inference(tmp_path: Path) ->
     assert len(plan.layers) == 10
     kept = tuple(m for m in methods(drawn.plan, {1, 16}) if m.kind in ("train", "infer"))
     written = load_writer("executorch-native")(
-        Source(drawn.plan, drawn.state, kept), tmp_path, lambda *_: None
+        ExportSource(drawn.plan, drawn.state, kept), tmp_path, lambda *_: None
     )
     arena = {name: plan.arena_bytes for name, plan in written.memory.items()}
     assert arena["train_b1"] <= 132_400

@@ -18,7 +18,7 @@ from trials import readers
 from trials.readers import READERS, judge
 
 from dfedge.bundle import Bundle
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.files import load_path
 from dfedge.data.inputs.image import ImageRule
 from dfedge.device.session import Session
@@ -175,12 +175,12 @@ def test_bad_samples_stop_or_are_skipped_and_counted(tmp_path: Path) -> None:
     path, rule, classes = bad_stream(tmp_path), ImageRule(8, 8, 1), tuple("0123456789")
     with pytest.raises(DfedgeError, match="reaches from nan to nan"):
         load_path(path, rule, classes)
-    door = Door("skip")
+    door = SampleFilter("skip")
     found = load_path(path, rule, classes, door).splits["all"]
     assert found.y.tolist() == [0, 1, 6, 7, 8, 9]
     assert door.skipped == {"value": 3, "label": 1}
     with pytest.raises(UsageError, match="unknown --on-bad-sample 'drop'; known: skip, stop"):
-        Door("drop")
+        SampleFilter("drop")
 
 
 def test_bad_files_of_a_folder_are_skipped_and_counted(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_bad_files_of_a_folder_are_skipped_and_counted(tmp_path: Path) -> None:
         load_path(tmp_path, rule, ("a", "b"))
     with pytest.raises(DfedgeError, match="cannot be read as an image"):
         load_path(tmp_path, rule, ("a", "b", "unknown"))
-    door = Door("skip")
+    door = SampleFilter("skip")
     assert len(load_path(tmp_path, rule, ("a", "b"), door).splits["all"]) == 2
     assert door.skipped == {"file": 1, "label": 1}
 

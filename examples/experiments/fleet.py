@@ -45,7 +45,7 @@ from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.fleet.base import read_base
 from dfedge.fleet.files import read_deltas
 from dfedge.fleet.merge import merge
@@ -124,7 +124,7 @@ def alone(
     state = ROWS / "alone"
     shutil.rmtree(state, ignore_errors=True)
     session = Session.open(fleet.bundle, "native", state, care=care)
-    job = Job("", "", "", seed, BATCH, rounds * STEPS * BATCH, pace=options.get("pace"))
+    job = FinetuneJob("", "", "", seed, BATCH, rounds * STEPS * BATCH, pace=options.get("pace"))
     finetune(session, member.learns, job, saving=Saving(0))
     return [evaluate(session, one).accuracy for one in tests]
 

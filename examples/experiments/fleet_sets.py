@@ -10,7 +10,7 @@ from dfedge.bundle import Bundle
 from dfedge.data import fsdd, idx, watch
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.signals import Signals
-from dfedge.data.sources import OWN, Source, load_split, open_data
+from dfedge.data.sources import OWN, DataSource, load_split, open_data
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.fleet.shares import Member, by_group, shared_out
 from dfedge.learn.run import Run
@@ -71,9 +71,9 @@ def fsdd_of(data_dir: Path | None, *speakers: str) -> Dataset:
     return Dataset("fsdd-of", fsdd.CLASSES, splits)
 
 
-OWN["fleet-mnist"] = Source("fleet_sets:mnist_parts", "mnist")
-OWN["fleet-watch"] = Source("fleet_sets:watch_of", "imu", WATCHED)
-OWN["fleet-fsdd"] = Source("fleet_sets:fsdd_of", "speech", SPOKEN)
+OWN["fleet-mnist"] = DataSource("fleet_sets:mnist_parts", "mnist")
+OWN["fleet-watch"] = DataSource("fleet_sets:watch_of", "imu", WATCHED)
+OWN["fleet-fsdd"] = DataSource("fleet_sets:fsdd_of", "speech", SPOKEN)
 
 
 def nets(

@@ -41,7 +41,7 @@ from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native.image import Identity, image
 from dfedge.native.library import INT, POINTER, levels, load
-from dfedge.native.program import INFER, TRAIN, Program
+from dfedge.native.program import INFER, TRAIN, NativeProgram
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
@@ -83,11 +83,11 @@ def plain() -> tuple[Plan, dict[str, np.ndarray]]:
     return drawn.plan, {name: value.numpy() for name, value in drawn.state.items()}
 
 
-def under(plan: Plan, state: dict[str, np.ndarray], rule: str) -> Program:
+def under(plan: Plan, state: dict[str, np.ndarray], rule: str) -> NativeProgram:
     down = RULES.all()[rule].feedback
     kept = {n: v for n, v in state.items() if down == "fixed" or not n.endswith("feedback")}
     changed = replace(plan, feedback=down)
-    program = Program(changed, make_table(changed, kept))
+    program = NativeProgram(changed, make_table(changed, kept))
     program.write(kept)
     return program
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dfedge.errors import DfedgeError
 from dfedge.native import build
-from dfedge.native.store import STORED, Store
+from dfedge.native.store import STORED, NetStore
 
 NOTE = struct.Struct("<cQQQ")
 SECTOR = 512
@@ -142,7 +142,7 @@ class ReadOnly:
 
 def opened(raw: bytes, slot_bytes: int) -> tuple[int, int, bytes] | None:
     """Sequence number, steps and state of what a state file holds; None: no slot is whole."""
-    store = Store(ReadOnly(raw), slot_bytes, 1)
+    store = NetStore(ReadOnly(raw), slot_bytes, 1)
     if store.open() != STORED:
         return None
     state = store.load()

@@ -28,7 +28,7 @@ from dfedge.adoption import pt2
 from dfedge.data import cifar, files, idx, logmel, svhn
 from dfedge.data.inputs import image
 from dfedge.data.wav import read_wav
-from dfedge.device.store import Job, Record, exchange, slot
+from dfedge.device.store import FinetuneJob, StateRecord, exchange, slot
 from dfedge.errors import DfedgeError
 from dfedge.fleet import base as fleet_base
 from dfedge.fleet import delta
@@ -141,14 +141,14 @@ def _reseal(raw: bytes) -> bytes:
     return raw.replace(digest, hashlib.sha256(blank).hexdigest().encode())
 
 
-def _record(job: Job | None) -> Record:
-    return Record(
+def _record(job: FinetuneJob | None) -> StateRecord:
+    return StateRecord(
         "ab" * 32, 16, job, 1, lineage="cd" * 32, bundle_version=2, semantics_version=1
-    )  # fmt: skip
+    )
 
 
 def _slots() -> list[bytes]:
-    job = Job("digits", "stream", "", 0, 16, 64, done=16)
+    job = FinetuneJob("digits", "stream", "", 0, 16, 64, done=16)
     return [slot.encode(slot.Slot(3, _record(job), SMALL))]
 
 
@@ -170,8 +170,10 @@ def _exchange() -> list[bytes]:
 
 def _deltas() -> list[bytes]:
     moves = {"layer0.conv0.weight": np.arange(-6, 6, dtype=np.int16).reshape(3, 2, 2)}
-    parts = [delta.Part(name, list(move.shape)) for name, move in moves.items()]
-    header = delta.Header("ab" * 32, "cd" * 32, 16, 1, parts, {"phase": [7]}, "d", ("x",), ("y",))
+    parts = [delta.TensorPart(name, list(move.shape)) for name, move in moves.items()]
+    header = delta.DeltaHeader(
+        "ab" * 32, "cd" * 32, 16, 1, parts, {"phase": [7]}, "d", ("x",), ("y",)
+    )
     return [delta.encode(header, moves), delta.encode(header, moves) + bytes(64)]
 
 
@@ -189,7 +191,7 @@ def _reframe(raw: bytes) -> bytes:
 
 def _fractions() -> list[bytes]:
     fraction = {"layer0.conv0.weight": np.arange(12, dtype=np.int8).reshape(3, 2, 2)}
-    kept = fleet_base.Kept("ab" * 32, state.digest(fraction), 8, 1, ["cd" * 32])
+    kept = fleet_base.FractionsHeader("ab" * 32, state.digest(fraction), 8, 1, ["cd" * 32])
     return [state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})]
 
 
