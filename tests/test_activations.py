@@ -260,7 +260,9 @@ def test_a_package_adds_an_activation_in_one_file_and_one_line(
     run, out = tmp_path / "run", tmp_path / "bundle"
     done = dfedge(env, "adopt", given, "--data", "digits", "--learn", "head", "--out", run)
     assert done.returncode == 0, done.stderr
-    formats = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
+    # all formats once: they are made from the plan, which is the same of all three
+    names = ("onnx", "litert", "executorch", "c") if model_of == "torch" else ("c",)
+    formats = [f"--format={name}" for name in names]
     done = dfedge(env, "export", run, "--out", out, "--no-trial", "--batch", 2, *formats)
     assert done.returncode == 0, done.stderr
     plan = json.loads((out / "manifest.json").read_text())["plan"]

@@ -93,7 +93,8 @@ def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
     done = dfedge(env, *made)
     assert done.returncode == 0, done.stderr
     formats = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
-    done = dfedge(env, "export", run, "--out", out, *formats, "--rule", "df-o", "--no-trial")
+    options = ("--rule", "df-o", "--no-trial", "--batch", 4)
+    done = dfedge(env, "export", run, "--out", out, *formats, *options)
     assert done.returncode == 0, done.stderr
     # a bundle holds convolutions, so a device need not know the package
     found = dfedge(PLAIN, "verify", out, "--steps", 20, "--json")
