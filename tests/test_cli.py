@@ -266,12 +266,12 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
     dfedge, bundle: Bundle, tmp_path: Path
 ) -> None:
     out = tmp_path / "bench.json"
-    found = dfedge("bench", bundle.folder, "--threads", 1, "--seconds", 0.01, "--json",
-                   "--out", out).json  # fmt: skip
+    of = ("--runtime", "onnx", "--runtime", "native", "--threads", 1, "--seconds", 0.01)
+    found = dfedge("bench", bundle.folder, *of, "--json", "--out", out).json
     assert json.loads(out.read_text()) == found
     rows = {(row["contender"], row["method"]): row for row in found["rows"]}
     assert set(rows) == {
-        *((name, f"{kind}_b{n}") for name in (*formats(), "pytorch-bp")
+        *((name, f"{kind}_b{n}") for name in ("onnx", "native", "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
         *((f"{name}-int8", f"infer_b{n}") for name in ("onnx", "litert") for n in (1, 16)),

@@ -34,8 +34,9 @@ def run(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*args), capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("more", [PLAIN, []], ids=["none", "guarded"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "more"), [(signal.SIGINT, []), (signal.SIGTERM, PLAIN)], ids=["INT", "TERM"]
+)
 def test_stopped_command_says_so_and_goes_on_to_the_same_bytes(
     number: signal.Signals, more: list[str], bundle: Bundle, tmp_path: Path
 ) -> None:

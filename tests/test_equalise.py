@@ -80,7 +80,7 @@ def scores(graph: ForeignGraph, x: Tensor) -> tuple[Tensor, float]:
 
 
 @given(st.integers(0, 1 << 30), st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1000.0]), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_the_float_net_computes_the_same_and_channels_are_of_one_size(
     seed: int, factor: float, always: bool
 ) -> None:
