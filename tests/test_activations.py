@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import helper, numpy_helper
-from outside import dfedge, install
+from outside import install, together
 from torch import Tensor, nn
 
 from dfedge.adoption.activations import GROUP, OWN
@@ -258,19 +258,22 @@ def test_a_package_adds_an_activation_in_one_file_and_one_line(
         )
         subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
     run, out = tmp_path / "run", tmp_path / "bundle"
-    done = dfedge(env, "adopt", given, "--data", "digits", "--learn", "head", "--out", run)
-    assert done.returncode == 0, done.stderr
     # all formats once: they are made from the plan, which is the same of all three
     names = ("onnx", "litert", "executorch", "c") if model_of == "torch" else ("c",)
-    formats = [f"--format={name}" for name in names]
-    done = dfedge(env, "export", run, "--out", out, "--no-trial", "--batch", 2, *formats)
-    assert done.returncode == 0, done.stderr
+    made = together(
+        env,
+        ("adopt", given, "--data", "digits", "--learn", "head", "--out", run),
+        ("export", run, "--out", out, "--no-trial", "--batch", 2,
+         *(f"--format={name}" for name in names)),
+        ("verify", out, "--json"),
+    )  # fmt: skip
+    for done in made:
+        assert done.returncode == 0, done.stderr
     plan = json.loads((out / "manifest.json").read_text())["plan"]
     assert [one["operation"] for one in plan["trunk"]["operations"]] == [
         "convolution", "lookup", "average_pool",
     ]  # fmt: skip
-    done = dfedge(env, "verify", out, "--json")
-    assert json.loads(done.stdout)["identical"], done.stderr
+    assert json.loads(made[-1].stdout)["identical"]
 
 
 def test_without_the_package_its_function_is_refused_by_name() -> None:

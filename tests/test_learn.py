@@ -256,7 +256,7 @@ def torchrun(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("rule", ["df", "df-o"])
+@pytest.mark.parametrize("rule", ["df-o"])
 def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(PARALLEL)
