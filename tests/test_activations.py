@@ -240,6 +240,7 @@ def net():
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_of", ["torch", "pt2", "onnx"])
 def test_a_package_adds_an_activation_in_one_file_and_one_line(
     model_of: str, tmp_path: Path

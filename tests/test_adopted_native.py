@@ -92,6 +92,7 @@ def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path
     assert learned_by(net, tmp_path / "learned") == block
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 def test_microcontroller_learns_above_a_trunk_to_the_same_bytes(
     adopted_c: Bundle, host: Host, tmp_path: Path

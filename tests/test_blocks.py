@@ -82,6 +82,7 @@ def test_settings_that_do_not_go_with_a_kind_are_named(said: dict[str, object], 
         msgspec.convert({"channels": 4} | said, Block)
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
     """Trained, exported to every format, each of which is replayed in its own runtime there."""
     (tmp_path / "net.toml").write_text(NET)

@@ -38,6 +38,7 @@ def test_what_has_no_name_takes_the_default_net() -> None:
     assert default_net("somewhere/rows.csv", WindowRule(1, (CONSTANT,))) == "vector"
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> None:
     env = install(tmp_path, OUTSIDE, GROUP, "outside:SET", "turned-digits")
     run, out = tmp_path / "run", tmp_path / "bundle"

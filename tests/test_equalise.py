@@ -79,6 +79,7 @@ def scores(graph: ForeignGraph, x: Tensor) -> tuple[Tensor, float]:
     return graph.nodes[-1].run([v]), min(loss.snr for loss in quantiser.losses)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1 << 30), st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1000.0]), st.booleans())
 @settings(max_examples=16, deadline=None)
 def test_the_float_net_computes_the_same_and_channels_are_of_one_size(
@@ -105,6 +106,7 @@ def test_the_float_net_computes_the_same_and_channels_are_of_one_size(
             assert torch.allclose(told.high, found.high, rtol=1e-3, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_one_function_is_one_program(seed: int) -> None:
     x, found = images(64), []

@@ -238,6 +238,7 @@ block = [{channels = 8, kernel_width = 1}]
 """
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("word", WORDS)
 def test_a_microcontroller_learns_features_of_raw_readings(

@@ -65,6 +65,7 @@ def events(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([rows, columns], 2).astype(np.int32), y
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_kind_of_input_in_one_file_and_one_line(tmp_path: Path) -> None:
     env = install(tmp_path, OUTSIDE, GROUP, "outside:EventRule", "events")
     for name, seed in (("own", 0), ("new", 1)):

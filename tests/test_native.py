@@ -379,6 +379,7 @@ def test_without_a_compiler_the_native_runtime_says_what_is_missing(
     assert Session.open(bundle, initial=True).runtime == "onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     subprocess.run(
         [build.compiler() or "false", "-fsanitize=address", "-xc", "-", "-o", os.devnull],

@@ -30,6 +30,7 @@ RULE = Rule("outside:HOST", "sign-concordant")
 FORMATS = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
     """Trained, exported to every format, each of which is replayed in its own runtime there."""
     run, out = tmp_path / "run", tmp_path / "bundle"
@@ -55,6 +56,7 @@ def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["feedback"] == "sign-concordant"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "why"),
     [

@@ -465,6 +465,7 @@ stride = 2
 """
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize(
     ("target", "rule"),

@@ -10,6 +10,7 @@ from trials.tflite_files import mutate_tflite
 from trials.trial import Trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutate",
     [mutate_archives, mutate_onnx, mutate_tflite],
