@@ -33,7 +33,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
-    "adopt", "adopt_torchvision", "agreement", "ecosystems", "examples", "firmware", "installed",
+    "adopt", "adopt_torchvision", "agreement", "docs_lines", "ecosystems", "examples", "firmware",
+    "installed",
     "memory", "on_device", "quick_starts", "random_nets", "renderings", "reproduce", "rivals",
     "signals", "store_c",
 }  # fmt: skip

@@ -518,6 +518,6 @@ def test_net_too_large_for_the_board_is_refused_before_anything_is_written(
     run_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "bundle"
-    with pytest.raises(DfedgeError, match=r"needs [\d,]+ B of RAM .* 'mps2-an386' allows 32,768 B"):
+    with pytest.raises(DfedgeError, match=r"needs .* KiB of RAM .* 'mps2-an386' allows 32 KiB"):
         export(Run.open(run_folder), ExportOptions(("c",), "mps2-an386", batch=1), out)
     assert not out.exists()

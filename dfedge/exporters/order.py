@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from dfedge.exporters.traced import Traced
 from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pair
@@ -14,7 +14,13 @@ ops = torch.ops.dfedge
 def pool_errors(trace: Traced) -> Traced:
     """Hand pooled errors to the updates that would read them spread over a whole map."""
     trace = trace.copy()
-    graph = trace.module.graph
+    pool_errors_of(trace.graph)
+    trace.module.recompile()
+    return trace
+
+
+def pool_errors_of(graph: Graph) -> None:
+    """`pool_errors` within a graph."""
     for node in list(graph.nodes):
         if node.target is not ops.conv_update.default:
             continue
@@ -27,8 +33,6 @@ def pool_errors(trace: Traced) -> Traced:
             node.replace_all_uses_with(fused)
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    trace.module.recompile()
-    return trace
 
 
 def write_back_early(module: GraphModule) -> None:

@@ -11,7 +11,7 @@ the net needs what its largest one needs; equal layers are traced once.  The for
 cannot be smaller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,14 +20,16 @@ from msgspec.structs import replace
 
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import State, layer_of
+from dfedge.exporters import sketched
 from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.order import pool_errors
 from dfedge.exporters.program import Method, handed
-from dfedge.exporters.tiles import in_tiles
-from dfedge.exporters.traced import Traced, in_stock, traced
+from dfedge.exporters.tiles import sketched_in_tiles
+from dfedge.exporters.traced import Named, core, traced
 from dfedge.footprint import Footprint
+from dfedge.int8.stock import decompositions as stock_operators
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.native.build import compiler
 from dfedge.native.program import CALLS, NativeProgram
@@ -90,6 +92,20 @@ def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
     return stock(plan, method, format, tile_bytes).lower_bound_bytes
 
 
+def fits(plan: Plan, method: Method, format: str, tile_bytes: int, bytes: int) -> bool:
+    """Whether that `arena` has no more than so many bytes; its largest unit alone may answer.
+
+    Raises:
+        UsageError: no such format.
+    """
+    if by_interpreter(format):
+        return native_arena(plan, method) <= bytes
+    return all(
+        footprint.lower_bound_bytes <= bytes
+        for footprint in _footprints(plan, method, format, tile_bytes)
+    )
+
+
 def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) -> Footprint:
     """The computed footprint of the stock rendering: that of its largest unit.
 
@@ -99,13 +115,18 @@ def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) 
     Raises:
         UsageError: no such format.
     """
+    return max(
+        _footprints(plan, method, format, tile_bytes),
+        key=lambda footprint: footprint.lower_bound_bytes,
+    )
+
+
+def _footprints(plan: Plan, method: Method, format: str, tile_bytes: int) -> Iterator[Footprint]:
     load_writer(format)
     kind = method.kind if plan.form == "one-pass" else f"{method.kind} whole"
     units = [plan] if kind.endswith("whole") else _units(plan, method)
-    found = [
-        _unit(unit, Method(_kind(unit, method), method.batch), format, tile_bytes) for unit in units
-    ]
-    return max(found, key=lambda footprint: footprint.lower_bound_bytes)
+    for unit in units:
+        yield _unit(unit, Method(_kind(unit, method), method.batch), format, tile_bytes)
 
 
 def _kind(unit: Plan, method: Method) -> str:
@@ -141,7 +162,10 @@ def _plain(layer: Layer) -> Layer:
 @lru_cache(maxsize=512)
 def _unit(plan: Plan, method: Method, format: str, tile_bytes: int) -> Footprint:
     plan = replace(plan, cut=0)
-    found = in_tiles(plan, method, tile_bytes) if format in TILED else in_stock(plan, method)
+    if format in TILED:
+        found = sketched_in_tiles(plan, method, tile_bytes)
+    else:
+        found = sketched.rendered(sketched.sketched(plan, method), core() | stock_operators())
     return _footprint(plan, method, found, set())
 
 
@@ -149,7 +173,7 @@ TILED = ("executorch",)
 """Formats whose exporter cuts tiles."""
 
 
-def _footprint(plan: Plan, method: Method, trace: Traced, fused: set[Any]) -> Footprint:
+def _footprint(plan: Plan, method: Method, trace: Named, fused: set[Any]) -> Footprint:
     state = state_layout(plan)
     known = {node.name: name for name, node in trace.placeholders.items()}
     constants = {name for name, tensor in known.items() if tensor not in {*state, "x", "y"}}
@@ -160,7 +184,7 @@ def _footprint(plan: Plan, method: Method, trace: Traced, fused: set[Any]) -> Fo
     }
     sizes: dict[str, int] = {}
     nodes, renamed = [], {}
-    for node in trace.module.graph.nodes:
+    for node in trace.graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
             width = 1 if node.target in fused else value.element_size()

@@ -30,18 +30,44 @@ KEPT = 64
 
 
 @dataclass(frozen=True)
-class Traced:
+class Named:
     """A graph whose placeholders and results have names.
 
     Attributes:
-        module: whoever changes it copies it first.
         inputs: constants, state, x, y.
         outputs: the new value of a tensor NAME of the state is ``NAME.next``.
+        graph: of torch's operators.
+    """
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    graph: Graph
+
+    @property
+    def placeholders(self) -> dict[str, Node]:
+        """By name."""
+        nodes = (node for node in self.graph.nodes if node.op == "placeholder")
+        return dict(zip(self.inputs, nodes, strict=True))
+
+    @property
+    def results(self) -> dict[str, Node]:
+        """By name."""
+        given: Any = self.graph.output_node().args[0]
+        return dict(zip(self.outputs, given, strict=True))
+
+
+class Traced(Named):
+    """One that can be run.
+
+    Attributes:
+        module: of the graph; whoever changes it copies it first.
     """
 
     module: GraphModule
-    inputs: Sequence[str]
-    outputs: Sequence[str]
+
+    def __init__(self, module: GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        super().__init__(inputs, outputs, module.graph)
+        object.__setattr__(self, "module", module)
 
     def copy(self) -> "Traced":
         """One that may be changed."""
@@ -49,22 +75,18 @@ class Traced:
         graph.output(graph.graph_copy(self.module.graph, {}))
         return Traced(GraphModule(self.module, graph), self.inputs, self.outputs)
 
-    @property
-    def placeholders(self) -> dict[str, Node]:
-        """By name."""
-        nodes = (node for node in self.module.graph.nodes if node.op == "placeholder")
-        return dict(zip(self.inputs, nodes, strict=True))
-
-    @property
-    def results(self) -> dict[str, Node]:
-        """By name."""
-        given: Any = self.module.graph.output_node().args[0]
-        return dict(zip(self.outputs, given, strict=True))
-
 
 @lru_cache(maxsize=KEPT)
 def traced(plan: Plan, method: Method) -> Traced:
     """A method in the operations of `dfedge.int8.ops`: ``(*constants, *state, x[, y])``."""
+    whole, given, inputs, outputs = as_function(plan, method)
+    return Traced(_followed(whole, {}, given), inputs, outputs)
+
+
+def as_function(
+    plan: Plan, method: Method
+) -> tuple[Callable[..., tuple[Tensor, ...]], list[Tensor], list[str], list[str]]:
+    """A method of tensors alone, with tensors to give it, their names and those of its results."""
     constants, state, example = blank_constants(plan), blank(plan), method.example(plan)
     names = [*constants, *state, *("x", "y")[: len(example)]]
     changed = changed_names(list(state), plan.cut) if method.learns else []
@@ -75,8 +97,8 @@ def traced(plan: Plan, method: Method) -> Traced:
         new, results = call(plan, known, method.kind, own, *given[len(names) - len(example) :])
         return (*((new or {})[name] for name in changed), *results)
 
-    module = _followed(whole, {}, (*constants.values(), *state.values(), *example))
-    return Traced(module, names, [f"{name}.next" for name in changed] + method.results(plan))
+    outputs = [f"{name}.next" for name in changed] + method.results(plan)
+    return whole, [*constants.values(), *state.values(), *example], names, outputs
 
 
 @lru_cache(maxsize=KEPT)

@@ -168,8 +168,9 @@ def _tried(
     """What the trial of learning chose, or anchors alone where there was nothing to try it with."""
     if not run.plan.settings.epochs:  # random weights know nothing that could be harmed
         return plan, state, Learning(learns="all", frozen=plan.cut)
-    if kept is None or len(kept.held_out) < MIN_HELD_OUT:
-        state, learning = untried(plan, state)
+    held_out = 0 if kept is None else len(kept.held_out)
+    if kept is None or held_out < MIN_HELD_OUT:
+        state, learning = untried(plan, state, held_out)
         return plan, state, learning
     return trial(plan, state, kept, constants, batch, run.plan.input, watch)
 
