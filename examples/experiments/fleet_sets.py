@@ -62,13 +62,12 @@ def watch_of(data_dir: Path | None, *people: str) -> Signals:
     return replace(found, recordings={"all": kept})
 
 
-def fsdd_of(data_dir: Path | None, *speakers: str) -> Dataset:
+def fsdd_of(data_dir: Path | None, *speakers: str) -> fsdd.Spoken:
     """Recordings of some speakers; the official takes are tested."""
     found = fsdd.recordings(data_dir)
     own = np.isin(found.speaker, [fsdd.SPEAKERS.index(name) for name in speakers])
-    test = found.take < fsdd.TEST_TAKES
-    splits = {"train": found.where(own & ~test), "test": found.where(own & test)}
-    return Dataset("fsdd-of", fsdd.CLASSES, splits)
+    kept = fsdd.Recordings(found.x[own], found.y[own], found.speaker[own], found.take[own])
+    return fsdd.Spoken("fsdd-of", kept)
 
 
 OWN["fleet-mnist"] = DataSource("fleet_sets:mnist_parts", "mnist")
