@@ -21,19 +21,14 @@ from dfedge.bundle import Bundle
 from dfedge.compile.blank import blank
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters import executorch, planned
-from dfedge.exporters.budget import TIGHTEST, advice, largest_batch, needs_bytes
+from dfedge.exporters.budget import advice, largest_batch, needs_bytes
 from dfedge.exporters.fit import fit, sized
 from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.program import Method
-from dfedge.exporters.sketched import rendered, sketched
-from dfedge.exporters.tiles import in_tiles, sketched_in_tiles
-from dfedge.exporters.traced import core, in_stock
 from dfedge.exporters.write import export
 from dfedge.int8.bounds import broken_bounds
-from dfedge.int8.stock import decompositions as operators
-from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.run import Run
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import NetSpec
@@ -136,23 +131,6 @@ def test_a_program_beyond_its_budget_is_refused_with_what_would_fit(
     assert told in message
     assert "channels" not in message
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("tile_bytes", [TIGHTEST, FLOORS[0]])
-def test_a_plan_by_sizes_alone_is_that_of_the_program(tile_bytes: int) -> None:
-    plan = plan_of("digits", "1x8x8", 10, None, "df-o")
-    for method in (Method("train", 4), Method("infer", 1)):
-        in_stock_operators = rendered(sketched(plan, method), core() | operators())
-        for pair in (
-            (in_tiles(plan, method, tile_bytes), sketched_in_tiles(plan, method, tile_bytes)),
-            (in_stock(plan, method), in_stock_operators),
-        ):
-            program, sketch = (planned._footprint(plan, method, one, set()) for one in pair)
-            assert program.lower_bound_bytes == sketch.lower_bound_bytes
-            assert program.stored_activation_bytes == sketch.stored_activation_bytes
-            layers = [{**one.layer_bytes, "-": 0} for one in (program, sketch)]  # but for constants
-            assert layers[0] == layers[1]
-            assert [one.bytes for one in program.largest] == [one.bytes for one in sketch.largest]
 
 
 def test_counts_that_look_alike_are_told_exactly() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import GraphModule, Node
 
 from dfedge.exporters.traced import Traced
 from dfedge.int8.ops import pooled  # noqa: F401  registers what stands for the pair
@@ -14,13 +14,7 @@ ops = torch.ops.dfedge
 def pool_errors(trace: Traced) -> Traced:
     """Hand pooled errors to the updates that would read them spread over a whole map."""
     trace = trace.copy()
-    pool_errors_of(trace.graph)
-    trace.module.recompile()
-    return trace
-
-
-def pool_errors_of(graph: Graph) -> None:
-    """`pool_errors` within a graph."""
+    graph = trace.graph
     for node in list(graph.nodes):
         if node.target is not ops.conv_update.default:
             continue
@@ -33,6 +27,8 @@ def pool_errors_of(graph: Graph) -> None:
             node.replace_all_uses_with(fused)
             graph.erase_node(node)
     graph.eliminate_dead_code()
+    trace.module.recompile()
+    return trace
 
 
 def write_back_early(module: GraphModule) -> None:

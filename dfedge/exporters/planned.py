@@ -20,16 +20,14 @@ from msgspec.structs import replace
 
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import State, layer_of
-from dfedge.exporters import sketched
 from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.order import pool_errors
 from dfedge.exporters.program import Method, handed
-from dfedge.exporters.tiles import sketched_in_tiles
-from dfedge.exporters.traced import Named, core, traced
+from dfedge.exporters.tiles import in_tiles
+from dfedge.exporters.traced import Traced, in_stock, traced
 from dfedge.footprint import Footprint
-from dfedge.int8.stock import decompositions as stock_operators
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.native.build import compiler
 from dfedge.native.program import CALLS, NativeProgram
@@ -162,10 +160,7 @@ def _plain(layer: Layer) -> Layer:
 @lru_cache(maxsize=512)
 def _unit(plan: Plan, method: Method, format: str, tile_bytes: int) -> Footprint:
     plan = replace(plan, cut=0)
-    if format in TILED:
-        found = sketched_in_tiles(plan, method, tile_bytes)
-    else:
-        found = sketched.rendered(sketched.sketched(plan, method), core() | stock_operators())
+    found = in_tiles(plan, method, tile_bytes) if format in TILED else in_stock(plan, method)
     return _footprint(plan, method, found, set())
 
 
@@ -173,7 +168,7 @@ TILED = ("executorch",)
 """Formats whose exporter cuts tiles."""
 
 
-def _footprint(plan: Plan, method: Method, trace: Named, fused: set[Any]) -> Footprint:
+def _footprint(plan: Plan, method: Method, trace: Traced, fused: set[Any]) -> Footprint:
     state = state_layout(plan)
     known = {node.name: name for name, node in trace.placeholders.items()}
     constants = {name for name, tensor in known.items() if tensor not in {*state, "x", "y"}}

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfedge.exporters import sketched
 from dfedge.exporters.casts import cast_fast
-from dfedge.exporters.order import pool_errors, pool_errors_of
+from dfedge.exporters.order import pool_errors
 from dfedge.exporters.program import Method
-from dfedge.exporters.traced import KEPT, Decompositions, Named, Traced, core, rendered, traced
+from dfedge.exporters.traced import KEPT, Traced, core, rendered, traced
 from dfedge.int8 import stock
 from dfedge.int8.bounds import EXACT_DEPTH
 from dfedge.int8.stock.tiled import Tiled
@@ -60,21 +59,8 @@ def in_tiles(plan: Plan, method: Method, tile_bytes: int) -> Traced:
     Args:
         tile_bytes: `dfedge.int8.stock.tiled.Tiled.floor`.
     """
-    found = rendered(pool_errors(traced(plan, method)), operators(tile_bytes))
+    tiles = core() | stock.decompositions() | Tiled(tile_bytes).decompositions() | PRIMITIVES
+    found = rendered(pool_errors(traced(plan, method)), tiles)
     cast_fast(found.graph)
     found.module.recompile()
-    return found
-
-
-def operators(tile_bytes: int) -> Decompositions:
-    """What its tiles consist of."""
-    return core() | stock.decompositions() | Tiled(tile_bytes).decompositions() | PRIMITIVES
-
-
-def sketched_in_tiles(plan: Plan, method: Method, tile_bytes: int) -> Named:
-    """The same for a plan of memory alone."""
-    step = sketched.sketched(plan, method)
-    pool_errors_of(step.graph)
-    found = sketched.rendered(step, operators(tile_bytes))
-    cast_fast(found.graph)
     return found

@@ -1,10 +1,10 @@
-"""Methods as graphs of torch's operators, traced once for all formats.
+"""Methods as graphs of torch's operators, written down once for all formats.
 
 A trace knows sizes alone: the state and the trunk's constants are inputs like x and y, so that a
 plan and a method are all that it depends on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -12,17 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import changed_names
 from dfedge.exporters.program import Method, call
+from dfedge.exporters.written import Decompositions, rewritten, written
 from dfedge.int8 import stock
 from dfedge.int8.trunk import evaluate
 from dfedge.plan import Plan
-from dfedge.quiet import quiet
 
-Decompositions = Mapping[Any, Callable[..., Any]]
 LATENT = "latent"
 """What a trunk gives."""
 KEPT = 64
@@ -30,18 +28,23 @@ KEPT = 64
 
 
 @dataclass(frozen=True)
-class Named:
+class Traced:
     """A graph whose placeholders and results have names.
 
     Attributes:
+        module: of the graph, with its constants; whoever changes it copies it first.
         inputs: constants, state, x, y.
         outputs: the new value of a tensor NAME of the state is ``NAME.next``.
-        graph: of torch's operators.
     """
 
+    module: GraphModule
     inputs: Sequence[str]
     outputs: Sequence[str]
-    graph: Graph
+
+    @property
+    def graph(self) -> Graph:
+        """Of torch's operators."""
+        return self.module.graph
 
     @property
     def placeholders(self) -> dict[str, Node]:
@@ -55,24 +58,10 @@ class Named:
         given: Any = self.graph.output_node().args[0]
         return dict(zip(self.outputs, given, strict=True))
 
-
-class Traced(Named):
-    """One that can be run.
-
-    Attributes:
-        module: of the graph; whoever changes it copies it first.
-    """
-
-    module: GraphModule
-
-    def __init__(self, module: GraphModule, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        super().__init__(inputs, outputs, module.graph)
-        object.__setattr__(self, "module", module)
-
     def copy(self) -> "Traced":
         """One that may be changed."""
         graph = Graph()
-        graph.output(graph.graph_copy(self.module.graph, {}))
+        graph.output(graph.graph_copy(self.graph, {}))
         return Traced(GraphModule(self.module, graph), self.inputs, self.outputs)
 
 
@@ -80,7 +69,7 @@ class Traced(Named):
 def traced(plan: Plan, method: Method) -> Traced:
     """A method in the operations of `dfedge.int8.ops`: ``(*constants, *state, x[, y])``."""
     whole, given, inputs, outputs = as_function(plan, method)
-    return Traced(_followed(whole, {}, given), inputs, outputs)
+    return Traced(written(whole, given), inputs, outputs)
 
 
 def as_function(
@@ -111,7 +100,7 @@ def traced_trunk(plan: Plan, batch: int) -> Traced:
         assert trunk is not None
         return (evaluate(trunk, dict(zip(names, given, strict=True)), given[-1]),)
 
-    return Traced(_followed(whole, {}, (*constants.values(), *x)), names, [LATENT])
+    return Traced(written(whole, (*constants.values(), *x)), names, [LATENT])
 
 
 def get_state(plan: Plan) -> Traced:
@@ -121,7 +110,7 @@ def get_state(plan: Plan) -> Traced:
     def whole(*given: Tensor) -> tuple[Tensor, ...]:
         return tuple(value.clone() for value in given)
 
-    return Traced(_followed(whole, {}, list(state.values())), list(state), list(state))
+    return Traced(written(whole, list(state.values())), list(state), list(state))
 
 
 def set_state(plan: Plan) -> Traced:
@@ -134,15 +123,12 @@ def set_state(plan: Plan) -> Traced:
 
     names = [*state, *(f"{name}.value" for name in state)]
     outputs = [*(f"{name}.next" for name in state), "done"]
-    return Traced(_followed(whole, {}, [*state.values(), *blank(plan).values()]), names, outputs)
+    return Traced(written(whole, [*state.values(), *blank(plan).values()]), names, outputs)
 
 
 def rendered(trace: Traced, decompositions: Decompositions) -> Traced:
     """The same in other operators."""
-    places = [node.meta["val"] for node in trace.placeholders.values()]
-    given = [torch.empty(value.shape, dtype=value.dtype) for value in places]
-    module = _followed(trace.module, decompositions, given)
-    return Traced(module, trace.inputs, trace.outputs)
+    return Traced(rewritten(trace.module, decompositions), trace.inputs, trace.outputs)
 
 
 @lru_cache(maxsize=KEPT)
@@ -161,13 +147,3 @@ def trunk_in_stock(plan: Plan, batch: int) -> Traced:
 def core() -> dict[Any, Callable[..., Any]]:
     """Operators of torch in its core ones."""
     return dict(torch.export.default_decompositions())
-
-
-def _followed(
-    function: Callable[..., Any], decompositions: Mapping[Any, Any], given: Sequence[Tensor]
-) -> GraphModule:
-    with quiet():
-        follow = make_fx(function, dict(decompositions), tracing_mode="fake")
-        module = follow(*given)
-    module.graph.eliminate_dead_code()
-    return module

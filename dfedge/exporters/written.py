@@ -1,8 +1,8 @@
-"""What a rendering computes, for plans of memory alone: nothing here is ever run.
+"""A function of tensors, written down as a graph of the operators that it consists of.
 
-`dfedge.exporters.traced` goes by torch's tracer, whose fake tensors and proxies cost a millisecond
-an operation.  Sizes need neither: every operation is asked for the shape of its result
-on the device ``meta``, and written down.  `tests/test_memory.py` holds the plans of both equal.
+torch's tracer goes by fake tensors and proxies, which cost a millisecond an operation.  A graph of
+known sizes needs neither: every operation is asked for the shape of its result on the device
+``meta``, and noted.  What the function makes of no input is a constant, and keeps its value.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,44 +12,43 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dfedge.exporters.program import Method
-from dfedge.exporters.traced import Decompositions, Named, as_function
-from dfedge.plan import Plan
-
+Decompositions = Mapping[Any, Callable[..., Any]]
+"""Operator -> a function of what it consists of."""
 META = torch.device("meta")
-COPIES = {torch.ops.aten.alias.default, torch.ops.aten.detach.default}
-"""The same bytes by another name."""
+SAME = {
+    torch.ops.aten.alias.default, torch.ops.aten.detach.default,
+    torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default,
+}  # fmt: skip
+"""What they are given, by another name."""
 
 
-def sketched(plan: Plan, method: Method) -> Named:
-    """A method as `dfedge.exporters.traced.traced` has it."""
-    whole, given, inputs, outputs = as_function(plan, method)
+def written(function: Callable[..., Any], given: Sequence[Tensor]) -> GraphModule:
+    """A function's operators, for tensors of these shapes and types: one placeholder each."""
     writer = _Writer({})
-    with META, writer:
-        results = whole(*(writer.given(name, one) for name, one in zip(inputs, given, strict=True)))
-    return Named(inputs, outputs, writer.ended(results))
+    with writer:
+        return writer.ended(function(*map(writer.given, given)))
 
 
-def rendered(sketch: Named, decompositions: Decompositions) -> Named:
-    """The same in other operators, as `dfedge.exporters.traced.rendered`."""
+def rewritten(graph: GraphModule, decompositions: Decompositions) -> GraphModule:
+    """The same in other operators."""
     writer = _Writer(decompositions)
     values: dict[Node, Any] = {}
-    results: tuple[Tensor, ...] = ()
-    with META, writer:
-        for node in sketch.graph.nodes:
+    results: Sequence[Tensor] = ()
+    with writer:
+        for node in graph.graph.nodes:
             args = _mapped(node.args, Node, values.__getitem__)
             if node.op == "call_function":
-                values[node] = writer.called(node.target, args, dict(node.kwargs))
+                values[node] = writer.called(node.target, args, node.kwargs)
             elif node.op == "output":
                 (results,) = args
             elif node.op == "placeholder":
-                values[node] = writer.given(node.name, node.meta["val"])
-            else:  # a constant
-                values[node] = node.meta["val"]
-    return Named(sketch.inputs, sketch.outputs, writer.ended(results))
+                values[node] = writer.given(node.meta["val"])
+            else:
+                values[node] = getattr(graph, node.target)
+        return writer.ended(results)
 
 
 class _Writer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,23 +59,23 @@ class _Writer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.graph, self.decompositions = Graph(), decompositions
         self._nodes: dict[int, Node] = {}
         self._kept: list[Tensor] = []  # so that no other tensor takes an identity over
-        self._constants: dict[int, Tensor] = {}
+        self._constants: dict[str, Tensor] = {}
         self._sizes: dict[Any, Any] = {}
 
-    def given(self, name: str, like: Tensor) -> Tensor:
-        """A placeholder."""
-        value = torch.empty(like.shape, dtype=like.dtype)
-        return self._noted(value, self.graph.placeholder(name))
+    def given(self, like: Tensor) -> Tensor:
+        """A placeholder of this shape and type."""
+        value = torch.empty(like.shape, dtype=like.dtype, device=META)
+        return self._noted(value, self.graph.placeholder(f"given{len(self._kept)}"))
 
     def called(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The result of a call, whose operations are written down."""
         return self.decompositions.get(function, function)(*args, **kwargs)
 
-    def ended(self, results: Sequence[Tensor]) -> Graph:
+    def ended(self, results: Sequence[Tensor]) -> GraphModule:
         """The graph that gives these."""
         self.graph.output(tuple(map(self._node, results)))
         self.graph.eliminate_dead_code()
-        return self.graph
+        return GraphModule(self._constants, self.graph)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -85,6 +84,8 @@ class _Writer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in SAME:
+            return self._noted(args[0].detach(), self._node(args[0]))
         found = self.decompositions.get(func)
         if found is None and _composite(func):
             found = func.decompose
@@ -93,13 +94,10 @@ class _Writer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = found(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        args, kwargs = _mapped(args, Tensor, self._own), _mapped(kwargs, Tensor, self._own)
-        result = self._result(func, args, kwargs)
-        if func in COPIES:
-            return self._noted(result, self._node(args[0]))
         made = self.graph.call_function(
             func, _mapped(args, Tensor, self._node), _mapped(kwargs, Tensor, self._node)
         )
+        result = self._result(func, *_mapped((args, kwargs), Tensor, _sized))
         if isinstance(result, Tensor):
             return self._noted(result, made)
         for i, one in enumerate(result):
@@ -128,18 +126,17 @@ class _Writer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return value
 
     def _node(self, value: Tensor) -> Node:
-        return self._nodes[id(self._own(value))]
+        """What made a tensor; one that no operation made is a constant."""
+        if id(value) not in self._nodes:
+            name = f"constant{len(self._constants)}"
+            self._constants[name] = value
+            self._noted(value, self.graph.create_node("get_attr", name))
+        return self._nodes[id(value)]
 
-    def _own(self, value: Tensor) -> Tensor:
-        """The tensor; of one that no operation made, so a constant, one of its size."""
-        if id(value) in self._nodes:
-            return value
-        if id(value) not in self._constants:
-            self._kept.append(value)
-            blank = torch.empty_like(value, device=META)
-            node = self.graph.create_node("get_attr", f"constant{len(self._constants)}")
-            self._constants[id(value)] = self._noted(blank, node)
-        return self._constants[id(value)]
+
+def _sized(value: Tensor) -> Tensor:
+    """The shape and type alone."""
+    return value.to(META) if value.device != META else value
 
 
 def _mapped(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
