@@ -193,6 +193,11 @@ def test_what_is_no_image_is_told_without_the_names_of_libraries(
     assert "cannot be read as an image (neither PNG, JPEG" in told and "_io" not in told
 
 
+def test_a_folder_is_not_ignored_where_it_means_nothing(small: Bundle, dfedge) -> None:
+    told = dfedge("continual", small.folder, "--data", "digits", "--out", "x")
+    assert told.code == 2 and "--state and --report name the places" in told.err
+
+
 def test_a_budget_is_not_ignored_where_it_means_nothing(small: Bundle, dfedge) -> None:
     told = dfedge("profile", small.folder, "--budget", "64KB")
     assert told.code == 2 and "compared with --target" in told.err
