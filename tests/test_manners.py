@@ -278,6 +278,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing(
     number: signal.Signals, mcu_run: Run, tmp_path: Path

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from trials.random_nets import draw, filled
 
 from dfedge import configs
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example
@@ -22,7 +23,7 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters import executorch, planned
 from dfedge.exporters.budget import TIGHTEST, advice, largest_batch, needs_bytes
 from dfedge.exporters.fit import fit, sized
-from dfedge.exporters.formats import Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.program import Method
@@ -41,7 +42,6 @@ from dfedge.profile import rivals
 from dfedge.profile.untrained import plan_of
 from dfedge.target import Budget, budget_of, load_target, parse_bytes
 from dfedge.units import apart, size
-from dfedge.verify.random_nets import draw, filled
 
 GOOD = """
 about = "a board"
@@ -313,7 +313,7 @@ def test_the_exported_graphs_of_all_formats_store_no_activations(bundle: Bundle)
 
 def _arena(plan, method: Method, folder: Path, tile_bytes: int = 32_768) -> tuple[int, bytes]:
     state = filled(plan, random.Random(0), 1, None).state
-    source = Source(plan, state, (method,), tile_bytes=tile_bytes)
+    source = ExportSource(plan, state, (method,), tile_bytes=tile_bytes)
     written = executorch.write(source, folder, lambda *_: None)
     raw = (folder / executorch.PROGRAM).read_bytes()
     return written.memory[method.name].arena_bytes, raw

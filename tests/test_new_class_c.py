@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from test_care_c import Samples, at
 from test_on_device import needs
+from trials.random_nets import Drawn, draw
 
 from dfedge.continual.placing import LOST, look, place
 from dfedge.device.anchors import mean
 from dfedge.device.lock import SharedLock
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
-from dfedge.native.program import FEATURES, INFER, TRAIN, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, NativeProgram
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import Drawn, draw
 
 pytestmark = needs(build.COMPILERS[0])
 AT, INT, SIZE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
@@ -43,7 +43,7 @@ class Case:
         state["live"][self.row] = 0
         if self.plan.cut and seed % 2:
             state["layer0.anchors"][:] = 0  # of a frozen layer: it has no say
-        self.program = Program(self.plan, make_table(self.plan, state))
+        self.program = NativeProgram(self.plan, make_table(self.plan, state))
         self.program.write(state)
         shape = self.plan.input_shape
         self.x = rng.integers(0, 128, (3, *shape)).astype(np.int8)
@@ -90,7 +90,7 @@ class Case:
 
 
 def placed(
-    program: Program,
+    program: NativeProgram,
     row: int,
     x: Any,
     known: Any,
@@ -103,7 +103,7 @@ def placed(
 
     first: of the rows that are not the bundle's own; every: all anchors move.
     """
-    plan, other = program.plan, Program(program.plan, program.table)
+    plan, other = program.plan, NativeProgram(program.plan, program.table)
     other.write(program.read())
     state, seen = other.read(), other.features(x)
     for i, p in enumerate(seen[:-1]):

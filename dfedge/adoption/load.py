@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from dfedge.adoption import onnx_graph, pt2, torch_graph
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
@@ -97,7 +97,7 @@ class Model:
         linear = (one for one in self.found.modules() if isinstance(one, nn.Linear))
         return next((one.in_features for one in linear), None)
 
-    def graph(self, image: Shape, refused: Refused = None) -> Graph:
+    def graph(self, image: Shape, refused: Refused = None) -> ForeignGraph:
         """Translate, for samples [H, W, C]: windows are [T, 1, C], vectors [1, 1, C].
 
         Args:
@@ -110,7 +110,7 @@ class Model:
             return read_onnx(_closed(self.found, image), refused, (image[2], *image[:2]))
         return read(self.program(image), refused, (image[2], *image[:2]))
 
-    def translated(self, image: Shape) -> tuple[Graph | None, list[str]]:
+    def translated(self, image: Shape) -> tuple[ForeignGraph | None, list[str]]:
         """The net, and all that stands in its way, each with its remedy."""
         refused: list[tuple[str, str]] = []
         graph = None
@@ -150,7 +150,7 @@ def open_model(model: str) -> Model:
     return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
 
 
-def load_graph(model: str, image: Shape) -> Graph:
+def load_graph(model: str, image: Shape) -> ForeignGraph:
     """Read and translate, for images [H, W, C].
 
     Raises:

@@ -109,10 +109,10 @@ def run(
     from dfedge.continual.checkpoint import unfinished
     from dfedge.continual.report import rows, write_report
     from dfedge.continual.result import result_of
-    from dfedge.continual.run import Run
+    from dfedge.continual.run import StreamRun
     from dfedge.continual.settings import override
     from dfedge.continual.strategies import care_of
-    from dfedge.data.streams import Source
+    from dfedge.data.streams import StreamSource
     from dfedge.errors import UsageError
     from dfedge.runtimes import NATIVE
 
@@ -150,8 +150,10 @@ def run(
         judged = normal.load(session, settings.data, data_dir, None, None, wanted)
         normal.learn(session, judged, settings.stream, None, json)
         return
-    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
-    running = Run(session, made, settings, resume=not initial)
+    made = settings.make_stream(
+        StreamSource(settings.data, data_dir, own.input, own.reading, own.cut)
+    )
+    running = StreamRun(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"resuming after {running.resumed:,} samples from an earlier call")
     watch_run(running)

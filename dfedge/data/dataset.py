@@ -97,7 +97,7 @@ def first_of(data: str, parts: dict[str, P], wanted: tuple[str, ...]) -> tuple[s
     raise unknown_name(f"split of {data}", wanted[0], list(parts))
 
 
-class Taken(Protocol):
+class Divisible(Protocol):
     """What a cut is made of."""
 
     def __len__(self) -> int: ...
@@ -109,7 +109,7 @@ class Taken(Protocol):
         """Which samples to train on, and which to test on."""
 
 
-T = TypeVar("T", bound=Taken)
+T = TypeVar("T", bound=Divisible)
 
 
 def cut(name: str, parts: dict[str, T], seed: int) -> dict[str, T]:

@@ -59,7 +59,7 @@ SAME_IF_ALIKE = {aten.slice.Tensor, aten._to_copy.default}
 """Where the result has the shape and type of what is read."""
 
 
-class Program:
+class MethodBuilder:
     """One method while it is made; the trace is left as it is.
 
     Args:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import State, layer_of
 from dfedge.exporters import sketched
-from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.order import pool_errors
@@ -32,7 +32,7 @@ from dfedge.footprint import Footprint
 from dfedge.int8.stock import decompositions as stock_operators
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.native.build import compiler
-from dfedge.native.program import CALLS, Program
+from dfedge.native.program import CALLS, NativeProgram
 from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import make_table
 from dfedge.plan import Layer, Plan
@@ -56,7 +56,7 @@ def native(plan: Plan, method: Method) -> Footprint:
     return _footprint(plan, method, pool_errors(traced(plan, method)), FUSED)
 
 
-def interpreted(source: Source, arenas: Mapping[str, int]) -> dict[str, Footprint]:
+def interpreted(source: ExportSource, arenas: Mapping[str, int]) -> dict[str, Footprint]:
     """The footprints of methods that the C interpreter runs in arenas of these bytes.
 
     It reuses bytes that the schedule keeps apart.
@@ -78,7 +78,7 @@ def native_arena(plan: Plan, method: Method) -> int:
     if compiler() is None:
         return native(plan, method).lower_bound_bytes
     table = make_table(plan, to_arrays(blank(plan)), to_arrays(blank_constants(plan)))
-    return Program(plan, table).arena_bytes(CALLS[method.kind], method.batch)
+    return NativeProgram(plan, table).arena_bytes(CALLS[method.kind], method.batch)
 
 
 def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
