@@ -50,7 +50,7 @@ MADE = (
 COPIES = {
     "out/mine": "out/digits", "out/small": "out/digits", "out/mnist": "out/digits",
     "out/mnist-bundle": "out/bundle",
-    "out/demo/bundle": "out/bundle",
+    "out/demo/bundle": "out/bundle", "out/demo/run": "out/digits",
 }  # fmt: skip
 EACH = 24
 """Images of a class."""

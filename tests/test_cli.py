@@ -123,7 +123,7 @@ def test_finetune_then_evaluate_uses_and_names_the_learned_state(
     turned = ("--data", "digits", "--shift", "rotate:90")
     before = dfedge("evaluate", copy, *turned, "--json").json
     learned = dfedge("finetune", copy, *turned, "--samples", 640, "--runtime", "executorch").out
-    assert "learned 640 presentations of 437 images in 40 steps on executorch" in learned
+    assert "learned 640 presentations of 437 samples in 40 steps on executorch" in learned
     after = dfedge("evaluate", copy, *turned, "--json").json
     assert (before["state"], after["samples"]) == ("the bundle's own", 360)
     assert "640 presentations" in after["state"]

@@ -17,6 +17,7 @@ import yaml
 from pages import PAGES, ROOT, anchors, commands, links, taken
 
 import dfedge
+from dfedge.cli import console
 from dfedge.cli.app import app
 from dfedge.page import TERMS
 
@@ -113,6 +114,18 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) 
             r'(?:<script|<img|<link rel="(?:stylesheet|icon)")[^>]+https?://', page.read_text()
         )
         assert not fetched, (page, fetched)
+
+
+def test_what_fit_prints_in_the_readme_is_what_it_prints(
+    run_folder: Path, dfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"`dfedge fit out/demo/run (.*?)`", text)
+    monkeypatch.setattr(console.out, "width", 80)
+    told = [line.rstrip() for line in dfedge("fit", run_folder, *command.split()).out.split("\n")]
+    begins = told.index(next(line for line in told if "for arena and state" in line))
+    shown = "\n".join(told[begins : told.index("", begins)])
+    assert f"```text\n{shown}\n```" in text
 
 
 def test_the_readme_stays_short() -> None:

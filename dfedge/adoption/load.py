@@ -32,6 +32,17 @@ KINDS = (
     "file .onnx, or a LiteRT file .tflite"
 )
 
+_WEIGHTS = (
+    "weights without the code of their net; write a function that builds it and loads them into a "
+    "file nets.py, and pass nets:FUNCTION"
+)
+_KERAS = "a Keras model; convert it to .tflite or .onnx first"
+INSTEAD = {
+    ".pt": _WEIGHTS, ".pth": _WEIGHTS, ".ckpt": _WEIGHTS, ".safetensors": _WEIGHTS,
+    ".h5": _KERAS, ".keras": _KERAS,
+}  # fmt: skip
+"""Suffix -> what a file is that people have at hand, and what to do."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -183,7 +194,8 @@ def _file(model: str) -> Path:
 def _call(model: str) -> nn.Module:
     module, _, function = model.partition(":")
     if not function:
-        raise UsageError(f"{model}: not a model; allowed: {KINDS}")
+        why = INSTEAD.get(Path(model).suffix.lower(), "not a model")
+        raise UsageError(f"{model}: {why}; allowed: {KINDS}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     with foreign(model, "a model", f"allowed: {KINDS}"):

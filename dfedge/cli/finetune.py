@@ -175,8 +175,9 @@ def run(
     if outcome.resumed:
         say(f"resumed after {outcome.resumed:,} presentations from an earlier call")
     say(
-        f"learned {outcome.samples:,} presentations of {len(images):,} images in {outcome.steps:,} "
-        f"steps on {session.runtime}; {percent(outcome.accuracy)} recognised before being learned"
+        f"learned {outcome.samples:,} presentations of {len(images):,} samples in "
+        f"{outcome.steps:,} steps on {session.runtime}; {percent(outcome.accuracy)} recognised "
+        "before being learned"
     )
     if outcome.judged is not None:
         tell(outcome.judged)

@@ -132,7 +132,9 @@ def drawn_apart(count: int, seed: int, where: str) -> Divided:
     """
     held_out = max(1, round(count * TEST_FRACTION))
     if held_out >= count:
-        raise DfedgeError(f"{where}: {count} samples cannot be cut in train and test")
+        raise DfedgeError(
+            f"{where}: {count} sample(s) cannot be cut in train and test; at least two are needed"
+        )
     order = np.random.default_rng(seed).permutation(count)
     return order[held_out:], order[:held_out]
 

@@ -272,12 +272,10 @@ def nothing(state: State) -> State:
 
 def untried(plan: Plan, state: State, held_out: int) -> tuple[State, Learning]:
     """Where there is too little to try learning with: anchors alone learn."""
-    if plan.form == "one-pass":
-        frozen = torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)
-        return state | {"weight_shift": frozen}, Learning(
-            learns="anchors", frozen=plan.cut, held_out=held_out
-        )
-    return state, Learning(learns="all", frozen=plan.cut)
+    if plan.form != "one-pass":
+        return state, Learning(learns="all", frozen=plan.cut)
+    state = state | {"weight_shift": torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)}
+    return state, Learning(learns="anchors", frozen=plan.cut, held_out=held_out)
 
 
 def _record(
