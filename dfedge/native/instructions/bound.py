@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from math import ceil
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,7 +44,14 @@ BETWEEN = 300
 """Of a slice, beside what it computes: read off the code of ``dfe_go`` and ``net_go``."""
 HEADER, SLOTS, ROOM = 128, 2, 128
 ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
-"""Of ``src/store.h`` and ``src/new_class.c``."""
+"""Of ``src/store.h`` and ``src/place.c``."""
+
+
+class Known(NamedTuple):
+    """Samples that a new class is placed among, and those that judge."""
+
+    among: int
+    judging: int
 
 
 @cache
@@ -177,16 +185,16 @@ def longest(k: Kernels, table: Table, learns: bool) -> int:
     return BETWEEN + most * ALONE[0] // ALONE[1]
 
 
-def add_class(k: Kernels, table: Table, count: int, known: int) -> Counts:
-    """``net_add_class`` of so many samples, among so many known ones."""
-    one, n = features(k, table), count + known
+def add_class(k: Kernels, table: Table, count: int, known: Known) -> Counts:
+    """``net_add_class`` of so many samples, where the anchors of all classes move."""
+    one, n = features(k, table), count + known.among
     seen, classes = sum(unit.features for unit in units(table)), table.program["classes"]
-    found = Counter({name: times * n for name, times in one.items()}) + checked(table)
-    found += Counter({"place": n, "place.seen": n * seen, "place.start": classes * seen})
-    if not known:
-        return found
-    rounds, starts = ROUNDS * HALVINGS, HALVINGS + FURTHEST + 1
-    looked = (rounds + starts + HALVINGS + 1) * n
+    looks = n + known.judging
+    found = Counter({name: times * looks for name, times in one.items()}) + checked(table)
+    found += Counter({"place": looks, "place.seen": n * seen})
+    rounds, judgements = ROUNDS * HALVINGS, HALVINGS + FURTHEST + 1
+    starts = 2 + judgements
+    looked = (rounds + HALVINGS + 1) * n + (judgements + 1) * known.judging
     return found + Counter({
         "place.pair": (2 + HALVINGS) * n * n, "place.sample": looked,
         "place.class": looked * classes, "place.score": looked * classes * seen,
@@ -223,13 +231,13 @@ ADD_CLASS = f"net_add_class, {SAMPLES} samples"
 LOAD, SAVE = "net_load", "net_save"
 
 
-def bounds(table: Table, known: int = 0) -> dict[str, dict[str, int]]:
+def bounds(table: Table, known: Known | None = None) -> dict[str, dict[str, int]]:
     """Instructions at most, by call and set of kernels.
 
     Nothing of a net in the label-plane form, whose loops are not counted.
 
     Args:
-        known: samples that a new class is placed among; 0: no class can be added.
+        known: samples that a net brings; None: no class can be added.
     """
     if table.program["form"]:
         return {}
