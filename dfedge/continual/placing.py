@@ -24,8 +24,10 @@ own classes; afterwards, among all, g of these are wrong and w others right.  It
 that is, at most ``lost`` in 100 of b, and that with half a standard error of g - w, for what few
 samples say is chance, and of several trials the luckiest is taken.  It is one budget for all
 classes that were added.  Where more is lost, the rounds begin again with half the weight of the
-added classes, up to `HALVINGS` times.  If that is not enough, the new row goes straight away from
-the mean of what is seen of the others, in steps of a `PARTS`-th of its distance.
+added classes, up to `HALVINGS` times.  If that is not enough, the others' anchors stay, the new row
+alone moves with the least weight, and then straight away from the mean of what is seen of the
+others, in steps of a `PARTS`-th of its distance; if nothing helps, it takes the corner that is
+furthest from them, where next to nothing is recognised as the new class.
 
 All of it is sums of integers, on features and scores of the exported program, so all runtimes end
 in the same bytes.  Products are made in float64, which is faster in NumPy and exact: no sum reaches
@@ -33,7 +35,7 @@ in the same bytes.  Products are made in float64, which is faster in NumPy and e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,19 +154,22 @@ def place(
     session.settle()
     state = session.runner.get_state()
     live, own = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
-    moving = np.array([row]) if first is None else live
-    which = Rows(row, live[live < own], live, moving, own)
+    single = Rows(row, live[live < own], live, np.array([row]), own)
+    which = single if first is None else replace(single, moving=live)
     start = _anchors(state, seen)
     before = start if first is None else _anchors(first, seen)
     judge = Judge(judging, _leads(judging, before, which.own) > 0)
     lead = _leads(seen, start, which.own)[np.isin(seen.rows, which.own)]
     t = max(1, int(np.median(lead)) // COLDER) if len(lead) else 1
-    for halvings in range(HALVINGS):
-        a = _moved(seen, start, which, t, halvings)
+    trials = [(which, halvings) for halvings in range(HALVINGS)]
+    if first is not None:
+        trials.append((single, HALVINGS - 1))
+    for rows, halvings in trials:
+        a = _moved(seen, start, rows, t, halvings)
         if not judge.loses_too_many(a, live, lost):
             break
     else:
-        a = _away(seen, a, which, lambda a: judge.loses_too_many(a, live, lost))
+        a = _away(seen, a, which, lambda b: judge.loses_too_many(b, live, lost))
     for i, one in a.items():
         state[f"layer{i}.anchors"][:] = one
     session.runner.set_state(state)
@@ -216,13 +221,14 @@ def _away(
     others = seen.rows != which.new
     centre = {i: p[others].sum(0).astype(np.int64) // np.count_nonzero(others)
               for i, p in seen.p.items()}  # fmt: skip
+    corner = {i: np.where(2 * one < LARGEST, LARGEST, 0) for i, one in centre.items()}
     for part in range(FURTHEST + 1):
         rows = {i: a[which.new] + (a[which.new] - centre[i]) * part // PARTS
                 for i, a in start.items()}  # fmt: skip
         found = _with(start, which.new, {i: one.clip(0, LARGEST) for i, one in rows.items()})
         if not too_many_lost(found):
-            break
-    return found
+            return found
+    return _with(start, which.new, corner)
 
 
 def _with(start: dict[int, Ints], rows: Ints | int, anchors: dict[int, Ints]) -> dict[int, Ints]:

@@ -192,14 +192,15 @@ def add_class(k: Kernels, table: Table, count: int, known: Known) -> Counts:
     looks = n + known.judging
     found = Counter({name: times * looks for name, times in one.items()}) + checked(table)
     found += Counter({"place": looks, "place.seen": n * seen})
-    rounds, judgements = ROUNDS * HALVINGS, HALVINGS + FURTHEST + 1
-    starts = 2 + judgements
-    looked = (rounds + HALVINGS + 1) * n + (judgements + 1) * known.judging
+    trials, moved = HALVINGS + 1, ROUNDS * (HALVINGS * classes + 1)  # in the last one row moves
+    judgements = trials + FURTHEST + 1
+    looked = (ROUNDS * trials + trials + 1) * n + (judgements + 1) * known.judging
+    scored = (moved + 2 * classes) * n + (judgements + 1) * known.judging * classes
     return found + Counter({
-        "place.pair": (2 + HALVINGS) * n * n, "place.sample": looked,
-        "place.class": looked * classes, "place.score": looked * classes * seen,
-        "place.anchor": rounds * classes * seen, "place.move": rounds * n * classes * seen,
-        "place.start": starts * classes * seen, "place.away": FURTHEST * n * seen,
+        "place.pair": (2 + trials) * n * n, "place.sample": looked,
+        "place.class": looked * classes, "place.score": scored * seen,
+        "place.anchor": moved * seen, "place.move": moved * n * seen,
+        "place.start": (2 + judgements) * classes * seen, "place.away": FURTHEST * n * seen,
     })  # fmt: skip
 
 

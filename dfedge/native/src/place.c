@@ -30,8 +30,8 @@ static int32_t whole(int32_t fine) { return (fine + (1 << (FRACTION - 1))) >> FR
 /* Whether a row is of the bundle's own classes. */
 static int own(const dfe_placing *p, int32_t y) { return y < p->given->own; }
 
-static int moves(const dfe_new_class *given, int32_t k) {
-    return given->first ? dfe_lives(given, k) : k == given->row;
+static int moves(const dfe_placing *p, int32_t k) {
+    return p->every ? dfe_lives(p->given, k) : k == p->given->row;
 }
 
 /* Less what all classes share. */
@@ -127,7 +127,7 @@ static void score_others(dfe_placing *p) {
     int32_t classes = p->given->program->classes;
     for (int32_t i = 0; i < p->count; i++)
         for (int32_t k = 0; k < classes; k++)
-            if (dfe_lives(p->given, k) && !moves(p->given, k))
+            if (dfe_lives(p->given, k) && !moves(p, k))
                 p->g[(ptrdiff_t)i * classes + k] = score(p, i, k);
 }
 
@@ -139,7 +139,7 @@ static void compare(dfe_placing *p, int32_t i, int64_t t) {
     int64_t most = INT64_MIN, sum = 0;
     for (int32_t k = 0; k < classes; k++) {
         if (!dfe_lives(given, k)) continue;
-        p->scores[k] = moves(given, k) ? score(p, i, k) : g[k];
+        p->scores[k] = moves(p, k) ? score(p, i, k) : g[k];
         if (p->scores[k] > most) most = p->scores[k];
     }
     for (int32_t k = 0; k < classes; k++) {
@@ -150,7 +150,7 @@ static void compare(dfe_placing *p, int32_t i, int64_t t) {
     }
     const dfe_placed *s = p->samples + i;
     for (int32_t k = 0; k < classes; k++)
-        if (moves(given, k))
+        if (moves(p, k))
             g[k] = ((k == s->y) * (1 << UNIT) - (p->scores[k] << UNIT) / sum) * s->share;
 }
 
@@ -189,7 +189,7 @@ static void move_on(dfe_placing *p, int64_t t, int32_t halvings) {
     for (int32_t round = 0; round < ROUNDS; round++) {
         for (int32_t i = 0; i < p->count; i++) compare(p, i, t);
         for (int32_t k = 0; k < p->given->program->classes; k++)
-            if (moves(p->given, k))
+            if (moves(p, k))
                 move(p, k, 1 + round * RATES / ROUNDS + UNIT + DFE_SHARE - FRACTION);
     }
 }
@@ -206,6 +206,8 @@ static void move_away(dfe_placing *p) {
         }
         if (!too_many_lost(p)) return;
     }
+    for (int32_t j = 0; j < p->width; j++)
+        fine[j] = 2 * divided(dfe_sum_of(p, j, 0), others) < LARGEST ? LARGEST << FRACTION : 0;
 }
 
 static void end(const dfe_placing *p) {
@@ -229,8 +231,14 @@ void dfe_place(dfe_placing *p) {
     set_leads(p, 0, p->count);
     int64_t t = temperature(p);
     int lost = 1;
+    p->every = given->first != NULL;
     for (int32_t halvings = 0; lost && halvings < HALVINGS; halvings++) {
         move_on(p, t, halvings);
+        lost = too_many_lost(p);
+    }
+    if (lost && p->every) {
+        p->every = 0;
+        move_on(p, t, HALVINGS - 1);
         lost = too_many_lost(p);
     }
     end(p);

@@ -17,6 +17,7 @@ typedef struct {
     const dfe_new_class *given;
     dfe_placed *samples;
     int32_t count, all; /* without those that judge, with them */
+    int every;          /* the anchors of all live classes move, not the new row's alone */
     int64_t *scores;    /* [classes] */
     /* [count, classes]: scores of rows that stay; of those that move what they are to a sample, in
      * UNIT + SHARE bits */
