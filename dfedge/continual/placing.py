@@ -19,15 +19,15 @@ however many samples it has.
 anchors placed among them.  Of those of the bundle's own classes, b are right before, among their
 own classes; afterwards, among all, g of these are wrong and w others right.  It is
 
-    m = lost * b - 100 (g - w) >= 0    and    m^2 >= 50^2 (g + w)
+    m = lost * b - 100 (g - w) >= 0    and    m^2 >= 100^2 (g + w)
 
-that is, at most ``lost`` in 100 of b, and that with half a standard error of g - w, for what few
-samples say is chance, and of several trials the luckiest is taken.  It is one budget for all
-classes that were added.  Where more is lost, the rounds begin again with half the weight of the
-added classes, up to `HALVINGS` times.  If that is not enough, the others' anchors stay, the new row
-alone moves with the least weight, and then straight away from the mean of what is seen of the
-others, in steps of a `PARTS`-th of its distance; if nothing helps, it takes the corner that is
-furthest from them, where next to nothing is recognised as the new class.
+that is, at most ``lost`` in 100 of b with one standard error of g - w, as the guard has it
+(`dfedge.device.care`): what few samples say is chance, and the luckiest of several trials is taken.
+It is one budget for all classes that were added.  Where more is lost, the rounds begin again with
+half the weight of the added classes, up to `HALVINGS` times.  If that is not enough, the others'
+anchors stay, the new row alone moves with the least weight, and then straight away from the mean of
+what is seen of the others, in steps of a `PARTS`-th of its distance; if nothing helps, it takes the
+corner that is furthest from them, where next to nothing is recognised as the new class.
 
 All of it is sums of integers, on features and scores of the exported program, so all runtimes end
 in the same bytes.  Products are made in float64, which is faster in NumPy and exact: no sum reaches
@@ -59,8 +59,6 @@ SHARE = 16
 """Bits of a sample's weight."""
 LOST = 3
 """Samples that judge of which so many may be lost by default, in 100 that were recognised."""
-SURELY = 50
-"""Hundredths of a standard error (examples/experiments/new_classes.py: `CHOSEN_ON`)."""
 PARTS, FURTHEST = 16, 32
 LARGEST = np.iinfo(np.int8).max
 
@@ -118,7 +116,7 @@ class Judge:
         now = live[self.seen.scores(a)[:, live].argmax(1)] == self.seen.rows
         gone, won = (int(np.count_nonzero(part)) for part in (self.right & ~now, now & ~self.right))
         left = lost * int(np.count_nonzero(self.right)) - 100 * (gone - won)
-        return left < 0 or left * left < SURELY * SURELY * (gone + won)
+        return left < 0 or left * left < 100 * 100 * (gone + won)
 
 
 def look(session: Session, q: NDArray[np.int8], rows: Ints) -> Seen:

@@ -13,7 +13,6 @@ enum {
     PARTS = 16,
     FURTHEST = 32,
     LARGEST = 127,
-    SURELY = 50,
 };
 static const uint16_t sixteenths[] = {
     32768, 31379, 30048, 28774, 27554, 26386, 25268, 24196,
@@ -109,7 +108,7 @@ static int too_many_lost(dfe_placing *p) {
         won += now && !before;
     }
     int64_t left = p->given->lost * right - 100 * (gone - won);
-    return left < 0 || left * left < SURELY * SURELY * (gone + won);
+    return left < 0 || left * left < 100 * 100 * (gone + won);
 }
 
 /* The added classes' samples weigh 2^-halvings. */
