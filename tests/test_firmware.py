@@ -25,6 +25,7 @@ from dfedge.exporters.options import ExportOptions, check_firmware
 from dfedge.exporters.write import export
 from dfedge.learn.run import Run
 from dfedge.native import build, store
+from dfedge.native.known import PARTS
 from dfedge.native.library import load
 from dfedge.native.naming import c_string, check_prefix, renamed
 from dfedge.native.program import NativeProgram
@@ -432,13 +433,17 @@ def test_learning_that_is_given_up_leaves_the_state_that_was_saved(chip: Chip) -
 # -- a new class -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("learned", [False, True])
 def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
-    kernels: Path, tmp_path: Path
+    learned: bool, kernels: Path, tmp_path: Path
 ) -> None:
+    """Among anchors that move too, where nothing was learned before."""
     net = made(tmp_path / "net", Wish(classes=CLASSES[:9]))
     chip, x, row = Chip(net, kernels, tmp_path / "chip"), samples(3), ctypes.c_int32(-1)
-    count, classes = len(x) + len(net.known["replay.y"]), net.program.plan.classes
-    room_bytes = count * (16 + 4 * classes + net.seen) + classes * (8 + 2 * net.seen) + net.seen
+    replay, judge = ((net.known[f"{part}.x"], net.known[f"{part}.y"]) for part in PARTS)
+    count, classes = len(x) + len(replay[1]), net.program.plan.classes
+    room_bytes = count * (16 + 8 * classes + net.seen) + classes * (8 + 2 * net.seen) + net.seen
+    room_bytes += len(judge[1]) * (16 + net.seen)
     words = -(-room_bytes // 8)
     room = (ctypes.c_int64 * words)()
 
@@ -448,10 +453,13 @@ def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
         return int(chip.library.net_add_class(first, len(x), room, size, ctypes.byref(row)))
 
     assert chip.call("load") == store.EMPTY
+    first = None if learned else net.program.state.copy()
+    if learned:
+        chip.learn(2)
+        net.program.state[:] = np.frombuffer(chip.state(), np.uint8)
     assert add() == 0
     assert row.value == 9
-    known = net.known["replay.x"], net.known["replay.y"]
-    assert chip.state() == placed(net.program, 9, x, *known, LOST, 9, every=False)
+    assert chip.state() == placed(net.program, 9, x, replay, judge, LOST, 9, first)
     assert add() == 7  # no row is left
     assert chip.call("save") == store.STORED
     added = chip.state()

@@ -141,7 +141,11 @@ def counts(k: bound.Kernels, case: Case) -> dict[str, bound.Counts]:
         "step": bound.step(k, table), "load": bound.load(table, case.slot_bytes),
         "save": bound.save(table),
     }  # fmt: skip
-    return found | ({"add": bound.add_class(k, table, NEW, case.known)} if case.known else {})
+    return found | (
+        {"add": bound.add_class(k, table, NEW, bound.Known(case.known, case.known))}
+        if case.known
+        else {}
+    )
 
 
 def compiled(k: bound.Kernels, app: Path, *words: str | Path) -> Path:

@@ -38,8 +38,8 @@ def run(
         typer.Option(
             min=0,
             max=100,
-            help="How many of 100 known samples may be lost, over all classes that are added. "
-            "More: new classes are recognised more often.",
+            help="How many of 100 known samples that only judge may be lost, over all classes that "
+            "are added. More: new classes are recognised more often.",
         ),
     ] = 3,
     seed: Annotated[int, seed_option("Seed for the order of presentation.")] = 0,

@@ -2,8 +2,11 @@
 
 First its anchors are set to the means of what each layer sees of the samples
 (`dfedge.device.classes`), then moved on among those of the other classes (`placing`).  Of those the
-device holds samples that the bundle brings (`known`), and some of each class that was added.  Steps
-of training may follow, one half of every batch the new samples, the other half the known ones.
+device holds samples that the bundle brings (`known`), and some of each class that was added.  What
+is lost of what was known is counted on other samples, that only judge.  Where the bundle brings
+none (``dfedge train --no-keep``), of its golden samples every second one of each class judges, and
+anchors are placed among the others.  Steps of training may follow, one half of every batch the new
+samples, the other half the known ones.
 """
 
 from typing import NamedTuple
@@ -11,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dfedge.bundle import Bundle
 from dfedge.continual.placing import LOST, look, place
 from dfedge.data.dataset import Images, Split
 from dfedge.device.classes import add_class
@@ -51,7 +55,7 @@ def learn_class(
     Args:
         x: uint8 [n, H, W] or [n, H, W, C].
         steps: 0 sets the anchors only.
-        lost: of 100 known samples, how many may be lost, over all classes that are added.
+        lost: of 100 samples that judge, how many may be lost, over all classes that are added.
 
     Raises:
         DfedgeError: a name that is there, no spare row, images that cannot be used; the state is as
@@ -71,26 +75,39 @@ def learn_class(
 
 
 def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, lost: int) -> None:
-    """Place the row: all anchors move where that recognises no fewer of the samples that judge.
+    """Place the row.  The anchors of all classes move.
 
-    Once the device has learned something else, only the new row moves: anchors that were fitted to
+    Once the device has learned something else, only the new row's do: anchors that were fitted to
     the bundle's samples would lose what was learned.  So it is without samples of the bundle that
-    only judge.
+    only judge, as golden samples are few.
     """
-    begun, seen = session.runner.get_state(), look(session, row, new, *others)
-    place(session, row, seen, lost)
-    if session.record.steps or session.record.fleet_base or not session.bundle.known():
-        return
-    placed, kept = session.runner.get_state(), known_right(session).right
-    session.runner.set_state(begun)
-    place(session, row, seen, lost, every=True)
-    if known_right(session).right < kept:
-        session.runner.set_state(placed)
+    record, bundle = session.record, session.bundle
+    learned = record.steps or record.fleet_base or not bundle.known()
+    old, rows = others
+    seen = look(session, np.concatenate([new, old]), np.append(np.full(len(new), row), rows))
+    judging = look(session, *_alive(session, _parts(bundle)[1]))
+    place(session, row, seen, judging, lost, None if learned else bundle.initial_state())
+
+
+def _parts(bundle: Bundle) -> tuple[Known, Known]:
+    """Samples that the bundle brings: to place among, and to judge by."""
+    known, judging = known_samples(bundle), judging_samples(bundle)
+    if bundle.known():
+        return known, judging
+    q, rows = known
+    before = np.tril(rows[:, None] == rows, -1).sum(1)  # of its class
+    return (q[before % 2 == 0], rows[before % 2 == 0]), (q[before % 2 == 1], rows[before % 2 == 1])
 
 
 def _others(session: Session, row: int) -> Known:
     """Samples of the other live classes: the bundle's, and what is remembered of added ones."""
-    (q, rows), (added, added_rows) = known_samples(session.bundle), session.remembered
+    (q, rows), (added, added_rows) = _parts(session.bundle)[0], session.remembered
     q, rows = np.concatenate([q, added]), np.append(rows, added_rows).astype(np.int64)
-    other = (session.runner.get_state()["live"][rows] == 1) & (rows != row)
-    return q[other], rows[other]
+    return _alive(session, (q[rows != row], rows[rows != row]))
+
+
+def _alive(session: Session, known: Known) -> Known:
+    """Those of live classes."""
+    q, rows = known
+    live = session.runner.get_state()["live"][rows] == 1
+    return q[live], rows[live]

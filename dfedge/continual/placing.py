@@ -15,11 +15,19 @@ however many samples it has.
 
 **Which anchors move.**  Those of all live classes, or the new row's alone (`new_class` decides).
 
-**What is lost.**  Of the known samples that the bundle's own classes recognise among themselves, no
-more than ``lost`` in 100 may be taken for something else afterwards: one budget for all classes
-that were added.  Where more are, the rounds begin again with half the weight of the added classes,
-up to `HALVINGS` times.  If that is not enough, only the new row moves, straight away from the mean
-of what is seen of the others, in steps of a `PARTS`-th of its distance.
+**What is lost** is counted on samples that judge: neither the net was trained on them nor are
+anchors placed among them.  Of those of the bundle's own classes, b are right before, among their
+own classes; afterwards, among all, g of these are wrong and w others right.  It is
+
+    m = lost * b - 100 (g - w) >= 0    and    m^2 >= 100^2 (g + w)
+
+that is, at most ``lost`` in 100 of b with one standard error of g - w, as the guard has it
+(`dfedge.device.care`): what few samples say is chance, and the luckiest of several trials is taken.
+It is one budget for all classes that were added.  Where more is lost, the rounds begin again with
+half the weight of the added classes, up to `HALVINGS` times.  If that is not enough, the others'
+anchors stay, the new row alone moves with the least weight, and then straight away from the mean of
+what is seen of the others, in steps of a `PARTS`-th of its distance; if nothing helps, it takes the
+corner that is furthest from them, where next to nothing is recognised as the new class.
 
 All of it is sums of integers, on features and scores of the exported program, so all runtimes end
 in the same bytes.  Products are made in float64, which is faster in NumPy and exact: no sum reaches
@@ -27,13 +35,14 @@ in the same bytes.  Products are made in float64, which is faster in NumPy and e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.device.lock import alone
 from dfedge.device.session import Session
+from dfedge.state import State
 
 ROUNDS, HALVINGS = 64, 6
 RATES = 4
@@ -49,7 +58,7 @@ FRACTION = 8
 SHARE = 16
 """Bits of a sample's weight."""
 LOST = 3
-"""Known samples that may be lost by default, in 100 of those that were recognised."""
+"""Samples that judge of which so many may be lost by default, in 100 that were recognised."""
 PARTS, FURTHEST = 16, 32
 LARGEST = np.iinfo(np.int8).max
 
@@ -95,67 +104,89 @@ class Rows:
     first: int
 
 
-def look(
-    session: Session, row: int, new: NDArray[np.int8], known: NDArray[np.int8], rows: Ints
-) -> Seen:
-    """What is seen of the samples that a row is placed among, whatever anchors stand there.
+@dataclass(frozen=True)
+class Judge:
+    """Samples of the bundle's own classes, and which are right among these [N]."""
+
+    seen: Seen
+    right: NDArray[np.bool_]
+
+    def loses_too_many(self, a: dict[int, Ints], live: Ints, lost: int) -> bool:
+        """Whether anchors of the live classes cost more than ``lost`` in 100."""
+        now = live[self.seen.scores(a)[:, live].argmax(1)] == self.seen.rows
+        gone, won = (int(np.count_nonzero(part)) for part in (self.right & ~now, now & ~self.right))
+        left = lost * int(np.count_nonzero(self.right)) - 100 * (gone - won)
+        return left < 0 or left * left < 100 * 100 * (gone + won)
+
+
+def look(session: Session, q: NDArray[np.int8], rows: Ints) -> Seen:
+    """What is seen of samples, whatever anchors stand there.
 
     Of layers that have a say: a layer whose anchors are all zero has none.
 
     Args:
-        new: the row's samples, int8 [n, H, W, C].
-        known: samples of other live classes, int8 [m, H, W, C], and their rows [m].
+        q: int8 [n, H, W, C], of rows [n].
     """
     state, layers = session.runner.get_state(), session.bundle.manifest.plan.layers
-    parts = [seen for _, seen, _ in session.seen(np.concatenate([new, known]))]
+    parts = [seen for _, seen, _ in session.seen(q)]
     says = [i for i, one in enumerate(layers) if one.counted and state[f"layer{i}.anchors"].any()]
-    p = {i: np.concatenate([part[i] for part in parts]).astype(np.float64) for i in says}
-    shift = {i: layers[i].score_shift for i in says}
-    return Seen(p, shift, np.append(np.full(len(new), row), rows))
+    none = {i: np.zeros((0, layers[i].features)) for i in says}  # in float64
+    p = {i: np.concatenate([none[i], *(part[i] for part in parts)]) for i in says}
+    return Seen(p, {i: layers[i].score_shift for i in says}, rows)
 
 
 @alone
-def place(session: Session, row: int, seen: Seen, lost: int = LOST, every: bool = False) -> None:
+def place(
+    session: Session, row: int, seen: Seen, judging: Seen, lost: int = LOST,
+    first: State | None = None,
+) -> None:  # fmt: skip
     """Move anchors on from where they stand; the new row's are means.
 
     Args:
-        seen: by `look`.
-        lost: of 100 known samples that were recognised, how many may be lost.
-        every: the anchors of all live classes move.
+        seen: what anchors are placed among: samples of the new row and of other live classes.
+        judging: samples of live classes of the bundle's own.
+        lost: of 100 that judge and were recognised, how many may be lost.
+        first: the anchors of all live classes move, and what is lost is counted from this state.
+            None: only the new row's, and it is counted from the state as it is.
     """
     session.settle()
     state = session.runner.get_state()
-    live, first = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
-    moving = live if every else np.array([row])
-    which = Rows(row, live[live < first], live, moving, first)
-    start = {i: state[f"layer{i}.anchors"].astype(np.int64) for i in seen.p}
-    t, right = _before(seen, seen.scores(start), which.own)
-
-    def too_many_lost(a: dict[int, Ints]) -> bool:
-        gone = live[seen.scores(a)[:, live].argmax(1)] != seen.rows
-        return bool(np.count_nonzero(gone & right) * 100 > lost * np.count_nonzero(right))
-
-    for halvings in range(HALVINGS):
-        a = _moved(seen, start, which, t, halvings)
-        if not too_many_lost(a):
+    live, own = np.flatnonzero(state["live"]), len(session.bundle.manifest.classes)
+    single = Rows(row, live[live < own], live, np.array([row]), own)
+    which = single if first is None else replace(single, moving=live)
+    start = _anchors(state, seen)
+    before = start if first is None else _anchors(first, seen)
+    judge = Judge(judging, _leads(judging, before, which.own) > 0)
+    lead = _leads(seen, start, which.own)[np.isin(seen.rows, which.own)]
+    t = max(1, int(np.median(lead)) // COLDER) if len(lead) else 1
+    trials = [(which, halvings) for halvings in range(HALVINGS)]
+    if first is not None:
+        trials.append((single, HALVINGS - 1))
+    for rows, halvings in trials:
+        a = _moved(seen, start, rows, t, halvings)
+        if not judge.loses_too_many(a, live, lost):
             break
     else:
-        a = _away(seen, start, which, too_many_lost)
+        a = _away(seen, a, which, lambda b: judge.loses_too_many(b, live, lost))
     for i, one in a.items():
         state[f"layer{i}.anchors"][:] = one
     session.runner.set_state(state)
 
 
-def _before(seen: Seen, scores: Ints, own: Ints) -> tuple[int, NDArray[np.bool_]]:
-    """T, and which samples the bundle's own classes recognise among themselves [N]."""
-    right, each = np.zeros(len(seen.rows), bool), np.flatnonzero(np.isin(seen.rows, own))
-    if not len(each) or len(own) < 2:
-        return 1, right
-    others = scores[each][:, own]
-    others[own == seen.rows[each][:, None]] = np.iinfo(np.int64).min
-    lead = scores[each, seen.rows[each]] - others.max(1)
-    right[each] = lead > 0
-    return max(1, int(np.median(lead)) // COLDER), right
+def _anchors(state: State, seen: Seen) -> dict[int, Ints]:
+    """Of the layers that have a say."""
+    return {i: state[f"layer{i}.anchors"].astype(np.int64) for i in seen.p}
+
+
+def _leads(seen: Seen, a: dict[int, Ints], own: Ints) -> Ints:
+    """Of samples of own classes, among these: score over the best other; 0 of the others [N]."""
+    lead, each = np.zeros(len(seen.rows), np.int64), np.flatnonzero(np.isin(seen.rows, own))
+    if len(each) and len(own) > 1:
+        scores = seen.scores(a)[each]
+        others = scores[:, own]
+        others[own == seen.rows[each][:, None]] = np.iinfo(np.int64).min
+        lead[each] = scores[np.arange(len(each)), seen.rows[each]] - others.max(1)
+    return lead
 
 
 def _moved(
@@ -184,17 +215,18 @@ def _away(
     which: Rows,
     too_many_lost: Callable[[dict[int, Ints]], bool],
 ) -> dict[int, Ints]:
-    """Anchors of which the new row's stand as far from the others' samples as they must."""
+    """These anchors, of which the new row's go as far from the others' samples as they must."""
     others = seen.rows != which.new
     centre = {i: p[others].sum(0).astype(np.int64) // np.count_nonzero(others)
               for i, p in seen.p.items()}  # fmt: skip
+    corner = {i: np.where(2 * one < LARGEST, LARGEST, 0) for i, one in centre.items()}
     for part in range(FURTHEST + 1):
         rows = {i: a[which.new] + (a[which.new] - centre[i]) * part // PARTS
                 for i, a in start.items()}  # fmt: skip
         found = _with(start, which.new, {i: one.clip(0, LARGEST) for i, one in rows.items()})
         if not too_many_lost(found):
-            break
-    return found
+            return found
+    return _with(start, which.new, corner)
 
 
 def _with(start: dict[int, Ints], rows: Ints | int, anchors: dict[int, Ints]) -> dict[int, Ints]:

@@ -78,7 +78,7 @@ def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
         cpu=target.cpu if drop.programs else None,
         known_bytes=known.flash_bytes(fitting),
         normal=source.normal is not None,
-        instructions=bounds(table, len(fitting["replay.y"]) if fitting else 0),
+        instructions=bounds(table, known.counted(fitting)),
     )
     (folder / "net.dfe").write_bytes(packed)
     _put_around(folder, drop, firmware, source.target)

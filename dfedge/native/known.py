@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dfedge.native.instructions.bound import Known
 from dfedge.native.sources import numbers
 from dfedge.state import SHIFTS
 
@@ -48,6 +49,11 @@ def flash_bytes(known: Mapping[str, NDArray[Any]]) -> int:
     """What the samples of `fitting` take; 0 where there are none."""
     parts = [part for part in PARTS if known]
     return sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in parts)
+
+
+def counted(known: Mapping[str, NDArray[Any]]) -> Known | None:
+    """How many samples `fitting` left; None where there are none."""
+    return Known(*(len(known[f"{part}.y"]) for part in PARTS)) if known else None
 
 
 def _header(known: Mapping[str, NDArray[Any]]) -> str:
@@ -97,12 +103,13 @@ int net_care_end(void);
 
 /* Words of room that a new class of so many samples takes. */
 #define NET_CLASS_ROOM(count) \\
-    ((DFE_NEW_CLASS_BYTES((count) + NET_REPLAYED, NET_SEEN, NET_CLASSES) + 7) / 8)
+    ((DFE_NEW_CLASS_BYTES((count) + NET_REPLAYED, NET_JUDGING, NET_SEEN, NET_CLASSES) + 7) / 8)
 
 /* Give `count` samples x of a new class a row, placed among the known samples as dfedge add-class
- * does on a device that has learned before: no other anchor moves.  room has NET_CLASS_ROOM(count)
- * words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge export --spare-classes).  net_care is
- * to be called anew. */
+ * does: the anchors of all classes move, and only the new row's once net_learned counts steps.  Of
+ * the samples that judge no more than DFE_LOST in 100 are lost, over all classes that are added.
+ * room has NET_CLASS_ROOM(count) words.  A dfe_status; DFE_BAD_LABEL: no row is left (dfedge export
+ * --spare-classes).  net_care is to be called anew. */
 int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_words, int32_t *row);
 
 #ifdef __cplusplus
@@ -189,10 +196,12 @@ int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_wor
         .program = net_program(),
         .state = net_state(),
         .row = spare,
-        .first = NET_NAMED,
+        .own = NET_NAMED,
+        .first = net_learned()->steps ? NULL : net_first(),
         .x = x,
         .count = count,
         .known = {replay_x, replay_y, NET_REPLAYED},
+        .judge = {judge_x, judge_y, NET_JUDGING},
         .lost = DFE_LOST,
         .room = room,
         .room_bytes = 8 * room_words,

@@ -150,8 +150,8 @@ static void keep(int32_t i, const net *n) {
 /* Of more a timer of 24 bits would begin anew. */
 enum { MOST_SEEN = 1800 };
 
-/* With a loss below zero allowed, which nothing keeps where any sample is recognised: all rounds, and
- * all steps away. */
+/* With a loss far below zero allowed, which nothing keeps where any sample is recognised: all rounds,
+ * and all steps away. */
 static void add(int32_t i, const net *n) {
     const dfe_program *p = (const dfe_program *)(const void *)n->table;
     static int32_t rows[64];
@@ -169,9 +169,9 @@ static void add(int32_t i, const net *n) {
     }
     if (!right || row < 2 || p->classes * dfe_seen(p) > MOST_SEEN) return;
     dfe_new_class given = {
-        .program = p, .state = state, .row = row, .first = row, .all = 1, .x = x, .count = 2,
-        .known = {x, rows, n->known}, .lost = -1, .room = room, .room_bytes = sizeof room,
-        .arena = arena, .arena_bytes = sizeof arena,
+        .program = p, .state = state, .row = row, .own = row, .first = first, .x = x, .count = 2,
+        .known = {x, rows, n->known}, .judge = {x, rows, n->known}, .lost = -10000, .room = room,
+        .room_bytes = sizeof room, .arena = arena, .arena_bytes = sizeof arena,
     };
     uint32_t begun = board_ticks();
     int failed = dfe_add_class(&given);

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from math import ceil
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,7 +44,14 @@ BETWEEN = 300
 """Of a slice, beside what it computes: read off the code of ``dfe_go`` and ``net_go``."""
 HEADER, SLOTS, ROOM = 128, 2, 128
 ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
-"""Of ``src/store.h`` and ``src/new_class.c``."""
+"""Of ``src/store.h`` and ``src/place.c``."""
+
+
+class Known(NamedTuple):
+    """Samples that a new class is placed among, and those that judge."""
+
+    among: int
+    judging: int
 
 
 @cache
@@ -183,28 +191,23 @@ def longest(k: Kernels, table: ProgramTable, learns: bool) -> int:
     return BETWEEN + most * ALONE[0] // ALONE[1]
 
 
-def add_class(k: Kernels, table: ProgramTable, count: int, known: int) -> Counts:
-    """``net_add_class`` of so many samples, among so many known ones."""
-    one, n = features(k, table), count + known
+def add_class(k: Kernels, table: ProgramTable, count: int, known: Known) -> Counts:
+    """``net_add_class`` of so many samples, where the anchors of all classes move."""
+    one, n = features(k, table), count + known.among
     seen, classes = sum(unit.features for unit in units(table)), table.program["classes"]
-    found = Counter({name: times * n for name, times in one.items()}) + checked(table)
-    found += Counter({"place": n, "place.seen": n * seen, "place.start": classes * seen})
-    if not known:
-        return found
-    rounds, starts = ROUNDS * HALVINGS, HALVINGS + FURTHEST + 1
-    looked = (rounds + starts + HALVINGS + 1) * n
-    return found + Counter(
-        {
-            "place.pair": (2 + HALVINGS) * n * n,
-            "place.sample": looked,
-            "place.class": looked * classes,
-            "place.score": looked * classes * seen,
-            "place.anchor": rounds * classes * seen,
-            "place.move": rounds * n * classes * seen,
-            "place.start": starts * classes * seen,
-            "place.away": FURTHEST * n * seen,
-        }
-    )
+    looks = n + known.judging
+    found = Counter({name: times * looks for name, times in one.items()}) + checked(table)
+    found += Counter({"place": looks, "place.seen": n * seen})
+    trials, moved = HALVINGS + 1, ROUNDS * (HALVINGS * classes + 1)  # in the last one row moves
+    judgements = trials + FURTHEST + 1
+    looked = (ROUNDS * trials + trials + 1) * n + (judgements + 1) * known.judging
+    scored = (moved + 2 * classes) * n + (judgements + 1) * known.judging * classes
+    return found + Counter({
+        "place.pair": (2 + trials) * n * n, "place.sample": looked,
+        "place.class": looked * classes, "place.score": scored * seen,
+        "place.anchor": moved * seen, "place.move": moved * n * seen,
+        "place.start": (2 + judgements) * classes * seen, "place.away": FURTHEST * n * seen,
+    })  # fmt: skip
 
 
 def load(table: ProgramTable, slot_bytes: int) -> Counts:
@@ -245,13 +248,13 @@ ADD_CLASS = f"net_add_class, {SAMPLES} samples"
 LOAD, SAVE = "net_load", "net_save"
 
 
-def bounds(table: ProgramTable, known: int = 0) -> dict[str, dict[str, int]]:
+def bounds(table: ProgramTable, known: Known | None = None) -> dict[str, dict[str, int]]:
     """Instructions at most, by call and set of kernels.
 
     Nothing of a net in the label-plane form, whose loops are not counted.
 
     Args:
-        known: samples that a new class is placed among; 0: no class can be added.
+        known: samples that a net brings; None: no class can be added.
     """
     if table.program["form"]:
         return {}

@@ -9,18 +9,22 @@
 extern "C" {
 #endif
 
-/* Known samples that may be lost, in 100 of those that were recognised. */
+/* Samples that judge of which so many may be lost, in 100 of those that were recognised. */
 enum { DFE_LOST = 3 };
 
 typedef struct {
     const dfe_program *program;
     void *state;
     int32_t row;        /* of the new class: none that is live */
-    int32_t first;      /* of the rows that are not the bundle's own */
-    int32_t all;        /* the anchors of all classes move, not the new row's alone */
+    int32_t own;        /* rows of the bundle's own classes, which come first */
+    /* The state that was exported, where nothing was learned since: the anchors of all classes move,
+     * and what is lost is counted from it.  NULL: only the new row moves, and it is counted from what
+     * the bundle's own classes recognise among themselves. */
+    const void *first;
     const int8_t *x;    /* its samples, int8 [count, H, W, C] */
     int32_t count;
     dfe_samples known;  /* of other classes; those whose class is not live are passed over */
+    dfe_samples judge;  /* of the bundle's own, that no anchor is placed among: what is lost */
     int32_t lost;       /* as DFE_LOST, over all classes that are added */
     void *room;         /* dfe_new_class_bytes, aligned to 8 bytes */
     size_t room_bytes;
@@ -28,9 +32,10 @@ typedef struct {
     size_t arena_bytes;
 } dfe_new_class;
 
-/* Room that `samples` take, new and known together. */
-#define DFE_NEW_CLASS_BYTES(samples, seen, classes) \
-    ((size_t)(samples) * (16 + 4 * (size_t)(classes) + (seen)) + \
+/* Room that `samples`, new and known together, and those that judge take. */
+#define DFE_NEW_CLASS_BYTES(samples, judging, seen, classes)        \
+    ((size_t)(samples) * (16 + 8 * (size_t)(classes) + (seen)) +    \
+     (size_t)(judging) * (16 + (size_t)(seen)) +                    \
      (size_t)(classes) * (8 + 2 * (size_t)(seen)) + (size_t)(seen))
 
 /* What a sample is seen as by all layers together. */
