@@ -124,6 +124,7 @@ def people(base: str, data: str, known: tuple[str, ...]) -> Callable[..., Fleet]
 FLEETS: dict[str, Callable[..., Fleet]] = {
     "digits": turned("digits", 10, "equal"),
     "digits, two classes each": turned("digits", 10, "classes:2"),
+    "digits, 100 devices": turned("digits", 100, "equal"),
     "mnist, 100 devices": turned("fleet-mnist", 100, "equal", MNIST_SMALL),
     "mnist, 100 devices, two classes each": turned("fleet-mnist", 100, "classes:2", MNIST_SMALL),
     "watch": people("fleet-watch", "watch", WATCHED),
