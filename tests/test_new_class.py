@@ -8,7 +8,7 @@ import pytest
 from conftest import SHORT
 
 from dfedge.bundle import Bundle
-from dfedge.continual.new_class import learn_class
+from dfedge.continual.new_class import judging, learn_class
 from dfedge.data.dataset import Images, Split
 from dfedge.data.sources import load
 from dfedge.device.care import Care
@@ -83,6 +83,65 @@ def test_no_more_of_the_known_fall_to_it_than_is_allowed(lost: int, spare_bundle
     gone = right - np.count_nonzero(session.scores_of_input(judge).argmax(1) == rows)
     assert gone * 100 <= lost * right
     assert gone > 0 or lost < 100
+
+
+def noisy(split: str, seed: int) -> Split:
+    """Digits that a net of theirs learns by heart, and hardly recognises where they are new."""
+    data, rng = load("digits").splits[split], np.random.default_rng(seed)
+    noise = rng.integers(0, 256, data.x.shape)
+    return Split((0.4 * data.x + 0.6 * noise).astype(np.uint8), data.y)
+
+
+KNOWN = 6
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["keep", "no-keep"])
+def by_heart(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A net of the first noisy digits; without samples of its own, golden ones take their place."""
+    folder, data = tmp_path_factory.mktemp("heart"), noisy("train", 0)
+    known = data.take(np.flatnonzero(data.y < KNOWN))
+    classes = np.array([str(k) for k in range(KNOWN)])
+    np.savez(folder / "own.npz", x=known.x, y=known.y, classes=classes)
+    (folder / "net.toml").write_text(BY_HEART)
+    options = TrainOptions(
+        str(folder / "own.npz"), net=str(folder / "net.toml"), qat=True, keep=request.param
+    )
+    run = train(options, folder / "run")
+    spare = ExportOptions(("c",), spare_classes=10 - KNOWN, trial=False)
+    return export(run, spare, folder / "bundle")
+
+
+BY_HEART = """anchors = 1
+[train]
+epochs = 15
+qat_epochs = 2
+shift = 0
+flip = false
+[[block]]
+kind = "linear"
+channels = 48
+[[block]]
+kind = "linear"
+channels = 48
+"""
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("lost", [0, 3, 10])
+def test_what_is_lost_is_counted_where_nothing_was_trained_on(
+    lost: int, learned: bool, by_heart: Bundle
+) -> None:
+    """The samples that a net was trained on stay recognised whatever comes; others do not."""
+    session, data = opened(by_heart), noisy("stream", 1)
+    if learned:
+        session.learn_with_care(session.input(data.x[:8]), np.minimum(data.y[:8], KNOWN - 1))
+        session.settle()
+    judge, rows = judging(by_heart)
+    before = np.count_nonzero(session.scores_of_input(judge).argmax(1) == rows)
+    for number in range(KNOWN, 10):
+        learn_class(session, str(number), data.x[data.y == number][:10], lost=lost)
+        after = np.count_nonzero(session.scores_of_input(judge).argmax(1) == rows)
+        assert (before - after) * 100 <= lost * before, number
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "native"])

@@ -85,23 +85,26 @@ def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, los
     learned = record.steps or record.fleet_base or not bundle.known()
     old, rows = others
     seen = look(session, np.concatenate([new, old]), np.append(np.full(len(new), row), rows))
-    judging = look(session, *_alive(session, _parts(bundle)[1]))
-    place(session, row, seen, judging, lost, None if learned else bundle.initial_state())
+    judge = look(session, *_alive(session, judging(bundle)))
+    place(session, row, seen, judge, lost, None if learned else bundle.initial_state())
 
 
-def _parts(bundle: Bundle) -> tuple[Known, Known]:
-    """Samples that the bundle brings: to place among, and to judge by."""
-    known, judging = known_samples(bundle), judging_samples(bundle)
-    if bundle.known():
-        return known, judging
-    q, rows = known
-    before = np.tril(rows[:, None] == rows, -1).sum(1)  # of its class
-    return (q[before % 2 == 0], rows[before % 2 == 0]), (q[before % 2 == 1], rows[before % 2 == 1])
+def judging(bundle: Bundle) -> Known:
+    """Samples that nothing is placed among: what is lost is counted on them."""
+    return judging_samples(bundle) if bundle.known() else _halves(bundle)[1]
+
+
+def _halves(bundle: Bundle) -> tuple[Known, Known]:
+    """Of golden samples: of each class the first, the third and so on; and the others."""
+    q, rows = known_samples(bundle)
+    odd = np.tril(rows[:, None] == rows, -1).sum(1) % 2 == 1
+    return (q[~odd], rows[~odd]), (q[odd], rows[odd])
 
 
 def _others(session: Session, row: int) -> Known:
     """Samples of the other live classes: the bundle's, and what is remembered of added ones."""
-    (q, rows), (added, added_rows) = _parts(session.bundle)[0], session.remembered
+    bundle, (added, added_rows) = session.bundle, session.remembered
+    q, rows = known_samples(bundle) if bundle.known() else _halves(bundle)[0]
     q, rows = np.concatenate([q, added]), np.append(rows, added_rows).astype(np.int64)
     return _alive(session, (q[rows != row], rows[rows != row]))
 
