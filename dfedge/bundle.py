@@ -34,6 +34,7 @@ from dfedge.manifest import (
     KNOWN,
     MANIFEST,
     MEMORY,
+    RUN,
     STATE,
     TRUNK,
     FileRecord,
@@ -235,9 +236,11 @@ def _read_manifest(folder: Path) -> bytes:
         with open_file(path) as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
+        run = folder if (folder / RUN).is_file() else None
         raise DfedgeError(
-            f"{folder} is not a bundle ({fault(path, error)}); make one with: "
-            f"dfedge export RUN --format onnx --out {folder}"
+            f"{folder} is {'a RUN and not a bundle' if run else 'not a bundle'} "
+            f"({fault(path, error)}); make one with: dfedge export {run or 'RUN'} --format onnx "
+            f"--out {'BUNDLE' if run else folder}"
         ) from error
     if len(raw) > MAX_MANIFEST_BYTES:
         raise DfedgeError(f"{path}: larger than {MAX_MANIFEST_BYTES:,} bytes; {AGAIN}")

@@ -11,7 +11,7 @@ import msgspec
 from dfedge.errors import DfedgeError
 
 
-class Live(msgspec.Struct, frozen=True):
+class LiveTensor(msgspec.Struct, frozen=True):
     """One tensor: the layer that it belongs to, or None."""
 
     name: str
@@ -47,7 +47,7 @@ class Footprint(msgspec.Struct, frozen=True):
 
     lower_bound_bytes: int
     stored_activation_bytes: int
-    largest: list[Live]
+    largest: list[LiveTensor]
     layer_bytes: dict[str, int]
     samples: list[Sample]
 

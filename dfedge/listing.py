@@ -17,7 +17,7 @@ from dfedge.trunk import Trunk
 INT_BYTES = {"int8": 1, "int32": 4}
 
 
-class Row(msgspec.Struct, frozen=True):
+class OperationRow(msgspec.Struct, frozen=True):
     """One operation.
 
     Attributes:
@@ -49,13 +49,13 @@ class Row(msgspec.Struct, frozen=True):
     training: bool = False
 
 
-def listing(plan: Plan) -> list[Row]:
+def listing(plan: Plan) -> list[OperationRow]:
     """Every operation of a plan in order.
 
     What a step adds to a layer follows its goodness; where a layer waits for the error of the one
     above (`df-o`, `df-r`), it is done when that is there.
     """
-    rows: list[Row] = []
+    rows: list[OperationRow] = []
     last = "image"
     if plan.trunk is not None:
         rows += _trunk(plan.trunk)
@@ -69,17 +69,25 @@ def listing(plan: Plan) -> list[Row]:
     return rows
 
 
-def _trunk(trunk: Trunk) -> Iterator[Row]:
+def _trunk(trunk: Trunk) -> Iterator[OperationRow]:
     placed, constants = place(trunk), trunk.constants()
     names = ["image", *(f"v{i + 1}" for i in range(len(trunk.operations)))]
     for i, operation in enumerate(trunk.operations):
         brought = [kind for name, kind in constants.items() if name.startswith(f"{i}.")]
         kind = operation.kind()
-        yield Row(
-            i, kind, operation.name, [names[read] for read in operation.reads], names[i + 1],
-            operation.shape, *_place(placed, i, operation, len(trunk.operations)),
-            sum(INT_BYTES[of] * prod(shape) for of, shape in brought), 0, f"dfe_run_{kind}", False,
-        )  # fmt: skip
+        yield OperationRow(
+            i,
+            kind,
+            operation.name,
+            [names[read] for read in operation.reads],
+            names[i + 1],
+            operation.shape,
+            *_place(placed, i, operation, len(trunk.operations)),
+            sum(INT_BYTES[of] * prod(shape) for of, shape in brought),
+            0,
+            f"dfe_run_{kind}",
+            False,
+        )
 
 
 def _place(placed: Placement, i: int, operation: Operation, count: int) -> tuple[str, int]:
@@ -95,19 +103,31 @@ def _place(placed: Placement, i: int, operation: Operation, count: int) -> tuple
 
 def _layer(
     plan: Plan, i: int, layer: Layer, given: str, number: int, sizes: dict[str, int]
-) -> Iterator[Row]:
+) -> Iterator[OperationRow]:
     learns = i >= plan.cut
     end, name = layer.ends, f"layer{i}"
 
     def row(
         operation: str, reads: list[str], made: str, shape: Shape | tuple[int, ...], state: int,
         kernel: str, place: str = "arena",
-    ) -> Row:  # fmt: skip
+    ) -> OperationRow:  # fmt: skip
         nonlocal number
         number += 1
         wide = INT_BYTES["int32"] if made.endswith((".scores", ".goodness")) else 1
-        return Row(number - 1, operation, name, reads, made, tuple(shape), place,
-                   wide * prod(shape), 0, state, kernel, learns and state > 0)  # fmt: skip
+        return OperationRow(
+            number - 1,
+            operation,
+            name,
+            reads,
+            made,
+            tuple(shape),
+            place,
+            wide * prod(shape),
+            0,
+            state,
+            kernel,
+            learns and state > 0,
+        )
 
     read = given
     for j, conv in enumerate(layer.convs):
@@ -147,7 +167,9 @@ def _layer(
         yield row("hand on", [output], f"{name}.out", layer.hands_on, 0, "", "the same bytes")
 
 
-def _learning(plan: Plan, i: int, name: str, number: int, sizes: dict[str, int]) -> Iterator[Row]:
+def _learning(
+    plan: Plan, i: int, name: str, number: int, sizes: dict[str, int]
+) -> Iterator[OperationRow]:
     """What a step adds to a layer that learns."""
     layer, plane = plan.layers[i], plan.form == "label-plane"
     end = layer.ends
@@ -178,8 +200,21 @@ def _learning(plan: Plan, i: int, name: str, number: int, sizes: dict[str, int])
                      "dfe_settle"))  # fmt: skip
     for j, (operation, reads, made, makes, kernel) in enumerate(rows):
         state = made.endswith((".conv*", ".anchors"))
-        yield Row(number + j, operation, name, reads, made, makes, "state" if state else "arena",
-                  prod(makes), 0, 0, kernel, False, True)  # fmt: skip
+        yield OperationRow(
+            number + j,
+            operation,
+            name,
+            reads,
+            made,
+            makes,
+            "state" if state else "arena",
+            prod(makes),
+            0,
+            0,
+            kernel,
+            False,
+            True,
+        )
 
 
 def _said(conv: Conv) -> str:

@@ -25,6 +25,8 @@ VERSION = 5
 SEMANTICS_VERSION = 8
 """Raised whenever a program of the same bundle would hold other bits: see `dfedge.int8`."""
 
+RUN = "run.json"
+"""Of a RUN folder, which is often given in the place of a bundle."""
 MANIFEST, STATE, GOLDEN = "manifest.json", "state.safetensors", "golden.safetensors"
 MEMORY, TRUNK, KNOWN = "memory.json", "trunk.safetensors", "known.safetensors"
 BLANK = "0" * 64

@@ -14,6 +14,7 @@ from dfedge import configs
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.native.rendering import format_of
 from dfedge.runtimes import find, stock_formats
+from dfedge.units import apart
 
 KIB = 1024
 UNITS = {"": 1, "B": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
@@ -117,9 +118,10 @@ def budget_of(target: Target, name: str, budget: str | None = None) -> Budget:
         return Budget(f"target '{name}'", target.allowed_bytes, target.flash_bytes)
     allowed = parse_bytes(budget)
     if allowed > target.allowed_bytes:
+        wanted, left = apart(allowed, target.allowed_bytes)
         raise UsageError(
-            f"--budget {budget} is {allowed:,} B; target '{name}' leaves a model "
-            f"{target.allowed_bytes:,} B; give a smaller --budget or a larger --target"
+            f"--budget {budget} is {wanted}; target '{name}' leaves a model "
+            f"{left}; give a smaller --budget or a larger --target"
         )
     return Budget(f"--budget {budget}", allowed, target.flash_bytes)
 
@@ -158,7 +160,8 @@ def check_flash(budget: Budget, format: str, flash: int) -> None:
         DfedgeError: with both sizes.
     """
     if flash > budget.flash_bytes:
+        needed, allowed = apart(flash, budget.flash_bytes)
         raise DfedgeError(
-            f"{format}: {flash:,} B of files; {budget.words} allows {budget.flash_bytes:,} B "
+            f"{format}: {needed} of files; {budget.words} allows {allowed} "
             "of flash. Reduce the number of batch sizes, or use a smaller net."
         )

@@ -11,6 +11,12 @@ def size(count: int) -> str:
     return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
 
 
+def apart(needs: int, allowed: int) -> tuple[str, str]:
+    """Two counts of bytes that are compared: in `size`'s units, or exact where those look alike."""
+    words = size(needs), size(allowed)
+    return words if words[0] != words[1] else (f"{needs:,} B", f"{allowed:,} B")
+
+
 def percent(fraction: float) -> str:
     """``98.89 %``."""
     return f"{100 * fraction:.2f} %"

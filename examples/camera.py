@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import care_of
-from dfedge.data.streams import Source
+from dfedge.data.streams import StreamSource
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
@@ -29,14 +29,14 @@ def main(out: Path, data: str, samples: int, epochs: int | None) -> None:
 
     # From here on nothing needs torch: this is what runs on the device.
     stream = f"drift:rotate=90,samples={samples},experiences=5,test=300"
-    settings = Settings(stream, data, strategy="none", guard=32)
+    settings = StreamSettings(stream, data, strategy="none", guard=32)
     care = care_of(settings.strategy)
     session = Session.open(bundle, state=out / "state", initial=True, care=care)
-    made = settings.make_stream(Source(data, None, session.bundle.manifest.input))
+    made = settings.make_stream(StreamSource(data, None, session.bundle.manifest.input))
     frozen = [
         float((session.scores(e.train.x).argmax(1) == e.train.y).mean()) for e in made.experiences
     ]
-    learning = Run(session, made, settings)
+    learning = StreamRun(session, made, settings)
     for _ in learning.moments():
         pass
     parts = np.array_split(learning.right, len(frozen))

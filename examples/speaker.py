@@ -9,10 +9,10 @@ of the other speakers; the device replays them among the new ones.
 import sys
 from pathlib import Path
 
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import care_of
-from dfedge.data.streams import Source
+from dfedge.data.streams import StreamSource
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
@@ -26,7 +26,7 @@ def main(out: Path, who: str, epochs: int | None) -> None:
         export(run, ExportOptions(("onnx",)), bundle)
 
     # From here on nothing needs torch: this is what runs on the device.
-    settings = Settings(
+    settings = StreamSettings(
         stream=f"new-user:speaker={who},utterances=5+20",
         data="fsdd",
         strategy="balanced",
@@ -38,7 +38,7 @@ def main(out: Path, who: str, epochs: int | None) -> None:
     )
     care = care_of(settings.strategy)
     session = Session.open(bundle, state=out / "state", initial=True, care=care)
-    learning = Run(session, settings.make_stream(Source("fsdd")), settings)
+    learning = StreamRun(session, settings.make_stream(StreamSource("fsdd")), settings)
     for _ in learning.moments():
         pass
     progress = learning.progress

@@ -11,6 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 from motion import T, write_motion
+from trials.runner import compile_runner
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
@@ -19,7 +20,6 @@ from dfedge.data.reading import Reading
 from dfedge.errors import DfedgeError
 from dfedge.exporters import learning
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.runner import compile_runner
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.runtimes import formats
@@ -33,7 +33,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 SLOW_FILES = {
-    "adopt", "adopt_torchvision", "agreement", "ecosystems", "examples", "firmware", "installed",
+    "adopt", "adopt_torchvision", "agreement", "docs_lines", "ecosystems", "examples", "firmware",
+    "installed",
     "memory", "on_device", "quick_starts", "random_nets", "renderings", "reproduce", "rivals",
     "signals", "store_c",
 }  # fmt: skip

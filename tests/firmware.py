@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
+from trials.random_nets import filled
 
 from dfedge.data.inputs.image import ImageRule
 from dfedge.device.confidence import unsure_below
 from dfedge.exporters.c import write
-from dfedge.exporters.formats import Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.program import methods
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native import build
 from dfedge.native.image import Identity
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import filled
 
 NET = str(Path(__file__).parent.parent / "examples" / "mcu_net.toml")
 SHAPE, CLASSES = (8, 8, 1), tuple(f"digit {number}" for number in range(10))
@@ -34,7 +34,7 @@ class Made:
 
     folder: Path
     sources: Path
-    program: Program
+    program: NativeProgram
     known: dict[str, NDArray[np.generic]]
 
     @property
@@ -73,15 +73,22 @@ def made(folder: Path, wish: Wish) -> Made:
              for part in ("replay", "judge")}  # fmt: skip
     known |= {f"{part}.y": np.arange(4, dtype=np.int32) for part in ("replay", "judge")}
     folder.mkdir(parents=True, exist_ok=True)
-    source = Source(
-        drawn.plan, state, methods(drawn.plan, {1}), target=wish.target, known=known,
-        identity=Identity(wish.lineage, 0, 8), input=ImageRule(8, 8, 1).in_c(),
-        classes=wish.classes, prefix=wish.prefix, ecosystem=wish.ecosystem,
+    source = ExportSource(
+        drawn.plan,
+        state,
+        methods(drawn.plan, {1}),
+        target=wish.target,
+        known=known,
+        identity=Identity(wish.lineage, 0, 8),
+        input=ImageRule(8, 8, 1).in_c(),
+        classes=wish.classes,
+        prefix=wish.prefix,
+        ecosystem=wish.ecosystem,
         unsure_below=unsure_below(wish.temperature),
-    )  # fmt: skip
+    )
     written = write(source, folder, lambda *_: None)
     arrays = to_arrays(state)
-    program = Program(drawn.plan, make_table(drawn.plan, arrays))
+    program = NativeProgram(drawn.plan, make_table(drawn.plan, arrays))
     program.write(arrays)
     place = folder / next(iter(written.files.values()))
     return Made(folder, place.parent, program, known)

@@ -13,19 +13,19 @@ from unittest.mock import patch
 
 import numpy as np
 from random_trunks import draw_adopted
+from trials.random_nets import Drawn, draw
 
 from dfedge.native.library import Buffer, levels, load_file
 from dfedge.native.places import place, place_above
-from dfedge.native.program import TRAIN, Program
+from dfedge.native.program import TRAIN, NativeProgram
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import Drawn, draw
 
 NETS, DAMAGED = 24, 3000
 INPUT_BYTES = 1 << 16
 
 
 @cache
-def program_of(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
+def program_of(seed: int, library: ctypes.CDLL) -> tuple[NativeProgram, Drawn]:
     """A random net; every other one stands on a frozen trunk, half of these row by row."""
     drawn, constants = draw_adopted(seed) if seed % 2 else (draw(seed), {})
     state, given = (
@@ -34,17 +34,17 @@ def program_of(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
     )
     placed = place if seed % 4 == 1 else partial(place_above, size=0)
     with patch("dfedge.native.trunk.place", placed):
-        return Program(drawn.plan, make_table(drawn.plan, state, given), library), drawn
+        return NativeProgram(drawn.plan, make_table(drawn.plan, state, given), library), drawn
 
 
-def fresh(seed: int, library: ctypes.CDLL) -> tuple[Program, Drawn]:
+def fresh(seed: int, library: ctypes.CDLL) -> tuple[NativeProgram, Drawn]:
     """At its first state."""
     program, drawn = program_of(seed, library)
     program.write({name: value.numpy() for name, value in drawn.state.items()})
     return program, drawn
 
 
-def call(library: ctypes.CDLL, program: Program, words: np.ndarray) -> int | None:
+def call(library: ctypes.CDLL, program: NativeProgram, words: np.ndarray) -> int | None:
     """The status of a step with a table, None where it asks for too much."""
     fields = dict(zip(program.table.program, words.tolist(), strict=False))
     at = words.ctypes.data
@@ -78,7 +78,7 @@ def damage(library: ctypes.CDLL) -> int:
     return ran
 
 
-def constant_words(program: Program) -> int:
+def constant_words(program: NativeProgram) -> int:
     """At the end of its table."""
     return program.table.program["constant_bytes"] // 4
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from msgspec.structs import replace
 from torch import Tensor
+from trials.random_nets import Drawn, filled
 
 from dfedge.blocks import Block
 from dfedge.int8.trunk import Constants, evaluate
@@ -29,7 +30,6 @@ from dfedge.operations import (
 )
 from dfedge.plan import FEEDBACKS
 from dfedge.trunk import Trunk
-from dfedge.verify.random_nets import Drawn, filled
 
 WIDEST, LARGEST_SIDE = 130, 16
 

@@ -52,6 +52,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, weights: None):  # noqa: 
 # -- exporters -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", ["small", "residual", "tiny"])
 def test_the_graph_is_that_of_the_net(exported, name: str, exporter: str) -> None:

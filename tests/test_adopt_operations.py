@@ -95,6 +95,7 @@ BY_DYNAMO = ("nearest", "bilinear", "reflected", "circular", "rolled", "a choice
 """By that exporter, which is slow: what it writes in another way."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "exporter"),
     [*((name, way) for name in MOVED | COMPUTED for way in ("torch", "script")),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_adopt_onnx import FLOAT, Node, model, op, rand, right, scored, used
 
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.read_onnx import read_onnx
 
 HELD = {
@@ -25,7 +25,7 @@ HELD = {
 }  # fmt: skip
 
 
-def graph_of(content: bytes) -> Graph:
+def graph_of(content: bytes) -> ForeignGraph:
     return fold(read_onnx(onnx.load_model_from_string(content)))
 
 
@@ -33,7 +33,7 @@ def helper_split(given: str, parts: str) -> Node:
     return onnx.helper.make_node("Split", [given, parts], ["a", "b"], "split", axis=1)
 
 
-def kinds(graph: Graph) -> list[tuple]:
+def kinds(graph: ForeignGraph) -> list[tuple]:
     return [(node.op, node.shape, node.kernel, node.stride, node.pads) for node in graph.nodes]
 
 

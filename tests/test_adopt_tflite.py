@@ -11,21 +11,21 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+from trials.tflite_files import ordinary
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.centre import centred, sides
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph as FloatGraph
-from dfedge.adoption.graph import Node
+from dfedge.adoption.graph import ForeignGraph as FloatGraph
+from dfedge.adoption.graph import ForeignNode
 from dfedge.adoption.load import load_graph, open_model
 from dfedge.adoption.refusal import Site
 from dfedge.adoption.translation import Translation
 from dfedge.errors import DfedgeError
-from dfedge.exporters.graph import Graph
-from dfedge.exporters.litert.file import TYPES, File, Scale
+from dfedge.exporters.graph import StockGraph
+from dfedge.exporters.litert.file import TYPES, File, Quantisation
 from dfedge.exporters.litert.options import Options, concat_options, plain_options, reduce_options
 from dfedge.exporters.litert.options import reshape_options as reshaped
-from dfedge.faults.tflite_files import ordinary
 
 Op, Fused = schema.BuiltinOperator, schema.ActivationFunctionType
 NUMBERS = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def drawn(*shape: int) -> Float:
     return (NUMBERS.standard_normal(shape) / 2).astype(np.float32)
 
 
-def to_bytes(graph: Graph, scales: Mapping[int, Scale] | None = None) -> bytes:
+def to_bytes(graph: StockGraph, scales: Mapping[int, Quantisation] | None = None) -> bytes:
     file = File({Op.CONV_2D: 3, Op.FULLY_CONNECTED: 4} if scales else {})
     file.add("main", graph, scales)
     return file.to_bytes()
@@ -58,7 +58,7 @@ class Maker:
     """A float net in the making: what `step` gives becomes the next one's input."""
 
     def __init__(self, *sides: int) -> None:
-        self.g = Graph()
+        self.g = StockGraph()
         self.at = self.g.inputs["x"] = self.g.tensor((1, *sides), np.float32)
 
     @property
@@ -292,25 +292,25 @@ def test_the_size_of_an_input_is_its_own(
 
 def quantised(path: Path, zero: int, bias_scale: bool) -> None:
     """Weights with a scale for each channel; the ReLU is only in the range of the codes."""
-    draw, g, scales = np.random.default_rng(1), Graph(), {}
+    draw, g, scales = np.random.default_rng(1), StockGraph(), {}
     x = g.inputs["x"] = g.tensor((1, *SIDES), np.int8)
-    scales[x] = Scale((1 / 64,), zero)
+    scales[x] = Quantisation((1 / 64,), zero)
     weights = g.const(draw.integers(-127, 128, (4, 3, 3, 3)), np.int8)
-    scales[weights] = Scale(tuple(float(one) for one in draw.uniform(0.002, 0.004, 4)))
+    scales[weights] = Quantisation(tuple(float(one) for one in draw.uniform(0.002, 0.004, 4)))
     bias = g.const(draw.integers(-900, 900, 4))
     if bias_scale:
-        scales[bias] = Scale(tuple(s / 64 for s in scales[weights].scales))
+        scales[bias] = Quantisation(tuple(s / 64 for s in scales[weights].scales))
     h = g.op(Op.CONV_2D, [x, weights, bias], (1, *SIDES[:2], 4), np.int8,
              options("Conv2D", **PLAIN))  # fmt: skip
-    scales[h] = Scale((0.05,), -128)
+    scales[h] = Quantisation((0.05,), -128)
     head = g.const(draw.integers(-90, 90, (CLASSES, 192)), np.int8)
-    scales[head] = Scale((0.01,))
+    scales[head] = Quantisation((0.01,))
     none = g.const(np.zeros(CLASSES, np.int32))
     flat = g.op(Op.RESHAPE, [h, g.const([1, 192])], (1, 192), np.int8, reshaped((1, 192)))
     scales[flat] = scales[h]
     scores = g.op(Op.FULLY_CONNECTED, [flat, head, none], (1, CLASSES), np.int8,
                   options("FullyConnected"))  # fmt: skip
-    scales[scores] = Scale((0.5,))
+    scales[scores] = Quantisation((0.5,))
     g.outputs["scores"] = scores
     path.write_bytes(to_bytes(g, scales))
 
@@ -337,13 +337,30 @@ def test_a_scale_is_taken_into_the_weights(groups: int, shift: int, pad: int, ta
     scale, bias = torch.tensor([0.7, 1.0, 1.2, 0.9]), shift * torch.tensor([0.1, -0.2, 0.3, 0.0])
     side = 4 + 2 * pad
     nodes = [
-        Node("input", "x", (), (4, 6, 6)),
-        Node("affine", "a", (0,), (4, 6, 6), scale, bias),
-        Node("conv", "c", (1,), (8, side, side), torch.from_numpy(drawn(8, 4 // groups, 3, 3)),
-             torch.from_numpy(drawn(8)), (3, 3), 1, (pad,) * 4, groups),
-        Node("conv", "s", (2,), (2, 1, 1), torch.from_numpy(drawn(2, 8, side, side)),
-             torch.zeros(2), (side, side)),
-    ]  # fmt: skip
+        ForeignNode("input", "x", (), (4, 6, 6)),
+        ForeignNode("affine", "a", (0,), (4, 6, 6), scale, bias),
+        ForeignNode(
+            "conv",
+            "c",
+            (1,),
+            (8, side, side),
+            torch.from_numpy(drawn(8, 4 // groups, 3, 3)),
+            torch.from_numpy(drawn(8)),
+            (3, 3),
+            1,
+            (pad,) * 4,
+            groups,
+        ),
+        ForeignNode(
+            "conv",
+            "s",
+            (2,),
+            (2, 1, 1),
+            torch.from_numpy(drawn(2, 8, side, side)),
+            torch.zeros(2),
+            (side, side),
+        ),
+    ]
     x = torch.from_numpy(drawn(3, 4, 6, 6))
     right = FloatGraph([replace(node) for node in nodes]).result(x)
     found = fold(FloatGraph(nodes))
@@ -463,7 +480,9 @@ def test_a_centred_kernel_is_the_same_function(kernel: tuple[int, int], stride: 
             first = [(t + front) // 2 for t in total]
             pads = (first[0], total[0] - first[0], first[1], total[1] - first[1])
             shape, weight = (2, after, after), torch.from_numpy(drawn(2, 3, *kernel))
-            node = Node("conv", "", (0,), shape, weight, torch.zeros(2), kernel, stride, pads)
+            node = ForeignNode(
+                "conv", "", (0,), shape, weight, torch.zeros(2), kernel, stride, pads
+            )
             same = centred(node, sides(node, (3, side, side)))
             x = torch.from_numpy(drawn(4, 3, side, side))
             assert torch.allclose(same.run([x]), node.run([x]), atol=1e-5)

@@ -14,7 +14,7 @@ from torchvision_nets import SIDE
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.blocks import tail_of
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.load import load_graph
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def graph_of(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Graph:
+def graph_of(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> ForeignGraph:
     monkeypatch.setattr(foreign_nets, "given", lambda: net, raising=False)
     graph = fold(load_graph("foreign_nets:given", (SIDE, SIDE, 3)))
     tail_of(graph)

@@ -21,13 +21,13 @@ from test_on_device import (
     turned,
     values_of,
 )
+from trials.runner import compile_runner, write_idx
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
 from dfedge.data.inputs import to_input
 from dfedge.device.runners import open_runner
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.runner import compile_runner, write_idx
 from dfedge.learn.run import Run
 from dfedge.native import build
 from dfedge.verify import verify
@@ -92,6 +92,7 @@ def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path
     assert learned_by(net, tmp_path / "learned") == block
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 def test_microcontroller_learns_above_a_trunk_to_the_same_bytes(
     adopted_c: Bundle, host: Host, tmp_path: Path

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.manifests import mutate_manifests, rehashed
 
 from dfedge import state
 from dfedge.bundle import Bundle, file_record
 from dfedge.device.runners import installed
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.faults.manifests import mutate_manifests, rehashed
 from dfedge.manifest import MANIFEST
 from dfedge.runtimes import NATIVE, formats
 from dfedge.sound import plan_flaws, state_layout

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from outside import dfedge, install
+from outside import dfedge, install, together
 
 from dfedge.blocks import GROUP, KINDS, Block
 from dfedge.learn.skeleton import skeleton
@@ -82,6 +82,7 @@ def test_settings_that_do_not_go_with_a_kind_are_named(said: dict[str, object], 
         msgspec.convert({"channels": 4} | said, Block)
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
     """Trained, exported to every format, each of which is replayed in its own runtime there."""
     (tmp_path / "net.toml").write_text(NET)
@@ -89,12 +90,14 @@ def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
     unknown = dfedge(PLAIN, "train", "--net", tmp_path / "net.toml", "--out", run)
     assert unknown.returncode == 1 and "unknown kind of block 'cross'" in unknown.stderr
     env = install(tmp_path, OUTSIDE, GROUP, "outside:KIND", "cross")
-    made = ("train", "--data", "digits", "--net", tmp_path / "net.toml", "--qat", "--out", run)
-    done = dfedge(env, *made)
-    assert done.returncode == 0, done.stderr
-    formats = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
-    done = dfedge(env, "export", run, "--out", out, *formats, "--rule", "df-o", "--no-trial")
-    assert done.returncode == 0, done.stderr
+    made = together(
+        env,
+        ("train", "--data", "digits", "--net", tmp_path / "net.toml", "--qat", "--out", run),
+        ("export", run, "--out", out, "--rule", "df-o", "--no-trial", "--batch", 4,
+         *(f"--format={name}" for name in ("onnx", "litert", "executorch", "c"))),
+    )  # fmt: skip
+    for done in made:
+        assert done.returncode == 0, done.stderr
     # a bundle holds convolutions, so a device need not know the package
     found = dfedge(PLAIN, "verify", out, "--steps", 20, "--json")
     assert found.returncode == 0, found.stderr

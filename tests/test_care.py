@@ -20,7 +20,7 @@ from dfedge.device.keeper import Keeper, part_way
 from dfedge.device.known import judging_samples, known_samples
 from dfedge.device.rates import set_rates, slowed
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Record, Saving
+from dfedge.device.store import FinetuneJob, Saving, StateRecord
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn import kept
 from dfedge.learn.run import Run
@@ -32,8 +32,8 @@ def digits(bundle: Bundle, name: str, shift: str | None = None) -> Split:
     return load_split("digits", None, manifest.input, manifest.classes, (name,), shift)[1]
 
 
-def job(samples: int, batch: int = 16) -> Job:
-    return Job("digits", "stream", "", 0, batch, samples)
+def job(samples: int, batch: int = 16) -> FinetuneJob:
+    return FinetuneJob("digits", "stream", "", 0, batch, samples)
 
 
 def opened(bundle: Bundle, folder: Path, care: Care | None = None) -> Session:
@@ -128,7 +128,7 @@ def test_half_of_what_is_presented_is_replayed_and_the_batch_does_not_grow(
     q, y = known_samples(bundle)
     shown, samples = 0, 0
     for _ in range(240):
-        session.record = Record("", samples=samples, replayed=samples - shown)
+        session.record = StateRecord("", samples=samples, replayed=samples - shown)
         new = fresh(batch, session.record)
         mixed, rows = keeper.mixed(q[:new], y[:new], batch)
         assert len(mixed) == len(rows) == batch

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
 from dfedge.data.inputs import to_input
@@ -27,10 +28,9 @@ from dfedge.device.runners import open_runner
 from dfedge.native import build
 from dfedge.native.known import files, fitting
 from dfedge.native.library import load
-from dfedge.native.program import TRAIN, Program
+from dfedge.native.program import TRAIN, NativeProgram
 from dfedge.native.table import make_table
 from dfedge.state import MOVED, SHIFTS
-from dfedge.verify.random_nets import draw
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 pytestmark = pytest.mark.skipif(
@@ -76,7 +76,7 @@ class Learner:
     """``dfe_care`` over a bundle, with the memory that it needs; begun."""
 
     def __init__(self, bundle: Bundle, replayed: Known | None = None, **given: Any) -> None:
-        self.program: Program = open_runner(bundle, "native").program  # type: ignore[attr-defined]
+        self.program: NativeProgram = open_runner(bundle, "native").program  # type: ignore[attr-defined]
         self.library, self.table = self.program.library, self.program.table.words
         self.samples = {
             name: (np.ascontiguousarray(x), y.astype(np.int32))
@@ -242,7 +242,7 @@ def test_part_way_of_any_net_is_that_of_python(seed: int) -> None:
         if name.endswith(MOVED) else value
         for name, value in good.items()
     }  # fmt: skip
-    program = Program(drawn.plan, make_table(drawn.plan, good))
+    program = NativeProgram(drawn.plan, make_table(drawn.plan, good))
     state, other, table = program.block(now), program.block(good), program.table.words
     program.library.dfe_part_way(at(table), at(state), at(other), kept, of)
     assert np.array_equal(state, program.block(dict(part_way(good, now, kept, of))))
@@ -362,7 +362,7 @@ def test_every_eighth_new_sample_judges_where_the_old_may_go(bundle: Bundle) -> 
     assert made.care.partly + made.care.wholly == 1
 
 
-def blank(program: Program) -> dict[str, NDArray[Any]]:
+def blank(program: NativeProgram) -> dict[str, NDArray[Any]]:
     """A state that tells nothing apart."""
     return {
         name: np.zeros_like(value) if name.endswith((".weight", ".anchors")) else value

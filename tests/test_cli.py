@@ -123,7 +123,7 @@ def test_finetune_then_evaluate_uses_and_names_the_learned_state(
     turned = ("--data", "digits", "--shift", "rotate:90")
     before = dfedge("evaluate", copy, *turned, "--json").json
     learned = dfedge("finetune", copy, *turned, "--samples", 640, "--runtime", "executorch").out
-    assert "learned 640 presentations of 437 images in 40 steps on executorch" in learned
+    assert "learned 640 presentations of 437 samples in 40 steps on executorch" in learned
     after = dfedge("evaluate", copy, *turned, "--json").json
     assert (before["state"], after["samples"]) == ("the bundle's own", 360)
     assert "640 presentations" in after["state"]
@@ -169,12 +169,12 @@ def test_learned_state_is_shown_taken_along_compared_and_dropped(
 
 
 def test_foreign_or_changed_state_is_not_imported(dfedge, bundle: Bundle, tmp_path: Path) -> None:
-    from dfedge.device.store import Record, exchange
+    from dfedge.device.store import StateRecord, exchange
 
-    state, own = bundle.initial_state(), Record(bundle.sha256)
+    state, own = bundle.initial_state(), StateRecord(bundle.sha256)
     wild = {**state, "phase": np.array(-1, np.int32)}
     for raw, message in (
-        (exchange.write(state, Record("ab" * 32)), "is of another bundle"),
+        (exchange.write(state, StateRecord("ab" * 32)), "is of another bundle"),
         (exchange.write({k: v for k, v in state.items() if k != "live"}, own), "'live' is missing"),
         (exchange.write(wild, own), "'phase' reaches from -1 to -1; allowed: 0 to 65535"),
         (b"nothing", "cannot be read as a state"),
@@ -266,12 +266,12 @@ def test_bench_measures_runtimes_and_rivals_in_one_run(
     dfedge, bundle: Bundle, tmp_path: Path
 ) -> None:
     out = tmp_path / "bench.json"
-    found = dfedge("bench", bundle.folder, "--threads", 1, "--seconds", 0.01, "--json",
-                   "--out", out).json  # fmt: skip
+    of = ("--runtime", "onnx", "--runtime", "native", "--threads", 1, "--seconds", 0.01)
+    found = dfedge("bench", bundle.folder, *of, "--json", "--out", out).json
     assert json.loads(out.read_text()) == found
     rows = {(row["contender"], row["method"]): row for row in found["rows"]}
     assert set(rows) == {
-        *((name, f"{kind}_b{n}") for name in (*formats(), "pytorch-bp")
+        *((name, f"{kind}_b{n}") for name in ("onnx", "native", "pytorch-bp")
           for kind in ("train", "infer") for n in (1, 16)),
         ("executorch-bp", "train_b1"), ("executorch-bp", "train_b16"),
         *((f"{name}-int8", f"infer_b{n}") for name in ("onnx", "litert") for n in (1, 16)),

@@ -14,8 +14,8 @@ from dfedge.bundle import Bundle
 from dfedge.continual import metrics
 from dfedge.continual.report import write_report
 from dfedge.continual.result import result_of
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import STRATEGIES
 from dfedge.continual.strategies.balanced import Balanced
 from dfedge.continual.strategies.none import Plain
@@ -23,7 +23,7 @@ from dfedge.continual.strategies.replay import pack, unpack
 from dfedge.continual.strategies.reservoir import Reservoir
 from dfedge.data.dataset import Images, Labels, Split
 from dfedge.data.sources import load
-from dfedge.data.streams import Experience, Source, Stream
+from dfedge.data.streams import Experience, Stream, StreamSource
 from dfedge.device.care import NO_CARE
 from dfedge.device.classes import add_class, retire
 from dfedge.device.known import known_samples
@@ -38,21 +38,25 @@ CLASSES = "class-incremental:each=5,samples=100,test=60"
 PAIRS = "class-incremental:each=2"
 
 
-def opened(bundle: Bundle, folder: Path, settings: Settings, runtime: str = "onnx") -> Run:
+def opened(
+    bundle: Bundle, folder: Path, settings: StreamSettings, runtime: str = "onnx"
+) -> StreamRun:
     session = Session.open(bundle, runtime, folder)
-    return Run(session, settings.make_stream(Source("digits")), settings)
+    return StreamRun(session, settings.make_stream(StreamSource("digits")), settings)
 
 
-def learned(bundle: Bundle, folder: Path, settings: Settings, runtime: str = "onnx") -> Run:
+def learned(
+    bundle: Bundle, folder: Path, settings: StreamSettings, runtime: str = "onnx"
+) -> StreamRun:
     run = opened(bundle, folder, settings, runtime)
     for _ in run.moments():
         pass
     return run
 
 
-def wanted(stream: str = DRIFT, **changes: object) -> Settings:
+def wanted(stream: str = DRIFT, **changes: object) -> StreamSettings:
     given = {"stream": stream, "data": "digits", "strategy": "none", **changes}
-    return msgspec.convert(given, Settings)
+    return msgspec.convert(given, StreamSettings)
 
 
 # -- the loop ------------------------------------------------------------------------------------
@@ -225,8 +229,8 @@ def test_by_default_what_was_known_is_kept_whatever_comes(
     data = load("digits").splits
     x, y = spoilt(data["stream"].x, data["stream"].y)
     stream = Stream(tuple("0123456789"), (Experience("bad", Split(x, y), data["test"]),))
-    settings = Settings("labelled", "digits", passes=6)
-    run = Run(Session.open(bundle, "onnx", tmp_path), stream, settings)
+    settings = StreamSettings("labelled", "digits", passes=6)
+    run = StreamRun(Session.open(bundle, "onnx", tmp_path), stream, settings)
     for _ in run.moments():
         pass
     before, after = (row[0] for row in run.progress.matrix)
@@ -240,7 +244,7 @@ def test_strategy_with_a_guard_of_its_own_takes_no_other(bundle: Bundle, tmp_pat
     careless = Session.open(bundle, "onnx", tmp_path, care=NO_CARE)
     settings = wanted(strategy="guarded")
     with pytest.raises(UsageError, match="needs a session with replay and guard"):
-        Run(careless, settings.make_stream(Source("digits")), settings)
+        StreamRun(careless, settings.make_stream(StreamSource("digits")), settings)
     assert not any(tmp_path.iterdir())
 
 
@@ -374,12 +378,12 @@ def test_retired_classes_never_win(spare_bundle: Bundle, tmp_path: Path) -> None
     ],
 )
 def test_settings_that_do_not_suit_the_bundle_leave_the_state_untouched(
-    settings: Settings, error: type[DfedgeError], message: str, bundle: Bundle, tmp_path: Path
+    settings: StreamSettings, error: type[DfedgeError], message: str, bundle: Bundle, tmp_path: Path
 ) -> None:
     session = Session.open(bundle, "onnx", tmp_path / "state")
     before = session.digest()
     with pytest.raises(error, match=message):
-        Run(session, settings.make_stream(Source("digits")), settings)
+        StreamRun(session, settings.make_stream(StreamSource("digits")), settings)
     assert session.digest() == before
     assert not (tmp_path / "state").exists()
 
@@ -410,6 +414,6 @@ def test_labels_of_a_stream_are_matched_by_name(bundle: Bundle, tmp_path: Path) 
     mixed = Stream(turned.classes, (Experience("all", Split(split.x, 9 - split.y),
                                                Split(split.x, 9 - split.y)),))  # fmt: skip
     settings = wanted()
-    run = Run(Session.open(bundle, "onnx", tmp_path), mixed, settings)
+    run = StreamRun(Session.open(bundle, "onnx", tmp_path), mixed, settings)
     next(iter(run.moments()))
     assert run.progress.matrix[0][0] > 0.9

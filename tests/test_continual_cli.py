@@ -16,10 +16,10 @@ from rich.console import Console
 
 from dfedge.bundle import Bundle
 from dfedge.cli.watch import spark, view
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.data.sources import load
-from dfedge.data.streams import Source
+from dfedge.data.streams import StreamSource
 from dfedge.device.session import Session
 
 DRIFT = ["--data", "digits", "--stream", "drift:samples=400,experiences=2,test=40"]
@@ -34,8 +34,9 @@ def run(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*args), capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("more", [PLAIN, []], ids=["none", "guarded"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "more"), [(signal.SIGINT, []), (signal.SIGTERM, PLAIN)], ids=["INT", "TERM"]
+)
 def test_stopped_command_says_so_and_goes_on_to_the_same_bytes(
     number: signal.Signals, more: list[str], bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -78,11 +79,11 @@ def test_result_has_the_promised_fields_and_people_get_tables(
 
 
 def test_view_shows_every_experience_and_the_bytes(bundle: Bundle, tmp_path: Path) -> None:
-    settings = Settings(
+    settings = StreamSettings(
         "drift:rotate=0,samples=64,experiences=2,test=20", "digits", "reservoir", 700, guard=8
     )
     session = Session.open(bundle, "onnx", tmp_path)
-    learning = Run(session, settings.make_stream(Source("digits")), settings)
+    learning = StreamRun(session, settings.make_stream(StreamSource("digits")), settings)
     console = Console(width=120, record=True, file=io.StringIO())
     for moment in learning.moments():
         console.print(view(learning, moment))

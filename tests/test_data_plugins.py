@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from outside import dfedge, install
+from outside import dfedge, install, together
 
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.inputs.scale import CONSTANT
@@ -16,9 +16,9 @@ OUTSIDE = '''"""A package that dfedge does not know: digits upside down."""
 
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.digits import load
-from dfedge.data.sources import Source
+from dfedge.data.sources import DataSource
 
-SET = Source("outside:turned", "digits", ("twice",))
+SET = DataSource("outside:turned", "digits", ("twice",))
 
 
 def turned(folder, how):
@@ -38,27 +38,31 @@ def test_what_has_no_name_takes_the_default_net() -> None:
     assert default_net("somewhere/rows.csv", WindowRule(1, (CONSTANT,))) == "vector"
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_data_set_in_one_file_and_one_line(tmp_path: Path) -> None:
     env = install(tmp_path, OUTSIDE, GROUP, "outside:SET", "turned-digits")
     run, out = tmp_path / "run", tmp_path / "bundle"
-    done = dfedge(env, "train", "--data", "turned-digits", "--qat", "--epochs", 1, "--out", run)
-    assert done.returncode == 0, done.stderr
-    done = dfedge(env, "export", run, "--out", out, "--format", "c", "--no-trial")
-    assert done.returncode == 0, done.stderr
-    found = dfedge(env, "evaluate", out, "--data", "turned-digits", "--json")
-    turned = json.loads(found.stdout)["accuracy"]
-    upright = json.loads(dfedge(env, "evaluate", out, "--data", "digits", "--json").stdout)
-    assert turned > upright["accuracy"]
-    done = dfedge(env, "finetune", out, "--data", "turned-digits", "--samples", 64)
-    assert done.returncode == 0, done.stderr
-    assert "turned-digits" in dfedge(env, "evaluate", out, "--data", "nothing").stderr
+    made = together(
+        env,
+        ("train", "--data", "turned-digits", "--qat", "--epochs", 1, "--out", run),
+        ("export", run, "--out", out, "--format", "c", "--no-trial"),
+        ("evaluate", out, "--data", "turned-digits", "--json"),
+        ("evaluate", out, "--data", "digits", "--json"),
+        ("finetune", out, "--data", "turned-digits", "--samples", 64),
+        ("evaluate", out, "--data", "nothing"),
+    )
+    for done in made[:-1]:
+        assert done.returncode == 0, done.stderr
+    turned, upright = (json.loads(found.stdout)["accuracy"] for found in made[2:4])
+    assert turned > upright
+    assert made[-1].returncode == 2 and "turned-digits" in made[-1].stderr
 
 
 @pytest.mark.parametrize(
     ("value", "name", "why"),
     [
         ("outside:MISSING", "mine", "data set 'mine', which an installed package adds"),
-        ("outside:turned", "mine", "is not a dfedge.data.sources.Source"),
+        ("outside:turned", "mine", "is not a dfedge.data.sources.DataSource"),
         ("outside:SET", "mnist", "there is a data set of this name"),
     ],
 )

@@ -29,8 +29,8 @@ def digits(bundle: Bundle, split: str, shift: str | None = "rotate:90") -> Split
     return load_split("digits", None, manifest.input, manifest.classes, (split,), shift)[1]
 
 
-def job(samples: int, seed: int = 0) -> store.Job:
-    return store.Job("digits", "stream", "rotate:90", seed, 16, samples)
+def job(samples: int, seed: int = 0) -> store.FinetuneJob:
+    return store.FinetuneJob("digits", "stream", "rotate:90", seed, 16, samples)
 
 
 @pytest.fixture

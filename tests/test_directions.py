@@ -34,6 +34,7 @@ def written(net: nn.Module, suffix: str, folder: Path, monkeypatch: pytest.Monke
     return str(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", ".pt2", ".onnx", "dynamo.onnx"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_spelling_of_a_direction_is_left_out(

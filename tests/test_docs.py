@@ -14,10 +14,11 @@ import pytest
 import typer
 import vocabulary
 import yaml
-from pages import PAGES, ROOT, anchors, commands, links
+from pages import PAGES, ROOT, anchors, commands, links, taken
 
 import dfedge
-from dfedge.cli.app import CLICK_ERROR, app
+from dfedge.cli import console
+from dfedge.cli.app import app
 from dfedge.page import TERMS
 
 SITE, DOCS, EXPERIMENTS = ROOT / "mkdocs.yml", ROOT / "docs", ROOT / "examples" / "experiments"
@@ -37,15 +38,15 @@ def test_every_link_of_a_page_leads_to_something(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_is_one_that_dfedge_takes(page: Path) -> None:
-    for words, whole in commands(page):
-        why = taken(typer.main.get_command(app), words)
-        assert why is None or (not whole and why.startswith("Missing")), (words, why)
+    for line in commands(page):
+        if line.words is not None:
+            why = taken(line.words)
+            assert why is None or (not line.whole and why.startswith("Missing")), (line, why)
 
 
 def test_a_command_that_dfedge_does_not_take_is_found() -> None:
-    command = typer.main.get_command(app)
     for line in ("no-such", "train --no-such", "predict", "export x --batch y", "fleet no-such"):
-        assert taken(command, line.split()) is not None
+        assert taken(line.split()) is not None
 
 
 def test_every_page_of_docs_is_in_the_navigation_of_the_site() -> None:
@@ -115,6 +116,18 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) 
         assert not fetched, (page, fetched)
 
 
+def test_what_fit_prints_in_the_readme_is_what_it_prints(
+    run_folder: Path, dfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"`dfedge fit out/demo/run (.*?)`", text)
+    monkeypatch.setattr(console.out, "width", 80)
+    told = [line.rstrip() for line in dfedge("fit", run_folder, *command.split()).out.split("\n")]
+    begins = told.index(next(line for line in told if "for arena and state" in line))
+    shown = "\n".join(told[begins : told.index("", begins)])
+    assert f"```text\n{shown}\n```" in text
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text().split("\n")) <= MOST_LINES
 
@@ -137,22 +150,6 @@ def rows(text: str) -> Iterator[list[str]]:
     for line in text.splitlines():
         if line.startswith("| "):
             yield [cell.strip() for cell in line.split("|")[1:-1]]
-
-
-def taken(command: Any, words: list[str]) -> str | None:
-    """Why a command line is refused while it is read; None: it is not."""
-    try:
-        context = command.make_context("dfedge", list(words))
-        while hasattr(context.command, "commands") and context._protected_args:
-            name, sub, rest = context.command.resolve_command(
-                context, [*context._protected_args, *context.args]
-            )
-            context = sub.make_context(name, rest, parent=context)
-    except CLICK_ERROR as error:
-        return str(error.format_message())
-    except (SystemExit, typer.Exit):  # --version
-        return None
-    return None
 
 
 def every(group: Any) -> Iterator[Any]:

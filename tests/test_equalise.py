@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.graph import ForeignGraph, ForeignNode
 from dfedge.adoption.load import Model
+from dfedge.adoption.noise import NOISY, OperationLoss, noisiest
 from dfedge.adoption.observe import _seen, observe, real
-from dfedge.adoption.quantise import NOISY, Loss, Quantiser, noisiest
+from dfedge.adoption.quantise import Quantiser
 from dfedge.adoption.tables import Tables
 from dfedge.learn.recipe import load_recipe
 
@@ -54,7 +55,7 @@ def images(count: int) -> Tensor:
     return torch.randint(0, 128, (count, 8, 8, 2), generator=drawn, dtype=torch.int8)
 
 
-def graph_of(net: nn.Module) -> Graph:
+def graph_of(net: nn.Module) -> ForeignGraph:
     return fold(Model("net", net).graph((8, 8, 2)))
 
 
@@ -68,7 +69,7 @@ def spread(net: Net, factor: float) -> None:
         net.project.weight.div_(by[:, None, None])
 
 
-def scores(graph: Graph, x: Tensor) -> tuple[Tensor, float]:
+def scores(graph: ForeignGraph, x: Tensor) -> tuple[Tensor, float]:
     """Of the integer program up to the features, and the least signal to noise."""
     until = len(graph.nodes) - 2
     quantiser = Quantiser(graph, RECIPE)
@@ -78,8 +79,9 @@ def scores(graph: Graph, x: Tensor) -> tuple[Tensor, float]:
     return graph.nodes[-1].run([v]), min(loss.snr for loss in quantiser.losses)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1 << 30), st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1000.0]), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_the_float_net_computes_the_same_and_channels_are_of_one_size(
     seed: int, factor: float, always: bool
 ) -> None:
@@ -104,6 +106,7 @@ def test_the_float_net_computes_the_same_and_channels_are_of_one_size(
             assert torch.allclose(told.high, found.high, rtol=1e-3, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_one_function_is_one_program(seed: int) -> None:
     x, found = images(64), []
@@ -137,11 +140,21 @@ def test_the_last_place_is_seen_on_maps_of_more_places_than_float32_counts() -> 
 def test_channels_that_are_picked_are_multiplied_as_they_were() -> None:
     torch.manual_seed(0)
     sizes = torch.logspace(-2, 2, 8)[:, None, None, None]
-    first = Node("conv", "first", (0,), (8, 8, 8), torch.randn(8, 2, 1, 1) * sizes, torch.zeros(8),
-                 bounds=(0.0, torch.inf))  # fmt: skip
-    picked = Node("select", "picked", (1,), (4, 8, 8), channels=(6, 1, 0, 3))
-    last = Node("conv", "last", (2,), (5, 8, 8), torch.randn(5, 4, 1, 1), torch.zeros(5))
-    graph, x = Graph([Node("input", "x", (), (2, 8, 8)), first, picked, last]), images(16)
+    first = ForeignNode(
+        "conv",
+        "first",
+        (0,),
+        (8, 8, 8),
+        torch.randn(8, 2, 1, 1) * sizes,
+        torch.zeros(8),
+        bounds=(0.0, torch.inf),
+    )
+    picked = ForeignNode("select", "picked", (1,), (4, 8, 8), channels=(6, 1, 0, 3))
+    last = ForeignNode("conv", "last", (2,), (5, 8, 8), torch.randn(5, 4, 1, 1), torch.zeros(5))
+    graph, x = (
+        ForeignGraph([ForeignNode("input", "x", (), (2, 8, 8)), first, picked, last]),
+        images(16),
+    )
     wanted, weight = graph.result(real(x)), last.weight
     equalise(graph, observe(graph, x, 2, lambda *_: None), 2, RECIPE)
     assert not torch.equal(last.weight, weight)
@@ -149,6 +162,6 @@ def test_channels_that_are_picked_are_multiplied_as_they_were() -> None:
 
 
 def test_what_is_noisy_is_named() -> None:
-    fine, noisy = Loss("a", "conv", NOISY + 1), Loss("b", "conv", NOISY - 1)
+    fine, noisy = OperationLoss("a", "conv", NOISY + 1), OperationLoss("b", "conv", NOISY - 1)
     assert noisiest([fine]) is noisiest([]) is None
     assert noisiest([fine, noisy]) is noisy

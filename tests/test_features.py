@@ -13,7 +13,7 @@ from test_on_device import needs
 
 from dfedge.data.files import open_path
 from dfedge.data.inputs import InputRule, decoded, to_input
-from dfedge.data.inputs.scale import CONSTANT, Scale
+from dfedge.data.inputs.scale import CONSTANT, ChannelScale
 from dfedge.data.inputs.spectrum import Spectrum
 from dfedge.data.inputs.statistics import NAMES, Statistics
 from dfedge.data.inputs.window import FEATURES, WindowRule
@@ -104,7 +104,7 @@ def test_statistics_are_what_the_formulas_say() -> None:
 
 
 def test_a_level_is_a_thirty_second_of_a_code_with_room_on_either_side() -> None:
-    for scale in (Scale(3, 20000, -12345, 20), Scale(0, 255, 700, 2), CONSTANT):
+    for scale in (ChannelScale(3, 20000, -12345, 20), ChannelScale(0, 255, 700, 2), CONSTANT):
         raw = np.arange(-3000, 3000)
         exact = [32 * (v * scale.multiplier + scale.offset) // 2**scale.shift - 4096 for v in raw]
         assert scale.levels(raw).tolist() == [min(max(v, -32768), 32767) for v in exact]
@@ -128,7 +128,11 @@ def test_c_makes_the_same_codes_of_raw_readings(word: str, length: int, tmp_path
 
 @pytest.mark.parametrize("word", WORDS)
 def test_scales_that_a_stranger_chose_are_the_same_in_c(word: str, tmp_path: Path) -> None:
-    scales = (Scale(0, 32767, 1 << 52, 48), Scale(0, 32767, -(1 << 52), 0), Scale(0, 1, 0, 4))
+    scales = (
+        ChannelScale(0, 32767, 1 << 52, 48),
+        ChannelScale(0, 32767, -(1 << 52), 0),
+        ChannelScale(0, 1, 0, 4),
+    )
     features = rule_of(word, motions()).features
     rule = WindowRule(T, scales, features=features)
     net_input = compiled(rule, tmp_path / "c")
@@ -234,6 +238,7 @@ block = [{channels = 8, kernel_width = 1}]
 """
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("word", WORDS)
 def test_a_microcontroller_learns_features_of_raw_readings(

@@ -13,6 +13,7 @@ from firmware import CLASSES, SHAPE, STRICT, Made, Wish, archive, made, run
 from stack_usage import Calls
 from test_new_class_c import placed
 from test_on_device import needs
+from trials.flash import Flash
 
 from dfedge.bundle import Bundle
 from dfedge.continual.placing import LOST
@@ -22,13 +23,12 @@ from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.ecosystems import figures
 from dfedge.exporters.options import ExportOptions, check_firmware
 from dfedge.exporters.write import export
-from dfedge.faults.flash import Flash
 from dfedge.learn.run import Run
 from dfedge.native import build, store
 from dfedge.native.known import PARTS
 from dfedge.native.library import load
 from dfedge.native.naming import c_string, check_prefix, renamed
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 
 pytestmark = needs(build.COMPILERS[0], "ar")
 CC = "gcc"
@@ -244,7 +244,9 @@ def test_two_nets_share_the_kernels_in_one_program_and_give_the_hosts_bits(tmp_p
     assert lines[-1] == "".join(net.program.state.tobytes().hex() for net in nets)
 
 
-def answer_of(program: Program, x: np.ndarray, turn: int, temperature: int) -> tuple[int, ...]:
+def answer_of(
+    program: NativeProgram, x: np.ndarray, turn: int, temperature: int
+) -> tuple[int, ...]:
     y = np.array([turn % 10], np.int32)
     scores = program.train(x, y)[0] if turn % 2 else program.infer(x)
     host = nearest(scores[0], CLASSES, temperature)
@@ -278,7 +280,7 @@ class Chip:
     def insert(self, flash: Flash) -> None:
         """Other flash; its memory comes with it."""
         self.flash = flash
-        self.found = store.Store(flash, self.slot, 8).found
+        self.found = store.NetStore(flash, self.slot, 8).found
         self.found.medium.room, self.found.medium.room_bytes = None, 0
 
     def call(self, name: str) -> int:
@@ -378,7 +380,7 @@ def test_state_of_another_net_is_refused_and_not_written_over(
 def test_a_value_that_learning_cannot_reach_is_refused(chip: Chip) -> None:
     assert chip.call("load") == store.EMPTY
     assert chip.call("save") == store.STORED
-    kept = store.Store(chip.flash, chip.slot, 8)
+    kept = store.NetStore(chip.flash, chip.slot, 8)
     assert kept.open() == store.STORED
     assert kept.save(kept.found.record, bytes([0x80]) * chip.bytes) == store.STORED
     assert chip.call("load") == store.DAMAGED

@@ -18,7 +18,15 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import FLEET_BASE, Job, Record, Saving, Store, Stored, belonging
+from dfedge.device.store import (
+    FLEET_BASE,
+    FinetuneJob,
+    Saving,
+    StateRecord,
+    Store,
+    StoredState,
+    belonging,
+)
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.fleet import base as bases
 from dfedge.fleet import delta, rules
@@ -41,12 +49,12 @@ def own(bundle: Bundle) -> Base:
 
 def learned(
     bundle: Bundle,
-    base: Stored,
+    base: StoredState,
     seed: int,
     samples: int = 16,
     most: int = 5,
     new: Sequence[str] = (),
-) -> Stored:
+) -> StoredState:
     """A state as a device might have it: every value moved by up to ``most``."""
     draw, state = np.random.default_rng(seed), dict(base.state)
     first = len(bundle.manifest.classes) + len(base.record.added)
@@ -68,10 +76,10 @@ def learned(
         added=(*base.record.added, *new),
         fleet_base=digest(base.state),
     )
-    return Stored(state, record)
+    return StoredState(state, record)
 
 
-def deltas(bundle: Bundle, base: Stored, count: int, **options) -> list[tuple[str, bytes]]:
+def deltas(bundle: Bundle, base: StoredState, count: int, **options) -> list[tuple[str, bytes]]:
     found = []
     for i in range(count):
         state = learned(bundle, base, i, samples=16 * (i + 1), **options)
@@ -79,7 +87,7 @@ def deltas(bundle: Bundle, base: Stored, count: int, **options) -> list[tuple[st
     return found
 
 
-def bits(found: Base) -> tuple[str, str, Record]:
+def bits(found: Base) -> tuple[str, str, StateRecord]:
     return digest(found.state), digest(found.fraction), found.record
 
 
@@ -89,8 +97,8 @@ def bits(found: Base) -> tuple[str, str, Record]:
 @given(st.lists(st.integers(-254, 254), min_size=1, max_size=40), st.integers(1, 1 << 24))
 def test_a_delta_holds_its_differences(values: list[int], samples: int) -> None:
     moves = {"layer0.conv0.weight": np.array(values, np.int16)}
-    parts = [delta.Part("layer0.conv0.weight", [len(values)])]
-    header = delta.Header("ab" * 32, "cd" * 32, samples, 3, parts, {"phase": [7]}, new=("x",))
+    parts = [delta.TensorPart("layer0.conv0.weight", [len(values)])]
+    header = delta.DeltaHeader("ab" * 32, "cd" * 32, samples, 3, parts, {"phase": [7]}, new=("x",))
     found = delta.decode(delta.encode(header, moves))
     assert found.header == header
     assert found.moves["layer0.conv0.weight"].tolist() == values
@@ -103,7 +111,7 @@ def test_every_flipped_bit_of_a_delta_is_noticed(small: Bundle) -> None:
     for place in [*range(8 * 48), *places]:
         changed = bytearray(raw)
         changed[place // 8] ^= 1 << place % 8
-        refused(lambda changed=changed: delta.decode(bytes(changed)), delta.DamagedError)
+        refused(lambda changed=changed: delta.decode(bytes(changed)), delta.DamagedDeltaError)
 
 
 def test_a_body_that_grows_without_end_is_refused_early() -> None:
@@ -152,7 +160,9 @@ def test_no_device_weighs_more_than_a_few_times_the_median(small: Bundle, rule: 
 
     def claiming(samples: int) -> Merged:
         record = msgspec.structs.replace(state.record, samples=base.record.samples + samples)
-        raw = difference(small, Stored(state.state, record), base.stored, HERE, device="greedy")
+        raw = difference(
+            small, StoredState(state.state, record), base.stored, HERE, device="greedy"
+        )
         return merge(small, base, [*files, ("greedy", raw)], rule)
 
     greedy, honest = claiming(1 << 24), claiming(HEAVIEST * 48)
@@ -308,7 +318,9 @@ def kinds(found: Merged) -> dict[str, str]:
     return {one.name: one.kind for one in found.passed}
 
 
-def rewritten(raw: bytes, change: Callable[[delta.Header, delta.Moves], delta.Header]) -> bytes:
+def rewritten(
+    raw: bytes, change: Callable[[delta.DeltaHeader, delta.Moves], delta.DeltaHeader]
+) -> bytes:
     """A delta with other fields and a checksum that fits."""
     found = delta.decode(raw)
     moves = dict(found.moves)
@@ -321,11 +333,11 @@ def test_a_bad_delta_is_refused_and_the_others_are_merged(small: Bundle) -> None
     raw, replace = good[0][1], msgspec.structs.replace
     name = "layer0.conv0.weight"
 
-    def far(header: delta.Header, moves: delta.Moves) -> delta.Header:
+    def far(header: delta.DeltaHeader, moves: delta.Moves) -> delta.DeltaHeader:
         moves[name] = np.full_like(moves[name], 254)
         return header
 
-    def shaped(header: delta.Header, moves: delta.Moves) -> delta.Header:
+    def shaped(header: delta.DeltaHeader, moves: delta.Moves) -> delta.DeltaHeader:
         moves[name] = moves[name].reshape(-1)
         parts = [replace(p, shape=[moves[name].size]) if p.name == name else p
                  for p in header.parts]  # fmt: skip
@@ -427,7 +439,7 @@ def test_a_step_that_no_merge_made_is_refused(small: Bundle) -> None:
     base = own(small)
     merged = merge(small, base, deltas(small, base.stored, 2)).base
     raw, replace = step(small, merged.stored, base.stored), msgspec.structs.replace
-    counted = Stored(base.state, replace(base.record, samples=1, steps=1))
+    counted = StoredState(base.state, replace(base.record, samples=1, steps=1))
     live = {**merged.state, "live": np.ones_like(merged.state["live"])}
     for change in (
         lambda h: replace(h, samples=1 << 53, steps=1 << 53),
@@ -443,7 +455,7 @@ def test_a_delta_against_another_base_than_the_device_took_is_refused(small: Bun
     merged = merge(small, base, deltas(small, base.stored, 2)).base
     mine = learned(small, base.stored, 5)
     assert "took last" in refused(lambda: difference(small, mine, merged.stored, HERE))
-    fresh = Stored(base.state, belonging(small))
+    fresh = StoredState(base.state, belonging(small))
     assert "nothing was learned" in refused(lambda: difference(small, fresh, base.stored, HERE))
 
 
@@ -472,7 +484,9 @@ def teach(bundle: Bundle, state: Path, seed: int, samples: int = 256) -> None:
     ]
     session = Session.open(bundle, "native", state, care=Care(replace=True))
     part = split.take(np.arange(seed, len(split), 3))
-    finetune(session, part, Job("digits", "stream", "", seed, 16, samples), saving=Saving(0))
+    finetune(
+        session, part, FinetuneJob("digits", "stream", "", seed, 16, samples), saving=Saving(0)
+    )
 
 
 def test_three_devices_learn_by_files_what_none_of_them_sent(

@@ -12,7 +12,7 @@ from conftest import refused
 from pages import DOCUMENTED
 
 from dfedge.bundle import Bundle
-from dfedge.device.store import Stored, belonging
+from dfedge.device.store import StoredState, belonging
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.fleet import delta, gateway
 from dfedge.fleet.base import read_stored
@@ -23,11 +23,11 @@ from dfedge.fleet.supernode import SUPERNODE, supernode
 from dfedge.state import digest
 
 
-def first(bundle: Bundle) -> Stored:
-    return Stored(bundle.initial_state(), belonging(bundle))
+def first(bundle: Bundle) -> StoredState:
+    return StoredState(bundle.initial_state(), belonging(bundle))
 
 
-def learned(bundle: Bundle, seed: int) -> Stored:
+def learned(bundle: Bundle, seed: int) -> StoredState:
     """As a device has it, with 16 presentations."""
     base, draw = first(bundle), np.random.default_rng(seed)
     state = dict(base.state)
@@ -38,7 +38,7 @@ def learned(bundle: Bundle, seed: int) -> Stored:
     record = msgspec.structs.replace(
         base.record, samples=16, steps=1, fleet_base=digest(base.state)
     )
-    return Stored(state, record)
+    return StoredState(state, record)
 
 
 def test_deltas_and_state_files_are_sent_as_each_device_would(
@@ -67,7 +67,7 @@ def test_what_is_not_whole_or_of_another_base_is_left_out_and_said(
     home = gateway.put_out(small, base, 1, tmp_path)
     raw = difference(small, learned(small, 0), base, tmp_path)
     later = msgspec.structs.replace(other.record, samples=32, fleet_base=digest(other.state))
-    of_other = difference(small, Stored(learned(small, 2).state, later), other, tmp_path)
+    of_other = difference(small, StoredState(learned(small, 2).state, later), other, tmp_path)
     chip = state_file(small, learned(small, 0))
     files = {"cut.delta": raw[:-1], "cut.state": chip[: len(chip) // 3], "empty.state": b"",
              "idle.state": state_file(small, base), "junk.delta": b"junk",

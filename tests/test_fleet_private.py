@@ -122,7 +122,7 @@ def test_what_a_device_says_beside_its_differences_changes_nothing(small: Bundle
     base = own(small)
     files = deltas(small, base.stored, 4)
 
-    def claims(header: delta.Header, _: delta.Moves) -> delta.Header:
+    def claims(header: delta.DeltaHeader, _: delta.Moves) -> delta.DeltaHeader:
         said = {**header.steering, "error": [12345]}
         return msgspec.structs.replace(
             header, samples=1 << 20, steps=9, guarded=True, steering=said

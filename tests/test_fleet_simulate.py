@@ -19,7 +19,7 @@ from dfedge.errors import UsageError
 from dfedge.fleet.device import Task, learn
 from dfedge.fleet.page import page
 from dfedge.fleet.shares import by_group, shared_out
-from dfedge.fleet.simulate import Report, Simulation, SimulationPlan
+from dfedge.fleet.simulate import FleetReport, Simulation, SimulationPlan
 from dfedge.manifest import Threshold
 from dfedge.state import SHIFTS, digest
 
@@ -63,7 +63,7 @@ def simulation(bundle: Bundle, folder: Path, **options) -> Simulation:
     return Simulation(bundle, plan, members, None, folder, "native")
 
 
-def answering(report: Report, number: int) -> list[str]:
+def answering(report: FleetReport, number: int) -> list[str]:
     return [name for name in ("0", "1", "2") if name not in report.rounds[number - 1].silent]
 
 

@@ -47,6 +47,7 @@ def recalls(found: Adopted, place: Path) -> dict[str, float]:
     return evaluate(session, test).per_class
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacking", [3, 5, 9])
 def test_no_class_loses_by_data_that_lack_it(lacking: int, tmp_path: Path) -> None:
     """In the middle, and at the end, where the data even have fewer classes than the net."""
@@ -137,6 +138,7 @@ def test_names_decide_wherever_the_data_have_some(kind: str, tmp_path: Path) -> 
     assert found.float_accuracy > 0.9 and found.accuracy > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -224,7 +226,7 @@ def test_a_class_of_one_sample_makes_no_last_layer(dfedge, tmp_path: Path) -> No
 
 def test_a_split_of_nothing_is_read() -> None:
     from dfedge.data.inputs.image import ImageRule
-    from dfedge.data.stored import Stored
+    from dfedge.data.stored import StoredSamples
 
-    none = Stored(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64), "x")
+    none = StoredSamples(np.empty((0, 4, 4, 1), np.uint8), np.empty(0, np.int64), "x")
     assert none.read(ImageRule(8, 8, 3)).x.shape == (0, 8, 8, 3)

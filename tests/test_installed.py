@@ -15,7 +15,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.sources import load, load_split
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,15 +31,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(folder: Path, *requirements: str) -> Path:
     """An empty environment with these requirements at the constraints' versions; its bin folder."""
     venv.create(folder, with_pip=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
-           "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]  # fmt: skip
-    subprocess.run([*pip, *requirements], check=True, capture_output=True)
+    install(folder / "bin", "-c", str(ROOT / "constraints.txt"), *requirements)
     return folder / "bin"
+
+
+def install(bin_folder: Path, *words: str) -> None:
+    """By pip; not compiled: for all of torch that takes longer than all that is run of it."""
+    pip = [str(bin_folder / "python"), "-m", "pip", "install", "--quiet", "--no-compile",
+           "--disable-pip-version-check"]  # fmt: skip
+    subprocess.run([*pip, *words], check=True, capture_output=True)
 
 
 def away(folder: Path) -> dict[str, str]:
     """An environment in which nothing of the checkout is on any path."""
-    kept = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    kept["OMP_NUM_THREADS"] = "1"  # as in all tests
     return kept | {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder)}
 
 
@@ -65,7 +71,7 @@ def learned_here(bundle: Bundle, stream: Path, state: Path) -> str:
     session = Session.open(bundle, "onnx", state)
     rule, names = session.bundle.manifest.input, tuple("0123456789")
     _, images = load_split(str(stream), None, rule, names, ("all",), None)
-    finetune(session, images, Job(stream.name, "all", "", 0, 16, 480))
+    finetune(session, images, FinetuneJob(stream.name, "all", "", 0, 16, 480))
     return session.digest()
 
 
@@ -110,10 +116,7 @@ def test_tflite_runtime_holds_the_same_bits_and_learns(
 
     venv.create(tmp_path / "env", with_pip=True)
     bin_folder = tmp_path / "env" / "bin"
-    pip = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, str(wheel), "tflite-runtime==2.14.0", "numpy<2"], check=True, capture_output=True
-    )
+    install(bin_folder, str(wheel), "tflite-runtime==2.14.0", "numpy<2")
     stream = turned_digits(tmp_path / "stream.npz")
 
     dfedge = partial(told, bin_folder, tmp_path)
@@ -169,9 +172,7 @@ def test_executorch_without_torch_holds_the_same_bits_and_learns(
 ) -> None:
     """The package for its C++ core alone; the native rendering calls it by ctypes."""
     bin_folder = environment(tmp_path / "env", str(wheel))
-    pip = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ["-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, "--no-deps", "executorch"], check=True, capture_output=True)
+    install(bin_folder, "-c", str(ROOT / "constraints.txt"), "--no-deps", "executorch")
     absent = subprocess.run([str(bin_folder / "python"), "-c", "import torch"], capture_output=True)
     assert absent.returncode != 0
     stream = turned_digits(tmp_path / "stream.npz")

@@ -34,6 +34,7 @@ def cases() -> list[worst_case.Case]:
     return found
 
 
+@pytest.mark.slow
 @on_boards
 @pytest.mark.parametrize("k", SETS, ids=lambda k: k.name)
 def test_no_call_of_a_random_net_takes_more_instructions_than_its_bound(
@@ -101,6 +102,7 @@ int main(void) {
 """
 
 
+@pytest.mark.slow
 @on_boards
 @pytest.mark.parametrize("k", SETS, ids=lambda k: k.name)
 def test_calls_of_an_exported_folder_stay_below_what_its_readme_prints(

@@ -154,6 +154,7 @@ def test_damaged_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
         run.load_net()
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_bytes_of_one_never_stopped(tmp_path: Path) -> None:
     settings = {"epochs": 4, "qat_epochs": 2}
     whole = train(TrainOptions(qat=True, settings=settings), tmp_path / "whole")
@@ -256,7 +257,8 @@ def torchrun(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("rule", ["df", "df-o"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["df-o"])
 def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(PARALLEL)
@@ -269,6 +271,7 @@ def test_two_processes_train_as_one_on_the_joint_batch(tmp_path: Path, rule: str
         assert (value - two[name]).abs().max() < 1e-6, name
 
 
+@pytest.mark.slow
 def test_torchrun_trains_a_whole_run_and_one_process_writes_it(tmp_path: Path) -> None:
     torchrun("-m", "dfedge", "train", "--epochs", "3", "--out", str(tmp_path / "run"))
     rows = Run.open(tmp_path / "run").metrics()

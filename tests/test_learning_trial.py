@@ -10,12 +10,12 @@ import torch
 from dfedge.bundle import Bundle
 from dfedge.data.change import is_picture
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.scale import ChannelScale
 from dfedge.data.inputs.sound import SIZES, SoundRule
 from dfedge.data.inputs.window import WindowRule
 from dfedge.data.sound_shifts import DECIBELS
-from dfedge.exporters import learning
-from dfedge.exporters.learning import Candidate, Found, trial
+from dfedge.exporters import learner, learning
+from dfedge.exporters.learning import Candidate, CandidateResult, trial
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export, lowered
 from dfedge.learn import kept
@@ -26,8 +26,8 @@ from dfedge.state import SHIFTS
 DIGITS = ImageRule(8, 8, 1)
 
 
-def found(own: list[float], moved: list[float]) -> Found:
-    return Found(Candidate(0, 0), own, moved)
+def found(own: list[float], moved: list[float]) -> CandidateResult:
+    return CandidateResult(Candidate(0, 0), own, moved)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_a_rate_passes_that_did_no_harm(own: list[float], moved: list[float], pa
 
 
 def test_a_single_sample_of_a_small_set_is_no_harm() -> None:
-    few = Found(Candidate(0, 0), [1.0, 0.975], [0.5, 0.5], 40)
+    few = CandidateResult(Candidate(0, 0), [1.0, 0.975], [0.5, 0.5], 40)
     assert few.passes
-    assert not Found(Candidate(0, 0), [1.0, 0.95], [0.5, 0.5], 40).passes
+    assert not CandidateResult(Candidate(0, 0), [1.0, 0.95], [0.5, 0.5], 40).passes
 
 
 def forced(
@@ -58,11 +58,13 @@ def forced(
     samples = kept.read(run_folder)
     assert samples is not None
 
-    def judged(self: object, candidate: Candidate) -> Found:
+    def judged(self: object, candidate: Candidate) -> CandidateResult:
         good = harmless(candidate)  # type: ignore[operator]
-        return Found(candidate, [0.9, 0.9, 0.9, 0.9 if good else 0.2], [0.5, 0.6, 0.7, 0.7])
+        return CandidateResult(
+            candidate, [0.9, 0.9, 0.9, 0.9 if good else 0.2], [0.5, 0.6, 0.7, 0.7]
+        )
 
-    monkeypatch.setattr(learning.Trial, "found", judged)
+    monkeypatch.setattr(learning.LearningTrial, "found", judged)
     return trial(plan, state, samples, {}, 16, DIGITS)
 
 
@@ -97,13 +99,15 @@ def test_the_bundle_keeps_the_measured_rates_for_a_guard(
 def test_a_net_trained_too_little_never_rests(
     monkeypatch: pytest.MonkeyPatch, run_folder: Path, restless: list[float], undertrained: bool
 ) -> None:
-    looks = learning.Trial._looks
+    looks = learning.LearningTrial._looks
 
-    def seen(self: learning.Trial, candidate: Candidate, lesson: object, first: dict) -> list:
+    def seen(
+        self: learning.LearningTrial, candidate: Candidate, lesson: object, first: dict
+    ) -> list:
         never_rests = int(first["usual_error"]) == 0 and lesson is self.own
         return restless if never_rests else looks(self, candidate, lesson, first)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(learning.Trial, "_looks", seen)
+    monkeypatch.setattr(learning.LearningTrial, "_looks", seen)
     _, state, record = forced(monkeypatch, run_folder, lambda c: True)
     assert record.undertrained is undertrained
     assert (int(state["usual_error"]) == 0) is undertrained
@@ -115,7 +119,10 @@ def test_the_trial_learns_in_batches_of_the_bundle(
 ) -> None:
     samples = kept.read(run_folder)
     assert samples is not None
-    assert learning.Trial(*lowered(Run.open(run_folder)), samples, {}, batch, DIGITS).batch == tried
+    assert (
+        learning.LearningTrial(*lowered(Run.open(run_folder)), samples, {}, batch, DIGITS).batch
+        == tried
+    )
 
 
 def test_lower_layers_are_frozen_one_by_one_where_no_rate_passes(
@@ -167,7 +174,7 @@ def test_both_engines_of_the_trial_find_the_same(
     monkeypatch.setattr(learning, "PRESENTED", 64)
     monkeypatch.setattr(learning, "LOOKS", (64,))
     records = [trial(plan, state, samples, {}, 16, DIGITS)[2]]
-    monkeypatch.setattr(learning, "compiler", lambda: None)
+    monkeypatch.setattr(learner, "compiler", lambda: None)
     records.append(trial(plan, state, samples, {}, 16, DIGITS)[2])
     assert records[0] == records[1]
 
@@ -179,7 +186,7 @@ def test_a_run_without_samples_begins_with_anchors_alone_unless_data_are_given(
     (tmp_path / "run" / kept.FILE).unlink()
     command = ("export", tmp_path / "run", "--format", "c", "--out")
     plain = dfedge(*command, tmp_path / "a")
-    assert "learning: not tried, only anchors learn" in plain.out
+    assert "learning: not tried, for 0 samples were held out" in plain.out
     made = Bundle.open(tmp_path / "a")
     assert not made.manifest.learning.tried and made.manifest.learning.learns == "anchors"
     assert (made.initial_state()["weight_shift"] == MAX_UPDATE_SHIFT).all()
@@ -202,7 +209,7 @@ def test_what_is_changed_is_what_the_samples_are() -> None:
     assert is_picture((28, 28, 1)) and is_picture((32, 24, 3))
     assert not any(is_picture(shape) for shape in ((128, 6, 1), (1, 13, 1), (4, 4, 1)))
     x = np.random.default_rng(0).integers(60, 180, (50, 128, 1, 6)).astype(np.uint8)
-    for rule in (WindowRule(128, (Scale(0, 1, 0, 0),) * 6), ImageRule(128, 6, 1)):
+    for rule in (WindowRule(128, (ChannelScale(0, 1, 0, 0),) * 6), ImageRule(128, 6, 1)):
         moved, how = rule.changed(x.reshape(-1, *rule.shape), x.reshape(-1, *rule.shape))
         assert how.startswith("gain and offset")
         apart = np.abs(moved.mean((0, 1)) - x.reshape(moved.shape).mean((0, 1))) / x.std()

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from trials.powerloss import Recorder
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
-from dfedge.faults.powerloss import Recorder
 from dfedge.native import build, cache
 
 CI = os.environ.get("DFEDGE_CI") == "1"

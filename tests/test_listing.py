@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from random_trunks import draw_adopted
+from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
-from dfedge.listing import INT_BYTES, Row, listing
+from dfedge.listing import INT_BYTES, OperationRow, listing
 from dfedge.native import build
 from dfedge.plan import Plan
 from dfedge.sound import state_layout
-from dfedge.verify.random_nets import draw
 
 
 def learned_bytes(plan: Plan) -> int:
@@ -26,7 +26,7 @@ def learned_bytes(plan: Plan) -> int:
     )
 
 
-def sound(plan: Plan, rows: list[Row]) -> None:
+def sound(plan: Plan, rows: list[OperationRow]) -> None:
     """Every value is made before it is read, and every byte is somewhere once."""
     made = {"image", "label"}
     carried = {row.name for row in rows if row.name.endswith(".carried")}

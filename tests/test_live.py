@@ -17,7 +17,7 @@ from motion import CHANNELS, T, wave
 
 from dfedge.bundle import Bundle
 from dfedge.data.live.lines import LONGEST, Splitter, lines
-from dfedge.data.live.samples import BadLineError, Samples, Sliding
+from dfedge.data.live.samples import BadLineError, LineReader, Sliding
 from dfedge.device.session import Session
 from dfedge.device.store import Store
 
@@ -124,15 +124,15 @@ def test_a_line_is_a_sample_or_says_why_not(
 ) -> None:
     rule = Bundle.open(motion_bundle).manifest.input
     if isinstance(read, list):
-        assert Samples(rule).read(line).tolist() == read
+        assert LineReader(rule).read(line).tolist() == read
         return
     with pytest.raises(BadLineError) as refused:
-        Samples(rule).read(line)
+        LineReader(rule).read(line)
     assert refused.value.flaw == read
 
 
 def test_a_header_orders_the_columns_and_passes_over_others(motion_bundle: Path) -> None:
-    samples = Samples(Bundle.open(motion_bundle).manifest.input)
+    samples = LineReader(Bundle.open(motion_bundle).manifest.input)
     assert not samples.header("1,2,3")
     assert not samples.header("ready")
     assert samples.header('time, "z",x,y,label')

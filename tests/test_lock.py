@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from dfedge.device.lock import Door, SharedLock, Waiting
+from dfedge.device.lock import LockGuard, SharedLock, Waiting
 
 SOON = 30.0
 
@@ -20,7 +20,7 @@ def waits_for(lock: SharedLock, count: int) -> None:
         time.sleep(0.001)
 
 
-def inside(door: Door, note: Callable[[], object]) -> None:
+def inside(door: LockGuard, note: Callable[[], object]) -> None:
     with door:
         note()
 

@@ -61,6 +61,7 @@ def test_quantised_net_of_all_kinds_of_blocks_scores_as_the_integer_step(
     assert torch.equal(found.double(), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["df", "df-o", "df-r", "df-r-concordant"])
 def test_every_rule_moves_every_convolution_and_learns_in_integers(
     tmp_path: Path, rule: str

@@ -8,7 +8,7 @@ from conftest import refused
 from onnx import helper
 
 from dfedge.bundle import Bundle
-from dfedge.exporters.formats import Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.lowered import Format, Lowered
 from dfedge.exporters.onnx.model import IR_VERSION, OPSET, model_of
 from dfedge.exporters.onnx.write import ONNX
@@ -17,12 +17,12 @@ from dfedge.exporters.traced import in_stock, traced
 
 
 @pytest.fixture(scope="module")
-def source(mcu: Bundle) -> Source:
+def source(mcu: Bundle) -> ExportSource:
     state = {name: torch.from_numpy(value) for name, value in mcu.initial_state().items()}
-    return Source(mcu.manifest.plan, state, methods(mcu.manifest.plan, {1, 3}))
+    return ExportSource(mcu.manifest.plan, state, methods(mcu.manifest.plan, {1, 3}))
 
 
-def test_onnx_infers_the_shapes_and_types_that_the_graph_says(source: Source) -> None:
+def test_onnx_infers_the_shapes_and_types_that_the_graph_says(source: ExportSource) -> None:
     for method in source.methods:
         graph = Lowered(ONNX, source).graph(method)
         model = model_of(graph, method.name)
@@ -38,7 +38,7 @@ def test_onnx_infers_the_shapes_and_types_that_the_graph_says(source: Source) ->
             assert known[proto.output[0]] == (shape, dtype), proto
 
 
-def test_everything_that_is_made_is_read(source: Source) -> None:
+def test_everything_that_is_made_is_read(source: ExportSource) -> None:
     for method in source.methods:
         graph = Lowered(ONNX, source).graph(method)
         read = {tensor for node in graph.nodes for tensor in node.inputs}
@@ -48,7 +48,7 @@ def test_everything_that_is_made_is_read(source: Source) -> None:
         assert not set(graph.outputs.values()) & {*graph.inputs.values(), *graph.constants}
 
 
-def test_a_trace_is_made_once_and_depends_on_sizes_alone(source: Source) -> None:
+def test_a_trace_is_made_once_and_depends_on_sizes_alone(source: ExportSource) -> None:
     method = Method("train", 3)
     assert in_stock(source.plan, method) is in_stock(source.plan, method)
     one, other = traced(source.plan, method), traced(source.plan, method).copy()
@@ -57,7 +57,7 @@ def test_a_trace_is_made_once_and_depends_on_sizes_alone(source: Source) -> None
     assert [*one.results] == [*other.results]
 
 
-def test_an_operator_that_a_format_does_not_have_is_named(source: Source) -> None:
+def test_an_operator_that_a_format_does_not_have_is_named(source: ExportSource) -> None:
     known = {target: lower for target, lower in ONNX.table.items() if "floor" not in str(target)}
     poorer = Format("onnx", known, ONNX.copied, ONNX.renaming)
     message = refused(lambda: Lowered(poorer, source).graph(Method("infer", 1)))
@@ -65,7 +65,7 @@ def test_an_operator_that_a_format_does_not_have_is_named(source: Source) -> Non
     assert "dfedge/exporters/onnx/lowerings.py" in message
 
 
-def test_a_graph_that_goes_on_from_another_leaves_it_as_it_was(source: Source) -> None:
+def test_a_graph_that_goes_on_from_another_leaves_it_as_it_was(source: ExportSource) -> None:
     graph = Lowered(ONNX, source).graph(Method("infer", 1))
     before = len(graph.nodes), len(graph.shapes), dict(graph.outputs)
     other = graph.copy()

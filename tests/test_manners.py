@@ -25,6 +25,7 @@ from dfedge.quiet import hushed
 from dfedge.runtimes import own_name, runtimes
 from dfedge.target import load_target
 
+ROOT = Path(__file__).parent.parent
 COLUMNS = 80
 
 
@@ -161,6 +162,64 @@ def test_a_named_set_is_changed_as_its_samples_may(small: Bundle) -> None:
     assert "rotate" not in ImageRule(32, 32, 3).proposed
 
 
+# -- what a newcomer gets wrong -------------------------------------------------------------------
+
+
+def test_a_run_in_the_place_of_a_bundle_is_told_how_to_become_one(mcu_run: Run, dfedge) -> None:
+    told = dfedge("show", mcu_run.folder)
+    assert told.code == 1
+    assert "is a RUN and not a bundle" in told.err
+    assert f"dfedge export {mcu_run.folder} --format onnx --out BUNDLE" in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("net.pth", "weights without the code of their net; write a function"),
+     ("net.h5", "a Keras model; convert it to .tflite or .onnx")],
+)  # fmt: skip
+def test_a_file_that_holds_no_net_is_told_what_to_do(
+    name: str, told: str, dfedge, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
+    found = dfedge("adopt", tmp_path / name, "--check")
+    assert found.code == 2 and told in found.err
+
+
+def test_what_is_no_image_is_told_without_the_names_of_libraries(
+    small: Bundle, dfedge, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_text("hello")
+    told = dfedge("predict", small.folder, tmp_path / "a.png").err
+    assert "cannot be read as an image (neither PNG, JPEG" in told and "_io" not in told
+
+
+def test_a_folder_is_not_ignored_where_it_means_nothing(small: Bundle, dfedge) -> None:
+    told = dfedge("continual", small.folder, "--data", "digits", "--out", "x")
+    assert told.code == 2 and "--state and --report name the places" in told.err
+
+
+def test_a_budget_is_not_ignored_where_it_means_nothing(small: Bundle, dfedge) -> None:
+    told = dfedge("profile", small.folder, "--budget", "64KB")
+    assert told.code == 2 and "compared with --target" in told.err
+
+
+def test_of_two_formats_that_hold_the_same_the_smaller_is_proposed(mcu_run: Run, dfedge) -> None:
+    told = dfedge("fit", mcu_run.folder, "--target", "stm32h743", "--json").json
+    assert told["executorch"]["batch"] == told["c"]["batch"]
+    assert "--format c " in dfedge("fit", mcu_run.folder, "--target", "stm32h743").out
+
+
+def test_too_few_samples_held_out_are_told_by_export_and_predict(dfedge, tmp_path: Path) -> None:
+    run, out, net = tmp_path / "r", tmp_path / "b", ROOT / "examples" / "mcu_net.toml"
+    few = ("--samples", 60, "--epochs", 1, "--qat-epochs", 1)
+    assert dfedge("train", "--net", net, "--qat", *few, "--out", run).code == 0
+    told = dfedge("export", run, "--format", "c", "--out", out).out
+    assert "not tried, for 6 samples were held out of training and 16 are needed" in told
+    image = tmp_path / "a.png"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
+    assert "confidence is not known: it takes 32 samples" in dfedge("predict", out, image).out
+
+
 # -- room ----------------------------------------------------------------------------------------
 
 
@@ -219,6 +278,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing(
     number: signal.Signals, mcu_run: Run, tmp_path: Path

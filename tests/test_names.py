@@ -8,11 +8,11 @@ from conftest import refused
 from PIL import Image
 
 from dfedge.bundle import Bundle
-from dfedge.continual.rows import Rows, check_names
+from dfedge.continual.rows import LabelRows, check_names
 from dfedge.data.dataset import Split
 from dfedge.data.files import load_path
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.streams import Source, Stream, parse_stream
+from dfedge.data.streams import Stream, StreamSource, parse_stream
 from dfedge.data.streams.stream import Experience
 from dfedge.device.classes import add_class
 from dfedge.device.session import Session
@@ -41,7 +41,7 @@ def test_two_names_that_are_one_file_elsewhere_are_refused(twin: str, tmp_path: 
 
 
 def over_time(folder: Path) -> Stream:
-    return parse_stream("folder:experiences=1,held_out=2").make(Source(str(folder)), 0)
+    return parse_stream("folder:experiences=1,held_out=2").make(StreamSource(str(folder)), 0)
 
 
 def test_class_folders_are_one_in_either_spelling(tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_a_stream_finds_the_row_of_a_class_in_either_spelling(
     split = Split(images, np.zeros(4, np.int64))
     stream = Stream(("cafe\u0301",), (Experience("one", split, split),))
     check_names(session, stream)
-    assert Rows(session, stream).of(split.y).tolist() == [row] * 4
+    assert LabelRows(session, stream).of(split.y).tolist() == [row] * 4

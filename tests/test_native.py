@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trials.random_nets import Drawn, draw
 
 from dfedge.bundle import Bundle
 from dfedge.compile import step
@@ -24,10 +25,9 @@ from dfedge.errors import DfedgeError
 from dfedge.int8 import ops
 from dfedge.native import build
 from dfedge.native.library import levels, load
-from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, NativeProgram
 from dfedge.native.table import make_table
 from dfedge.plan import Conv, Layer
-from dfedge.verify.random_nets import Drawn, draw
 from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
@@ -226,10 +226,10 @@ def test_pools_equal_their_definitions_and_shrink_in_place(
         assert np.array_equal(inside[skipped:][: wanted.size], wanted.reshape(-1)), end
 
 
-def both(drawn: Drawn, level: int) -> tuple[Program, dict[str, torch.Tensor]]:
+def both(drawn: Drawn, level: int) -> tuple[NativeProgram, dict[str, torch.Tensor]]:
     load().dfe_use_level(level)
     state = {name: value.numpy() for name, value in drawn.state.items()}
-    program = Program(drawn.plan, make_table(drawn.plan, state))
+    program = NativeProgram(drawn.plan, make_table(drawn.plan, state))
     program.write(state)
     return program, drawn.state
 
@@ -262,7 +262,7 @@ def test_random_nets_learn_the_same_bytes_as_pytorch(seed: int) -> None:
     load().dfe_use_level(best)
 
 
-def same_state(program: Program, state: dict[str, torch.Tensor]) -> None:
+def same_state(program: NativeProgram, state: dict[str, torch.Tensor]) -> None:
     now = program.read()
     for name, value in state.items():
         assert np.array_equal(now[name], value.numpy()), name
@@ -289,7 +289,7 @@ def test_native_session_takes_any_batch_and_reference_agrees(bundle: Bundle) -> 
     assert np.array_equal(native.infer(x), reference.infer(x))
 
 
-def plain(depth: int) -> Program:
+def plain(depth: int) -> NativeProgram:
     conv = Conv(32, 32, 64, 64, (3, 3), pads=(1, 1, 1, 1), shift=12)
     drawn = draw(0)
     layers = tuple(Layer((conv,), cells=4) for _ in range(depth))
@@ -304,7 +304,7 @@ def plain(depth: int) -> Program:
     state |= {"usual_error": np.zeros((), np.int32)}
     for name in ("weight_shift", "anchor_shift"):
         state[name] = np.full(depth, 8, np.int8)
-    return Program(plan, make_table(plan, state))
+    return NativeProgram(plan, make_table(plan, state))
 
 
 def test_training_needs_hardly_more_memory_than_inference_at_any_depth() -> None:
@@ -316,11 +316,11 @@ def test_training_needs_hardly_more_memory_than_inference_at_any_depth() -> None
         assert deep.arena_bytes(INFER, batch) <= deep.arena_bytes(TRAIN, batch)
 
 
-def program_of(bundle: Bundle) -> Program:
+def program_of(bundle: Bundle) -> NativeProgram:
     return open_runner(bundle, "native").program  # type: ignore[attr-defined]
 
 
-def call(program: Program, x: np.ndarray, y: np.ndarray, arena: np.ndarray, size: int) -> int:
+def call(program: NativeProgram, x: np.ndarray, y: np.ndarray, arena: np.ndarray, size: int) -> int:
     scores, active = np.zeros((len(x), 10), np.int32), np.zeros(3, np.int32)
     words = program.table.words
     return program.library.dfe_step(
@@ -367,7 +367,7 @@ def test_table_of_another_version_or_size_is_refused(
     table = program.table
     changed = dataclasses.replace(table, program={**table.program, field: value})
     with pytest.raises(DfedgeError, match=reason):
-        Program(program.plan, changed)
+        NativeProgram(program.plan, changed)
 
 
 def test_without_a_compiler_the_native_runtime_says_what_is_missing(
@@ -379,6 +379,7 @@ def test_without_a_compiler_the_native_runtime_says_what_is_missing(
     assert Session.open(bundle, initial=True).runtime == "onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     subprocess.run(
         [build.compiler() or "false", "-fsanitize=address", "-xc", "-", "-o", os.devnull],
@@ -396,7 +397,10 @@ def test_kernels_run_clean_under_address_and_undefined_behaviour_sanitizers(tmp_
     subprocess.run([compiler, *flags, "-o", str(place), *sources], check=True)
     runtime = subprocess.run([compiler, "-print-file-name=libasan.so"], check=True,
                              capture_output=True, text=True).stdout.strip()  # fmt: skip
-    environment = os.environ | {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
+    environment = os.environ | {
+        "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }  # fmt: skip
     script = Path(__file__).parent / "native_sanitized.py"
     done = subprocess.run(
         [sys.executable, str(script), str(place)],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from random_trunks import draw_adopted, draw_trunk
 from test_native import CI, each_level, same_state
+from trials.random_nets import Drawn, filled
 
 from dfedge.compile import step
 from dfedge.errors import DfedgeError
@@ -23,24 +24,23 @@ from dfedge.native import build
 from dfedge.native.latents import latents as alone
 from dfedge.native.library import Buffer, load
 from dfedge.native.places import place, place_above
-from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, NativeProgram
 from dfedge.native.table import make_table
 from dfedge.operations import OPERATIONS, Add, AveragePool, Convolution, Lookup, Select
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.trunk import Trunk
-from dfedge.verify.random_nets import Drawn, filled
 
 pytestmark = pytest.mark.skipif(
     build.compiler() is None and not CI, reason="no C compiler; make tools installs one"
 )
 
 
-def program_of(drawn: Drawn, constants: Constants) -> Program:
+def program_of(drawn: Drawn, constants: Constants) -> NativeProgram:
     state, given = (
         {name: value.numpy() for name, value in tensors.items()}
         for tensors in (drawn.state, constants)
     )
-    program = Program(drawn.plan, make_table(drawn.plan, state, given))
+    program = NativeProgram(drawn.plan, make_table(drawn.plan, state, given))
     program.write(state)
     return program
 
@@ -197,7 +197,7 @@ def test_a_damaged_operation_is_refused(name: str, value: int) -> None:
     operations[0][name] = value
     frozen = dataclasses.replace(program.table.frozen, operations=operations)
     with pytest.raises(DfedgeError, match="cannot hold"):
-        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+        NativeProgram(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
 
 
 @pytest.mark.parametrize("kind", [-1, len(OPERATIONS), 1 << 30])
@@ -210,7 +210,7 @@ def test_an_unknown_kind_is_refused_before_it_is_asked(kind: int) -> None:
     operations[0]["rows"], operations[1]["kind"] = 1, kind
     frozen = dataclasses.replace(program.table.frozen, operations=operations)
     with pytest.raises(DfedgeError, match="cannot hold"):
-        Program(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
+        NativeProgram(drawn.plan, dataclasses.replace(program.table, frozen=frozen))
 
 
 def test_sums_beyond_int32_and_constants_beyond_bounds_are_refused() -> None:

@@ -17,7 +17,7 @@ from dfedge.device.evaluate import recognised
 from dfedge.device.finetune import finetune
 from dfedge.device.known import judging_samples
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Remembered, Store
+from dfedge.device.store import FinetuneJob, Remembered, Store
 from dfedge.device.store.remembered import MOST
 from dfedge.device.store.transfer import bring_in, take_out
 from dfedge.errors import DfedgeError
@@ -230,7 +230,7 @@ def test_an_added_class_is_replayed_so_that_it_stays(
     learn_class(session, "8", own.x[:10])
     before = recognised(session, new).mean()
     inverted = Split(255 - stream.x, stream.y)
-    finetune(session, inverted, Job("digits", "stream", "", 0, 16, 2560))
+    finetune(session, inverted, FinetuneJob("digits", "stream", "", 0, 16, 2560))
     after = recognised(session, new).mean()
     assert (after > 0.75 * before) == care.replay
     session.save()

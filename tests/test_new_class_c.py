@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 from test_care_c import Samples, at
 from test_on_device import needs
+from trials.random_nets import Drawn, draw
 
 from dfedge.continual.placing import LOST, look, place
 from dfedge.device.anchors import mean
 from dfedge.device.lock import SharedLock
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
-from dfedge.native.program import FEATURES, INFER, TRAIN, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, NativeProgram
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import Drawn, draw
 
 pytestmark = needs(build.COMPILERS[0])
 JUDGING = 12
@@ -45,7 +45,7 @@ class Case:
         state["live"][self.row] = 0
         if self.plan.cut and seed % 2:
             state["layer0.anchors"][:] = 0  # of a frozen layer: it has no say
-        self.program = Program(self.plan, make_table(self.plan, state))
+        self.program = NativeProgram(self.plan, make_table(self.plan, state))
         self.program.write(state)
         shape = self.plan.input_shape
         self.x = rng.integers(0, 128, (3, *shape)).astype(np.int8)
@@ -71,7 +71,7 @@ class Case:
 
     def moved_since(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         """A state whose anchors stood elsewhere, as before another class was added."""
-        other, state = Program(self.plan, self.program.table), self.program.read()
+        other, state = NativeProgram(self.plan, self.program.table), self.program.read()
         for name in [name for name in state if name.endswith("anchors")]:
             turned = state[name] + rng.integers(-2, 3, state[name].shape)
             state[name] = np.where(state[name].any(), turned.clip(0, 127), 0).astype(np.int8)
@@ -109,7 +109,7 @@ class Case:
 
 
 def placed(
-    program: Program,
+    program: NativeProgram,
     row: int,
     x: Any,
     known: tuple[Any, Any],
@@ -122,7 +122,7 @@ def placed(
 
     own: rows of the bundle's own classes; first: the state that was exported, and all anchors move.
     """
-    plan, other = program.plan, Program(program.plan, program.table)
+    plan, other = program.plan, NativeProgram(program.plan, program.table)
     begun = None
     if first is not None:
         other.state[:] = first

@@ -12,7 +12,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def test_a_job_that_could_not_be_read_again_is_not_begun(
 ) -> None:
     session = Session.open(bundle, "native", tmp_path)
     split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int64))
-    job = msgspec.structs.replace(Job("x", "all", "", 0, 16, 64), **change)
+    job = msgspec.structs.replace(FinetuneJob("x", "all", "", 0, 16, 64), **change)
     assert next(iter(change)) in refused(lambda: finetune(session, split, job), UsageError)
     assert session.record.samples == 0 and not list(tmp_path.iterdir())
 

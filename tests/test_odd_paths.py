@@ -21,7 +21,7 @@ from dfedge.data.files import load_path, read_inputs
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.locate import read as read_located
 from dfedge.data.mat import read_arrays
-from dfedge.data.streams import Source, parse_stream
+from dfedge.data.streams import StreamSource, parse_stream
 from dfedge.data.wav import read_wav
 from dfedge.device.session import Session
 from dfedge.device.store import Store, transfer
@@ -74,7 +74,7 @@ def test_a_pipe_in_a_bundle_is_refused(name: str, copy: Path, tmp_path: Path, so
 
 def over_time(folder: Path) -> object:
     settings = "folder:experiences=1,held_out=2"
-    return parse_stream(settings).make(Source(str(folder)), 0)
+    return parse_stream(settings).make(StreamSource(str(folder)), 0)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from conftest import once
 from numpy.typing import NDArray
+from trials.calls import opened
+from trials.runner import slot_bytes_of, write_idx
 
 from dfedge import configs
 from dfedge.bundle import Bundle
@@ -25,12 +27,10 @@ from dfedge.data.sources import load_split
 from dfedge.device.runners import open_runner
 from dfedge.errors import DfedgeError
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.calls import opened
-from dfedge.faults.runner import slot_bytes_of, write_idx
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.native import build
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.runtimes import formats
 from dfedge.state import digest
 from dfedge.target import load_target
@@ -73,7 +73,7 @@ class Host:
 
     before: int
     after: int
-    program: Program
+    program: NativeProgram
 
 
 def turned(bundle: Bundle, split: str) -> Split:
@@ -518,6 +518,6 @@ def test_net_too_large_for_the_board_is_refused_before_anything_is_written(
     run_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "bundle"
-    with pytest.raises(DfedgeError, match=r"needs [\d,]+ B of RAM .* 'mps2-an386' allows 32,768 B"):
+    with pytest.raises(DfedgeError, match=r"needs .* KiB of RAM .* 'mps2-an386' allows 32 KiB"):
         export(Run.open(run_folder), ExportOptions(("c",), "mps2-an386", batch=1), out)
     assert not out.exists()

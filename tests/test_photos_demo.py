@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dfedge.data.sources import load
@@ -20,6 +21,7 @@ def photos_of(folder: Path, classes: int, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_adopts_a_net_and_teaches_a_class_and_turned_photos(
     dfedge, monkeypatch, tmp_path: Path
 ) -> None:

@@ -1,10 +1,10 @@
 """A handful of the random nets; examples/experiments/random_nets.py tries all of them."""
 
 import pytest
+from trials.random_nets import attempt, draw
 
 from dfedge.plan import FEEDBACKS
 from dfedge.runtimes import formats
-from dfedge.verify.random_nets import attempt, draw
 
 
 @pytest.mark.parametrize(("seed", "formats"), [(0, ("onnx", "litert")), (6, tuple(formats()))])

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import once
+from trials.manifests import rehashed
 
 from dfedge.bundle import Bundle, read_head
 from dfedge.data.dataset import Split
@@ -17,10 +18,17 @@ from dfedge.device.care import NO_CARE
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import SLOTS, Job, Record, Store, Stored, belonging, exchange
+from dfedge.device.store import (
+    SLOTS,
+    FinetuneJob,
+    StateRecord,
+    Store,
+    StoredState,
+    belonging,
+    exchange,
+)
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.faults.manifests import rehashed
 from dfedge.integrity import signature
 from dfedge.learn.lineage import lineage
 from dfedge.learn.run import Run
@@ -52,7 +60,7 @@ def old(bundle: Bundle, tmp_path: Path) -> Bundle:
     """What a device has, and 320 presentations of turned digits in the folder beside it."""
     shutil.copytree(bundle.folder, tmp_path / "old")
     session = Session.open(tmp_path / "old", "onnx", care=NO_CARE)
-    finetune(session, turned(bundle), Job("digits", "stream", "rotate:90", 0, 16, 320))
+    finetune(session, turned(bundle), FinetuneJob("digits", "stream", "rotate:90", 0, 16, 320))
     return session.bundle
 
 
@@ -81,7 +89,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("slot-*"))}
 
 
-def learned(bundle: Bundle, folder: Path | None = None) -> Stored:
+def learned(bundle: Bundle, folder: Path | None = None) -> StoredState:
     stored = Store(folder or beside(bundle), read_only=True).load(bundle)
     assert stored is not None
     return stored
@@ -226,7 +234,7 @@ def test_rolled_back_bundle_is_refused_by_the_state_that_knows_a_newer_one(
 
 
 def test_imported_state_says_nothing_of_versions(update: Bundle, tmp_path: Path, dfedge) -> None:
-    wild = Record(update.sha256, lineage=update.manifest.lineage, bundle_version=10**9)
+    wild = StateRecord(update.sha256, lineage=update.manifest.lineage, bundle_version=10**9)
     (tmp_path / "file").write_bytes(exchange.write(update.initial_state(), wild))
     assert dfedge("state", "import", update.folder, tmp_path / "file").code == 0
     assert learned(update).record == belonging(update)
@@ -271,7 +279,7 @@ def test_careful_guard_stays_careful(old: Bundle, update: Bundle, dfedge) -> Non
     careful = msgspec.structs.replace(was.record, caution=2, replayed=7)
     store = Store(beside(old))
     store.load(old)
-    store.save(Stored(was.state, careful))
+    store.save(StoredState(was.state, careful))
     assert dfedge("state", "rebase", old.folder, "--onto", update.folder).code == 0
     now = learned(update)
     assert (now.record.caution, now.record.replayed) == (2, 7)
@@ -338,7 +346,7 @@ def test_state_of_a_bundle_without_a_lineage_moves_where_its_bundle_is_named(
     was = learned(old)
     before = without_lineage(old.folder)
     Store(beside(old)).reset()
-    Store(beside(old)).save(Stored(was.state, Record(before.sha256, 320, steps=20)))
+    Store(beside(old)).save(StoredState(was.state, StateRecord(before.sha256, 320, steps=20)))
     where = ("--onto", update.folder)
     said = one_line(dfedge("state", "rebase", *where, "--state", beside(old)))
     assert "names no lineage" in said and "name its bundle too" in said
@@ -414,13 +422,13 @@ def of_another_semantics(old: Bundle, presentations: int) -> Bundle:
     del state["usual_error"]  # a rate that it did not have
     tree = json.loads((old.folder / MANIFEST).read_bytes())
     (old.folder / MANIFEST).write_bytes(rehashed(tree | {"semantics_version": 4}))
-    record = belonging(old, Record("", presentations))
+    record = belonging(old, StateRecord("", presentations))
     mine = msgspec.structs.replace(
         record, bundle_sha256=read_head(old.folder)[1], semantics_version=4
     )
     Store(beside(old)).reset()
     steered = {"phase": np.array(99, np.int32), "bias_shift": np.zeros(3, np.int32)}
-    Store(beside(old)).save(Stored({**state, **steered}, mine))
+    Store(beside(old)).save(StoredState({**state, **steered}, mine))
     return old
 
 
@@ -459,6 +467,6 @@ def test_state_with_values_that_no_step_leaves_is_not_carried(
 ) -> None:
     store, was = Store(beside(old)), learned(old)
     store.load(old)
-    store.save(Stored({**was.state, "error": np.array(-1, np.int32)}, was.record))
+    store.save(StoredState({**was.state, "error": np.array(-1, np.int32)}, was.record))
     said = one_line(dfedge("state", "rebase", old.folder, "--onto", update.folder))
     assert "'error' reaches from -1 to -1; allowed: 0 to 65536" in said

@@ -10,10 +10,19 @@ from conftest import refused
 from dfedge import state
 from dfedge.bundle import Bundle
 from dfedge.continual import checkpoint
-from dfedge.continual.checkpoint import Progress
-from dfedge.continual.settings import Settings
-from dfedge.device.store import Job, Record, Store, Stored, belonging, exchange, slot, transfer
-from dfedge.device.store.slot import DamagedError
+from dfedge.continual.checkpoint import StreamProgress
+from dfedge.continual.settings import StreamSettings
+from dfedge.device.store import (
+    FinetuneJob,
+    StateRecord,
+    Store,
+    StoredState,
+    belonging,
+    exchange,
+    slot,
+    transfer,
+)
+from dfedge.device.store.slot import DamagedSlotError
 
 BAD_RECORDS: list[dict[str, Any]] = [
     {"samples": -1}, {"steps": -5}, {"replayed": -1}, {"doublings": -1}, {"doublings": 99},
@@ -28,7 +37,9 @@ BAD_RECORDS: list[dict[str, Any]] = [
 def test_counts_that_no_learning_leaves_are_not_imported(
     change: dict[str, Any], bundle: Bundle, tmp_path: Path
 ) -> None:
-    good = Record(bundle.sha256, 16, Job("digits", "stream", "", 0, 16, 64, done=16), 1)
+    good = StateRecord(
+        bundle.sha256, 16, FinetuneJob("digits", "stream", "", 0, 16, 64, done=16), 1
+    )
     found = msgspec.to_builtins(good)
     job = change.get("job")
     found |= {"job": found["job"] | job} if job else change
@@ -44,17 +55,21 @@ def test_counts_that_no_learning_leaves_are_not_imported(
 
 
 def test_counts_of_a_slot_have_the_same_range(bundle: Bundle, tmp_path: Path) -> None:
-    good = Record(bundle.sha256, 16)
+    good = StateRecord(bundle.sha256, 16)
     raw = slot.encode(slot.Slot(1, msgspec.structs.replace(good, samples=-1), {}))
-    with pytest.raises(DamagedError, match=r"samples"):
+    with pytest.raises(DamagedSlotError, match=r"samples"):
         slot.decode(raw)
     store = Store(tmp_path)
-    store.save(Stored(bundle.initial_state(), msgspec.structs.replace(good, added=("x",) * 50)))
+    store.save(
+        StoredState(bundle.initial_state(), msgspec.structs.replace(good, added=("x",) * 50))
+    )
     assert "added" in refused(lambda: Store(tmp_path).load(bundle))
 
 
 @pytest.mark.parametrize("name", ["experience", "position", "samples", "before"])
 def test_counts_of_a_continual_run_are_not_negative(name: str, tmp_path: Path) -> None:
-    progress = Progress("", Settings("drift", "digits"), "", Record(""), **{name: -1})
+    progress = StreamProgress(
+        "", StreamSettings("drift", "digits"), "", StateRecord(""), **{name: -1}
+    )
     checkpoint.save(tmp_path, progress, {})
     assert name in refused(lambda: checkpoint.load(tmp_path))

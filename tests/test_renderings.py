@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from trials.random_nets import filled
 
 from dfedge.bundle import Bundle
 from dfedge.device.runners import open_best, open_runner, remedy
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.exporters import calls
-from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.program import Method, methods
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
@@ -30,7 +31,6 @@ from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import ABI, ABI_NAME
 from dfedge.verify import verify
-from dfedge.verify.random_nets import filled
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 pytestmark = pytest.mark.skipif(
@@ -249,7 +249,7 @@ def test_executorch_plans_training_in_the_memory_of_inference(tmp_path: Path) ->
     assert len(plan.layers) == 10
     kept = tuple(m for m in methods(drawn.plan, {1, 16}) if m.kind in ("train", "infer"))
     written = load_writer("executorch-native")(
-        Source(drawn.plan, drawn.state, kept), tmp_path, lambda *_: None
+        ExportSource(drawn.plan, drawn.state, kept), tmp_path, lambda *_: None
     )
     arena = {name: plan.arena_bytes for name, plan in written.memory.items()}
     assert arena["train_b1"] <= 132_400

@@ -14,23 +14,31 @@ from dfedge.learn.train import TrainOptions
 from dfedge.reproduce.cell import Cell, Effort, images_per_second
 from dfedge.reproduce.depth import measured_memory
 from dfedge.reproduce.noise import CHANGES, cut_weights, impulse, mismatch, shot
-from dfedge.reproduce.table import Context, Job, Row, Table, grid, load_results, reproduce
+from dfedge.reproduce.table import (
+    Context,
+    PaperTable,
+    Row,
+    TableCell,
+    grid,
+    load_results,
+    reproduce,
+)
 from dfedge.reproduce.tables import TABLES, fill_readme, markdown
 from dfedge.reproduce.workers import spread_step
 
 
-def counting_table(log: list[str]) -> Table:
-    def job(key: str, status: str) -> Job:
+def counting_table(log: list[str]) -> PaperTable:
+    def job(key: str, status: str) -> TableCell:
         def run(context: Context) -> Row:
             log.append(key)
             if status == "not run":
                 raise DfedgeError("data set 'moon' was not found: looked in /moon")
             return {"status": status, "accuracy": 0.5}
 
-        return Job(key, run)
+        return TableCell(key, run)
 
     jobs = [job("one", "done"), job("two", "short"), job("three", "not run")]
-    return Table("z", "a test", jobs, lambda rows: grid("", list(rows), ["x"], lambda r, c: r))
+    return PaperTable("z", "a test", jobs, lambda rows: grid("", list(rows), ["x"], lambda r, c: r))
 
 
 def test_results_are_kept_and_only_what_is_wanted_runs_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outside import dfedge, install
+from outside import dfedge, install, together
 
 from dfedge.bundle import Bundle
 from dfedge.rules import GROUP, OF_DEVICES, OWN
@@ -30,6 +30,7 @@ RULE = Rule("outside:HOST", "sign-concordant")
 FORMATS = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
 
 
+@pytest.mark.slow
 def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
     """Trained, exported to every format, each of which is replayed in its own runtime there."""
     run, out = tmp_path / "run", tmp_path / "bundle"
@@ -37,10 +38,9 @@ def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
     unknown = dfedge(PLAIN, *train)
     assert unknown.returncode == 2 and "unknown rule 'signs'" in unknown.stderr
     env = install(tmp_path, OUTSIDE, GROUP, "outside:RULE", "signs")
-    done = dfedge(env, *train)
-    assert done.returncode == 0, done.stderr
-    done = dfedge(env, "export", run, "--out", out, *FORMATS, "--no-trial")
-    assert done.returncode == 0, done.stderr
+    export = ("export", run, "--out", out, *FORMATS, "--no-trial", "--batch", 4)
+    for done in together(env, train, export):
+        assert done.returncode == 0, done.stderr
     bundle = Bundle.open(out)
     assert bundle.manifest.plan.feedback == "sign-concordant"
     for name, value in bundle.initial_state().items():
@@ -48,13 +48,15 @@ def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
             sizes = np.abs(value.astype(int)).reshape(-1, value.shape[-1])
             assert (sizes == sizes[:1]).all() and sizes.min() > 0
     # a bundle says how errors go down, so a device need not know the package
-    found = dfedge(PLAIN, "verify", out, "--steps", 20, "--json")
+    verify, show = ("verify", out, "--steps", 20, "--json"), ("show", out, "--json")
+    found, shown = together(PLAIN, verify, show)
     assert found.returncode == 0, found.stderr
     said = json.loads(found.stdout)
     assert said["identical"] and len(said["runtimes"]) >= 4
-    assert json.loads(dfedge(PLAIN, "show", out, "--json").stdout)["feedback"] == "sign-concordant"
+    assert json.loads(shown.stdout)["feedback"] == "sign-concordant"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "why"),
     [

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from outside import dfedge, install
+from outside import dfedge, install, together
 
 from dfedge.bundle import Bundle
 from dfedge.runtimes import GROUP, OWN, STOCK, formats, listed
@@ -43,16 +43,20 @@ def test_names_are_listed_as_people_write_them() -> None:
 
 def test_a_package_adds_a_runtime_in_one_file_and_one_line(bundle: Bundle, tmp_path: Path) -> None:
     env = install(tmp_path, OUTSIDE, GROUP, "outside:REFERENCE")
-    assert "reference" in dfedge(env, "doctor").stdout
-    done = dfedge(env, "verify", bundle.folder, "--json")
-    found = json.loads(done.stdout)
-    assert found["identical"], done.stderr
+    args = ["--data", "digits", "--samples", 64, "--state", tmp_path / "state"]
+    installed, verified, tried, learned = together(
+        env,
+        ("doctor",),
+        ("verify", bundle.folder, "--json"),
+        ("doctor", bundle.folder),
+        ("finetune", bundle.folder, *args, "--runtime", "reference", "--json"),
+    )
+    assert "reference" in installed.stdout
+    found = json.loads(verified.stdout)
+    assert found["identical"], verified.stderr
     assert found["runtimes"]["reference"] == found["runtimes"]["native"]
-    assert "reference" in dfedge(env, "doctor", bundle.folder).stdout
-    state = tmp_path / "state"
-    args = ["--data", "digits", "--samples", 64, "--state", state]
-    done = dfedge(env, "finetune", bundle.folder, *args, "--runtime", "reference", "--json")
-    assert json.loads(done.stdout)["runtime"] == "reference", done.stderr
+    assert "reference" in tried.stdout
+    assert json.loads(learned.stdout)["runtime"] == "reference", learned.stderr
 
 
 @pytest.mark.parametrize(

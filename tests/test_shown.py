@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trials.manifests import rehashed
 
 from dfedge.bundle import Bundle
 from dfedge.cli import console
-from dfedge.faults.manifests import rehashed
 from dfedge.manifest import MANIFEST
 from dfedge.page import figure, svg
 from dfedge.visible import visible

@@ -20,7 +20,7 @@ from dfedge.exporters.native_op import NAMESPACE, SHAPES
 from dfedge.manifest import MANIFEST, seal
 from dfedge.native import build, glue
 from dfedge.native.library import STATUS, Buffer
-from dfedge.native.program import TRAIN, Program
+from dfedge.native.program import TRAIN, NativeProgram
 from dfedge.native.rendering import exactly
 from dfedge.quiet import quiet
 
@@ -33,7 +33,7 @@ SMALL, BAD_CALL = STATUS[10], 9
 MORE = 64
 
 
-def program_of(bundle: Bundle) -> Program:
+def program_of(bundle: Bundle) -> NativeProgram:
     return open_runner(bundle, "native").program  # type: ignore[attr-defined]
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from random_trunks import draw_adopted
 from test_on_device import needs
+from trials.random_nets import draw
 
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
-from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, Program
+from dfedge.native.program import FEATURES, INFER, TRAIN, TRAIN_FROM, NativeProgram
 from dfedge.native.table import make_table
-from dfedge.verify.random_nets import draw
 
 pytestmark = needs(build.COMPILERS[0])
 MORE = 11
@@ -19,17 +19,17 @@ ROOM = 4_096
 """Bytes of a ``dfe_job``, and more."""
 
 
-def program(seed: int) -> tuple[Program, int]:
+def program(seed: int) -> tuple[NativeProgram, int]:
     """A random net, every third behind a frozen trunk, and a batch size."""
     drawn, constants = draw_adopted(seed) if seed % 3 == 0 else (draw(seed), {})
     state = to_arrays(drawn.state)
-    made = Program(drawn.plan, make_table(drawn.plan, state, to_arrays(constants)))
+    made = NativeProgram(drawn.plan, make_table(drawn.plan, state, to_arrays(constants)))
     made.write(state)
     return made, drawn.batch
 
 
 def in_slices(
-    one: Program, call: int, x: np.ndarray, y: np.ndarray, beside: object
+    one: NativeProgram, call: int, x: np.ndarray, y: np.ndarray, beside: object
 ) -> tuple[list[np.ndarray], int]:
     """What a call gives, and its slices; ``beside`` is called between them."""
     results = one.results(call, len(x))

@@ -15,7 +15,7 @@ from net_input import compiled, learned_on_chip
 from sounds import PITCH, folder_of_tones, tone, write_wav
 from test_on_device import needs
 
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.files import open_path, read_inputs
 from dfedge.data.inputs import InputRule, decoded, to_input
 from dfedge.data.inputs.image import ImageRule
@@ -194,7 +194,7 @@ def test_bad_recordings_are_one_clear_line_or_passed_over(tmp_path: Path) -> Non
         assert said in refused(lambda path=path: RULE.read(path))
     folder_of_tones(tmp_path, 2)
     shutil.copytree(tmp_path / "low", tmp_path / "a", dirs_exist_ok=True)
-    door = Door("skip")
+    door = SampleFilter("skip")
     found = open_path(tmp_path, door=door)
     assert len(found.parts["all"]) == 6
     assert door.skipped == {"file": 7}
@@ -312,9 +312,9 @@ def test_a_session_takes_a_microphone_s_samples(bundle: Path) -> None:
 
 
 def test_a_stream_of_recordings_follows_their_dates(bundle: Path, tones: Path) -> None:
-    from dfedge.data.streams import Source, parse_stream
+    from dfedge.data.streams import StreamSource, parse_stream
 
-    for source in (Source(str(tones)), Source(str(tones), rule=RULE)):
+    for source in (StreamSource(str(tones)), StreamSource(str(tones), rule=RULE)):
         stream = parse_stream("folder:experiences=2").make(source, 0)
         assert stream.samples == 40
         assert stream.experiences[0].train.x.shape[1:] == RULE.shape
@@ -465,6 +465,7 @@ stride = 2
 """
 
 
+@pytest.mark.slow
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize(
     ("target", "rule"),

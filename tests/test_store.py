@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trials.kills import Work, kill_finetunes
+from trials.mutate import BAD, mutate_bundles, mutate_slots
+from trials.saves import record_saves, survey
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
@@ -21,18 +24,25 @@ from dfedge.data.sources import load_split
 from dfedge.device.care import NO_CARE
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.session import Session
-from dfedge.device.store import SLOTS, Job, Record, Saver, Saving, Store, Stored, exchange, slot
-from dfedge.device.store.slot import DamagedError, NewerError, Slot
+from dfedge.device.store import (
+    SLOTS,
+    FinetuneJob,
+    Saver,
+    Saving,
+    StateRecord,
+    Store,
+    StoredState,
+    exchange,
+    slot,
+)
+from dfedge.device.store.slot import DamagedSlotError, NewerError, Slot
 from dfedge.disk import Disk
 from dfedge.errors import DfedgeError, ResourceError, UsageError
-from dfedge.faults.kills import Work, kill_finetunes
-from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
-from dfedge.faults.saves import record_saves, survey
 from dfedge.native.rendering import exactly
 from dfedge.state import digest
 
 SMALL = {"w": np.arange(6, dtype=np.int8).reshape(2, 3), "phase": np.array(7, np.int32)}
-RECORD = Record("ab" * 32, 16, Job("digits", "stream", "", 0, 16, 64, done=16), 1)
+RECORD = StateRecord("ab" * 32, 16, FinetuneJob("digits", "stream", "", 0, 16, 64, done=16), 1)
 RAW = slot.encode(Slot(3, RECORD, SMALL))
 
 
@@ -51,7 +61,7 @@ def saved(bundle: Bundle, folder: Path) -> list[str]:
 def save(store: Store, bundle: Bundle, number: int) -> str:
     state = bundle.initial_state()
     state["phase"] = np.array(number, np.int32)
-    store.save(Stored(state, Record(bundle.sha256, steps=number)))
+    store.save(StoredState(state, StateRecord(bundle.sha256, steps=number)))
     return digest(state)
 
 
@@ -83,14 +93,14 @@ def test_every_flipped_bit_of_a_slot_is_noticed() -> None:
     for place in range(8 * len(RAW)):
         raw = bytearray(RAW)
         raw[place // 8] ^= 1 << place % 8
-        with pytest.raises(DamagedError):
+        with pytest.raises(DamagedSlotError):
             slot.decode(bytes(raw))
 
 
 @given(st.integers(0, len(RAW) - 1), st.binary(max_size=64))
 def test_cut_or_lengthened_slot_is_damaged(keep: int, tail: bytes) -> None:
     for raw in (RAW[:keep], RAW + tail + b"\0"):
-        with pytest.raises(DamagedError):
+        with pytest.raises(DamagedSlotError):
             slot.decode(raw)
 
 
@@ -422,7 +432,7 @@ def careless(bundle: Bundle, folder: Path) -> Session:
 def test_interrupted_job_ends_in_the_same_files(
     stop: int, pace: int | None, bundle: Bundle, tmp_path: Path
 ) -> None:
-    job = Job("digits", "stream", "", 5, 16, 13 * 16, total=True, pace=pace)
+    job = FinetuneJob("digits", "stream", "", 5, 16, 13 * 16, total=True, pace=pace)
     finetune(careless(bundle, tmp_path / "whole"), digits(bundle), job,
              saving=Saving(3))  # fmt: skip
     broken = steps(careless(bundle, tmp_path / "b"), digits(bundle), job, Saving(3))
@@ -443,7 +453,7 @@ def test_total_of_steps_may_be_raised(bundle: Bundle, tmp_path: Path) -> None:
     stream = digits(bundle)
     for folder, totals in (("once", (12,)), ("twice", (5, 12))):
         for total in totals:
-            job = Job("digits", "stream", "", 0, 16, 16 * total, total=True)
+            job = FinetuneJob("digits", "stream", "", 0, 16, 16 * total, total=True)
             finetune(careless(bundle, tmp_path / folder), stream, job)
     once, twice = (careless(bundle, tmp_path / name) for name in ("once", "twice"))
     assert once.digest() == twice.digest()
@@ -453,7 +463,7 @@ def test_total_of_steps_may_be_raised(bundle: Bundle, tmp_path: Path) -> None:
 def test_error_of_a_save_beside_the_learning_ends_it(bundle: Bundle, folder: Path) -> None:
     session = careless(bundle, folder)
     session.store.disk = FailingDisk("sync", 3, errno.EIO)  # the first save writes two files
-    job = Job("digits", "stream", "", 0, 16, 160)
+    job = FinetuneJob("digits", "stream", "", 0, 16, 160)
     with pytest.raises(ResourceError, match="Input/output error"):
         finetune(session, digits(bundle), job, saving=Saving(1))
     assert opened(folder, bundle)[0] == 2

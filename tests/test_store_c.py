@@ -17,15 +17,11 @@ import msgspec
 import numpy as np
 import pytest
 from test_on_device import needs, turned
-
-from dfedge.bundle import Bundle
-from dfedge.device.runners import open_runner
-from dfedge.device.store import Stored, belonging
-from dfedge.faults import calls, flash
-from dfedge.faults.calls import PAGE, opened
-from dfedge.faults.flash import Chip, Flash
-from dfedge.faults.net_files import mutate_nets
-from dfedge.faults.runner import (
+from trials import calls, flash
+from trials.calls import PAGE, opened
+from trials.flash import Chip, Flash
+from trials.net_files import mutate_nets
+from trials.runner import (
     ACCEPTED,
     Work,
     flip_bits,
@@ -34,11 +30,15 @@ from dfedge.faults.runner import (
     work_on,
     write_idx,
 )
-from dfedge.fleet.state_file import Bytes, state_file
+
+from dfedge.bundle import Bundle
+from dfedge.device.runners import open_runner
+from dfedge.device.store import StoredState, belonging
+from dfedge.fleet.state_file import MediumInMemory, state_file
 from dfedge.manifest import SEMANTICS_VERSION
 from dfedge.native import build, library, store
 from dfedge.native.image import HEAD_BYTES, Identity, image
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.store import (
     DAMAGED,
     EMPTY,
@@ -50,8 +50,8 @@ from dfedge.native.store import (
     SLOT_EMPTY,
     SLOT_WHOLE,
     STORED,
-    Record,
-    Store,
+    NetRecord,
+    NetStore,
 )
 
 pytestmark = needs(build.COMPILERS[0])
@@ -69,7 +69,7 @@ def saved(chip: Chip = SMALL, saves: int = 2) -> Flash:
     """After so many saves: states 1, 2, ... with steps of that number."""
     made = chip.flash()
     for number in range(1, saves + 1):
-        found = chip.store(made).save(Record(steps=number), bytes_of(number, chip.state_bytes))
+        found = chip.store(made).save(NetRecord(steps=number), bytes_of(number, chip.state_bytes))
         assert found == STORED
     return made
 
@@ -110,7 +110,7 @@ def test_save_on_worn_flash_fails_and_leaves_what_was_saved() -> None:
     made = saved(SMALL, 1)
     stuck = Worn(made.size, made.sector, made.unit, made.cells)
     state = bytes(SMALL.state_bytes)
-    assert SMALL.store(stuck).save(Record(steps=2), state) == FAILED
+    assert SMALL.store(stuck).save(NetRecord(steps=2), state) == FAILED
     assert found_in(stuck) == (1, bytes_of(1))
 
 
@@ -133,7 +133,7 @@ def test_every_bit_of_either_slot_is_noticed_and_the_other_is_opened() -> None:
 def test_record_comes_back_as_it_was_saved() -> None:
     made = SMALL.flash()
     lineage = (ctypes.c_uint8 * 32)(*range(32))
-    record = Record(0x89ABCDEF, 7, lineage, 3, 6, 1 << 40, (1 << 63) + 5, 2, -1)
+    record = NetRecord(0x89ABCDEF, 7, lineage, 3, 6, 1 << 40, (1 << 63) + 5, 2, -1)
     assert SMALL.store(made).save(record, bytes_of(1)) == STORED
     assert bytes(SMALL.store(made).found.record) == bytes(record)
 
@@ -143,7 +143,7 @@ def test_sequence_number_begins_anew_after_the_greatest() -> None:
     writer = SMALL.store(made)
     writer.found.sequence = (1 << 32) - 2
     for number in (2, 3, 4, 5):
-        assert writer.save(Record(steps=number), bytes_of(number)) == STORED
+        assert writer.save(NetRecord(steps=number), bytes_of(number)) == STORED
         if number > 2:  # the slot of save 2 has the number before the greatest but one
             assert found_in(made) == (number, bytes_of(number))
     assert SMALL.store(made).found.sequence == 2
@@ -151,11 +151,11 @@ def test_sequence_number_begins_anew_after_the_greatest() -> None:
 
 def test_empty_flash_is_told_from_flash_that_holds_something_else() -> None:
     assert list(SMALL.store(saved(SMALL, 1)).found.kinds) == [SLOT_WHOLE, SLOT_EMPTY]
-    assert Store(SMALL.flash(), SMALL.flash().size // 2, SMALL.unit).open() == EMPTY
+    assert NetStore(SMALL.flash(), SMALL.flash().size // 2, SMALL.unit).open() == EMPTY
     other = SMALL.flash(bytearray(bytes_of(0, SMALL.flash().size)))
-    writer = Store(other, other.size // 2, SMALL.unit)
+    writer = NetStore(other, other.size // 2, SMALL.unit)
     assert writer.open() == DAMAGED
-    assert writer.save(Record(steps=1), bytes_of(1)) == STORED
+    assert writer.save(NetRecord(steps=1), bytes_of(1)) == STORED
     assert found_in(other) == (1, bytes_of(1))
 
 
@@ -171,9 +171,9 @@ def test_slot_of_a_newer_version_is_not_written_over() -> None:
     made = saved(SMALL, 2)
     newer(made.cells, made.size // 2)
     before = bytes(made.cells)
-    again = Store(made, made.size // 2, made.unit)
+    again = NetStore(made, made.size // 2, made.unit)
     assert again.open() == NEWER
-    assert again.save(Record(), bytes_of(3)) == NEWER
+    assert again.save(NetRecord(), bytes_of(3)) == NEWER
     assert made.cells == before
 
 
@@ -191,10 +191,10 @@ def test_state_that_does_not_fit_is_refused_before_anything_is_erased() -> None:
     made = saved(SMALL, 2)
     before = bytes(made.cells)
     room = made.size // 2 - store.HEADER - store.COMMIT
-    assert SMALL.store(made).save(Record(), bytes(room + 1)) == MISFIT
+    assert SMALL.store(made).save(NetRecord(), bytes(room + 1)) == MISFIT
     for slot_bytes, unit in ((made.size // 2, 3), (made.size // 2, 256), (64, 8), (made.size, 0)):
-        again = Store(made, slot_bytes, unit)
-        assert (again.open(), again.save(Record(), b"")) == (MISFIT, MISFIT)
+        again = NetStore(made, slot_bytes, unit)
+        assert (again.open(), again.save(NetRecord(), b"")) == (MISFIT, MISFIT)
     assert made.cells == before
 
 
@@ -204,7 +204,7 @@ def test_state_that_does_not_fit_is_refused_before_anything_is_erased() -> None:
 def test_structures_of_python_are_those_of_c(tmp_path: Path) -> None:
     wanted, lines = [], []
     for name, structure in (
-        ("dfe_medium", store.Medium), ("dfe_record", store.Record), ("dfe_store", store.Slots),
+        ("dfe_medium", store.Medium), ("dfe_record", store.NetRecord), ("dfe_store", store.Slots),
     ):  # fmt: skip
         wanted.append(ctypes.sizeof(structure))
         lines.append(f"sizeof({name})")
@@ -307,7 +307,7 @@ def test_state_file_leaves_a_firmware_and_comes_back_in_the_bytes_of_python(
         record = msgspec.structs.replace(
             belonging(mcu), samples=count, steps=count, caution=caution
         )
-        files[count] = state_file(mcu, Stored(native.get_state(), record))
+        files[count] = state_file(mcu, StoredState(native.get_state(), record))
     assert exchanged() == (STORED, files[3])
     assert exchanged(files[4]) == (STORED, files[4])
     assert exchanged(files[4][: len(files[4]) // 4]) == (DAMAGED, files[3])
@@ -317,10 +317,10 @@ def test_state_file_leaves_a_firmware_and_comes_back_in_the_bytes_of_python(
         flipped = bytearray(files[4])
         flipped[place // 8] ^= 1 << place % 8
         assert exchanged(bytes(flipped)) == (DAMAGED, files[3])
-    foreign = Bytes(b"\xff" * len(files[4]))
-    kept = Store(foreign, len(files[4]) // 2, 1)
+    foreign = MediumInMemory(b"\xff" * len(files[4]))
+    kept = NetStore(foreign, len(files[4]) // 2, 1)
     kept.open()
-    assert kept.save(Record(program=1), native.program.state.tobytes()) == STORED  # type: ignore[attr-defined]
+    assert kept.save(NetRecord(program=1), native.program.state.tobytes()) == STORED  # type: ignore[attr-defined]
     assert exchanged(bytes(foreign.data)) == (FOREIGN, files[3])
 
 
@@ -336,7 +336,7 @@ def work(mcu: Bundle, dfedge_run: Path, tmp_path: Path) -> Work:
 
 
 @pytest.fixture
-def program(mcu: Bundle) -> Program:
+def program(mcu: Bundle) -> NativeProgram:
     return open_runner(mcu, "native").program  # type: ignore[attr-defined]
 
 
@@ -522,7 +522,7 @@ LINEAGE, OTHER = "ab" * 32, "cd" * 32
 
 
 def update(
-    work: Work, program: Program, version: int, lineage: str = LINEAGE, rate: int = 0
+    work: Work, program: NativeProgram, version: int, lineage: str = LINEAGE, rate: int = 0
 ) -> Path:
     """A net.dfe whose rates are halved so many times."""
     block = program.state.copy()
@@ -541,7 +541,7 @@ def on(work: Work, net: Path) -> Work:
 
 
 def test_state_is_carried_over_to_an_update_of_its_program(
-    work: Work, program: Program, tmp_path: Path
+    work: Work, program: NativeProgram, tmp_path: Path
 ) -> None:
     old, state = on(work, update(work, program, 1)), tmp_path / "state"
     new = on(work, update(work, program, 2, rate=1))
@@ -568,7 +568,7 @@ def test_state_is_carried_over_to_an_update_of_its_program(
 
 
 def test_older_version_of_a_program_is_refused(
-    work: Work, program: Program, tmp_path: Path
+    work: Work, program: NativeProgram, tmp_path: Path
 ) -> None:
     state, new = tmp_path / "state", on(work, update(work, program, 2))
     train(new, state)
@@ -590,7 +590,7 @@ def test_older_version_of_a_program_is_refused(
 
 @pytest.mark.parametrize("lineage", [OTHER, ""])
 def test_program_of_another_lineage_or_of_none_is_refused(
-    lineage: str, work: Work, program: Program, tmp_path: Path
+    lineage: str, work: Work, program: NativeProgram, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     train(on(work, update(work, program, 1, lineage)), state)
@@ -601,31 +601,31 @@ def test_program_of_another_lineage_or_of_none_is_refused(
         assert "belongs to another program; choose another --state" in told
 
 
-def write_state(work: Work, path: Path, record: Record, state: bytes) -> None:
+def write_state(work: Work, path: Path, record: NetRecord, state: bytes) -> None:
     """A state file, written through the medium of a chip."""
     slots = slot_bytes_of(work.net)
     made = Flash(2 * slots, PAGE, 1)
-    writer = Store(made, slots, 1)
+    writer = NetStore(made, slots, 1)
     writer.open()
     assert writer.save(record, state) == STORED
     path.write_bytes(bytes(made.cells))
 
 
-def record_of(path: Path, work: Work) -> Record:
-    reader = Store(calls.ReadOnly(path.read_bytes()), slot_bytes_of(work.net), 1)
+def record_of(path: Path, work: Work) -> NetRecord:
+    reader = NetStore(calls.ReadOnly(path.read_bytes()), slot_bytes_of(work.net), 1)
     assert reader.open() == STORED
     return reader.found.record
 
 
 def test_state_of_another_layout_semantics_or_with_impossible_values_is_refused(
-    work: Work, program: Program, tmp_path: Path
+    work: Work, program: NativeProgram, tmp_path: Path
 ) -> None:
     state, net = tmp_path / "state", on(work, update(work, program, 1))
     train(net, state)
     own, (_, _, learned) = record_of(state, net), held(net, state)
 
-    def changed(**fields: int) -> Record:
-        record = Record.from_buffer_copy(own)
+    def changed(**fields: int) -> NetRecord:
+        record = NetRecord.from_buffer_copy(own)
         for name, value in fields.items():
             setattr(record, name, value)
         return record

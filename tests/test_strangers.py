@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from trials.archives import mutate_archives
+from trials.onnx_files import mutate_onnx
+from trials.tflite_files import mutate_tflite
+from trials.trial import Trials
 
-from dfedge.faults.archives import mutate_archives
-from dfedge.faults.onnx_files import mutate_onnx
-from dfedge.faults.tflite_files import mutate_tflite
-from dfedge.faults.trial import Trials
 
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutate",
     [mutate_archives, mutate_onnx, mutate_tflite],

@@ -30,12 +30,12 @@ from dfedge.data.logmel import (
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
 from dfedge.data.sources import load, load_split, open_data
-from dfedge.data.streams import KINDS, Source, Stream, parse_stream
+from dfedge.data.streams import KINDS, Stream, StreamSource, parse_stream
 from dfedge.data.streams.drift import changed, gradual
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, UsageError
 
-DIGITS = Source("digits")
+DIGITS = StreamSource("digits")
 
 
 def made(text: str, seed: int = 0) -> Stream:
@@ -98,7 +98,7 @@ def test_folder_is_read_in_the_order_of_its_dates(tmp_path: Path) -> None:
         file = folder / f"{99 - i}.png"
         Image.fromarray(digits.x[i, ..., 0]).save(file)
         os.utime(file, (1000 + i, 1000 + i))
-    stream = parse_stream("folder:experiences=2,held_out=5").make(Source(str(tmp_path)), 0)
+    stream = parse_stream("folder:experiences=2,held_out=5").make(StreamSource(str(tmp_path)), 0)
     assert stream.classes == ("class0", "class1")
     first = stream.experiences[0]
     assert np.array_equal(first.train.x, digits.x[[0, 1, 2, 3, 5, 6, 7, 8]])
@@ -131,7 +131,7 @@ def test_stream_that_does_not_exist_is_refused(text: str, message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def worn(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def worn(tmp_path_factory: pytest.TempPathFactory) -> StreamSource:
     """One table of three people and two motions."""
     path = tmp_path_factory.mktemp("worn") / "worn.csv"
     x, people, motions = [], [], []
@@ -141,10 +141,10 @@ def worn(tmp_path_factory: pytest.TempPathFactory) -> Source:
             people += [person] * 10 * T
             motions += [name] * 10 * T
     write_table(path, np.concatenate(x), person=people, label=motions)
-    return Source(str(path), reading=Reading(window=T))
+    return StreamSource(str(path), reading=Reading(window=T))
 
 
-def test_signals_drift_by_their_own_shifts(worn: Source) -> None:
+def test_signals_drift_by_their_own_shifts(worn: StreamSource) -> None:
     text = "drift:gain=0.5,turn=90,samples=20,experiences=2,test=30"
     stream = parse_stream(text).make(worn, 0)
     assert stream.known is not None
@@ -167,7 +167,7 @@ def test_signals_drift_by_their_own_shifts(worn: Source) -> None:
         made("drift:gain=2")
 
 
-def test_every_change_that_is_gradual_is_none_at_its_beginning(worn: Source) -> None:
+def test_every_change_that_is_gradual_is_none_at_its_beginning(worn: StreamSource) -> None:
     data, rule = worn.loaded(0)
     x = data.splits["train"].x
     for name in gradual(rule):
@@ -180,7 +180,7 @@ def test_every_change_that_is_gradual_is_none_at_its_beginning(worn: Source) -> 
         assert np.array_equal(upright.shift(name, [upright.shifts[name].still])(x), x), name
 
 
-def test_new_users_are_learned_and_tested_apart_in_time(worn: Source) -> None:
+def test_new_users_are_learned_and_tested_apart_in_time(worn: StreamSource) -> None:
     all_of_them = parse_stream("new-user").make(worn, 0)
     assert [e.name for e in all_of_them.experiences] == ["person:1", "person:2", "person:3"]
     assert all_of_them.known is None
@@ -207,7 +207,7 @@ def test_new_users_are_learned_and_tested_apart_in_time(worn: Source) -> None:
         parse_stream("new-user:who=person:7").make(DIGITS, 0)
 
 
-def test_other_streams_take_signals(worn: Source) -> None:
+def test_other_streams_take_signals(worn: StreamSource) -> None:
     for text, count in (("labelled", 1), ("class-incremental:each=1", 2)):
         stream = parse_stream(text).make(worn, 0)
         assert len(stream.experiences) == count
@@ -219,7 +219,7 @@ def test_recordings_arrive_in_the_order_of_their_dates(motion: Path, tmp_path: P
     files = [folder / name / f"{i}.csv" for i in range(8) for name in SPEED]
     for i, file in enumerate(files):
         os.utime(file, (1000 + i, 1000 + i))
-    source = Source(str(folder), reading=Reading(window=T))
+    source = StreamSource(str(folder), reading=Reading(window=T))
     stream = parse_stream("folder:experiences=2,held_out=4").make(source, 0)
     assert stream.classes == tuple(sorted(SPEED))
     rule = source.open().own_rule()
@@ -229,7 +229,7 @@ def test_recordings_arrive_in_the_order_of_their_dates(motion: Path, tmp_path: P
     assert len(first.train) == 6 * 5
 
 
-def test_one_persons_samples_are_learned_and_tested_apart(worn: Source) -> None:
+def test_one_persons_samples_are_learned_and_tested_apart(worn: StreamSource) -> None:
     rule = worn.loaded(0)[1]
     whole = open_data(worn.data, reading=worn.reading)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_device import digits, job
+from trials.threads import at_once, compare, samples
 
 from dfedge.bundle import Bundle
 from dfedge.device.care import NO_CARE, Care
@@ -19,7 +20,6 @@ from dfedge.device.rates import set_rates
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.faults.threads import at_once, compare, samples
 from dfedge.native.glue import Glue
 from dfedge.native.rendering import exactly
 from dfedge.runtimes import NATIVE, formats
@@ -212,12 +212,12 @@ from dfedge.data.dataset import Split
 from dfedge.device.care import NO_CARE
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.errors import ResourceError
 session = Session.open(sys.argv[1], "native", sys.argv[2], care=NO_CARE)
 split = Split(np.zeros((16, 8, 8, 1), np.uint8), np.zeros(16, np.int64))
 try:
-    for step in steps(session, split, Job("x", "all", "", 0, 16, 160), Saving(2)):
+    for step in steps(session, split, FinetuneJob("x", "all", "", 0, 16, 160), Saving(2)):
         if step.done == 80:
             child = os.fork()
 except ResourceError as error:

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from trials import readers
+from trials.readers import READERS, judge
 
 from dfedge.bundle import Bundle
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.files import load_path
 from dfedge.data.inputs.image import ImageRule
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, UsageError
-from dfedge.faults.readers import READERS, judge
 from dfedge.integrity import signature
 from dfedge.integrity.folder import check_name
 from dfedge.manifest import MANIFEST, VERSION, FileRecord, seal
@@ -174,12 +175,12 @@ def test_bad_samples_stop_or_are_skipped_and_counted(tmp_path: Path) -> None:
     path, rule, classes = bad_stream(tmp_path), ImageRule(8, 8, 1), tuple("0123456789")
     with pytest.raises(DfedgeError, match="reaches from nan to nan"):
         load_path(path, rule, classes)
-    door = Door("skip")
+    door = SampleFilter("skip")
     found = load_path(path, rule, classes, door).splits["all"]
     assert found.y.tolist() == [0, 1, 6, 7, 8, 9]
     assert door.skipped == {"value": 3, "label": 1}
     with pytest.raises(UsageError, match="unknown --on-bad-sample 'drop'; known: skip, stop"):
-        Door("drop")
+        SampleFilter("drop")
 
 
 def test_bad_files_of_a_folder_are_skipped_and_counted(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_bad_files_of_a_folder_are_skipped_and_counted(tmp_path: Path) -> None:
         load_path(tmp_path, rule, ("a", "b"))
     with pytest.raises(DfedgeError, match="cannot be read as an image"):
         load_path(tmp_path, rule, ("a", "b", "unknown"))
-    door = Door("skip")
+    door = SampleFilter("skip")
     assert len(load_path(tmp_path, rule, ("a", "b"), door).splits["all"]) == 2
     assert door.skipped == {"file": 1, "label": 1}
 
@@ -262,6 +263,22 @@ def test_reader_takes_or_refuses_any_bytes(name: str, tmp_path: Path) -> None:
         assert judge(name, data, path) is None
 
     any_bytes()
+
+
+@pytest.mark.parametrize("slow", [1, 99])
+def test_input_is_slow_only_where_it_is_slow_every_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: int
+) -> None:
+    clock, reads = [0.0], [0]
+
+    def read(path: Path) -> None:
+        reads[0] += 1
+        clock[0] += 5 if reads[0] <= slow else 0
+
+    monkeypatch.setattr(readers.time, "process_time", lambda: clock[0])
+    monkeypatch.setitem(READERS, "slow", readers.Reader(".x", read, list))
+    fault = judge("slow", b"", tmp_path / "x")
+    assert (fault is None) == (slow == 1)
 
 
 def _written(path: Path, raw: bytes) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from motion import CHANNELS, T, wave, write_table
 
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.files import open_path
 from dfedge.data.inputs import decoded, to_input
-from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.scale import ChannelScale
 from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import Reading
 from dfedge.data.recordings import Recording, windows
@@ -97,7 +97,7 @@ def test_a_rule_is_read_back_as_it_was_written() -> None:
     ],
 )
 def test_other_windows_are_one_clear_error(x: np.ndarray, said: str) -> None:
-    rule = WindowRule(T, (Scale(0, 1, 0, 0),) * 3)
+    rule = WindowRule(T, (ChannelScale(0, 1, 0, 0),) * 3)
     with pytest.raises(DfedgeError) as refused:
         rule.apply(x, "x")
     assert said in str(refused.value)
@@ -272,7 +272,7 @@ def test_windows_with_values_that_are_none_are_passed_over_and_counted(tmp_path:
     text[5] = "1,?,3"
     text[6] = "1,nan,3"
     (tmp_path / "a" / "1.csv").write_text("\n".join(text))
-    door = Door("skip")
+    door = SampleFilter("skip")
     found = open_path(tmp_path, door=door, reading=Reading(window=10, hop=10))
     assert len(found.parts["all"]) == 7
     assert door.skipped == {"value": 1}

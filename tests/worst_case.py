@@ -10,16 +10,16 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from random_trunks import Block, Drawn, Loss, NetSpec, draw_adopted, draw_trunk, filled, skeleton
+from trials.random_nets import draw
 
 from dfedge.exporters.golden import to_arrays
 from dfedge.native import build
 from dfedge.native.instructions import bound
 from dfedge.native.instructions.trunk import values
 from dfedge.native.layout import block_of
-from dfedge.native.table import Table, make_table
+from dfedge.native.table import ProgramTable, make_table
 from dfedge.operations import OPERATIONS
 from dfedge.trunk import Trunk
-from dfedge.verify.random_nets import draw
 
 HERE = Path(__file__).parent
 BOARD = HERE.parent / "targets" / "cortex-m"
@@ -48,7 +48,7 @@ class Case:
         slot_bytes: of flash.
     """
 
-    table: Table
+    table: ProgramTable
     state: NDArray[np.uint8]
     known: int
     slot_bytes: int
@@ -69,7 +69,7 @@ def nets(seeds: Sequence[int], most: int) -> list[Case]:
     return found
 
 
-def _drawn(seed: int) -> tuple[Table, NDArray[np.uint8]] | None:
+def _drawn(seed: int) -> tuple[ProgramTable, NDArray[np.uint8]] | None:
     """One that is small, or none; every third has a trunk of a few kinds of operations."""
     drawn, constants = draw(seed), {}
     if seed % 6 == 0:
@@ -142,7 +142,7 @@ def counts(k: bound.Kernels, case: Case) -> dict[str, bound.Counts]:
         "save": bound.save(table),
     }  # fmt: skip
     return found | (
-        {"add": bound.add_class(k, table, NEW, bound.Known(case.known, case.known))}
+        {"add": bound.add_class(k, table, NEW, bound.KnownCounts(case.known, case.known))}
         if case.known
         else {}
     )

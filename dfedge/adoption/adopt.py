@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dfedge.adoption.graph import Graph
-from dfedge.adoption.halves import Watch, choice, halves
+from dfedge.adoption.graph import ForeignGraph
+from dfedge.adoption.halves import choice, halves
 from dfedge.adoption.layers import Learned, anchored, by_scores_alone
+from dfedge.adoption.noise import NOISY, OperationLoss, noisiest
 from dfedge.adoption.observe import real
 from dfedge.adoption.prepared import AdoptOptions as AdoptOptions
 from dfedge.adoption.prepared import Prepared, prepared
-from dfedge.adoption.quantise import NOISY, Loss, noisiest
 from dfedge.adoption.taps import with_taps
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
@@ -28,6 +28,7 @@ from dfedge.learn.samples import batches, to_samples
 from dfedge.learn.skeleton import obstacle
 from dfedge.learn.spec import Settings
 from dfedge.learn.trainer import accuracy
+from dfedge.progress import Progress
 from dfedge.trunk import Trunk
 
 LOG = logging.getLogger(__name__)
@@ -51,13 +52,13 @@ class Adopted:
     float_accuracy: float
     accuracy: float
     by_scores: float
-    losses: list[Loss]
+    losses: list[OperationLoss]
     learned: list[str]
     counted: list[int]
     left_out: tuple[str, ...] = ()
 
 
-def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> Adopted:
+def adopt(options: AdoptOptions, out: Path, watch: Progress = lambda *_: None) -> Adopted:
     """Translate, calibrate, set anchors, write.
 
     Raises:
@@ -100,8 +101,16 @@ def adopt(options: AdoptOptions, out: Path, watch: Watch = lambda *_: None) -> A
     run.log(row, keep=0)
     watch("test", 2, 2)
     _warn(made.losses)
-    return Adopted(run, exact, scored, by_scores, made.losses, learned.names,
-                   list(learned.net.counted), graph.left_out)  # fmt: skip
+    return Adopted(
+        run,
+        exact,
+        scored,
+        by_scores,
+        made.losses,
+        learned.names,
+        list(learned.net.counted),
+        graph.left_out,
+    )
 
 
 def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk | None) -> RunPlan:
@@ -128,27 +137,30 @@ def _plan(options: AdoptOptions, given: Prepared, learned: Learned, trunk: Trunk
     return plan
 
 
-def _warn(losses: list[Loss]) -> None:
+def _warn(losses: list[OperationLoss]) -> None:
     worst = noisiest(losses)
     if worst is not None:
         LOG.info(
             "'%s' keeps %.1f dB of signal to noise in int8, below %.0f; compare float and int8; "
-            "--explain draws every result", worst.name, worst.snr, NOISY,
-        )  # fmt: skip
+            "--explain draws every result",
+            worst.name,
+            worst.snr,
+            NOISY,
+        )
 
 
-def _kept(given: Prepared, seed: int) -> kept.Kept:
+def _kept(given: Prepared, seed: int) -> kept.KeptSamples:
     """Samples by which nothing was set yet are held out, where there are enough of them."""
     train, used = given.data.part("train")[1], len(given.drawn)
     half, rest = used // 2, given.order[used:]
     if len(rest) < kept.HELD_OUT:
         rest = given.order[half:used]
     chosen = kept.choose(train.take(given.order[:half]), train.take(rest), seed, given.rule.shape)
-    return kept.Kept(*(part.read(given.rule) for part in chosen))
+    return kept.KeptSamples(*(part.read(given.rule) for part in chosen))
 
 
 @torch.no_grad()
-def _float_accuracy(graph: Graph, test: Split) -> float:
+def _float_accuracy(graph: ForeignGraph, test: Split) -> float:
     few = batches(to_samples(test), graph.at_once())
     right = [int((graph.result(pixels(x)).flatten(1).argmax(1) == y).sum()) for x, y in few]
     return sum(right) / len(test)

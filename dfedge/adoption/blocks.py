@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from dfedge.adoption.centre import UnlearnableError, has_least_pads, sides
 from dfedge.adoption.fold import gives_scores
-from dfedge.adoption.graph import Graph, Node, steps
+from dfedge.adoption.graph import ForeignGraph, ForeignNode, steps
 from dfedge.blocks import Block
 from dfedge.errors import DfedgeError, UsageError
 
 
 @dataclass(frozen=True)
-class Found:
+class BlockMatch:
     """One unit.
 
     Attributes:
@@ -49,7 +49,7 @@ class Tail:
         return self.map != self.features
 
 
-def tail_of(graph: Graph) -> Tail:
+def tail_of(graph: ForeignGraph) -> Tail:
     """Find the linear layer that gives the scores.
 
     Raises:
@@ -68,13 +68,13 @@ def tail_of(graph: Graph) -> Tail:
     return Tail(node.reads[0] if whole else features, features, scores)
 
 
-def last_blocks(graph: Graph, tail: Tail, count: int | None) -> list[Found]:
+def last_blocks(graph: ForeignGraph, tail: Tail, count: int | None) -> list[BlockMatch]:
     """The last ``count`` units, lowest first; None: all there are, down to the image.
 
     Raises:
         UsageError: fewer can learn than were asked for: with the reason.
     """
-    found: list[Found] = []
+    found: list[BlockMatch] = []
     end, above = tail.map, {tail.features if tail.averaged else tail.scores}
     while end and (count is None or len(found) < count):
         try:
@@ -95,7 +95,7 @@ def last_blocks(graph: Graph, tail: Tail, count: int | None) -> list[Found]:
     return found
 
 
-def _unit(graph: Graph, end: int, above: set[int]) -> Found:
+def _unit(graph: ForeignGraph, end: int, above: set[int]) -> BlockMatch:
     """The unit that ends in a result.
 
     Raises:
@@ -118,14 +118,14 @@ def _unit(graph: Graph, end: int, above: set[int]) -> Found:
             raise UnlearnableError("follows a depthwise convolution without a ReLU")
         _check_plain(node)
         block = _block(graph, under, "separable", node.shape[0])
-        return Found(block, (node.reads[0], end), under.reads[0], end, block.sides != (1, 1))
+        return BlockMatch(block, (node.reads[0], end), under.reads[0], end, block.sides != (1, 1))
     if node.kernel == under.shape[1:] and not any(node.pads):
-        return Found(Block(node.shape[0], "linear"), (end,), node.reads[0], end, False)
+        return BlockMatch(Block(node.shape[0], "linear"), (end,), node.reads[0], end, False)
     block = _block(graph, node, "conv", node.shape[0])
-    return Found(block, (end,), node.reads[0], end, block.sides != (1, 1))
+    return BlockMatch(block, (end,), node.reads[0], end, block.sides != (1, 1))
 
 
-def _inverted(graph: Graph, end: int) -> Found | None:
+def _inverted(graph: ForeignGraph, end: int) -> BlockMatch | None:
     """1 x 1, depthwise, 1 x 1, and the input added; None: it is no such sum."""
     node = graph.nodes[end]
     for inner, given in (node.reads, node.reads[::-1]):
@@ -145,11 +145,11 @@ def _inverted(graph: Graph, end: int) -> Found | None:
         _check_plain(expand)
         _check_plain(last)
         block = _block(graph, middle, "inverted", node.shape[0], wide=middle.shape[0])
-        return Found(block, tuple(stages), given, end, False)
+        return BlockMatch(block, tuple(stages), given, end, False)
     return None
 
 
-def _residual(graph: Graph, end: int) -> Found:
+def _residual(graph: ForeignGraph, end: int) -> BlockMatch:
     node = graph.nodes[end]
     if node.bounds[0] != 0:
         raise UnlearnableError(
@@ -181,11 +181,13 @@ def _residual(graph: Graph, end: int) -> Found:
         kernels = sides(first, shape, own), second
         height, width = (max(side) for side in zip(*kernels, strict=True))
         block = _of_sides(first, "residual", node.shape[0], height, width)
-        return Found(replace(block, least_pads=own), stages, given, end, True)
+        return BlockMatch(replace(block, least_pads=own), stages, given, end, True)
     raise UnlearnableError("is a residual sum of another form than two convolutions and a shortcut")
 
 
-def _block(graph: Graph, node: Node, kind: str, channels: int, wide: int = 0) -> Block:
+def _block(
+    graph: ForeignGraph, node: ForeignNode, kind: str, channels: int, wide: int = 0
+) -> Block:
     """A block around a convolution."""
     given = graph.nodes[node.reads[0]].shape
     own = has_least_pads(node, given)
@@ -194,23 +196,23 @@ def _block(graph: Graph, node: Node, kind: str, channels: int, wide: int = 0) ->
 
 
 def _of_sides(
-    node: Node, kind: str, channels: int, height: int, width: int, wide: int = 0
+    node: ForeignNode, kind: str, channels: int, height: int, width: int, wide: int = 0
 ) -> Block:
     square = height == width and height % 2 == 1
     stride = steps(node.stride)[0]
     return Block(channels, kind, height, None if square else width, stride, wide)
 
 
-def _depthwise(node: Node) -> bool:
+def _depthwise(node: ForeignNode) -> bool:
     return node.op == "conv" and node.groups == node.shape[0] == node.weight.shape[0] > 1
 
 
-def _check_plain(node: Node) -> None:
+def _check_plain(node: ForeignNode) -> None:
     if node.stride != 1 or any(node.pads):
         raise UnlearnableError("is a 1 x 1 convolution with stride")
 
 
-def check_inside(graph: Graph) -> None:
+def check_inside(graph: ForeignGraph) -> None:
     """Refuse a net without any operation before its scores.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch.nn.functional as F
 
-from dfedge.adoption.graph import Node, Shape, steps
+from dfedge.adoption.graph import ForeignNode, Shape, steps
 from dfedge.blocks.block import LONGEST_SIDE, LONGEST_STRIDE
 from dfedge.blocks.kind import least_pads, same_pads
 
@@ -17,7 +17,7 @@ class UnlearnableError(Exception):
     """Why an operation cannot be a part of a block that learns."""
 
 
-def sides(node: Node, given: Shape, own: bool = False) -> tuple[int, int]:
+def sides(node: ForeignNode, given: Shape, own: bool = False) -> tuple[int, int]:
     """Height and width of the least kernel with "same" padding that holds this one.
 
     Output i of ``ceil(side / stride)`` sees inputs ``stride i + j - pad``, j below the kernel's
@@ -50,7 +50,7 @@ def sides(node: Node, given: Shape, own: bool = False) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def has_least_pads(node: Node, given: Shape) -> bool:
+def has_least_pads(node: ForeignNode, given: Shape) -> bool:
     """Whether it is padded as a block with `least_pads` is, and not as one without."""
     rows, columns = (
         least_pads(side, kernel, stride)
@@ -59,7 +59,7 @@ def has_least_pads(node: Node, given: Shape) -> bool:
     return node.pads == (*rows, *columns) != same_pads(node.kernel)
 
 
-def centred(node: Node, kernel: tuple[int, int], own: bool = False) -> Node:
+def centred(node: ForeignNode, kernel: tuple[int, int], own: bool = False) -> ForeignNode:
     """The same convolution with a kernel of these sides; see `sides`.  One of 1 x 1 stays."""
     if node.kernel == (1, 1) or own:
         return node

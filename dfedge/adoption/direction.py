@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.functions import ways
-from dfedge.adoption.graph import EVERYTHING, Node
+from dfedge.adoption.graph import EVERYTHING, ForeignNode
 from dfedge.adoption.pointwise import Pointwise
 from dfedge.adoption.values import K, Left
 
@@ -61,7 +61,7 @@ class Directions(Pointwise[K]):
         return False
 
 
-def is_length(nodes: Sequence[Node], x: int, n: int, divides: bool) -> bool:
+def is_length(nodes: Sequence[ForeignNode], x: int, n: int, divides: bool) -> bool:
     """Whether node ``n`` is the length of node ``x``, or its reciprocal where that is multiplied.
 
     That is a function of a sum with equal weights, of squares.
@@ -79,7 +79,7 @@ def is_length(nodes: Sequence[Node], x: int, n: int, divides: bool) -> bool:
     return bool(((found - wanted).abs() <= NEAR * wanted).all())
 
 
-def _squares(nodes: Sequence[Node], x: int, squared: int) -> bool:
+def _squares(nodes: Sequence[ForeignNode], x: int, squared: int) -> bool:
     node = nodes[squared]
     if node.op == "mul":
         return node.reads == (x, x) and node.bounds == EVERYTHING

@@ -13,7 +13,7 @@ from collections.abc import Container, Sequence
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import EVERYTHING, Graph, Node
+from dfedge.adoption.graph import EVERYTHING, ForeignGraph, ForeignNode
 from dfedge.adoption.observe import Observed
 from dfedge.adoption.tables import FIXED, LEAST, Tables, of_one_value, passes, told_apart
 from dfedge.learn.recipe import Recipe
@@ -32,7 +32,7 @@ SWEEPS = 3
 """Over the weights, which change with what they read."""
 
 
-def equalise(graph: Graph, observed: list[Observed], until: int, recipe: Recipe) -> None:
+def equalise(graph: ForeignGraph, observed: list[Observed], until: int, recipe: Recipe) -> None:
     """Multiply channels up to an operation, in place; of what was observed too.
 
     Bounds above zero become one a channel (`Node.ceiling`), and functions too (`Node.entry`).
@@ -58,7 +58,7 @@ def equalise(graph: Graph, observed: list[Observed], until: int, recipe: Recipe)
             observed[i] = observed[i].scaled(gains[i])
 
 
-def _apart(graph: Graph, observed: Sequence[Observed], free: set[int]) -> list[Observed]:
+def _apart(graph: ForeignGraph, observed: Sequence[Observed], free: set[int]) -> list[Observed]:
     """What was observed; of what such a function alone reads, as far as it tells it apart."""
     found = list(observed)
     for i in free:
@@ -85,7 +85,7 @@ class _Ties:
             self.parent[max(a, b)] = min(a, b)
 
 
-def _groups(graph: Graph, until: int, free: Container[int]) -> list[Tensor]:
+def _groups(graph: ForeignGraph, until: int, free: Container[int]) -> list[Tensor]:
     """For every result up to an operation int64 [C]: the number of each channel's group.
 
     Args:
@@ -120,12 +120,14 @@ def _groups(graph: Graph, until: int, free: Container[int]) -> list[Tensor]:
     return [torch.tensor([ties.root(one) for one in part]) for part in own]
 
 
-def _grows(node: Node) -> bool:
+def _grows(node: ForeignNode) -> bool:
     """Whether a convolution's bounds can be multiplied: below only zero and nothing can."""
     return node.bounds[0] in (0.0, EVERYTHING[0]) and node.bounds[1] > 0
 
 
-def _gains(graph: Graph, groups: list[Tensor], observed: Sequence[Observed]) -> dict[int, Tensor]:
+def _gains(
+    graph: ForeignGraph, groups: list[Tensor], observed: Sequence[Observed]
+) -> dict[int, Tensor]:
     """[C] for each result of which a channel moves: nearly as large as its middle channel (`KEPT`).
 
     A group of channels of several results is as large as it is in that where it is largest beside
@@ -159,7 +161,9 @@ def _size(seen: Observed) -> Tensor:
     return torch.maximum(seen.high, -seen.low).clamp(min=0)
 
 
-def _cap(graph: Graph, i: int, gain: Tensor, groups: list[Tensor], most: list[Tensor]) -> Tensor:
+def _cap(
+    graph: ForeignGraph, i: int, gain: Tensor, groups: list[Tensor], most: list[Tensor]
+) -> Tensor:
     """[O]: with how large a gain a convolution's weights and bias are still held with room."""
     node, (read,) = graph.nodes[i], graph.nodes[i].reads
     given = gain[groups[read]]
@@ -170,7 +174,7 @@ def _cap(graph: Graph, i: int, gain: Tensor, groups: list[Tensor], most: list[Te
     return torch.minimum(by_weight, BIAS_ROOM * size / node.bias.abs().clamp(min=LEAST))
 
 
-def _multiply(node: Node, gain: Tensor) -> None:
+def _multiply(node: ForeignNode, gain: Tensor) -> None:
     """A convolution's result; whatever else is multiplied is so by what it reads."""
     if node.op != "conv":
         return
@@ -181,7 +185,7 @@ def _multiply(node: Node, gain: Tensor) -> None:
         node.bounds, node.ceiling = (low, EVERYTHING[1]), high * gain
 
 
-def _divided(node: Node, gain: Tensor) -> Tensor:
+def _divided(node: ForeignNode, gain: Tensor) -> Tensor:
     """A convolution's weight, where what it reads was multiplied."""
     each = len(gain) // node.groups
     by = gain.reshape(node.groups, 1, each).expand(-1, node.shape[0] // node.groups, -1)

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfedge.adoption.functions import absorbed, join_functions
-from dfedge.adoption.graph import EVERYTHING, Graph, Node, dense, steps
+from dfedge.adoption.graph import EVERYTHING, ForeignGraph, ForeignNode, dense, steps
 from dfedge.adoption.windows import counted
 
 ALIKE = 2.0
 """So much may the scales of channels differ that weights take in."""
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: ForeignGraph) -> ForeignGraph:
     """The same function in fewer operations; a normalisation that stands alone becomes a conv."""
     nodes = graph.nodes
     join_functions(nodes)
@@ -50,7 +50,7 @@ def fold(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-def _without_order(nodes: list[Node], node: Node) -> None:
+def _without_order(nodes: list[ForeignNode], node: ForeignNode) -> None:
     """What is taken over a whole map does not see in which order its rows and columns are."""
     before = nodes[node.reads[0]]
     if before.op != "gather" or node.kernel != before.shape[1:] or node.shape[1:] != (1, 1):
@@ -61,12 +61,12 @@ def _without_order(nodes: list[Node], node: Node) -> None:
         node.reads = before.reads
 
 
-def gives_scores(node: Node) -> bool:
+def gives_scores(node: ForeignNode) -> bool:
     """Whether it is a linear layer with nothing after it."""
     return node.op == "conv" and node.bounds[0] == -math.inf and node.shape[1:] == (1, 1)
 
 
-def _averaged_first(nodes: list[Node]) -> None:
+def _averaged_first(nodes: list[ForeignNode]) -> None:
     """Let a net that ends in the mean of a 1 x 1 convolution average before it: it is the same."""
     mean = nodes[-1]
     if mean.op != "mean":
@@ -83,22 +83,31 @@ def _averaged_first(nodes: list[Node]) -> None:
         nodes[mean.reads[0]], nodes[-1] = before, after
 
 
-def _handed_on(nodes: list[Node]) -> None:
+def _handed_on(nodes: list[ForeignNode]) -> None:
     """Put a linear layer behind scores that none gives: each is itself."""
     last, count = nodes[-1], nodes[-1].shape[0]
     if last.shape[1:] == (1, 1):
         weight = torch.eye(count)[:, :, None, None]
-        nodes.append(Node("conv", last.name, (len(nodes) - 1,), last.shape, weight,
-                          torch.zeros(count), where=last.where))  # fmt: skip
+        nodes.append(
+            ForeignNode(
+                "conv",
+                last.name,
+                (len(nodes) - 1,),
+                last.shape,
+                weight,
+                torch.zeros(count),
+                where=last.where,
+            )
+        )
 
 
-def _readers(nodes: list[Node], into: dict[int, int], number: int) -> int:
+def _readers(nodes: list[ForeignNode], into: dict[int, int], number: int) -> int:
     """How many operations read a result, itself or folded into it."""
     others = [node for i, node in enumerate(nodes) if i not in into]
     return sum(into.get(read, read) == number for node in others for read in node.reads)
 
 
-def _joined(before: Node, node: Node) -> bool:
+def _joined(before: ForeignNode, node: ForeignNode) -> bool:
     """Put an affine or a clip into the operation before it, where that can hold it."""
     if before.bounds != EVERYTHING or node.op == "function":
         return False
@@ -117,7 +126,7 @@ def _joined(before: Node, node: Node) -> bool:
     return False
 
 
-def _taken_in(nodes: list[Node], node: Node) -> None:
+def _taken_in(nodes: list[ForeignNode], node: ForeignNode) -> None:
     """Let a convolution scale and pad what it sees itself: zeros stay zeros.
 
     What is shifted is taken in where nothing is padded.  Channels whose scales differ much are left
@@ -150,7 +159,7 @@ def _taken_in(nodes: list[Node], node: Node) -> None:
     node.weight = node.weight * seen(scale)[:, :, None, None]
 
 
-def _summed(nodes: list[Node], node: Node) -> None:
+def _summed(nodes: list[ForeignNode], node: ForeignNode) -> None:
     """Make a sum of two convolutions of one map a convolution (RepVGG's and MobileOne's branches).
 
     Both must be read by the sum alone.  Nothing is done where that would take more weights.
@@ -169,7 +178,7 @@ def _summed(nodes: list[Node], node: Node) -> None:
     if windows != node.shape[1:] or weights > a.weight.numel() + b.weight.numel():
         return
 
-    def wide(conv: Node) -> Tensor:
+    def wide(conv: ForeignNode) -> Tensor:
         """Its weight over the groups and the kernel of both."""
         parts = conv.weight.chunk(groups)
         whole = torch.cat([dense(part, conv.groups // groups) for part in parts])
@@ -182,7 +191,7 @@ def _summed(nodes: list[Node], node: Node) -> None:
     node.weight, node.bias = wide(a) + wide(b), a.bias + b.bias
 
 
-def _as_conv(node: Node) -> None:
+def _as_conv(node: ForeignNode) -> None:
     """A number for each channel, as a depthwise 1 x 1 convolution."""
     channels = node.shape[0]
     node.op, node.groups = "conv", channels
@@ -190,7 +199,7 @@ def _as_conv(node: Node) -> None:
     node.bias = node.bias.clone()
 
 
-def _kept(nodes: list[Node]) -> list[Node]:
+def _kept(nodes: list[ForeignNode]) -> list[ForeignNode]:
     """Without what nobody reads, numbers closed up."""
     wanted = {0, len(nodes) - 1}
     for i in reversed(range(len(nodes))):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import EVERYTHING, Node
+from dfedge.adoption.graph import EVERYTHING, ForeignNode
 
 Function = Callable[[Tensor], Tensor]
 MOST_DEEP = 12
@@ -18,7 +18,7 @@ MOST_DEEP = 12
 BINARY = ("add", "mul")
 
 
-def join_functions(nodes: list[Node]) -> None:
+def join_functions(nodes: list[ForeignNode]) -> None:
     """Make functions of sums and products of values that come from one value alone, in place.
 
     What they were made from is left where it is; whoever is read no more goes later.
@@ -34,7 +34,7 @@ def join_functions(nodes: list[Node]) -> None:
         nodes[i] = replace(node, op="function", reads=(number,), function=whole)
 
 
-def absorbed(before: Node, node: Node) -> bool:
+def absorbed(before: ForeignNode, node: ForeignNode) -> bool:
     """Let a function do what is done to its result; False where that differs by channel."""
     own = _own(node)
     if before.op != "function" or own is None:
@@ -44,7 +44,7 @@ def absorbed(before: Node, node: Node) -> bool:
     return True
 
 
-def _shared(nodes: list[Node], a: int, c: int) -> tuple[int, Function, Function] | None:
+def _shared(nodes: list[ForeignNode], a: int, c: int) -> tuple[int, Function, Function] | None:
     """The value that both come from, the nearest, and what is done to it on both ways."""
     others = dict(ways(nodes, c))
     for number, function in ways(nodes, a):
@@ -53,7 +53,7 @@ def _shared(nodes: list[Node], a: int, c: int) -> tuple[int, Function, Function]
     return None
 
 
-def ways(nodes: Sequence[Node], number: int) -> Iterator[tuple[int, Function]]:
+def ways(nodes: Sequence[ForeignNode], number: int) -> Iterator[tuple[int, Function]]:
     """A value, and those before it that it is a function of."""
     function: Function = same
     for _ in range(MOST_DEEP):
@@ -65,7 +65,7 @@ def ways(nodes: Sequence[Node], number: int) -> Iterator[tuple[int, Function]]:
         (number,) = nodes[number].reads
 
 
-def _own(node: Node) -> Function | None:
+def _own(node: ForeignNode) -> Function | None:
     """What a node does to each number of what it reads, where that is all it does."""
     if node.op == "affine":
         weight, bias = node.weight[:1], node.bias[:1]
@@ -88,12 +88,12 @@ def _line(slope: float, lift: float) -> Function:
     return lambda x: slope * x + lift
 
 
-def _bounds(node: Node) -> Function:
+def _bounds(node: ForeignNode) -> Function:
     low, high = node.bounds
     return same if node.bounds == EVERYTHING else lambda x: x.clamp(low, high)
 
 
-def _bounded(node: Node) -> Function:
+def _bounded(node: ForeignNode) -> Function:
     return _chained(node.function, _bounds(node))
 
 

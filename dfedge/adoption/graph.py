@@ -27,7 +27,7 @@ def steps(stride: Stride) -> tuple[int, int]:
 
 
 @dataclass
-class Node:
+class ForeignNode:
     """One operation.
 
     Attributes:
@@ -128,15 +128,16 @@ class Node:
         return total / count
 
 
-def average(of: int, node: Node, name: str) -> Node:
+def average(of: int, node: ForeignNode, name: str) -> ForeignNode:
     """The mean of a map: of operation number ``of``, which is ``node``."""
     channels, height, width = node.shape
-    return Node("mean", name, (of,), (channels, 1, 1), kernel=(height, width),
-                stride=max(height, width))  # fmt: skip
+    return ForeignNode(
+        "mean", name, (of,), (channels, 1, 1), kernel=(height, width), stride=max(height, width)
+    )
 
 
 @dataclass
-class Graph:
+class ForeignGraph:
     """Operations in order; the first is the image, the last gives the scores.
 
     Attributes:
@@ -144,7 +145,7 @@ class Graph:
         embeds: its result is no scores, but features for other layers.
     """
 
-    nodes: list[Node]
+    nodes: list[ForeignNode]
     left_out: tuple[str, ...] = ()
     embeds: bool = False
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dfedge.adoption.blocks import last_blocks, tail_of
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.layers import Learned, make_net
-from dfedge.adoption.observe import Watch as Watch
+from dfedge.adoption.noise import OperationLoss
 from dfedge.adoption.observe import real
-from dfedge.adoption.quantise import Loss, Quantiser
+from dfedge.adoption.quantise import Quantiser
 from dfedge.errors import unknown_name
 from dfedge.learn.recipe import Recipe
+from dfedge.progress import Progress
 from dfedge.trunk import Trunk
 
 LEARN = ("head", "last:1", "last:2", "last:3", "all")
@@ -30,11 +31,15 @@ class Halves:
     learned: Learned
     trunk: Trunk | None
     constants: dict[str, Tensor]
-    losses: list[Loss]
+    losses: list[OperationLoss]
 
 
 def halves(
-    graph: Graph, x: Tensor, count: int | None, recipe: Recipe, watch: Watch = lambda *_: None
+    graph: ForeignGraph,
+    x: Tensor,
+    count: int | None,
+    recipe: Recipe,
+    watch: Progress = lambda *_: None,
 ) -> Halves:
     """Cut a net below the blocks that learn.  The graph is equalised in place.
 

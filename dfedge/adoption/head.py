@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dfedge.adoption.blocks import tail_of
-from dfedge.adoption.graph import Graph, Node, average
+from dfedge.adoption.graph import ForeignGraph, ForeignNode, average
 from dfedge.errors import DfedgeError, UsageError, foreign, unknown_name
 from dfedge.names import class_flaw, some, spelled
 from dfedge.regular import read_bytes
@@ -23,7 +23,7 @@ class Headed:
         fit: the last layer has no weights yet: see `dfedge.adoption.head_fit`.
     """
 
-    graph: Graph
+    graph: ForeignGraph
     classes: tuple[str, ...]
     fit: bool = False
 
@@ -45,7 +45,9 @@ def read_names(path: Path | None) -> tuple[str, ...]:
     return tuple(map(spelled, names))
 
 
-def headed(graph: Graph, head: str, names: Sequence[str], classes: tuple[str, ...]) -> Headed:
+def headed(
+    graph: ForeignGraph, head: str, names: Sequence[str], classes: tuple[str, ...]
+) -> Headed:
     """Give a net the last layer that is asked for.
 
     Args:
@@ -126,13 +128,13 @@ def _number(word: str, scores: int) -> int:
     return int(word)
 
 
-def _kept(graph: Graph, rows: list[int]) -> Graph:
+def _kept(graph: ForeignGraph, rows: list[int]) -> ForeignGraph:
     last = graph.nodes[tail_of(graph).scores]
     kept = replace(last, weight=last.weight[rows], bias=last.bias[rows], shape=(len(rows), 1, 1))
     return replace(graph, nodes=[*graph.nodes[:-1], kept])
 
 
-def _with_head(graph: Graph, classes: int, instead: bool) -> Graph:
+def _with_head(graph: ForeignGraph, classes: int, instead: bool) -> ForeignGraph:
     """With a last layer of zeros, in the place of the net's own, or over its results."""
     nodes = list(graph.nodes)
     if instead and nodes[-1].op == "conv" and nodes[-1].shape[1:] == (1, 1):
@@ -141,6 +143,14 @@ def _with_head(graph: Graph, classes: int, instead: bool) -> Graph:
     if nodes[-1].shape[1:] != (1, 1):
         nodes.append(average(len(nodes) - 1, nodes[-1], "head.mean"))
     weight = torch.zeros(classes, nodes[-1].shape[0], 1, 1)
-    nodes.append(Node("conv", "head", (len(nodes) - 1,), (classes, 1, 1), weight=weight,
-                      bias=torch.zeros(classes)))  # fmt: skip
+    nodes.append(
+        ForeignNode(
+            "conv",
+            "head",
+            (len(nodes) - 1,),
+            (classes, 1, 1),
+            weight=weight,
+            bias=torch.zeros(classes),
+        )
+    )
     return replace(graph, nodes=nodes, embeds=False)

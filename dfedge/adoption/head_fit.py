@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.head import Headed
 from dfedge.data.dataset import Split
 from dfedge.errors import DfedgeError
@@ -39,7 +39,7 @@ class Fitted:
     accuracy: float
 
 
-def fitted(head: Headed, drawn: Split) -> Graph:
+def fitted(head: Headed, drawn: Split) -> ForeignGraph:
     """The net with a last layer that fits samples.
 
     Raises:

@@ -14,9 +14,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from dfedge.adoption.blocks import Found, Tail
+from dfedge.adoption.blocks import BlockMatch, Tail
 from dfedge.adoption.centre import centred
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.graph import ForeignGraph, ForeignNode
 from dfedge.adoption.observe import results
 from dfedge.blocks import Block
 from dfedge.errors import UsageError
@@ -70,9 +70,9 @@ class Learned:
 
 
 def make_net(
-    graph: Graph,
+    graph: ForeignGraph,
     tail: Tail,
-    units: list[Found],
+    units: list[BlockMatch],
     trunk: Trunk | None,
     seen: Tensor,
 ) -> Learned:
@@ -148,13 +148,13 @@ def make_net(
     return Learned(net.eval(), [*names, last.name])
 
 
-def _through(node: Node, size: float, base: float, after: float, lift: float = 0.0) -> Stage:
+def _through(node: ForeignNode, size: float, base: float, after: float, lift: float = 0.0) -> Stage:
     bias = node.bias - base * node.weight.sum((1, 2, 3)) + lift
     return node.weight * (after / size), bias * after
 
 
 def _stages(
-    nodes: list[Node], block: Block, size: float, base: float, after: float, lift: float
+    nodes: list[ForeignNode], block: Block, size: float, base: float, after: float, lift: float
 ) -> list[Stage]:
     """Its convolutions, the first of which sees what comes in ``size`` times and above ``base``."""
     chain = block.made_of.adds or len(nodes)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from dfedge.adoption import onnx_graph, pt2, torch_graph
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.onnx_graph import load_onnx
 from dfedge.adoption.read import read
 from dfedge.adoption.read_onnx import read_onnx
@@ -31,6 +31,17 @@ KINDS = (
     "package.module:function that returns a torch.nn.Module, a torch.export file .pt2, an ONNX "
     "file .onnx, or a LiteRT file .tflite"
 )
+
+_WEIGHTS = (
+    "weights without the code of their net; write a function that builds it and loads them into a "
+    "file nets.py, and pass nets:FUNCTION"
+)
+_KERAS = "a Keras model; convert it to .tflite or .onnx first"
+INSTEAD = {
+    ".pt": _WEIGHTS, ".pth": _WEIGHTS, ".ckpt": _WEIGHTS, ".safetensors": _WEIGHTS,
+    ".h5": _KERAS, ".keras": _KERAS,
+}  # fmt: skip
+"""Suffix -> what a file is that people have at hand, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Model:
         linear = (one for one in self.found.modules() if isinstance(one, nn.Linear))
         return next((one.in_features for one in linear), None)
 
-    def graph(self, image: Shape, refused: Refused = None) -> Graph:
+    def graph(self, image: Shape, refused: Refused = None) -> ForeignGraph:
         """Translate, for samples [H, W, C]: windows are [T, 1, C], vectors [1, 1, C].
 
         Args:
@@ -99,7 +110,7 @@ class Model:
             return read_onnx(_closed(self.found, image), refused, (image[2], *image[:2]))
         return read(self.program(image), refused, (image[2], *image[:2]))
 
-    def translated(self, image: Shape) -> tuple[Graph | None, list[str]]:
+    def translated(self, image: Shape) -> tuple[ForeignGraph | None, list[str]]:
         """The net, and all that stands in its way, each with its remedy."""
         refused: list[tuple[str, str]] = []
         graph = None
@@ -139,7 +150,7 @@ def open_model(model: str) -> Model:
     return Model(model, pt2.load(_file(model)) if model.endswith(".pt2") else _call(model))
 
 
-def load_graph(model: str, image: Shape) -> Graph:
+def load_graph(model: str, image: Shape) -> ForeignGraph:
     """Read and translate, for images [H, W, C].
 
     Raises:
@@ -183,7 +194,8 @@ def _file(model: str) -> Path:
 def _call(model: str) -> nn.Module:
     module, _, function = model.partition(":")
     if not function:
-        raise UsageError(f"{model}: not a model; allowed: {KINDS}")
+        why = INSTEAD.get(Path(model).suffix.lower(), "not a model")
+        raise UsageError(f"{model}: {why}; allowed: {KINDS}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     with foreign(model, "a model", f"allowed: {KINDS}"):

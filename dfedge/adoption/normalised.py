@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph, Node, Op
+from dfedge.adoption.graph import ForeignGraph, ForeignNode, Op
 from dfedge.data.inputs import Units
 from dfedge.errors import UsageError, chosen
 from dfedge.int8.scales import INPUT_EXPONENT
@@ -17,7 +17,7 @@ HALF = 0.5
 """Of a code, that a program is fed half of: what is lost on average."""
 
 
-def in_units(graph: Graph, units: Units, line: Line) -> Graph:
+def in_units(graph: ForeignGraph, units: Units, line: Line) -> ForeignGraph:
     """A net that is fed samples in their own units, as one that is fed half codes.
 
     Args:
@@ -30,9 +30,9 @@ def in_units(graph: Graph, units: Units, line: Line) -> Graph:
 
 
 def normalised(
-    graph: Graph, mean: tuple[float, ...], std: tuple[float, ...], order: str = "rgb",
+    graph: ForeignGraph, mean: tuple[float, ...], std: tuple[float, ...], order: str = "rgb",
     largest: float = 0,
-) -> Graph:  # fmt: skip
+) -> ForeignGraph:  # fmt: skip
     """``(x - mean) / std`` before everything else; nothing where neither is given.
 
     Args:
@@ -63,9 +63,9 @@ def normalised(
     return _behind(graph, "conv" if order == "bgr" else "affine", "normalise", weight, bias)
 
 
-def _behind(graph: Graph, op: Op, name: str, weight: Tensor, bias: Tensor) -> Graph:
+def _behind(graph: ForeignGraph, op: Op, name: str, weight: Tensor, bias: Tensor) -> ForeignGraph:
     """A net behind one operation more."""
     for other in graph.nodes:
         other.reads = tuple(read + 1 for read in other.reads)
-    node = Node(op, name, (0,), graph.nodes[0].shape, weight, bias)
+    node = ForeignNode(op, name, (0,), graph.nodes[0].shape, weight, bias)
     return replace(graph, nodes=[graph.nodes[0], node, *graph.nodes[1:]])

@@ -1,19 +1,19 @@
 """What a net's results are on samples, a few images at a time: extremes, and some of the values."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.errors import DfedgeError
 from dfedge.learn.forms.onepass import pixels
+from dfedge.progress import Progress
 
 SEEN = 100_000
 """Values of a result that are kept, at least; their places are whole vectors of channels."""
 LEAST_PLACES = 512
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Observed:
         self.high = torch.maximum(self.high, other.high)
 
 
-def observe(graph: Graph, x: Tensor, until: int, watch: Watch) -> list[Observed]:
+def observe(graph: ForeignGraph, x: Tensor, until: int, watch: Progress) -> list[Observed]:
     """Every result up to an operation.
 
     Args:
@@ -72,13 +72,13 @@ def real(x: Tensor) -> Tensor:
     return pixels(x.permute(0, 3, 1, 2))
 
 
-def pieces(graph: Graph, x: Tensor, until: int) -> Iterator[tuple[int, Tensor]]:
+def pieces(graph: ForeignGraph, x: Tensor, until: int) -> Iterator[tuple[int, Tensor]]:
     """A few images at a time, with the number of the first."""
     size = graph.at_once(until)
     return ((i, x[i : i + size]) for i in range(0, len(x), size))
 
 
-def results(graph: Graph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
+def results(graph: ForeignGraph, wanted: set[int], x: Tensor) -> dict[int, Tensor]:
     """Some results in full, made a few images at a time; x float [N, C, H, W]."""
     until, size = max(wanted), graph.at_once(max(wanted))
     parts = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.functions import join_functions, ways
-from dfedge.adoption.graph import Node, Op
+from dfedge.adoption.graph import ForeignNode, Op
 from dfedge.adoption.pools import Pools
 from dfedge.adoption.values import K, Pads, Value
 
@@ -58,7 +58,7 @@ class Pointwise(Pools[K]):
         shape = self.nodes[values[0].number].shape
         if self.nodes[root].shape != shape:
             return False
-        node = Node("function", self.site.name, (root,), shape, where=self.site.line)
+        node = ForeignNode("function", self.site.name, (root,), shape, where=self.site.line)
         node.function = lambda x: function(*(part(x) for part in parts)).to(x.dtype)
         self.nodes.append(node)
         self.values[self.key] = replace(values[0], number=len(self.nodes) - 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfedge.adoption.blocks import check_inside
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.head import Headed, headed, read_names
 from dfedge.adoption.head_fit import fitted
 from dfedge.adoption.load import open_model
@@ -18,12 +18,12 @@ from dfedge.adoption.normalised import in_units, normalised
 from dfedge.adoption.reading import reading_rule
 from dfedge.data.catalogue import Catalogue, Cut
 from dfedge.data.dataset import Split
-from dfedge.data.door import Door, Policy
+from dfedge.data.door import Policy, SampleFilter
 from dfedge.data.inputs import InputRule
 from dfedge.data.order import by_class
 from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sources import open_data
-from dfedge.data.stored import Stored
+from dfedge.data.stored import StoredSamples
 from dfedge.errors import DfedgeError, chosen
 from dfedge.learn.plan_check import check_reading
 from dfedge.names import some
@@ -98,7 +98,7 @@ class Prepared:
         policy: what becomes of a picture that cannot be read.
     """
 
-    graph: Graph
+    graph: ForeignGraph
     classes: tuple[str, ...]
     rule: InputRule
     data: Catalogue
@@ -114,7 +114,7 @@ def prepared(options: AdoptOptions) -> Prepared:
     Raises:
         UsageError, DfedgeError: what cannot be adopted, with the reason.
     """
-    door = Door(options.on_bad_sample)
+    door = SampleFilter(options.on_bad_sample)
     units = chosen("--units", options.units, UNITS)
     model = open_model(options.model)
     found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
@@ -129,7 +129,7 @@ def prepared(options: AdoptOptions) -> Prepared:
             f"{' x '.join(map(str, rule.shape))}; export it for those, or give other data"
         )
     train = found.cut(options.seed).part("train")[1]
-    own = rule.units(train.x) if units == "data" and isinstance(train, Stored) else None
+    own = rule.units(train.x) if units == "data" and isinstance(train, StoredSamples) else None
     if found.kind != "image":
         LOG.info("the net is fed %s", "values in the data's units" if own else FED_CODES)
     graph = normalised(graph, options.mean, options.std, options.order, 1.0 if own else 0.0)
@@ -137,7 +137,7 @@ def prepared(options: AdoptOptions) -> Prepared:
     head = headed(graph, options.head, read_names(options.classes), found.classes)
     data = found
     if head.classes != found.classes:
-        again = Door(door.policy)
+        again = SampleFilter(door.policy)
         data = open_data(options.data, options.data_dir, head.classes, again, options.reading)
     cut, data = data.record(options.seed), data.cut(options.seed)
     train = data.part("train")[1]

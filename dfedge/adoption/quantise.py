@@ -8,16 +8,16 @@ mean error that is left on some samples, those that `SHOWN` values of the larges
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from dfedge.adoption.equalise import equalise
 from dfedge.adoption.functions import same
-from dfedge.adoption.graph import Graph, Node
-from dfedge.adoption.observe import Watch, observe, pieces, real
+from dfedge.adoption.graph import ForeignGraph, ForeignNode
+from dfedge.adoption.noise import OperationLoss
+from dfedge.adoption.observe import observe, pieces, real
 from dfedge.adoption.ranges import Range, choose, start
 from dfedge.errors import DfedgeError, foreign
 from dfedge.int8.ops.trunk import record_of, text_of
@@ -42,31 +42,15 @@ from dfedge.operations import (
     Shape,
 )
 from dfedge.operations.lookup import LEVELS
+from dfedge.progress import Progress
 from dfedge.trunk import Trunk
 
 MOST_SHIFT = 22
 """So that 128 times 2^shift is within 2^29."""
-NOISY = 10.0
-"""Signal to noise in dB below which a result is worth a word: a tenth of its energy is noise.
-EfficientNet-Lite0 has 14 at its lowest, and loses no accuracy."""
 SHOWN = 1 << 24
 """Values of the largest map by which biases are corrected: 64 MB in float."""
 Parts = list[Tensor]
 """Some images at a time."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What an operation lost on the samples.
-
-    Attributes:
-        snr: signal to noise in dB, of everything up to here; of a result that only a function
-            reads, that function's.
-    """
-
-    name: str
-    op: str
-    snr: float
 
 
 def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int]:
@@ -82,26 +66,20 @@ def fixed(ratios: tuple[float, ...], largest: int) -> tuple[tuple[int, ...], int
     return factors, shift
 
 
-def noisiest(losses: Sequence[Loss]) -> Loss | None:
-    """The result that lost most, where that is worth a word (`NOISY`)."""
-    worst = min(losses, key=lambda loss: loss.snr, default=None)
-    return worst if worst is not None and worst.snr < NOISY else None
-
-
 class Quantiser:
     """The graph's operations up to one of them, as a trunk."""
 
-    def __init__(self, graph: Graph, recipe: Recipe) -> None:
+    def __init__(self, graph: ForeignGraph, recipe: Recipe) -> None:
         self.graph, self.recipe = graph, recipe
         self.operations: list[AnyOperation] = []
         self.constants: dict[str, Tensor] = {}
         self.ranges: dict[int, Range] = {0: Range(2.0**INPUT_EXPONENT, 0)}
         self.made: dict[int, int] = {0: 0}
         self.values: dict[int, Parts] = {}
-        self.losses: list[Loss] = []
+        self.losses: list[OperationLoss] = []
 
     @torch.no_grad()
-    def trunk(self, x: Tensor, until: int, watch: Watch) -> Trunk:
+    def trunk(self, x: Tensor, until: int, watch: Progress) -> Trunk:
         """Translate.  The graph is equalised in place.
 
         Args:
@@ -159,7 +137,7 @@ class Quantiser:
             found = self.ranges[i].real(_nchw(q))
             signal += float(end(exact).square().sum())
             noise += float((end(found) - end(exact)).square().sum())
-        self.losses.append(Loss(node.name, node.op, ratio(signal, noise)))
+        self.losses.append(OperationLoss(node.name, node.op, ratio(signal, noise)))
 
     def _only_function(self, i: int) -> Callable[[Tensor], Tensor] | None:
         """Of a result that a function alone reads."""
@@ -167,13 +145,13 @@ class Quantiser:
         node = self.graph.nodes[readers[0]] if len(readers) == 1 else None
         return (lambda v: node.run([v])) if node is not None and node.op == "function" else None
 
-    def _shape(self, node: Node) -> Shape:
+    def _shape(self, node: ForeignNode) -> Shape:
         channels, height, width = node.shape
         return height, width, channels
 
     # -- operations -----------------------------------------------------------------------------
 
-    def _conv(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _conv(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         (read,) = node.reads
         given, own = self.ranges[read], self.ranges[i]
         place, pads = self.made[read], node.pads
@@ -235,7 +213,9 @@ class Quantiser:
         else:
             self.constants[name] = kept
 
-    def _table(self, node: Node, read: int, of: Callable[[Tensor], Tensor], own: Range) -> Parts:
+    def _table(
+        self, node: ForeignNode, read: int, of: Callable[[Tensor], Tensor], own: Range
+    ) -> Parts:
         """A function of one value, from the scale of what it reads to a scale of its own."""
         given, shape = self.ranges[read], self._shape(self.graph.nodes[read])
         every, each = given.real(torch.arange(LEVELS, dtype=torch.float64)), node.by_channel
@@ -247,13 +227,13 @@ class Quantiser:
         self.constants[f"{number}.table"] = table.reshape(-1, LEVELS) if each else table
         return self._append(Lookup(node.name, (self.made[read],), shape, each))
 
-    def _function(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _function(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         return self._table(node, node.reads[0], lambda v: node.run([v]), self.ranges[i])
 
-    def _clip(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _clip(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         return self._function(i, node, wanted)
 
-    def _add(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _add(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         own = self.ranges[i]
         given = [self.ranges[read] for read in node.reads]
         (factor, other), shift = fixed(tuple(own.scale / g.scale for g in given), 1 << 20)
@@ -263,7 +243,7 @@ class Quantiser:
             Add(node.name, places, self._shape(node), (factor, other), offset, shift)
         )
 
-    def _mul(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _mul(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         own, (a, g) = self.ranges[i], (self.ranges[read] for read in node.reads)
         (factor,), shift = fixed((own.scale / (a.scale * g.scale),), 1 << 14)
         offset = start(own.zero, shift)
@@ -273,7 +253,7 @@ class Quantiser:
             Multiply(node.name, places, self._shape(node), zeros, factor, offset, shift)
         )
 
-    def _mean(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _mean(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
@@ -283,24 +263,42 @@ class Quantiser:
                                   start(own.zero, shift), shift, node.pads,
                                   given.zero))  # fmt: skip
         offset = start(own.zero, shift) - factor * given.zero * count
-        return self._append(AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node),
-                              node.kernel, node.stride, factor, offset, shift))  # fmt: skip
+        return self._append(
+            AveragePool(
+                node.name,
+                (self.made[node.reads[0]],),
+                self._shape(node),
+                node.kernel,
+                node.stride,
+                factor,
+                offset,
+                shift,
+            )
+        )
 
-    def _select(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _select(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         number = len(self.operations)
         self.constants[f"{number}.order"] = torch.tensor(node.channels, dtype=torch.int32)
         return self._append(Select(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
-    def _gather(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _gather(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         number, places = len(self.operations), (*node.rows, *node.columns)
         self.constants[f"{number}.order"] = torch.tensor(places, dtype=torch.int32)
         return self._append(Gather(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
-    def _max(self, i: int, node: Node, wanted: Parts) -> Parts:
-        return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),
-                                 node.kernel, node.stride, node.pads))  # fmt: skip
+    def _max(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
+        return self._append(
+            MaxPool(
+                node.name,
+                (self.made[node.reads[0]],),
+                self._shape(node),
+                node.kernel,
+                node.stride,
+                node.pads,
+            )
+        )
 
-    def _concat(self, i: int, node: Node, wanted: Parts) -> Parts:
+    def _concat(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         own, places = self.ranges[i], []
         for read in node.reads:
             given = self.ranges[read]
@@ -330,7 +328,7 @@ def _bias(b: Tensor) -> Tensor:
     return round_half_up(b).clamp(-(1 << 30), 1 << 30).to(torch.int32)
 
 
-def _limit(node: Node, own: Range, shifts: Tensor) -> Tensor:
+def _limit(node: ForeignNode, own: Range, shifts: Tensor) -> Tensor:
     """What each accumulator is kept below: where the result saturates, or its channel's ceiling."""
     most = torch.full_like(shifts, ACTIVATION_MAX + 1)
     if len(node.ceiling):

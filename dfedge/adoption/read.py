@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node as Fx
 
 from dfedge.adoption.activations import find
-from dfedge.adoption.graph import Graph, Shape
+from dfedge.adoption.graph import ForeignGraph, Shape
 from dfedge.adoption.torch_graph import MOVING, TorchGraph, channels_last, number, site_of
 from dfedge.adoption.torch_windows import TorchWindows
 from dfedge.adoption.values import Refused
@@ -31,7 +31,9 @@ NOTHING = ("dropout", "clone", "alias", "detach", "contiguous", "_to_copy", "to.
 """Operations that change no number in evaluation."""
 
 
-def read(program: ExportedProgram, refused: Refused = None, sample: Shape | None = None) -> Graph:
+def read(
+    program: ExportedProgram, refused: Refused = None, sample: Shape | None = None
+) -> ForeignGraph:
     """Translate.
 
     Args:
@@ -51,7 +53,7 @@ def read(program: ExportedProgram, refused: Refused = None, sample: Shape | None
 class _Reader(TorchWindows):
     """One translation."""
 
-    def read(self) -> Graph:
+    def read(self) -> ForeignGraph:
         """See `read`."""
         signature = self.program.graph_signature
         held = {**self.program.state_dict, **self.program.constants}

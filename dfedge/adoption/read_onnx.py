@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.activations import Activation, find
-from dfedge.adoption.graph import Graph, Op, Shape
+from dfedge.adoption.graph import ForeignGraph, Op, Shape
 from dfedge.adoption.onnx_graph import FLOATS
 from dfedge.adoption.onnx_windows import OnnxWindows, pooling
 from dfedge.adoption.translation import Arithmetic
@@ -20,7 +20,7 @@ CONTROL = ("If", "Loop", "Scan")
 
 def read_onnx(
     model: onnx.ModelProto, refused: Refused = None, sample: Shape | None = None
-) -> Graph:
+) -> ForeignGraph:
     """Translate.
 
     Args:
@@ -40,7 +40,7 @@ def read_onnx(
 class _Reader(OnnxWindows):
     """One translation."""
 
-    def read(self) -> Graph:
+    def read(self) -> ForeignGraph:
         """See `read_onnx`."""
         self.take_inputs()
         for node in self.model.node:

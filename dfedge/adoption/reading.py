@@ -5,9 +5,9 @@ import logging
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.inputs import InputRule
-from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, Seen
+from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, ImageSurvey
 from dfedge.data.sized import fit_of, rule_of_others, sides
-from dfedge.data.stored import Stored
+from dfedge.data.stored import StoredSamples
 from dfedge.errors import DfedgeError, UsageError
 
 LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
     """
     if data.kind != "image":
         train = data.part("train")[1]
-        x = train.x if isinstance(train, Stored) else None
+        x = train.x if isinstance(train, StoredSamples) else None
         return rule_of_others(data, image, fit).sized(model.size, x)
     asked, way = sides(image), fit_of(fit)
     height, width, channels = model.size
@@ -59,7 +59,7 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
     return rule
 
 
-def _size_of(model: Model, found: Seen) -> tuple[int, int]:
+def _size_of(model: Model, found: ImageSurvey) -> tuple[int, int]:
     width, height = next(iter(found.sizes))
     if found.pictures and (len(found.sizes) > 1 or max(width, height) > LARGEST):
         raise UsageError(

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfedge.adoption.graph import EVERYTHING, Graph, Node
+from dfedge.adoption.graph import EVERYTHING, ForeignGraph, ForeignNode
 from dfedge.adoption.observe import Observed
 from dfedge.adoption.ranges import choose
 from dfedge.learn.recipe import Recipe
@@ -32,21 +32,22 @@ LEAST = 2.0**-40
 """What nothing is divided by less than."""
 
 
-def of_one_value(node: Node) -> bool:
+def of_one_value(node: ForeignNode) -> bool:
     """Whether it becomes a table, and what goes in cannot be multiplied as what comes out."""
     return node.op == "function" or (node.op == "clip" and not passes(node))
 
 
-def passes(node: Node) -> bool:
+def passes(node: ForeignNode) -> bool:
     """Whether channels go through one by one, and as many times as large where they come so."""
     if node.op == "clip" and node.lift:
         return False
     return node.op in ("add", "mul", "mean", "max", "clip", "gather") and node.bounds in (
-        EVERYTHING, (0.0, EVERYTHING[1]),
-    )  # fmt: skip
+        EVERYTHING,
+        (0.0, EVERYTHING[1]),
+    )
 
 
-def told_apart(seen: Observed, node: Node) -> Observed:
+def told_apart(seen: Observed, node: ForeignNode) -> Observed:
     """What goes into a function, without the ends at which its result stays as it is."""
     x = seen.values
     low, high, y = (_run(node, v) for v in (seen.low[None], seen.high[None], x))
@@ -69,7 +70,7 @@ class Tables:
         groups, gains: with tables a channel everywhere (`dfedge.adoption.equalise`).
     """
 
-    graph: Graph
+    graph: ForeignGraph
     recipe: Recipe
     observed: Sequence[Observed]
     apart: Sequence[Observed]
@@ -144,6 +145,6 @@ def _variance(seen: Observed) -> Tensor:
     return seen.values.var(0, correction=0)
 
 
-def _run(node: Node, x: Tensor) -> Tensor:
+def _run(node: ForeignNode, x: Tensor) -> Tensor:
     """Of values [P, C]."""
     return node.run([x[:, :, None, None]])[:, :, 0, 0]

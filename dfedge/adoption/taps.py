@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.blocks import tail_of
-from dfedge.adoption.graph import Graph, Node, average
+from dfedge.adoption.graph import ForeignGraph, ForeignNode, average
 from dfedge.adoption.observe import results
 from dfedge.errors import UsageError, unknown_name
 
 
-def with_taps(graph: Graph, names: list[str], x: Tensor) -> Graph:
+def with_taps(graph: ForeignGraph, names: list[str], x: Tensor) -> ForeignGraph:
     """The same net, its last layer over the means of the named layers' maps as well.
 
     Args:
@@ -41,18 +41,18 @@ def with_taps(graph: Graph, names: list[str], x: Tensor) -> Graph:
         mean = average(number, nodes[number], name)
         nodes.append(mean)
         slope = size[tail.features] / max(size[number], 1e-6)
-        nodes.append(Node("clip", name, (len(nodes) - 1,), mean.shape, slope=slope))
+        nodes.append(ForeignNode("clip", name, (len(nodes) - 1,), mean.shape, slope=slope))
         parts.append(len(nodes) - 1)
     own = nodes[tail.features].shape[0]
     channels = own + sum(nodes[part].shape[0] for part in parts)
-    nodes.append(Node("concat", "heads", (tail.features, *parts), (channels, 1, 1)))
+    nodes.append(ForeignNode("concat", "heads", (tail.features, *parts), (channels, 1, 1)))
     weight = torch.zeros(len(last.weight), channels, 1, 1)
     weight[:, :own] = last.weight
     nodes.append(replace(last, reads=(len(nodes) - 1,), weight=weight, kernel=(1, 1)))
     return replace(graph, nodes=nodes)
 
 
-def _number(graph: Graph, name: str, last: int) -> int:
+def _number(graph: ForeignGraph, name: str, last: int) -> int:
     inside = [i for i, node in enumerate(graph.nodes[1 : last + 1], 1) if _within(node.name, name)]
     if not inside:
         raise unknown_name("--learn heads: layer", name, _modules(graph.nodes[1 : last + 1]))
@@ -63,5 +63,5 @@ def _within(name: str, module: str) -> bool:
     return name == module or name.startswith(f"{module}.")
 
 
-def _modules(nodes: Iterable[Node]) -> list[str]:
+def _modules(nodes: Iterable[ForeignNode]) -> list[str]:
     return list(dict.fromkeys(node.name for node in nodes))

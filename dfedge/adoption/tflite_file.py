@@ -40,7 +40,7 @@ class Quantised:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TfliteTensor:
     """One tensor.
 
     Attributes:
@@ -65,7 +65,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Operator:
+class TfliteOperator:
     """One operator.
 
     Attributes:
@@ -83,16 +83,16 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Net:
+class TfliteGraph:
     """The file's first subgraph."""
 
-    tensors: list[Tensor]
-    operators: list[Operator]
+    tensors: list[TfliteTensor]
+    operators: list[TfliteOperator]
     inputs: list[int]
     outputs: list[int] = field(default_factory=list)
 
 
-def read_file(path: Path) -> Net:
+def read_file(path: Path) -> TfliteGraph:
     """Read.
 
     Raises:
@@ -114,15 +114,22 @@ def read_file(path: Path) -> Net:
         tensors = [_tensor(one, types, model.buffers, content) for one in graph.tensors]
         codes = [_kind(one, kinds) for one in model.operatorCodes]
         operators = [
-            Operator(number, codes[one.opcodeIndex], _ints(one.inputs), _ints(one.outputs),
-                     vars(one.builtinOptions) if one.builtinOptions else {})
+            TfliteOperator(
+                number,
+                codes[one.opcodeIndex],
+                _ints(one.inputs),
+                _ints(one.outputs),
+                vars(one.builtinOptions) if one.builtinOptions else {},
+            )
             for number, one in enumerate(graph.operators)
-        ]  # fmt: skip
+        ]
         places = [*graph.inputs, *graph.outputs, *(i for op in operators for i in op.outputs),
                   *(i for op in operators for i in op.inputs if i != -1)]  # fmt: skip
         if not all(0 <= place < len(tensors) for place in places):
             raise ValueError("a tensor that it does not have")
-        return Net(tensors, operators, list(_ints(graph.inputs)), list(_ints(graph.outputs)))
+        return TfliteGraph(
+            tensors, operators, list(_ints(graph.inputs)), list(_ints(graph.outputs))
+        )
 
 
 def _names(kind: type) -> dict[int, str]:
@@ -140,7 +147,7 @@ def _ints(values: Any) -> tuple[int, ...]:
     return () if values is None else tuple(int(value) for value in values)
 
 
-def _tensor(one: Any, types: Mapping[int, str], buffers: list[Any], content: bytes) -> Tensor:
+def _tensor(one: Any, types: Mapping[int, str], buffers: list[Any], content: bytes) -> TfliteTensor:
     shape, dtype, quantised = _ints(one.shape), types.get(one.type, str(one.type)), None
     given = one.quantization
     if given is not None and given.scale is not None and len(given.scale):
@@ -157,4 +164,4 @@ def _tensor(one: Any, types: Mapping[int, str], buffers: list[Any], content: byt
     if raw and dtype in DTYPES and one.sparsity is None:
         data = np.frombuffer(raw, DTYPES[dtype]).reshape(shape)
     name = one.name.decode() if one.name else ""
-    return Tensor(name, shape, dtype, quantised, data)
+    return TfliteTensor(name, shape, dtype, quantised, data)

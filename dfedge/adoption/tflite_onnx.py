@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from dfedge.adoption.tflite_file import Net, Operator, read_file
+from dfedge.adoption.tflite_file import TfliteGraph, TfliteOperator, read_file
 from dfedge.adoption.tflite_operators import OPERATORS
 from dfedge.adoption.tflite_writer import DOMAIN, TO_BACK, Writer
 from dfedge.errors import DfedgeError, foreign
@@ -54,7 +54,7 @@ def load_tflite(path: Path) -> tuple[onnx.ModelProto, tuple[float, float]]:
     return helper.make_model(graph, opset_imports=opsets), line
 
 
-def _needed(net: Net) -> list[Operator]:
+def _needed(net: TfliteGraph) -> list[TfliteOperator]:
     """Operators that a result depends on: what only computes a shape is left out.
 
     The shape that a reshape makes stands in the file.
@@ -72,7 +72,7 @@ def _image(writer: Writer, line: tuple[float, float]) -> onnx.ValueInfoProto:
     net = writer.net
     given = net.tensors[net.inputs[0]]
     side = _sides(given.shape[1:])
-    writer.op = Operator(0, "input", (), (net.inputs[0],), {})
+    writer.op = TfliteOperator(0, "input", (), (net.inputs[0],), {})
     name, sides = "image", (side[2], side[0], side[1])
     made, (factor, lift) = name, line
     if not math.isclose(factor, 1, rel_tol=1e-5):
@@ -93,7 +93,7 @@ def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 3 else (1, 1, *shape)
 
 
-def _line(net: Net, path: Path) -> tuple[float, float]:
+def _line(net: TfliteGraph, path: Path) -> tuple[float, float]:
     """From pixels 0..1 to the real numbers that their bytes, as the file's codes, stand for."""
     if len(net.inputs) != 1:
         raise DfedgeError(f"{path}: the net takes {len(net.inputs)} tensors; allowed: one")

@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dfedge.adoption.tflite_file import Net, Operator, Tensor
+from dfedge.adoption.tflite_file import TfliteGraph, TfliteOperator, TfliteTensor
 from dfedge.errors import DfedgeError
 
 DOMAIN = "tflite"
@@ -26,9 +26,9 @@ MAY_FALL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB")
 class Writer:
     """One translation; ``op`` is at work."""
 
-    op: Operator
+    op: TfliteOperator
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: TfliteGraph) -> None:
         self.net = net
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
@@ -39,12 +39,12 @@ class Writer:
 
     # -- operands -----------------------------------------------------------------------------
 
-    def tensor(self, place: int) -> Tensor:
+    def tensor(self, place: int) -> TfliteTensor:
         """An input of the operator at work."""
         return self.net.tensors[self.op.inputs[place]]
 
     @property
-    def made(self) -> Tensor:
+    def made(self) -> TfliteTensor:
         """Its result."""
         return self.net.tensors[self.op.outputs[0]]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dfedge.adoption.direction import WHAT, Directions, unit_rows
-from dfedge.adoption.graph import Node
+from dfedge.adoption.graph import ForeignNode
 from dfedge.adoption.pointwise import seen_alike
 from dfedge.adoption.values import K, Left, Pads, Two, Value, across
 from dfedge.adoption.windows import banded, counted, one_stride, spread
@@ -173,8 +173,13 @@ class Translation(Directions[K]):
 
     def _summed(self, a: Value, c: Value) -> None:
         """The sum of two values that are seen alike."""
-        node = Node("add", self.site.name, (a.number, c.number), self.nodes[a.number].shape,
-                    where=self.site.line)  # fmt: skip
+        node = ForeignNode(
+            "add",
+            self.site.name,
+            (a.number, c.number),
+            self.nodes[a.number].shape,
+            where=self.site.line,
+        )
         self.nodes.append(node)
         self.values[self.key] = replace(a, number=len(self.nodes) - 1)
 

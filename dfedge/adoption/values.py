@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Node, Op, Shape
+from dfedge.adoption.graph import ForeignNode, Op, Shape
 from dfedge.adoption.refusal import Site, refusal
 from dfedge.errors import DfedgeError
 
@@ -82,7 +82,7 @@ class Values(Generic[K]):
     """Of its result."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
+        self.nodes: list[ForeignNode] = []
         self.values: dict[K, Value] = {}
         self.constants: dict[K, Tensor] = {}
         self.finished: dict[K, Left] = {}
@@ -114,7 +114,7 @@ class Values(Generic[K]):
             shape: Shape = (math.prod(dims), 1, 1)
             if len(dims) == 3:
                 shape = (dims[0], dims[1], dims[2])
-            self.nodes.append(Node("function", self.site.name, (0,), shape))
+            self.nodes.append(ForeignNode("function", self.site.name, (0,), shape))
             self.values[self.key] = Value(len(self.nodes) - 1, tuple(dims))
 
     def known(self, key: K) -> bool:
@@ -159,7 +159,7 @@ class Values(Generic[K]):
                 f"the net takes images {list(sides)}; allowed: sides from 1 up and at most "
                 f"{MOST_VALUES:,} values"
             )
-        self.nodes.append(Node("input", str(key), (), sides))
+        self.nodes.append(ForeignNode("input", str(key), (), sides))
         self.values[key] = Value(0, given)
         if channels_last and len(given) > 1:
             places = torch.arange(math.prod(sides), dtype=torch.int32).reshape(given[-1], -1)
@@ -238,7 +238,7 @@ class Values(Generic[K]):
         """
         self.check_shape(shape)
         reads = tuple(self.value(key).number for key in given)
-        node = Node(op, self.site.name, reads, shape, where=self.site.line, **rest)
+        node = ForeignNode(op, self.site.name, reads, shape, where=self.site.line, **rest)
         if len(node.bias) not in (0, shape[0]):
             what = f"{self.site.what} with {len(node.bias)} numbers"
             raise self.refusal(what, f"{shape[0]}, one a channel")

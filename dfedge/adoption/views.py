@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dfedge.adoption.graph import Graph, Node, Shape
+from dfedge.adoption.graph import ForeignGraph, ForeignNode, Shape
 from dfedge.adoption.refusal import refusal
 from dfedge.adoption.values import K, Value, Values
 from dfedge.errors import DfedgeError
@@ -24,14 +24,14 @@ Some = tuple[int, ...]
 class Views(Values[K]):
     """Operations so far, and in which order each foreign value is seen."""
 
-    def graph(self, results: Sequence[K]) -> Graph:
+    def graph(self, results: Sequence[K]) -> ForeignGraph:
         """What was translated, up to the net's result.
 
         Raises:
             DfedgeError: not one result.
         """
         if self.refused and len(results) == 1:
-            return Graph(self.nodes)
+            return ForeignGraph(self.nodes)
         if len(results) != 1 or results[0] not in self.values:
             raise DfedgeError(self._several(results))
         closing = self.finished.pop(results[0], None)
@@ -41,7 +41,7 @@ class Views(Values[K]):
             left_out.append(f"the function of '{self.nodes[last].name}'")
             (last,) = self.nodes[last].reads
         embeds = closing is not None and closing.embeds
-        return Graph(self.nodes[: last + 1], tuple(left_out), embeds)
+        return ForeignGraph(self.nodes[: last + 1], tuple(left_out), embeds)
 
     def _several(self, results: Sequence[K]) -> str:
         forms = [
@@ -145,13 +145,13 @@ class Views(Values[K]):
     def _taken(self, value: Value, channels: Some, rows: Some, columns: Some) -> Value:
         """Some channels, rows and columns of a result, in any order."""
         site, made = value.site or self.site, self.nodes[value.number].shape
-        nodes: list[Node] = []
+        nodes: list[ForeignNode] = []
         if channels != tuple(range(made[0])):
             made = (len(channels), *made[1:])
-            nodes.append(Node("select", site.name, (), made, channels=channels))
+            nodes.append(ForeignNode("select", site.name, (), made, channels=channels))
         if (rows, columns) != (tuple(range(made[1])), tuple(range(made[2]))):
             made = (made[0], len(rows), len(columns))
-            nodes.append(Node("gather", site.name, (), made, rows=rows, columns=columns))
+            nodes.append(ForeignNode("gather", site.name, (), made, rows=rows, columns=columns))
         for node in nodes:
             self.check_shape(node.shape)
             node.reads, node.where = (value.number,), site.line

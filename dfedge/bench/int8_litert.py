@@ -15,8 +15,8 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from dfedge.bench.rival import gives_scores
 from dfedge.blocks.kind import least_pads
-from dfedge.exporters.graph import Graph
-from dfedge.exporters.litert.file import File, Scale
+from dfedge.exporters.graph import StockGraph
+from dfedge.exporters.litert.file import File, Quantisation
 from dfedge.exporters.litert.options import (
     concat_options,
     gather_options,
@@ -40,7 +40,7 @@ from dfedge.operations import (
 from dfedge.plan import Conv, Layer, Plan
 
 NAME = "infer"
-VALUES = Scale((0.02,), -128)
+VALUES = Quantisation((0.02,), -128)
 WEIGHTS = 0.01
 RELU, NONE = ActivationFunctionType.RELU, ActivationFunctionType.NONE
 KERNELS = {
@@ -51,12 +51,12 @@ KERNELS = {
 Pads = tuple[int, int, int, int]
 
 
-class Net:
+class Int8Graph:
     """A plan's operations one after the other; a value is its tensor, int8 [B, H, W, C]."""
 
     def __init__(self, plan: Plan, batch: int) -> None:
-        self.g, self.batch = Graph(), batch
-        self.scales: dict[int, Scale] = {}
+        self.g, self.batch = StockGraph(), batch
+        self.scales: dict[int, Quantisation] = {}
         self.numbers = np.random.default_rng(0)
         first = plan.layers[0].convs[0]
         sides = first.height, first.width, first.in_channels
@@ -129,8 +129,8 @@ class Net:
         """Weights by channel, and biases."""
         w = self.g.const(self.numbers.integers(-127, 128, shape), np.int8)
         b = self.g.const(self.numbers.integers(-999, 999, shape[axis]), np.int32)
-        self.scales[w] = Scale((WEIGHTS,) * shape[axis], 0, axis)
-        self.scales[b] = Scale((WEIGHTS * VALUES.scales[0],) * shape[axis])
+        self.scales[w] = Quantisation((WEIGHTS,) * shape[axis], 0, axis)
+        self.scales[b] = Quantisation((WEIGHTS * VALUES.scales[0],) * shape[axis])
         return [w, b]
 
     def _trunk(self, plan: Plan, x: int) -> int:
@@ -171,29 +171,31 @@ class Net:
         flat = self._reshape(x, (features,))
         weights = self._weights((classes, features), 0)
         weight = self.scales[weights[0]]
-        self.scales[weights[0]] = Scale(weight.scales[:1])  # by tensor: what all versions know
-        self.scales[weights[1]] = Scale((WEIGHTS * VALUES.scales[0],))
+        self.scales[weights[0]] = Quantisation(
+            weight.scales[:1]
+        )  # by tensor: what all versions know
+        self.scales[weights[1]] = Quantisation((WEIGHTS * VALUES.scales[0],))
         return self.op(
             Op.FULLY_CONNECTED, [flat, *weights], (classes,), plain_options("FullyConnected")
         )
 
 
-def _select(net: Net, one: Select, given: list[int]) -> int:
+def _select(net: Int8Graph, one: Select, given: list[int]) -> int:
     return _along(net, given[0], 3, one.shape[2])
 
 
-def _gather(net: Net, one: Gather, given: list[int]) -> int:
+def _gather(net: Int8Graph, one: Gather, given: list[int]) -> int:
     return _along(net, _along(net, given[0], 1, one.shape[0]), 2, one.shape[1])
 
 
-def _along(net: Net, x: int, axis: int, count: int) -> int:
+def _along(net: Int8Graph, x: int, axis: int, count: int) -> int:
     shape = list(net.g.shapes[x][1:])
     order = net.g.const(np.arange(count) % shape[axis - 1])
     shape[axis - 1] = count
     return net.op(Op.GATHER, [x, order], tuple(shape), gather_options(axis))
 
 
-OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
+OPERATIONS: dict[type[Operation], Callable[[Int8Graph, Any, list[int]], int]] = {
     Convolution: lambda net, one, x: net.conv(
         x[0], one.shape, one.kernel, one.steps, one.pads, one.depthwise, groups=one.groups
     ),
@@ -217,6 +219,6 @@ OPERATIONS: dict[type[Operation], Callable[[Net, Any, list[int]], int]] = {
 def write(plan: Plan, batch: int, path: Path) -> None:
     """The net at this batch size."""
     file = File(KERNELS)
-    net = Net(plan, batch)
+    net = Int8Graph(plan, batch)
     file.add(NAME, net.g, net.scales)
     path.write_bytes(file.to_bytes())

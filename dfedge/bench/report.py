@@ -4,7 +4,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from dfedge.bench.measure import Timed
 from dfedge.bundle import Bundle
 from dfedge.device.runners import check_runtimes, installed
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.progress import Progress
 
 ORT_TRAINING = Path(__file__).with_name("ort_training.py")
-Watch = Callable[[str, int, int], None]
 
 
 class Rival(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Benchmark(msgspec.Struct, frozen=True):
     not_run: dict[str, str]
 
 
-class Job(msgspec.Struct, frozen=True):
+class Measurement(msgspec.Struct, frozen=True):
     """One measurement to make."""
 
     contender: str
@@ -86,7 +86,7 @@ def bench(
     threads: tuple[int, ...] = (1, 2),
     seconds: float = 2.0,
     ort_training: Path | None = None,
-    watch: Watch = lambda *_: None,
+    watch: Progress = lambda *_: None,
 ) -> Benchmark:
     """Measure training and inference at every batch size and every number of threads.
 
@@ -106,14 +106,14 @@ def bench(
     not_run = _absent(ort_training)
     rivals = [name for name in RIVALS if name not in not_run]
     jobs = [
-        Job(contender, method.name, count)
+        Measurement(contender, method.name, count)
         for count in threads
         for method in manifest.methods
         if method.kind in ("train", "infer")
         for contender in [*wanted, *rivals]
         if contender in wanted or method.kind in RIVALS[contender].kinds
     ]
-    found: dict[Job, Timed] = {}
+    found: dict[Measurement, Timed] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in rivals:
             watch(f"prepare {name}", 0, len(jobs))
@@ -179,7 +179,7 @@ def _model(rival: str, method: str, folder: Path) -> Path:
 
 
 def _measure(
-    job: Job, bundle: Bundle, scratch: Path, seconds: float, ort_training: Path | None
+    job: Measurement, bundle: Bundle, scratch: Path, seconds: float, ort_training: Path | None
 ) -> Timed:
     """In a process of its own."""
     numbers = [str(job.threads), str(seconds)]
@@ -200,7 +200,7 @@ def _measure(
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Timed)
 
 
-def _ratios(job: Job, found: dict[Job, Timed]) -> Iterator[tuple[str, float]]:
+def _ratios(job: Measurement, found: dict[Measurement, Timed]) -> Iterator[tuple[str, float]]:
     for rival in RIVALS:
         other = found.get(msgspec.structs.replace(job, contender=rival))
         if other is not None and job.contender not in RIVALS:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfedge.cli.console import percent, print_json, progress, say, table
+from dfedge.cli.console import percent, print_json, progress, say, size, table
 from dfedge.cli.options import (
     DATA_HELP,
     Channels,
@@ -205,13 +205,13 @@ def _check(model: str, image: str, window: int, json: bool) -> None:
 
 def _print_sizes(sizes: Sequence["Sizes"]) -> None:
     table(
-        "bytes at batch 1, by the computed plan of the C program",
+        "at batch 1, by the computed plan of the C program",
         ["--learn", "arena to train", "to infer", "state", "flash of the trunk"],
         [
-            [one.learn, *(["-"] * 4 if one.refused else
-             [f"{n:,}" for n in (one.train_bytes, one.infer_bytes, one.state_bytes,
-                                 one.flash_bytes)])]
+            [one.learn, *map(size, (one.train_bytes, one.infer_bytes, one.state_bytes,
+                                    one.flash_bytes))]
             for one in sizes
+            if not one.refused
         ],
     )  # fmt: skip
     refused: dict[str, list[str]] = {}

@@ -25,6 +25,9 @@ Preset = Annotated[
 ]
 
 
+HOME = Path("out/continual")
+
+
 def run(
     bundle: Annotated[
         Path | None, typer.Argument(help="Folder made by dfedge export, unless --preset is given.")
@@ -83,9 +86,12 @@ def run(
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
-    out: Annotated[Path, typer.Option(help="Folder for the preset's net and state.")] = Path(
-        "out/continual"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --preset: folder for its net and state.", show_default="out/continual"
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Report to write. Default: report.html in the state folder.")
     ] = None,
@@ -103,10 +109,10 @@ def run(
     from dfedge.continual.checkpoint import unfinished
     from dfedge.continual.report import rows, write_report
     from dfedge.continual.result import result_of
-    from dfedge.continual.run import Run
+    from dfedge.continual.run import StreamRun
     from dfedge.continual.settings import override
     from dfedge.continual.strategies import care_of
-    from dfedge.data.streams import Source
+    from dfedge.data.streams import StreamSource
     from dfedge.errors import UsageError
     from dfedge.runtimes import NATIVE
 
@@ -117,11 +123,13 @@ def run(
     }  # fmt: skip
     if (bundle is None) == (preset is None):
         raise UsageError("give either a BUNDLE or --preset NAME")
+    if bundle is not None and out is not None:
+        raise UsageError("--out is for --preset; of a BUNDLE --state and --report name the places")
     if preset is not None:
         from dfedge.presets import load_preset, make_bundle
 
         chosen, runtime = load_preset(preset), runtime or "onnx"
-        settings, home = override(chosen.settings, given), out / Path(preset).stem
+        settings, home = override(chosen.settings, given), (out or HOME) / Path(preset).stem
         format = "c" if runtime == NATIVE else runtime
         with progress() as bar:
             bundle = make_bundle(chosen, home, format, data_dir, bar).folder
@@ -142,8 +150,10 @@ def run(
         judged = normal.load(session, settings.data, data_dir, None, None, wanted)
         normal.learn(session, judged, settings.stream, None, json)
         return
-    made = settings.make_stream(Source(settings.data, data_dir, own.input, own.reading, own.cut))
-    running = Run(session, made, settings, resume=not initial)
+    made = settings.make_stream(
+        StreamSource(settings.data, data_dir, own.input, own.reading, own.cut)
+    )
+    running = StreamRun(session, made, settings, resume=not initial)
     if running.resumed and not json:
         say(f"resuming after {running.resumed:,} samples from an earlier call")
     watch_run(running)

@@ -159,7 +159,13 @@ def learning_line(learning: "Learning", layers: int, left_out: bool) -> str:
         what += "; the net is undertrained, so learning never slows down"
     if not learning.tried:
         if learning.learns == "anchors":
-            return "learning: not tried, only anchors learn; give samples to try it on: --data PATH"
+            from dfedge.exporters.learning import MIN_HELD_OUT
+
+            return (
+                f"learning: not tried, for {learning.held_out} samples were held out of training "
+                f"and {MIN_HELD_OUT} are needed; without a guard only anchors learn; train on more "
+                "samples, or give others to try it on: --data PATH"
+            )
         why = "left out by --no-trial" if left_out else "nothing was trained yet"
         return f"learning: not tried ({why}); {what}"
     first, last = learning.curve[0], learning.curve[-1]

@@ -33,7 +33,7 @@ from dfedge.cli.signals import StoppedError, stoppable
 from dfedge.errors import UsageError
 
 if TYPE_CHECKING:
-    from dfedge.device.care import Judged
+    from dfedge.device.care import GuardReport
     from dfedge.device.finetune import Outcome
     from dfedge.device.session import Session
 
@@ -98,16 +98,16 @@ def run(
     """
     from dataclasses import asdict
 
-    from dfedge.data.door import Door
+    from dfedge.data.door import SampleFilter
     from dfedge.data.sources import load_split
     from dfedge.device.care import Care
     from dfedge.device.finetune import finetune
     from dfedge.device.rates import halvings
-    from dfedge.device.store import Job, Saving
+    from dfedge.device.store import FinetuneJob, Saving
 
     if samples and total_steps:
         raise UsageError("--samples and --steps exclude each other; give one of them")
-    door = Door(on_bad_sample)
+    door = SampleFilter(on_bad_sample)
     care = Care(not no_replay, not no_guard, replace)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     manifest = session.bundle.manifest
@@ -134,8 +134,17 @@ def run(
         only,
     )
     count = total_steps * batch if total_steps else samples or 2000
-    job = Job(data, name, shift or "", seed, batch, count, total=bool(total_steps), pace=pace,
-              slower=halvings(rate))  # fmt: skip
+    job = FinetuneJob(
+        data,
+        name,
+        shift or "",
+        seed,
+        batch,
+        count,
+        total=bool(total_steps),
+        pace=pace,
+        slower=halvings(rate),
+    )
     with progress() as watch, stoppable() as stopped:
         saving = Saving(save_every, save_seconds, stop=lambda: bool(stopped))
         outcome = finetune(session, images, job, lambda done, of: watch("learn", done, of), saving)
@@ -166,8 +175,9 @@ def run(
     if outcome.resumed:
         say(f"resumed after {outcome.resumed:,} presentations from an earlier call")
     say(
-        f"learned {outcome.samples:,} presentations of {len(images):,} images in {outcome.steps:,} "
-        f"steps on {session.runtime}; {percent(outcome.accuracy)} recognised before being learned"
+        f"learned {outcome.samples:,} presentations of {len(images):,} samples in "
+        f"{outcome.steps:,} steps on {session.runtime}; {percent(outcome.accuracy)} recognised "
+        "before being learned"
     )
     if outcome.judged is not None:
         tell(outcome.judged)
@@ -186,7 +196,7 @@ def _kept(session: "Session", outcome: "Outcome") -> str:
     return f"; saved in {session.folder} ({outcome.saved:,} presentations in all)"
 
 
-def tell(judged: "Judged") -> None:
+def tell(judged: "GuardReport") -> None:
     """What was won and what was lost, in words."""
     if judged.new_before is not None and judged.new_after is not None:
         say(

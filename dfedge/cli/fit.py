@@ -152,7 +152,12 @@ def _sizes(
             for one in found
         ],
     )  # fmt: skip
-    best = max(found, key=lambda one: (one.batch, one.train_layers_bytes))
+    deepest = max(found, key=lambda one: (one.batch, one.train_layers_bytes))
+    best = min(
+        (one for one in found
+         if (one.batch, one.train_layers) == (deepest.batch, deepest.train_layers)),
+        key=lambda one: one.train_layers_bytes,
+    )  # fmt: skip
     if not best.train_layers:
         say(f"no layer can be trained there. {best.instead}")
         return

@@ -16,7 +16,7 @@ from dfedge.fleet.words import DP_DELTA, MEAN, RULE_HELP
 
 if TYPE_CHECKING:
     from dfedge.bundle import Bundle
-    from dfedge.device.store import Stored
+    from dfedge.device.store import StoredState
     from dfedge.fleet.files import Told
     from dfedge.fleet.merge import Merged
 
@@ -291,14 +291,14 @@ def _bases(whole: "list[Told]") -> dict[str, int]:
     return dict(Counter(one.base_sha256 for one in whole))
 
 
-def _kept(bundle: "Bundle", where: Path, stored: "Stored") -> Path | None:
+def _kept(bundle: "Bundle", where: Path, stored: "StoredState") -> Path | None:
     """The base that a state folder keeps; None: the bundle's own."""
     from dfedge.fleet.base import kept_base
 
     return kept_base(bundle, where, stored.record) if where.is_dir() else None
 
 
-def _learned(bundle: "Bundle", state: Path | None, base: Path | None) -> "tuple[Stored, Path]":
+def _learned(bundle: "Bundle", state: Path | None, base: Path | None) -> "tuple[StoredState, Path]":
     """A device's state and where it lies: a folder, or one file."""
     from dfedge.device.store import Store, default_folder
     from dfedge.device.store.transfer import learned, read_file

@@ -73,13 +73,13 @@ def run(
 
     [bold]Example:[/] sensor | dfedge live out/bundle --source -
     """
-    from dfedge.data.door import Door
+    from dfedge.data.door import SampleFilter
     from dfedge.data.live.lines import lines
     from dfedge.data.live.ports import commands, opened
     from dfedge.device.care import Care
     from dfedge.device.live import Live
 
-    care, door = Care(not no_replay, not no_guard, replace), Door(on_bad_sample)
+    care, door = Care(not no_replay, not no_guard, replace), SampleFilter(on_bad_sample)
     session = open_session(bundle, runtime, state, initial, signer, min_version, care)
     show = _as_json if json else _in_words
     with (

@@ -32,6 +32,7 @@ def run(
     [bold]Example:[/] dfedge predict out/bundle photo.png --top 3
     """
     from dfedge.data.files import read_inputs
+    from dfedge.device.confidence import LEAST
 
     session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
     rule = session.bundle.manifest.input
@@ -54,6 +55,8 @@ def run(
     ]  # fmt: skip
     shown = len(columns) - (top == 1)
     table("", columns[:shown], [line[:shown] for line in lines])
+    if any(a.confidence is None for _, a, _ in answers):
+        say(f"confidence is not known: it takes {LEAST} samples that were held out of training")
     say(f"state: {session.state_name}; runtime: {session.runtime}")
 
 

@@ -80,6 +80,8 @@ def run(
 
     if (bundle is None) == (net is None):
         raise UsageError("give the folder of a bundle, or --net NAME for a net without one")
+    if bundle is not None and budget is not None:
+        raise UsageError("--budget is for --net; a bundle is compared with --target")
     footprints: Any = {}
     with progress() as watch:
         if bundle is not None:
@@ -116,8 +118,9 @@ def run(
 
 def _print(report: Any) -> None:
     rows = [
-        [f"{name} {method}", size(need.arena_bytes), size(need.lower_bound_bytes),
-         size(need.state_bytes), size(need.stored_activation_bytes), size(need.program_bytes),
+        [f"{name} {method}", size(need.arena_bytes), size(need.state_bytes),
+         size(need.program_bytes),
+         *([size(need.lower_bound_bytes), size(need.stored_activation_bytes)] * verbose()),
          f"{100 * (need.arena_bytes + need.state_bytes) / report.allowed_bytes:.1f} %"]
         for name, rendering in report.renderings.items()
         for method, need in rendering.methods.items()
@@ -125,8 +128,8 @@ def _print(report: Any) -> None:
     ]  # fmt: skip
     table(
         f"planned bytes (target {report.target} leaves a model {size(report.allowed_bytes)})",
-        ["method", "arena", "alive at most", "state", "stored activations", "program",
-         "of the budget"],
+        ["method", "arena", "state", "program",
+         *(["alive at most", "stored activations"] * verbose()), "of the budget"],
         rows,
     )  # fmt: skip
     for name, rendering in report.renderings.items():

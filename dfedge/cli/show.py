@@ -10,7 +10,7 @@ from dfedge.cli.options import BundleArg, Json, MinVersion
 from dfedge.trunk import text
 
 if TYPE_CHECKING:
-    from dfedge.listing import Row
+    from dfedge.listing import OperationRow
 
 WIDE = 160
 """Columns of a terminal that holds every column of the list."""
@@ -65,10 +65,15 @@ def run(
         next_command=f"dfedge profile {bundle}")  # fmt: skip
 
 
-def _cells(row: "Row") -> list[str]:
+def _cells(row: "OperationRow") -> list[str]:
     state = f"{row.state_bytes:,}{'' if row.learns else ' fixed'}" if row.state_bytes else ""
     return [
-        f"{'+' if row.training else row.number} {row.operation}", row.where,
-        ", ".join(row.reads), row.name, text(row.makes), f"{row.bytes:,}",
-        f"{row.constant_bytes:,}" if row.constant_bytes else "", state,
-    ]  # fmt: skip
+        f"{'+' if row.training else row.number} {row.operation}",
+        row.where,
+        ", ".join(row.reads),
+        row.name,
+        text(row.makes),
+        f"{row.bytes:,}",
+        f"{row.constant_bytes:,}" if row.constant_bytes else "",
+        state,
+    ]

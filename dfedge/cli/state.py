@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from dfedge.cli.console import percent, print_json, say, table, warn
+from dfedge.cli.console import percent, print_json, say, size, table, warn
 from dfedge.cli.manners import Commands
 from dfedge.cli.options import BundleArg, Json, MinVersion, Runtime, Signer, State
 from dfedge.errors import UsageError
@@ -62,7 +62,7 @@ def show(
         ["save", f"{shown.sequence:,}"],
         ["steps", f"{shown.step:,}"],
         ["presentations", f"{shown.samples:,}"],
-        ["bytes", f"{shown.state_bytes:,}"],
+        ["size", size(shown.state_bytes)],
         ["SHA-256", shown.state_sha256],
         ["bundle", shown.bundle],
         ["bundle's version", str(shown.bundle_version or "none")],

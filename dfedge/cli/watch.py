@@ -9,12 +9,12 @@ from rich.text import Text
 from dfedge import state
 from dfedge.cli.console import err, percent, shown, size
 from dfedge.cli.signals import StoppedError, stoppable
-from dfedge.continual.run import Moment, Run
+from dfedge.continual.run import Moment, StreamRun
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def watch_run(run: Run) -> None:
+def watch_run(run: StreamRun) -> None:
     """Learn to the end, shown on a terminal (stderr).
 
     Raises:
@@ -34,7 +34,7 @@ def watch_run(run: Run) -> None:
                 raise StoppedError(stopped[0], _kept(run))
 
 
-def _kept(run: Run) -> str:
+def _kept(run: StreamRun) -> str:
     """What a stopped run has on the medium."""
     folder, saved, seen = run.session.folder, run.saved, run.progress.samples
     if saved == seen:
@@ -44,7 +44,7 @@ def _kept(run: Run) -> str:
     return f"; {folder} is as it was, for the guard has judged nothing yet"
 
 
-def view(run: Run, moment: Moment) -> Group:
+def view(run: StreamRun, moment: Moment) -> Group:
     """What the terminal shows: experiences with their accuracy so far, then the figures."""
     progress, probes = run.progress, run.progress.probes
     learned = run.stream.samples * run.settings.passes

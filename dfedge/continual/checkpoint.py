@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dfedge import state
 from dfedge.atomic import write_file
-from dfedge.continual.settings import Settings
-from dfedge.device.store import Record
+from dfedge.continual.settings import StreamSettings
+from dfedge.device.store import StateRecord
 from dfedge.disk import DISK
 from dfedge.errors import foreign
 from dfedge.limits import Count
@@ -30,7 +30,7 @@ class Probe(msgspec.Struct, frozen=True):
     accuracy: list[float]
 
 
-class Progress(msgspec.Struct):
+class StreamProgress(msgspec.Struct):
     """How far a run is, and what it saw.
 
     Attributes:
@@ -48,9 +48,9 @@ class Progress(msgspec.Struct):
     """
 
     bundle_sha256: str
-    settings: Settings
+    settings: StreamSettings
     stream_sha256: str
-    record: Record
+    record: StateRecord
     experience: Count = 0
     position: Count = 0
     samples: Count = 0
@@ -64,10 +64,10 @@ class Progress(msgspec.Struct):
     finished: bool = False
 
 
-_PROGRESS = msgspec.json.Decoder(Progress)  # at import, as in `dfedge.manifest`
+_PROGRESS = msgspec.json.Decoder(StreamProgress)  # at import, as in `dfedge.manifest`
 
 
-def save(folder: Path, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
+def save(folder: Path, progress: StreamProgress, tensors: dict[str, NDArray[Any]]) -> None:
     """Replace what the folder holds."""
     DISK.make_folder(folder)
     meta = {"dfedge": msgspec.json.encode(progress).decode()}
@@ -80,7 +80,7 @@ def unfinished(folder: Path) -> bool:
     return path.exists() and not _progress(path)[0].finished
 
 
-def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
+def load(folder: Path) -> tuple[StreamProgress, dict[str, NDArray[Any]]] | None:
     """What the folder holds; None where it holds nothing.
 
     Raises:
@@ -93,7 +93,7 @@ def load(folder: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
     return progress, state.parse(raw, path)
 
 
-def _progress(path: Path) -> tuple[Progress, bytes]:
+def _progress(path: Path) -> tuple[StreamProgress, bytes]:
     with foreign(path, "a continual run", "delete it to start anew"):
         raw = read_bytes(path)
         return _PROGRESS.decode(state.metadata(raw)), raw

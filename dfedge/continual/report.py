@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dfedge.atomic import write_out
-from dfedge.continual.run import Run
+from dfedge.continual.run import StreamRun
 from dfedge.page import WIDE, figure, glossary, legend, start, svg, table, verdict, words
 from dfedge.units import percent, size
 from dfedge.visible import visible
@@ -67,7 +67,7 @@ def sentence(result: dict[str, Any]) -> str:
     return told + "."
 
 
-def write_report(run: Run, result: dict[str, Any], path: Path) -> None:
+def write_report(run: StreamRun, result: dict[str, Any], path: Path) -> None:
     """Write the page.
 
     Raises:
@@ -101,7 +101,7 @@ def _matrix(result: dict[str, Any]) -> Any:
     return picture
 
 
-def _curves(run: Run) -> Any:
+def _curves(run: StreamRun) -> Any:
     """Test-then-train accuracy, and probes of every experience."""
     picture = figure(WIDE, 5)
     top, bottom = picture.subplots(2, 1, sharex=True)

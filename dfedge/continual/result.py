@@ -7,10 +7,10 @@ import numpy as np
 
 from dfedge import state
 from dfedge.continual import metrics
-from dfedge.continual.run import Run
+from dfedge.continual.run import StreamRun
 
 
-def result_of(run: Run) -> dict[str, Any]:
+def result_of(run: StreamRun) -> dict[str, Any]:
     """The figures of a run, as far as it is.
 
     Bytes are of what must be kept between steps: ``replay_bytes`` of the strategy's memory,

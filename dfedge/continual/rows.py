@@ -15,7 +15,7 @@ UNSEEN = -1
 """The row of a class that has none yet: nothing is ever recognised as it."""
 
 
-class Rows:
+class LabelRows:
     """As the session has them now.
 
     Attributes:

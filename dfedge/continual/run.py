@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.continual import checkpoint
-from dfedge.continual.checkpoint import Probe, Progress
+from dfedge.continual.checkpoint import Probe, StreamProgress
 from dfedge.continual.gate import Gate
 from dfedge.continual.guard import CHECK_EVERY, Guard
-from dfedge.continual.rows import Rows, check_names
-from dfedge.continual.settings import Settings
+from dfedge.continual.rows import LabelRows, check_names
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import generator, open_strategy
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
@@ -46,7 +46,7 @@ class Moment:
     probed: bool
 
 
-class Run:
+class StreamRun:
     """A stream learned by a session, resumable at every step.
 
     Attributes:
@@ -57,7 +57,7 @@ class Run:
     """
 
     def __init__(
-        self, session: Session, stream: Stream, settings: Settings, resume: bool = True
+        self, session: Session, stream: Stream, settings: StreamSettings, resume: bool = True
     ) -> None:
         """Open the run, where it was left if the session's folder holds the same one unfinished.
 
@@ -70,7 +70,9 @@ class Run:
         """
         self.session, self.stream, self.settings = session, stream, settings
         left = checkpoint.load(session.folder) if resume else None
-        self.progress = Progress(session.bundle.sha256, settings, _digest(stream), session.record)
+        self.progress = StreamProgress(
+            session.bundle.sha256, settings, _digest(stream), session.record
+        )
         self.strategy = open_strategy(session, settings)
         resume = left is not None and self._same(left[0])
         if not resume:
@@ -89,7 +91,7 @@ class Run:
             self._restore(*left)
         else:
             self._begin()
-        self.rows = Rows(session, stream)
+        self.rows = LabelRows(session, stream)
 
     def _begin(self) -> None:
         """Before the first sample: the rates, and what the memory starts with."""
@@ -100,7 +102,7 @@ class Run:
             if self.stream.past is not None:
                 q, rows = (
                     session.input(self.stream.past.x),
-                    Rows(session, self.stream).of(self.stream.past.y),
+                    LabelRows(session, self.stream).of(self.stream.past.y),
                 )
             else:
                 q, rows = known_samples(session.bundle)
@@ -227,7 +229,7 @@ class Run:
         """Rows of a batch's labels; a class that was never seen gets one, and its first anchors."""
         for label in self.rows.unseen(batch.y):
             add_class(self.session, self.stream.classes[label], batch.x[batch.y == label])
-            self.rows = Rows(self.session, self.stream)
+            self.rows = LabelRows(self.session, self.stream)
             if self.guard is not None:
                 self.guard.mark()
             if self.gate is not None:
@@ -306,7 +308,7 @@ class Run:
         parts["judged"] = {"right": np.array(self.right, np.uint8)}
         return {f"{part}.{n}": value for part, own in parts.items() for n, value in own.items()}
 
-    def _same(self, left: Progress) -> bool:
+    def _same(self, left: StreamProgress) -> bool:
         """Whether a checkpoint is of this very run, unfinished, with no other learning after it."""
         mine = self.progress
         return (
@@ -316,7 +318,7 @@ class Run:
             and self.session.record.samples in (left.before, left.record.samples)
         )
 
-    def _restore(self, progress: Progress, tensors: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, progress: StreamProgress, tensors: dict[str, NDArray[Any]]) -> None:
         session = self.session
         session.runner.set_state(under(tensors, "state"))
         session.record = progress.record

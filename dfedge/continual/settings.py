@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from dfedge.data.streams import Source, Stream, parse_stream
+from dfedge.data.streams import Stream, StreamSource, parse_stream
 from dfedge.errors import UsageError
 from dfedge.plan import MAX_PACE
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a stream is learned; an interrupted run goes on where all of these are the same.
 
     Attributes:
@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrong: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: int = 0
 
-    def make_stream(self, source: Source) -> Stream:
+    def make_stream(self, source: StreamSource) -> Stream:
         """The stream.
 
         Raises:
@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return parse_stream(self.stream).make(source, self.seed)
 
 
-def override(settings: Settings | None, given: dict[str, Any]) -> Settings:
+def override(settings: StreamSettings | None, given: dict[str, Any]) -> StreamSettings:
     """Settings with what was given (None: not) in the place of their own.
 
     Raises:
@@ -68,6 +68,6 @@ def override(settings: Settings | None, given: dict[str, Any]) -> Settings:
     own = msgspec.structs.asdict(settings) if settings is not None else {}
     known = {name: value for name, value in given.items() if value is not None}
     try:
-        return msgspec.convert(own | known, Settings)
+        return msgspec.convert(own | known, StreamSettings)
     except msgspec.ValidationError as error:
         raise UsageError(f"continual: {error}") from error

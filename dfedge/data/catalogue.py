@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Dataset, Divided, Labels, Split, cut, drawn_apart, first_of
 from dfedge.data.grouped import Grouped, Groups, taken
 from dfedge.data.inputs import InputRule, record_of
-from dfedge.data.inputs.image import Seen, look_at, seen_in
-from dfedge.data.stored import Stored, nothing
+from dfedge.data.inputs.image import ImageSurvey, look_at, seen_in
+from dfedge.data.stored import StoredSamples, nothing
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.limits import Hash, Natural
 from dfedge.names import places
@@ -39,7 +39,7 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Hash
 
 
-class Part(Protocol):
+class SplitPart(Protocol):
     """Samples of a split, in order; ``y``: int64 [N]."""
 
     @property
@@ -48,7 +48,7 @@ class Part(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, index: NDArray[np.int64]) -> "Part":
+    def take(self, index: NDArray[np.int64]) -> "SplitPart":
         """The samples at ``index``."""
 
     def divided(self, seed: int, where: str) -> Divided:
@@ -141,11 +141,11 @@ class Catalogue:
 
     name: str
     classes: tuple[str, ...]
-    parts: dict[str, Part]
+    parts: dict[str, SplitPart]
     kind: str = "image"
     channels: tuple[str, ...] = ()
 
-    def look(self) -> Seen:
+    def look(self) -> ImageSurvey:
         """Sizes and colours of the images.
 
         Raises:
@@ -156,10 +156,10 @@ class Catalogue:
         files = [file for part in parts if isinstance(part, Filed) for file in part.files]
         if files:
             return look_at(files)
-        stored = next(p for p in parts if isinstance(p, Stored))
+        stored = next(p for p in parts if isinstance(p, StoredSamples))
         return seen_in(stored.x, stored.where)
 
-    def part(self, *wanted: str) -> tuple[str, Part]:
+    def part(self, *wanted: str) -> tuple[str, SplitPart]:
         """The first of the wanted splits that is there, with its name.
 
         Raises:
@@ -184,7 +184,7 @@ class Catalogue:
         if isinstance(part, Filed):
             rule = record.of_files(part.files)
             return rule.featured(features) if features else rule
-        assert isinstance(part, Stored)
+        assert isinstance(part, StoredSamples)
         rule = record.suited(part.x, self.channels)
         return rule.featured(features, part.x) if features else rule
 

@@ -97,7 +97,7 @@ def first_of(data: str, parts: dict[str, P], wanted: tuple[str, ...]) -> tuple[s
     raise unknown_name(f"split of {data}", wanted[0], list(parts))
 
 
-class Taken(Protocol):
+class Divisible(Protocol):
     """What a cut is made of."""
 
     def __len__(self) -> int: ...
@@ -109,7 +109,7 @@ class Taken(Protocol):
         """Which samples to train on, and which to test on."""
 
 
-T = TypeVar("T", bound=Taken)
+T = TypeVar("T", bound=Divisible)
 
 
 def cut(name: str, parts: dict[str, T], seed: int) -> dict[str, T]:
@@ -132,7 +132,9 @@ def drawn_apart(count: int, seed: int, where: str) -> Divided:
     """
     held_out = max(1, round(count * TEST_FRACTION))
     if held_out >= count:
-        raise DfedgeError(f"{where}: {count} samples cannot be cut in train and test")
+        raise DfedgeError(
+            f"{where}: {count} sample(s) cannot be cut in train and test; at least two are needed"
+        )
     order = np.random.default_rng(seed).permutation(count)
     return order[held_out:], order[:held_out]
 

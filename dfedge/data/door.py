@@ -18,7 +18,7 @@ Policy = Literal["stop", "skip"]
 LOG = logging.getLogger(__name__)
 
 
-class Door:
+class SampleFilter:
     """What lets samples in.
 
     Attributes:

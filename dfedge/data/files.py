@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Images, Labels, check_labels
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.folders import open_folder, samples_in
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.reading import NORMAL, Reading
-from dfedge.data.recordings import Windows
+from dfedge.data.recordings import RecordedWindows
 from dfedge.data.signals import open_by_class, open_table, table_files
-from dfedge.data.stored import Stored
+from dfedge.data.stored import StoredSamples
 from dfedge.data.tables import SUFFIX as TABLE
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.names import checked_names, places, some
@@ -39,7 +39,7 @@ def load_path(
     path: Path,
     rule: InputRule | None,
     classes: tuple[str, ...] | None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
 ) -> Dataset:
     """Read all of the data at a path: see `open_path`.
 
@@ -52,7 +52,7 @@ def load_path(
 def open_path(
     path: Path,
     classes: tuple[str, ...] | None = None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
     reading: Reading | None = None,
 ) -> Catalogue:
     """Which samples there are at a path.
@@ -67,7 +67,7 @@ def open_path(
         UsageError: neither a file .npz or .csv nor a folder.
         DfedgeError: contents that cannot be used.
     """
-    door, reading = door or Door(), reading or Reading()
+    door, reading = door or SampleFilter(), reading or Reading()
     if is_folder(path):
         by_class = open_by_class if table_files(path, reading.unlabelled) else open_folder
         return by_class(path, classes, door, reading)
@@ -81,7 +81,7 @@ def open_path(
 
 
 def _open_npz(
-    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+    path: Path, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
 ) -> Catalogue:
     found = _arrays(path)
     if reading.unlabelled and "x" in found and "y" not in found:
@@ -113,12 +113,12 @@ def _open_npz(
 
 def _grouped(
     x: NDArray[Any], y: Labels, groups: NDArray[Any] | None, path: Path, leave_out: str
-) -> Stored:
+) -> StoredSamples:
     """Samples, and whose they are, where a file says it: ``person:3`` each."""
     if groups is None:
         if leave_out:
             raise UsageError(f"--leave-out {leave_out}: {path} has no array groups")
-        return Stored(x, y, str(path))
+        return StoredSamples(x, y, str(path))
     names = [str(name) for name in groups.reshape(-1)]
     kinds = {name.partition(":")[0] for name in names}
     if len(names) != len(y) or len(kinds) != 1:
@@ -128,7 +128,7 @@ def _grouped(
         )
     owners = np.array([name.partition(":")[2] for name in names], np.str_)
     whose = np.unique(owners, return_inverse=True)[1].astype(np.int64)
-    return Windows(
+    return RecordedWindows(
         x, y, str(path), whose, np.zeros(len(y), np.int64), {kinds.pop(): owners}, leave_out
     )
 

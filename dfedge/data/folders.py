@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfedge.data.catalogue import Catalogue, Filed, Part
-from dfedge.data.door import Door
+from dfedge.data.catalogue import Catalogue, Filed, SplitPart
+from dfedge.data.door import SampleFilter
 from dfedge.data.inputs import KINDS as INPUTS
 from dfedge.data.inputs import InputRule, called, record_of
 from dfedge.data.reading import NORMAL, Reading
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 
 def open_folder(
-    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+    path: Path, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
 ) -> Catalogue:
     """The samples of a folder; see `dfedge.data.files.open_path`.
 
@@ -54,7 +54,7 @@ def open_folder(
         for name, by_class in files.items()
     }
     _check_left_out(path, reading.leave_out, parts, record)
-    named_parts: dict[str, Part] = {
+    named_parts: dict[str, SplitPart] = {
         name: replace(part, leave_out=reading.leave_out) for name, part in parts.items()
     }
     return Catalogue(str(path), classes, named_parts, kind)
@@ -192,7 +192,7 @@ def _tell_of_passed_over(folder: Path, subs: Sequence[Path], kind: str) -> None:
 
 
 def _filed(
-    by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: Door,
+    by_class: dict[str, list[Path]], classes: tuple[str, ...], where: Path, door: SampleFilter,
     record: type[InputRule], place: Path,
 ) -> Filed:  # fmt: skip
     """The samples of a split; ``place``: in which its classes' folders lie."""
@@ -213,7 +213,7 @@ def _filed(
     return Filed(tuple(files), np.asarray(labels, np.int64), str(where), groups)
 
 
-def _passes(file: Path, door: Door, record: type[InputRule]) -> bool:
+def _passes(file: Path, door: SampleFilter, record: type[InputRule]) -> bool:
     """Whether a file can be read; looked at here only where one that cannot is skipped."""
     if door.policy == "stop":
         return True

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.catalogue import Catalogue, Part, labels_in
+from dfedge.data.catalogue import Catalogue, SplitPart, labels_in
 from dfedge.data.dataset import Labels, Split
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.locate import locate
 from dfedge.data.logmel import middle
 from dfedge.data.reading import Reading
-from dfedge.data.recordings import Windows
+from dfedge.data.recordings import RecordedWindows
 from dfedge.data.wav import read_wav
 from dfedge.errors import DfedgeError, unknown_name
 
@@ -96,7 +96,9 @@ class Spoken:
     found: Recordings
     left_out: str | None = None
 
-    def catalogue(self, classes: tuple[str, ...] | None, door: Door, reading: Reading) -> Catalogue:
+    def catalogue(
+        self, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
+    ) -> Catalogue:
         """Its official parts; in one piece where speakers are to be left out (``speaker:theo``).
 
         Raises:
@@ -107,14 +109,19 @@ class Spoken:
         if self.left_out is not None:
             kept = found.speaker != speaker_number(self.left_out)
         y = found.y if labels is None else np.asarray(labels, np.int64)[found.y]
-        whole = Windows(
-            found.x, y, self.name, np.arange(len(y)), np.zeros(len(y), np.int64),
-            {"speaker": np.array(SPEAKERS)[found.speaker]}, reading.leave_out,
-        )  # fmt: skip
+        whole = RecordedWindows(
+            found.x,
+            y,
+            self.name,
+            np.arange(len(y)),
+            np.zeros(len(y), np.int64),
+            {"speaker": np.array(SPEAKERS)[found.speaker]},
+            reading.leave_out,
+        )
         test = found.take < TEST_TAKES
         masks = {"train": kept & ~test, "test": kept & test}
         masks = {"all": kept} if reading.leave_out else masks
-        parts: dict[str, Part] = {
+        parts: dict[str, SplitPart] = {
             name: whole.take(np.flatnonzero(mask)) for name, mask in masks.items()
         }
         return Catalogue(self.name, classes or CLASSES, parts, SOUND)

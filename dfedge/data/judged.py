@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.catalogue import Cut
 from dfedge.data.dataset import Images
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.inputs import InputRule
 from dfedge.data.modes import anomalies
 from dfedge.data.reading import Reading
@@ -40,7 +40,7 @@ def load_judgeable(
     rule: InputRule,
     wanted: tuple[str, ...],
     shift: str | None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
     cut: Cut | None = None,
     reading: Reading | None = None,
 ) -> Judgeable:

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dfedge.data.catalogue import Catalogue, Part
+from dfedge.data.catalogue import Catalogue, SplitPart
 from dfedge.data.dataset import Divided, Images, Labels, Split
 from dfedge.data.inputs import InputRule, to_input
 from dfedge.errors import DfedgeError, UsageError
@@ -143,7 +143,7 @@ class InModes:
         places: mode of each of the data's labels, where these are the modes.
     """
 
-    inner: Part
+    inner: SplitPart
     normal: Normal
     places: Labels
 
@@ -178,7 +178,7 @@ def is_anomaly(name: str) -> bool:
     return name.lower() in ANOMALIES
 
 
-def anomalies(data: Catalogue, part: Part) -> NDArray[np.bool_]:
+def anomalies(data: Catalogue, part: SplitPart) -> NDArray[np.bool_]:
     """Which samples of a part are no normal ones: bool [N]."""
     return np.array([is_anomaly(name) for name in data.classes], bool)[part.y]
 
@@ -207,7 +207,7 @@ def in_modes(data: Catalogue, normal: Normal) -> Catalogue:
     """Samples of `normal_parts`, labelled by their modes."""
     own = own_modes(data)
     places = np.array([own.index(n) if n in own else -1 for n in data.classes], np.int64)
-    parts: dict[str, Part] = {
+    parts: dict[str, SplitPart] = {
         name: InModes(part, normal, places) for name, part in data.parts.items()
     }
     return replace(data, classes=normal.names if normal.centres else own, parts=parts)

@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -56,12 +56,23 @@ def opened(path: Path) -> Iterator[Any]:
     with (
         foreign(path, "an image"),
         open_file(path) as file,
-        image.open(file, formats=FORMATS) as found,
+        _recognised(image, path, file) as found,
     ):
         width, height = found.size
         if width * height > MAX_PIXELS:
             raise DfedgeError(f"{path}: {width} x {height} pixels; allowed: {MAX_PIXELS:,} in all")
         yield found
+
+
+def _recognised(image: Any, path: Path, file: BinaryIO) -> Any:
+    try:
+        return image.open(file, formats=FORMATS)
+    except image.UnidentifiedImageError as error:
+        *most, last = FORMATS
+        raise DfedgeError(
+            f"{path}: cannot be read as an image (neither {', '.join(most)} nor {last}); replace "
+            "it, or take it out of its folder"
+        ) from error
 
 
 def upright_size(image: Any) -> tuple[int, int]:

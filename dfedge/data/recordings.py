@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import TEST_FRACTION, Divided, drawn_apart
 from dfedge.data.grouped import Grouped, Groups, taken
 from dfedge.data.reading import Reading
-from dfedge.data.stored import Stored
+from dfedge.data.stored import StoredSamples
 from dfedge.errors import DfedgeError
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Windows(Grouped, Stored):
+class RecordedWindows(Grouped, StoredSamples):
     """Windows [N, T, C], as they were recorded.
 
     Attributes:
@@ -106,7 +106,7 @@ class Windows(Grouped, Stored):
         return np.flatnonzero(train), np.flatnonzero(test)
 
 
-def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Windows:
+def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> RecordedWindows:
     """Cut recordings, in order.
 
     Raises:
@@ -144,7 +144,12 @@ def windows(recordings: Sequence[Recording], reading: Reading, where: str) -> Wi
                  where, short, len(recordings), length)  # fmt: skip
     y, recording, starts = np.array(rows, np.int64).T
     owners = np.array(groups, np.str_).reshape(len(rows), len(kinds))
-    return Windows(
-        np.stack(x), y, where, recording, starts,
-        {k: owners[:, i] for i, k in enumerate(kinds)}, reading.leave_out,
-    )  # fmt: skip
+    return RecordedWindows(
+        np.stack(x),
+        y,
+        where,
+        recording,
+        starts,
+        {k: owners[:, i] for i, k in enumerate(kinds)},
+        reading.leave_out,
+    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dfedge.errors import UsageError, meant
 
 
-class Form(NamedTuple):
+class ShiftForm(NamedTuple):
     """How one kind of shift is written.
 
     Attributes:
@@ -25,37 +25,39 @@ class Form(NamedTuple):
 
 
 IMAGES = {
-    "rotate": Form(("DEGREES",)),
-    "invert": Form(),
-    "blur": Form(("RADIUS",), 0),
-    "cast": Form(("RED", "GREEN", "BLUE"), 0, 1),
-    "brightness": Form(("SHARE",), -1),
-    "noise": Form(("LEVELS",), 0),
+    "rotate": ShiftForm(("DEGREES",)),
+    "invert": ShiftForm(),
+    "blur": ShiftForm(("RADIUS",), 0),
+    "cast": ShiftForm(("RED", "GREEN", "BLUE"), 0, 1),
+    "brightness": ShiftForm(("SHARE",), -1),
+    "noise": ShiftForm(("LEVELS",), 0),
 }
 SIGNALS = {
-    "gain": Form(("FACTOR",), still=1),
-    "offset": Form(("SHARE",)),
-    "noise": Form(("SHARE",), 0),
-    "turn": Form(("DEGREES",)),
-    "upside-down": Form(),
-    "stretch": Form(("FACTOR",), 1 / 64, 1),
+    "gain": ShiftForm(("FACTOR",), still=1),
+    "offset": ShiftForm(("SHARE",)),
+    "noise": ShiftForm(("SHARE",), 0),
+    "turn": ShiftForm(("DEGREES",)),
+    "upside-down": ShiftForm(),
+    "stretch": ShiftForm(("FACTOR",), 1 / 64, 1),
 }
 SOUNDS = {
-    "noise": Form(("DECIBELS",), 0),
-    "later": Form(("MS",)),
-    "muffled": Form(("DECIBELS",), 0),
+    "noise": ShiftForm(("DECIBELS",), 0),
+    "later": ShiftForm(("MS",)),
+    "muffled": ShiftForm(("DECIBELS",), 0),
 }
 """Name -> form; a share is of white, and of half a channel's range; decibels are below the loudest
 cell."""
 
 
-def listed(forms: Mapping[str, Form]) -> str:
+def listed(forms: Mapping[str, ShiftForm]) -> str:
     """All forms: ``rotate:DEGREES, invert, …, or several joined by '+'``."""
     words = (":".join((name, *form.numbers)) for name, form in forms.items())
     return f"{', '.join(words)}, or several joined by '+'"
 
 
-def read(part: str, text: str, forms: Mapping[str, Form], samples: str) -> tuple[str, list[float]]:
+def read(
+    part: str, text: str, forms: Mapping[str, ShiftForm], samples: str
+) -> tuple[str, list[float]]:
     """The name and the numbers of one shift of ``text``.
 
     Args:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from dfedge.data.catalogue import Catalogue, Part
-from dfedge.data.door import Door
+from dfedge.data.catalogue import Catalogue, SplitPart
+from dfedge.data.door import SampleFilter
 from dfedge.data.folders import named_folders, samples_in
 from dfedge.data.inputs.window import WindowRule
 from dfedge.data.reading import NORMAL, Reading
-from dfedge.data.recordings import Recording, Windows, windows
-from dfedge.data.tables import SUFFIX, Table, check_alike, read_table, stretches
+from dfedge.data.recordings import RecordedWindows, Recording, windows
+from dfedge.data.tables import SUFFIX, CsvFile, check_alike, read_table, stretches
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.names import checked_names, spelled
 
@@ -42,7 +42,9 @@ class Signals:
     window: int = 0
     hop: int = 0
 
-    def catalogue(self, classes: tuple[str, ...] | None, door: Door, reading: Reading) -> Catalogue:
+    def catalogue(
+        self, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
+    ) -> Catalogue:
         """Its windows, labelled as a model's classes where these are given."""
         if not reading.window:
             reading = replace(reading, window=self.window, hop=reading.hop or self.hop)
@@ -58,7 +60,7 @@ def signals(
     named: dict[str, Named],
     channels: Sequence[str],
     classes: tuple[str, ...] | None,
-    door: Door,
+    door: SampleFilter,
     reading: Reading,
 ) -> Catalogue:
     """Recordings, by split, cut into windows.
@@ -75,7 +77,7 @@ def signals(
     if reading.leave_out and "all" not in named:
         raise UsageError(f"--leave-out {reading.leave_out}: {where} has a test split of its own")
     known = {spelled(name): number for number, name in enumerate(classes or found)}
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitPart] = {}
     for part, every in named.items():
         recordings = []
         for name in found:
@@ -88,7 +90,7 @@ def signals(
     return Catalogue(where, classes or found, parts, WINDOW, tuple(channels))
 
 
-def _sifted(found: Windows, door: Door) -> Windows:
+def _sifted(found: RecordedWindows, door: SampleFilter) -> RecordedWindows:
     """Without windows that hold a value which is none, where they are to be skipped."""
     if door.policy == "stop":
         return found
@@ -96,7 +98,7 @@ def _sifted(found: Windows, door: Door) -> Windows:
 
 
 def open_table(
-    path: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+    path: Path, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
 ) -> Catalogue:
     """One table with a column of classes; without --window and times each row is a vector.
 
@@ -134,14 +136,14 @@ def table_files(folder: Path, unlabelled: bool = False) -> dict[str, list[Path]]
 
 
 def open_by_class(
-    folder: Path, classes: tuple[str, ...] | None, door: Door, reading: Reading
+    folder: Path, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
 ) -> Catalogue:
     """A folder of tables by class, each a recording.
 
     Raises:
         DfedgeError: a class without a table, or tables of different channels or rates.
     """
-    tables: list[tuple[Path, Table]] = []
+    tables: list[tuple[Path, CsvFile]] = []
     named: Named = []
     for name, files in table_files(folder, reading.unlabelled).items():
         if not files:

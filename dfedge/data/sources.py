@@ -6,15 +6,15 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Protocol
 
-from dfedge.data.catalogue import Catalogue, Cut, Part, labels_in
+from dfedge.data.catalogue import Catalogue, Cut, SplitPart, labels_in
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.files import open_path
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.rule import DEFAULT_NET
 from dfedge.data.reading import Reading
 from dfedge.data.shift import parse_shift
-from dfedge.data.stored import Stored
+from dfedge.data.stored import StoredSamples
 from dfedge.errors import unknown_name
 from dfedge.plugins import Records, trust
 from dfedge.regular import is_file, is_folder
@@ -24,7 +24,7 @@ GROUP = "dfedge.data_sets"
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One named data set.
 
     Attributes:
@@ -42,43 +42,45 @@ class Source:
 class Opens(Protocol):
     """Data that know how they are cut, and of which kind of input they are."""
 
-    def catalogue(self, classes: tuple[str, ...] | None, door: Door, reading: Reading) -> Catalogue:
+    def catalogue(
+        self, classes: tuple[str, ...] | None, door: SampleFilter, reading: Reading
+    ) -> Catalogue:
         """See `open_data`."""
 
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-OWN: dict[str, Source] = {
-    "digits": Source("dfedge.data.digits:load", "digits"),
-    "mnist": Source("dfedge.data.idx:mnist", "mnist"),
-    "fashion-mnist": Source("dfedge.data.idx:fashion_mnist", "fashion"),
-    "cifar10": Source("dfedge.data.cifar:cifar10", "cifar"),
-    "cifar100": Source("dfedge.data.cifar:cifar100", "cifar"),
-    "svhn": Source("dfedge.data.svhn:svhn", "cifar"),
-    "imagenette-32": Source("dfedge.data.imagenette:imagenette_32", "cifar"),
-    "imagenette-64": Source("dfedge.data.imagenette:imagenette_64", "cifar"),
-    "fsdd": Source("dfedge.data.fsdd:load", "speech"),
+OWN: dict[str, DataSource] = {
+    "digits": DataSource("dfedge.data.digits:load", "digits"),
+    "mnist": DataSource("dfedge.data.idx:mnist", "mnist"),
+    "fashion-mnist": DataSource("dfedge.data.idx:fashion_mnist", "fashion"),
+    "cifar10": DataSource("dfedge.data.cifar:cifar10", "cifar"),
+    "cifar100": DataSource("dfedge.data.cifar:cifar100", "cifar"),
+    "svhn": DataSource("dfedge.data.svhn:svhn", "cifar"),
+    "imagenette-32": DataSource("dfedge.data.imagenette:imagenette_32", "cifar"),
+    "imagenette-64": DataSource("dfedge.data.imagenette:imagenette_64", "cifar"),
+    "fsdd": DataSource("dfedge.data.fsdd:load", "speech"),
     **{
-        f"fsdd-without-{name}": Source("dfedge.data.fsdd:load", "speech", (name,))
+        f"fsdd-without-{name}": DataSource("dfedge.data.fsdd:load", "speech", (name,))
         for name in SPEAKERS
     },
-    "watch": Source("dfedge.data.watch:load", "imu"),
-    "basic-motions": Source("dfedge.data.series:basic_motions", "imu"),
-    "gestures": Source("dfedge.data.series:gestures", "imu"),
-    "vowels": Source("dfedge.data.series:vowels", "imu"),
+    "watch": DataSource("dfedge.data.watch:load", "imu"),
+    "basic-motions": DataSource("dfedge.data.series:basic_motions", "imu"),
+    "gestures": DataSource("dfedge.data.series:gestures", "imu"),
+    "vowels": DataSource("dfedge.data.series:vowels", "imu"),
 }
 """Those that come with dfedge; reading the table imports nothing.  An installed package adds one by
 an entry point of the group `GROUP`."""
 
 
-def _source(place: str, made: object) -> Source | None:
-    return Source(place) if callable(made) else None
+def _source(place: str, made: object) -> DataSource | None:
+    return DataSource(place) if callable(made) else None
 
 
-SOURCES = Records(OWN, GROUP, Source, _source)
+SOURCES = Records(OWN, GROUP, DataSource, _source)
 """A ``package:function`` is called with the data folder and gives a data set."""
 
 
-def find(name: str) -> Source | None:
+def find(name: str) -> DataSource | None:
     """The record of a name; None: it is none of a data set, as a path never is."""
     return None if "/" in name or name.endswith(".npz") else SOURCES.find(name)
 
@@ -99,7 +101,7 @@ def load(
     data_dir: Path | None = None,
     rule: InputRule | None = None,
     classes: tuple[str, ...] | None = None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
     reading: Reading | None = None,
 ) -> Dataset:
     """Read a data set by name or by path, brought to a model's shape and labels where given.
@@ -115,7 +117,7 @@ def open_data(
     data: str,
     data_dir: Path | None = None,
     classes: tuple[str, ...] | None = None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
     reading: Reading | None = None,
 ) -> Catalogue:
     """Which samples a data set has, by name or by path.
@@ -140,10 +142,10 @@ def open_data(
         return open_path(path, classes, door, reading)
     dataset: Dataset | Opens = resolve_name(source.load)(data_dir, *source.arguments)
     if not isinstance(dataset, Dataset):
-        return dataset.catalogue(classes, door or Door(), reading or Reading())
+        return dataset.catalogue(classes, door or SampleFilter(), reading or Reading())
     by_name = labels_in(data, dataset.classes, classes)
-    parts: dict[str, Part] = {
-        name: Stored(own.x, own.y, f"{data}, split {name}")
+    parts: dict[str, SplitPart] = {
+        name: StoredSamples(own.x, own.y, f"{data}, split {name}")
         for name, own in ((name, split.labelled(by_name)) for name, split in dataset.splits.items())
     }
     return Catalogue(data, classes or dataset.classes, parts)
@@ -153,7 +155,7 @@ def open_cut(
     data: str,
     data_dir: Path | None,
     classes: tuple[str, ...] | None,
-    door: Door | None,
+    door: SampleFilter | None,
     cut: Cut | None,
     reading: Reading | None,
 ) -> Catalogue:
@@ -173,7 +175,7 @@ def load_split(
     classes: tuple[str, ...],
     wanted: tuple[str, ...],
     shift: str | None,
-    door: Door | None = None,
+    door: SampleFilter | None = None,
     cut: Cut | None = None,
     reading: Reading | None = None,
     only: str = "",

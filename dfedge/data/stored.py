@@ -17,7 +17,7 @@ def nothing(rule: InputRule) -> Split:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSamples:
     """Samples [N, ...] of one shape, one of the `dfedge.data.catalogue.Part`."""
 
     x: NDArray[Any]

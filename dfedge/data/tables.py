@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.recordings import Recording
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.names import some, spelled
@@ -35,7 +35,7 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvFile:
     """One file.
 
     Attributes:
@@ -57,7 +57,7 @@ class Table:
     columns: str = ""
 
 
-def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
+def read_table(path: Path, label: str = "", door: SampleFilter | None = None) -> CsvFile:
     """One file .csv, with a header or of numbers alone.
 
     Args:
@@ -83,7 +83,7 @@ def read_table(path: Path, label: str = "", door: Door | None = None) -> Table:
     odd = next((i for i, row in enumerate(rows) if len(row) != wide), None)
     if odd is not None:
         raise DfedgeError(f"{path}: line {odd + 1} has {len(rows[odd])} columns, the first {wide}")
-    return _table(path, header or [], body, label, door or Door())
+    return _table(path, header or [], body, label, door or SampleFilter())
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -105,7 +105,9 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _table(path: Path, header: list[str], body: list[list[str]], label: str, door: Door) -> Table:
+def _table(
+    path: Path, header: list[str], body: list[list[str]], label: str, door: SampleFilter
+) -> CsvFile:
     roles = [_role(name, label) for name in header] or ["channel"] * len(body[0])
     if label and "label" not in roles:
         there = ", ".join(header) or "no names"
@@ -123,7 +125,7 @@ def _table(path: Path, header: list[str], body: list[list[str]], label: str, doo
     if at.get("time"):
         here = at["time"][0]
         breaks, step = _gaps(_times(columns[here], f"{path}: column {header[here]}", first), path)
-    return Table(
+    return CsvFile(
         tuple(header[i] for i in at["channel"]) if header else (),
         np.stack(numbers, 1),
         tuple(spelled(one.strip()) for one in columns[at["label"][0]]) if at.get("label") else (),
@@ -154,7 +156,9 @@ def _role(name: str, label: str) -> str:
     return "group" if low in GROUPS else "channel"
 
 
-def _numbers(cells: Sequence[str], where: str, first: int, door: Door) -> NDArray[np.float64]:
+def _numbers(
+    cells: Sequence[str], where: str, first: int, door: SampleFilter
+) -> NDArray[np.float64]:
     try:
         return np.array(cells, np.float64)
     except ValueError:
@@ -174,7 +178,7 @@ def _times(cells: Sequence[str], where: str, first: int) -> NDArray[np.float64]:
             return np.array(cells, "datetime64[us]").astype(np.float64) / 1e6
         except ValueError:
             pass
-    return _numbers(cells, where, first, Door())
+    return _numbers(cells, where, first, SampleFilter())
 
 
 def _gaps(times: NDArray[np.float64], path: Path) -> tuple[frozenset[int], float]:
@@ -190,7 +194,7 @@ def _gaps(times: NDArray[np.float64], path: Path) -> tuple[frozenset[int], float
     return frozenset(map(int, breaks)), usual
 
 
-def stretches(table: Table, label: str, groups: dict[str, str]) -> list[tuple[str, Recording]]:
+def stretches(table: CsvFile, label: str, groups: dict[str, str]) -> list[tuple[str, Recording]]:
     """A table cut where class or owner change and at gaps: (class, recording of label 0) each.
 
     Args:
@@ -209,7 +213,7 @@ def stretches(table: Table, label: str, groups: dict[str, str]) -> list[tuple[st
     return found
 
 
-def check_alike(tables: Sequence[tuple[Path, Table]]) -> tuple[str, ...]:
+def check_alike(tables: Sequence[tuple[Path, CsvFile]]) -> tuple[str, ...]:
     """Names of the channels of all files.
 
     Raises:
@@ -243,7 +247,7 @@ def windows_of(path: Path, length: int, names: tuple[str, ...]) -> NDArray[Any]:
         if missing:
             raise DfedgeError(f"{path}: no column {', '.join(missing)}")
         order = [table.names.index(name) for name in names]
-        table = Table(names, table.x[:, order])
+        table = CsvFile(names, table.x[:, order])
     count = len(table.x) // length
     if not count:
         raise DfedgeError(

@@ -5,7 +5,6 @@ kept from the net until it runs in int8; a third of the others are photos that i
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,21 @@ import numpy as np
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.continual.new_class import learn_class
 from dfedge.data.dataset import Split
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.picture import pillow
 from dfedge.data.shift import parse_shift
 from dfedge.data.sized import rule_for
 from dfedge.data.sources import load, open_data
 from dfedge.demo.foreign import train_net, write_onnx
-from dfedge.demo.route import SHOWN, Shown
+from dfedge.demo.route import SHOWN, ShownImage
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.errors import DfedgeError
 from dfedge.exporters.write import ExportOptions, export
+from dfedge.progress import Progress
 
-Watch = Callable[[str, int, int], None]
 SHIFT = "rotate:30"
 LEARN = "last:1"
 FEW = 10
@@ -45,11 +44,11 @@ class PhotosDemo:
     """What was found: the object that ``--json`` prints, and what the report draws."""
 
     summary: dict[str, Any]
-    gallery: list[Shown]
+    gallery: list[ShownImage]
 
 
 def run_photos(
-    out: Path, data: str | None = None, seed: int = 0, watch: Watch = lambda *_: None
+    out: Path, data: str | None = None, seed: int = 0, watch: Progress = lambda *_: None
 ) -> PhotosDemo:
     """Train, adopt, export and teach, under ``out``.
 
@@ -119,8 +118,8 @@ def _new_class(session: Session, name: str, meets: Split, test: Split) -> dict[s
 
 
 def _turned(
-    session: Session, meets: Split, test: Split, seed: int, watch: Watch
-) -> tuple[dict[str, Any], list[Shown]]:
+    session: Session, meets: Split, test: Split, seed: int, watch: Progress
+) -> tuple[dict[str, Any], list[ShownImage]]:
     """Learn the photos that it meets, turned, with replay and guard."""
     move = parse_shift(SHIFT, session.bundle.manifest.input)
     exam, few = Split(move(test.x), test.y), min(len(test) // 2 * 2, SHOWN)
@@ -130,7 +129,7 @@ def _turned(
         return evaluate(session, exam).accuracy, evaluate(session, test).accuracy, answers
 
     before, upright, answers = seen()
-    job = Job("photos", "met", SHIFT, seed, BATCH, PRESENTATIONS)
+    job = FinetuneJob("photos", "met", SHIFT, seed, BATCH, PRESENTATIONS)
     finetune(session, Split(move(meets.x), meets.y), job,
              lambda done, total: watch("learn turned photos", done, total))  # fmt: skip
     after, upright_after, now = seen()
@@ -143,12 +142,12 @@ def _turned(
         "upright_after": upright_after,
     }
     labels = [session.classes[label] for label in exam.y[:few]]
-    return found, list(map(Shown, exam.x[:few], labels, answers, now))
+    return found, list(map(ShownImage, exam.x[:few], labels, answers, now))
 
 
 def _photos(data: str, side: int, seed: int) -> tuple[tuple[str, ...], Split, Split, Split]:
     """Classes; what the net is trained on, without the last class; what it meets; what judges."""
-    found = open_data(data, door=Door("skip")).cut(seed)
+    found = open_data(data, door=SampleFilter("skip")).cut(seed)
     split = found.read(rule_for(found, str(side)))
     names, train, test = split.classes, split.splits["train"], split.splits["test"]
     if len(names) < 3:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dfedge.atomic import write_file
-from dfedge.demo.route import Demo, Shown
+from dfedge.demo.route import Demo, ShownImage
 from dfedge.page import WIDE, glossary, legend, start, svg, table, verdict, words
 from dfedge.profile.chart import memory_figure
 from dfedge.units import percent, size
@@ -143,7 +143,7 @@ def _curve(demo: Demo) -> Figure:
     return figure
 
 
-def gallery_figure(gallery: list[Shown]) -> Figure:
+def gallery_figure(gallery: list[ShownImage]) -> Figure:
     """Pictures with the answers before and after, in two rows."""
     figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
     for axes, shown in zip(figure.subplots(2, len(gallery) // 2).flat, gallery, strict=True):

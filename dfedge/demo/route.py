@@ -1,7 +1,6 @@
 """The whole route on the embedded digits: train, quantise, export, turn the images, learn on."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import Step, steps
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.samples import to_samples
 from dfedge.learn.train import TrainOptions, quantised_net, train
 from dfedge.profile.report import measure
+from dfedge.progress import Progress
 
-Watch = Callable[[str, int, int], None]
 SHIFT = "rotate:90"
 PRESENTATIONS = 2000
 BATCH = 16
@@ -37,7 +36,7 @@ SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownImage:
     """One turned test image, uint8 [H, W, C]: its class, and the answers before and after."""
 
     image: Images
@@ -53,10 +52,10 @@ class Demo:
     summary: dict[str, Any]
     steps: list[Step]
     bundle: Bundle
-    gallery: list[Shown]
+    gallery: list[ShownImage]
 
 
-def run_demo(out: Path, seed: int = 0, watch: Watch = lambda *_: None) -> Demo:
+def run_demo(out: Path, seed: int = 0, watch: Progress = lambda *_: None) -> Demo:
     """Run the route under ``out``; what an earlier, interrupted demo trained there is used.
 
     Raises:
@@ -115,10 +114,10 @@ def _digits(bundle: Bundle, split: str, shift: str | None) -> Split:
 
 
 def _lockstep(
-    sessions: dict[str, Session], stream: Split, seed: int, watch: Watch
+    sessions: dict[str, Session], stream: Split, seed: int, watch: Progress
 ) -> tuple[list[Step], bool]:
     """Learn the stream in all runtimes at once, comparing their states after every step."""
-    job = Job("digits", "stream", SHIFT, seed, BATCH, PRESENTATIONS)
+    job = FinetuneJob("digits", "stream", SHIFT, seed, BATCH, PRESENTATIONS)
     taken, identical = [], True
     for together in zip(*(steps(s, stream, job) for s in sessions.values()), strict=True):
         identical &= len({session.digest() for session in sessions.values()}) == 1
@@ -157,7 +156,7 @@ def _memory(bundle: Bundle) -> dict[str, dict[str, int]]:
     return {kind: msgspec.to_builtins(plans[f"{kind}_b{BATCH}"]) for kind in ("train", "infer")}
 
 
-def measured_peaks(bundle: Bundle, watch: Watch) -> dict[str, dict[str, int]]:
+def measured_peaks(bundle: Bundle, watch: Progress) -> dict[str, dict[str, int]]:
     """Runtime -> method -> peak resident bytes of a process of its own, beyond its imports."""
     peaks: dict[str, dict[str, int]] = {}
     methods = [f"train_b{BATCH}", f"infer_b{BATCH}"]
@@ -166,10 +165,10 @@ def measured_peaks(bundle: Bundle, watch: Watch) -> dict[str, dict[str, int]]:
     return peaks
 
 
-def _gallery(session: Session, turned: Split, before: NDArray[np.int64]) -> list[Shown]:
+def _gallery(session: Session, turned: Split, before: NDArray[np.int64]) -> list[ShownImage]:
     names = session.bundle.manifest.classes
     after = session.scores(turned.x[:SHOWN]).argmax(1)
     return [
-        Shown(turned.x[i], names[turned.y[i]], names[before[i]], names[after[i]])
+        ShownImage(turned.x[i], names[turned.y[i]], names[before[i]], names[after[i]])
         for i in range(SHOWN)
     ]

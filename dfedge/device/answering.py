@@ -14,7 +14,7 @@ from dfedge.device.answers import Prediction, nearest
 from dfedge.device.batches import class_number, parts
 from dfedge.device.lock import SharedLock
 from dfedge.device.runners import Runner
-from dfedge.device.store import Record
+from dfedge.device.store import StateRecord
 
 
 class Answering:
@@ -28,7 +28,7 @@ class Answering:
 
     bundle: Bundle
     runner: Runner
-    record: Record
+    record: StateRecord
     lock: SharedLock
 
     @property

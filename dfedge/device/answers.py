@@ -31,7 +31,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StepResult:
     """What one call of learning saw: scores [B, K] before it, and active samples per layer."""
 
     scores: NDArray[np.int32]

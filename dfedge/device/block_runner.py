@@ -11,7 +11,7 @@ from dfedge.device.calls import CallRunner
 from dfedge.device.native import table_of
 from dfedge.errors import DfedgeError
 from dfedge.native.glue import Glue
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.table import ABI, ABI_NAME
 from dfedge.state import State
 
@@ -42,7 +42,7 @@ class BlockRunner(CallRunner):
     def __init__(self, bundle: Bundle, glue: Glue) -> None:
         self.glue = glue
         initial = bundle.initial_state()
-        self.program = Program(bundle.manifest.plan, table_of(bundle, initial))
+        self.program = NativeProgram(bundle.manifest.plan, table_of(bundle, initial))
         self.set_state(initial)
 
     @abstractmethod

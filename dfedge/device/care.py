@@ -96,7 +96,7 @@ NO_CARE = Care(replay=False, guard=False)
 
 
 @dataclass(frozen=True)
-class Judged:
+class GuardReport:
     """What the guard saw, fractions recognised; None where there was nothing to judge by.
 
     Attributes:

@@ -14,7 +14,7 @@ from dfedge.runtimes import OWN, runtimes
 
 
 @dataclass(frozen=True)
-class Part:
+class PackageCheck:
     """One package: its version here, or None and what would bring it."""
 
     name: str
@@ -24,7 +24,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RuntimeCheck:
     """A bundle's golden batches in one runtime."""
 
     runtime: str
@@ -47,19 +47,26 @@ PARTS = {
 """Package -> (what it is for, how to get it)."""
 
 
-def examine() -> list[Part]:
+def examine() -> list[PackageCheck]:
     """Every optional part, installed or not."""
     native = "run bundles: --runtime native; export and run c and native renderings"
     compilers = [
-        Part("C compiler", native, REMEDY, compiler()),
-        Part("C++ compiler", "export and run executorch-native", CXX_REMEDY, cxx_compiler()),
+        PackageCheck("C compiler", native, REMEDY, compiler()),
+        PackageCheck(
+            "C++ compiler", "export and run executorch-native", CXX_REMEDY, cxx_compiler()
+        ),
     ]
     others = [
-        Part(name, f"run bundles: --runtime {name}, which a package adds", one.remedy,
-             "installed" if installed(name) else None)
-        for name, one in runtimes().items() if name not in OWN
-    ]  # fmt: skip
-    own = [Part(name, *about, _version(name)) for name, about in PARTS.items()]
+        PackageCheck(
+            name,
+            f"run bundles: --runtime {name}, which a package adds",
+            one.remedy,
+            "installed" if installed(name) else None,
+        )
+        for name, one in runtimes().items()
+        if name not in OWN
+    ]
+    own = [PackageCheck(name, *about, _version(name)) for name, about in PARTS.items()]
     return own + compilers + others
 
 
@@ -72,7 +79,7 @@ def _version(package: str) -> str | None:
 
 def try_bundle(
     folder: Path, require_signature: Path | None = None, min_version: int | None = None
-) -> list[Trial]:
+) -> list[RuntimeCheck]:
     """Train a bundle's golden batches in each of its runtimes.
 
     Raises:
@@ -83,11 +90,11 @@ def try_bundle(
     return [_try(bundle, name) for name in runnable(bundle)]
 
 
-def _try(bundle: Bundle, runtime: str) -> Trial:
+def _try(bundle: Bundle, runtime: str) -> RuntimeCheck:
     if not installed(runtime):
-        return Trial(runtime, True, f"not tried: not installed; {remedy(runtime)}")
+        return RuntimeCheck(runtime, True, f"not tried: not installed; {remedy(runtime)}")
     try:
         steps = check_golden(bundle, runtime)
     except DfedgeError as error:
-        return Trial(runtime, False, str(error))
-    return Trial(runtime, True, f"{steps} golden training steps gave the exact integers")
+        return RuntimeCheck(runtime, False, str(error))
+    return RuntimeCheck(runtime, True, f"{steps} golden training steps gave the exact integers")

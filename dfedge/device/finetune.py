@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Split
 from dfedge.data.order import shuffled
 from dfedge.device import store
-from dfedge.device.care import HELD_BACK, MOST_HELD_BACK, NO_CARE, Care, Judged
+from dfedge.device.care import HELD_BACK, MOST_HELD_BACK, NO_CARE, Care, GuardReport
 from dfedge.device.lock import alone
 from dfedge.device.rates import set_rates
 from dfedge.device.session import Session
 from dfedge.errors import UsageError
-
-Watch = Callable[[int, int], None]
-"""Called with (presentations done, presentations in all)."""
+from dfedge.progress import Count
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Outcome:
     accuracy: float
     active: list[float]
     resumed: int
-    judged: Judged | None = None
+    judged: GuardReport | None = None
     saved: int = 0
 
 
@@ -69,7 +67,7 @@ class Step:
 def steps(
     session: Session,
     split: Split,
-    job: store.Job,
+    job: store.FinetuneJob,
     saving: store.Saving | None = None,
     on_saved: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Step]:
@@ -107,7 +105,7 @@ def steps(
             saver.close()
 
 
-def said(job: store.Job, care: Care) -> store.Job:
+def said(job: store.FinetuneJob, care: Care) -> store.FinetuneJob:
     """The job with the care that it is done with: another is another job.
 
     Raises:
@@ -115,12 +113,16 @@ def said(job: store.Job, care: Care) -> store.Job:
     """
     words = [name for name in ("replay", "guard", "replace") if getattr(care, name)]
     try:
-        return msgspec.convert(msgspec.structs.asdict(job) | {"care": " ".join(words)}, store.Job)
+        return msgspec.convert(
+            msgspec.structs.asdict(job) | {"care": " ".join(words)}, store.FinetuneJob
+        )
     except msgspec.ValidationError as error:
         raise UsageError(f"invalid value for the job: {error}") from error
 
 
-def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -> Iterator[Step]:
+def _learn(
+    session: Session, split: Split, job: store.FinetuneJob, saver: store.Saver
+) -> Iterator[Step]:
     care = session.care
     set_rates(session, job.pace, job.slower)
     new = np.arange(len(split))
@@ -144,8 +146,8 @@ def _learn(session: Session, split: Split, job: store.Job, saver: store.Saver) -
 
 @alone
 def _one_step(
-    session: Session, split: Split, job: store.Job, new: NDArray[np.int64]
-) -> tuple[store.Job, Step]:
+    session: Session, split: Split, job: store.FinetuneJob, new: NDArray[np.int64]
+) -> tuple[store.FinetuneJob, Step]:
     """Learn the next batch of the new samples, given by number; judged where it is the last."""
     care, record = session.care, session.record
     size = min(job.batch, job.samples - job.done)
@@ -163,7 +165,7 @@ def _one_step(
     return job, Step(job.done, size, right, lesson.active, wanted)
 
 
-def held_back(split: Split, job: store.Job, care: Care) -> tuple[NDArray[np.int64], Split]:
+def held_back(split: Split, job: store.FinetuneJob, care: Care) -> tuple[NDArray[np.int64], Split]:
     """The samples that are learned, by number, and those that judge instead."""
     count = min(len(split) // HELD_BACK, MOST_HELD_BACK)
     if not care.guard or count < HELD_BACK:
@@ -175,8 +177,8 @@ def held_back(split: Split, job: store.Job, care: Care) -> tuple[NDArray[np.int6
 def finetune(
     session: Session,
     split: Split,
-    job: store.Job,
-    watch: Watch = lambda *_: None,
+    job: store.FinetuneJob,
+    watch: Count = lambda *_: None,
     saving: store.Saving | None = None,
 ) -> Outcome:
     """Run `steps` to the end, or to where ``saving`` stops it."""
@@ -200,7 +202,7 @@ def finetune(
     )
 
 
-def continued(record: store.Record, job: store.Job) -> store.Job:
+def continued(record: store.StateRecord, job: store.FinetuneJob) -> store.FinetuneJob:
     """The job as it was left, if it is the last that the state learned; else new.
 
     A finished job is new again, unless its samples are a total: then nothing of it is left to do.
@@ -216,11 +218,11 @@ def continued(record: store.Record, job: store.Job) -> store.Job:
     return msgspec.structs.replace(job, start=record.samples)
 
 
-def fresh(size: int, record: store.Record) -> int:
+def fresh(size: int, record: store.StateRecord) -> int:
     """New samples of the next ``size`` presentations; all others are replayed."""
     return (record.samples + size) // 2 - record.samples // 2
 
 
-def began(record: store.Record) -> store.Record:
+def began(record: store.StateRecord) -> store.StateRecord:
     """The record of a run that begins: periods are short, rates are whole."""
     return msgspec.structs.replace(record, caution=0, doublings=0)

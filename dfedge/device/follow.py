@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from dfedge import dither
 from dfedge.device.lock import alone
-from dfedge.device.normal import Judged, distances, squared, threshold_of
+from dfedge.device.normal import NormalDistance, distances, squared, threshold_of
 from dfedge.device.session import Session
 from dfedge.dither import BITS, GOLDEN, MASK
-from dfedge.native.normal import Rule, rule_of
+from dfedge.native.normal import NormalRule, rule_of
 from dfedge.plan import Plan
 from dfedge.state import State
 
@@ -45,7 +45,7 @@ class Followed:
             which has moved most.
     """
 
-    judged: Judged
+    judged: NormalDistance
     taught: NDArray[np.bool_]
     moved: float
 
@@ -58,7 +58,7 @@ class Follower:
         first: the bundle's.
     """
 
-    def __init__(self, plan: Plan, rule: Rule, first: State, state: State) -> None:
+    def __init__(self, plan: Plan, rule: NormalRule, first: State, state: State) -> None:
         self.plan, self.rule, self.first = plan, rule, first
         self.counted = [i for i, layer in enumerate(plan.layers) if layer.counted]
         own = [*(f"layer{i}.anchors" for i in self.counted), "phase"]
@@ -117,6 +117,6 @@ def follow(
     far, mode, taught = (np.array([row[i] for row in rows]) for i in range(3))
     record = session.record
     session.record = msgspec.structs.replace(record, samples=record.samples + int(taught.sum()))
-    judged = Judged(far.astype(np.int64), mode.astype(np.int64), threshold)
+    judged = NormalDistance(far.astype(np.int64), mode.astype(np.int64), threshold)
     most = max(follower.moved(k) for k in range(len(session.classes)))
     return Followed(judged, taught.astype(bool), judged.times(most))

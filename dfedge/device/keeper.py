@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dfedge.data.dataset import Labels
 from dfedge.data.order import shuffled
 from dfedge.device import care as rule
-from dfedge.device.care import Care, Judged
+from dfedge.device.care import Care, GuardReport
 from dfedge.device.exam import Exam, Inputs, New
 from dfedge.device.known import Known
 from dfedge.device.lock import SharedLock, alone
@@ -128,17 +128,19 @@ class Keeper:
         self.good = self.session.stored()
 
     @alone
-    def judged(self) -> Judged:
+    def judged(self) -> GuardReport:
         """What there is to tell."""
         exam, known = self.exam, len(self.exam.known[1])
         new = len(exam.held_back[1]) if exam.held_back is not None else 0
-        return Judged(
+        return GuardReport(
             self.new_before / new if new else None,
             exam.count(exam.held_back) / new if exam.held_back is not None else None,
             self.known_before / known,
             exam.count(exam.known) / known,
-            self.judgements, self.partly, self.wholly,
-        )  # fmt: skip
+            self.judgements,
+            self.partly,
+            self.wholly,
+        )
 
     def _go_back(self, new: New | None) -> None:
         """A part of the way to the good state, if that is enough, else all of it.

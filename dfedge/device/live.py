@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.live.lines import LONGEST
 from dfedge.data.live.reader import reader_of
 from dfedge.data.live.samples import BadLineError
 from dfedge.device.answers import Prediction
-from dfedge.device.normal import Judged, judge
+from dfedge.device.normal import NormalDistance, judge
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError, ResourceError, UsageError
 
@@ -39,7 +39,7 @@ class Verdict:
     """Of one window: its number, from 1, and whether it is normal."""
 
     window: int
-    judged: Judged
+    judged: NormalDistance
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Live:
         door: counts those that came to nothing.
     """
 
-    def __init__(self, session: Session, hop: int = 0, door: Door | None = None) -> None:
+    def __init__(self, session: Session, hop: int = 0, door: SampleFilter | None = None) -> None:
         """Begin.
 
         Args:
@@ -106,7 +106,7 @@ class Live:
                 "or sound; for files there is dfedge predict"
             )
         self.hears = isinstance(rule, SoundRule)
-        self.session, self.rule, self.door = session, rule, door or Door("skip")
+        self.session, self.rule, self.door = session, rule, door or SampleFilter("skip")
         self.windows = self.samples = self.taught = self._lines = 0
         self._read, self._sliding = reader
         self._last: NDArray[Any] | None = None

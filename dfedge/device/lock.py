@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class LockGuard:
     """One way through a lock, for ``with``."""
 
     enter: Callable[[], None]
@@ -64,8 +64,10 @@ class SharedLock:
         self._readers: dict[int, int] = {}  # thread -> how often it entered
         self._owner: int | None = None
         self._depth = 0
-        self.alone = Door(partial(self._enter, True), self._leave)
-        self.shared = Door(partial(self._enter, False), self._leave) if side_by_side else self.alone
+        self.alone = LockGuard(partial(self._enter, True), self._leave)
+        self.shared = (
+            LockGuard(partial(self._enter, False), self._leave) if side_by_side else self.alone
+        )
         _LOCKS.add(self)
 
     def _enter(self, alone: bool) -> None:

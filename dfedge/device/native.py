@@ -16,16 +16,16 @@ from dfedge.bundle import Bundle
 from dfedge.device.confidence import unsure_below
 from dfedge.errors import DfedgeError
 from dfedge.native import folder as files
+from dfedge.native.header import NetSources
 from dfedge.native.image import Identity
 from dfedge.native.library import load, load_from
 from dfedge.native.naming import check_prefix
-from dfedge.native.program import Program
-from dfedge.native.sources import Net
-from dfedge.native.table import Table, make_table
+from dfedge.native.program import NativeProgram
+from dfedge.native.table import ProgramTable, make_table
 from dfedge.state import State
 
 
-def table_of(bundle: Bundle, state: State) -> Table:
+def table_of(bundle: Bundle, state: State) -> ProgramTable:
     """A bundle's plan as the interpreter reads it, the state's tensors in the manifest's order.
 
     Raises:
@@ -42,7 +42,7 @@ class NativeRunner:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         initial = bundle.initial_state()
         table = table_of(bundle, initial)
-        self.program = Program(bundle.manifest.plan, table, self.library(bundle))
+        self.program = NativeProgram(bundle.manifest.plan, table, self.library(bundle))
         self.set_state(initial)
 
     @staticmethod
@@ -107,7 +107,7 @@ class ExportedRunner(NativeRunner):
         check_prefix(place.stem)
         state = bundle.initial_state()
         called = [m for m in manifest.methods if m.kind in ("infer", "train")]
-        net = Net(
+        net = NetSources(
             shape=manifest.plan.input_shape,
             table=table_of(bundle, state),
             state=state,

@@ -52,7 +52,7 @@ def distances(
 
 
 @dataclass(frozen=True)
-class Judged:
+class NormalDistance:
     """What is said of samples: distance to the nearest mode int64 [N], and that mode int64 [N]."""
 
     distance: NDArray[np.int64]
@@ -81,9 +81,12 @@ class Judged:
     def row(self, i: int) -> dict[str, Any]:
         """Sample i for machines."""
         return {
-            "normal": bool(self.normal[i]), "distance": int(self.distance[i]),
-            "threshold": self.threshold, "far": round(self.far(i), 4), "mode": int(self.mode[i]),
-        }  # fmt: skip
+            "normal": bool(self.normal[i]),
+            "distance": int(self.distance[i]),
+            "threshold": self.threshold,
+            "far": round(self.far(i), 4),
+            "mode": int(self.mode[i]),
+        }
 
 
 def threshold_of(bundle: Bundle) -> Threshold:
@@ -101,7 +104,7 @@ def threshold_of(bundle: Bundle) -> Threshold:
     return found
 
 
-def judge(session: Session, q: NDArray[np.int8]) -> Judged:
+def judge(session: Session, q: NDArray[np.int8]) -> NormalDistance:
     """How far inputs q int8 [N, H, W, C] are from normal, in the state of this moment.
 
     Raises:
@@ -113,11 +116,11 @@ def judge(session: Session, q: NDArray[np.int8]) -> Judged:
         plan = session.bundle.manifest.plan
         parts = [distances(plan, state, seen) for _, seen, _ in session.seen(q)]
     found = np.concatenate(parts) if parts else np.zeros((0, plan.classes), np.int64)
-    return Judged(found.min(1), found.argmin(1), threshold)
+    return NormalDistance(found.min(1), found.argmin(1), threshold)
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class NormalEvaluation:
     """How well a bundle tells normal samples from others.
 
     Attributes:
@@ -140,7 +143,7 @@ CHUNK = 256
 
 def evaluate_normal(
     session: Session, data: Judgeable, watch: Callable[[int, int], None] = lambda *_: None
-) -> Evaluation:
+) -> NormalEvaluation:
     """Judge every sample.
 
     Raises:
@@ -154,8 +157,10 @@ def evaluate_normal(
     return evaluation(far[~data.anomalous], far[data.anomalous], threshold)
 
 
-def evaluation(normal: NDArray[np.int64], odd: NDArray[np.int64], threshold: int) -> Evaluation:
+def evaluation(
+    normal: NDArray[np.int64], odd: NDArray[np.int64], threshold: int
+) -> NormalEvaluation:
     """Of the distances of normal samples and of anomalies."""
     alarms, found = (float((far > threshold).mean()) if len(far) else None for far in (normal, odd))
     area = area_under_curve(normal, odd) if len(normal) and len(odd) else None
-    return Evaluation(len(normal), len(odd), alarms, found, area)
+    return NormalEvaluation(len(normal), len(odd), alarms, found, area)

@@ -28,7 +28,7 @@ from dfedge.device.batches import parts
 from dfedge.device.known import Known, judging_samples
 from dfedge.device.rates import RATES
 from dfedge.device.runners import Runner, open_best
-from dfedge.device.store import Store, Stored, belonging, check_rollback, default_folder
+from dfedge.device.store import Store, StoredState, belonging, check_rollback, default_folder
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
 from dfedge.manifest import SEMANTICS_VERSION
@@ -54,7 +54,7 @@ class Rebased:
         semantics: versions, of the old bundle and of the new one.
     """
 
-    stored: Stored
+    stored: StoredState
     judged: int
     before: float | None
     after: float
@@ -86,7 +86,7 @@ class Rebased:
 
 
 def rebased(
-    stored: Stored,
+    stored: StoredState,
     bundle: Bundle,
     runner: Runner,
     where: Path,
@@ -198,7 +198,7 @@ def _runnable(folder: Path, require_signature: str | Path | None) -> Bundle | No
     return Bundle.open(folder, require_signature, min_version=0)
 
 
-def _check_lineage(stored: Stored, bundle: Bundle, where: Path, old: Bundle | None) -> None:
+def _check_lineage(stored: StoredState, bundle: Bundle, where: Path, old: Bundle | None) -> None:
     manifest = bundle.manifest
     found = stored.record.lineage or (old.manifest.lineage if old is not None else "")
     if not found and old is None:

@@ -24,10 +24,10 @@ from dfedge.device.runners import (
     runnable,
 )
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.progress import Progress
 from dfedge.state import digest, tensor_digest
 
 REFERENCE = "pytorch"
-Watch = Callable[[str, int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -97,7 +97,7 @@ def replay(
     steps: int | None = None,
     reference: Runner | None = None,
     not_run: dict[str, str] | None = None,
-    watch: Watch = lambda *_: None,
+    watch: Progress = lambda *_: None,
 ) -> Verification:
     """Train ``steps`` golden batches in every runner; None: as many as were recorded.
 

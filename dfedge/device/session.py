@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Labels
-from dfedge.data.door import Door, Policy
+from dfedge.data.door import Policy, SampleFilter
 from dfedge.device import store
 from dfedge.device.answering import Answering
-from dfedge.device.answers import Lesson, Prediction
+from dfedge.device.answers import Prediction, StepResult
 from dfedge.device.batches import checked_labels
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.keeper import Keeper
@@ -33,7 +33,7 @@ from dfedge.errors import DfedgeError, ResourceError
 from dfedge.runtimes import runtime as record_of
 from dfedge.state import digest, size_bytes
 
-__all__ = ["Lesson", "Prediction", "Session"]
+__all__ = ["Prediction", "Session", "StepResult"]
 
 
 class Session(Answering):
@@ -65,13 +65,13 @@ class Session(Answering):
         runner: Runner,
         runtime: str,
         kept: store.Store,
-        record: store.Record,
+        record: store.StateRecord,
         on_bad_sample: Policy = "stop",
         care: Care | None = None,
     ) -> None:
         self.bundle, self.runner, self.runtime = bundle, runner, runtime
         self.store, self.record = kept, record
-        self.door = Door(on_bad_sample)
+        self.door = SampleFilter(on_bad_sample)
         self.notes: tuple[str, ...] = ()
         self.broken = False
         self.lock = SharedLock(side_by_side=record_of(runtime).side_by_side)
@@ -159,7 +159,7 @@ class Session(Answering):
         return f"{self.folder} ({self.record.samples:,} presentations learned)"
 
     @alone
-    def learn(self, x: NDArray[Any], label: int | str) -> Lesson:
+    def learn(self, x: NDArray[Any], label: int | str) -> StepResult:
         """Learn one image, uint8 [H, W, C] or [H, W], with its class's number or name.
 
         Raises:
@@ -173,7 +173,7 @@ class Session(Answering):
         return self.learn_batch(image, np.array([number], np.int64))
 
     @alone
-    def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> Lesson:
+    def learn_batch(self, x: NDArray[Any], y: Labels, presented: int = 0) -> StepResult:
         """Learn images [B, H, W] or [B, H, W, C] with their classes' numbers [B].
 
         One step where a program of B exists, else several.  What the session's care replays is
@@ -196,7 +196,7 @@ class Session(Answering):
         return self.learn_with_care(q, y, presented)
 
     @alone
-    def replay(self, count: int) -> Lesson:
+    def replay(self, count: int) -> StepResult:
         """Learn samples that the bundle brings, as `learn_batch` does, with no new ones among them.
 
         The lesson has no scores.
@@ -205,11 +205,11 @@ class Session(Answering):
         return self._with_care(np.zeros((0, *shape), np.int8), np.zeros(0, np.int64), count)
 
     @alone
-    def learn_with_care(self, q: NDArray[np.int8], y: Labels, presented: int = 0) -> Lesson:
+    def learn_with_care(self, q: NDArray[np.int8], y: Labels, presented: int = 0) -> StepResult:
         """As `learn_batch`, from what `input` made of images."""
         return self._with_care(q, self._labels(y, len(q)).astype(np.int64), presented)
 
-    def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> Lesson:
+    def _with_care(self, q: NDArray[np.int8], labels: Labels, presented: int) -> StepResult:
         mixed, rows = self.keeper.mixed(q, labels, presented)
         self.keeper.before_step(len(rows))
         lesson, old = self._learn("train", mixed, rows.astype(np.int32), len(q))
@@ -225,12 +225,12 @@ class Session(Answering):
         return self._keeper
 
     @alone
-    def learn_input(self, q: NDArray[np.int8], y: Labels) -> Lesson:
+    def learn_input(self, q: NDArray[np.int8], y: Labels) -> StepResult:
         """As `learn_batch`, from what `input` made of images; without care."""
         return self._learn("train", q, self._labels(y, len(q)))[0]
 
     @alone
-    def learn_latents(self, z: NDArray[np.int8], y: Labels) -> Lesson:
+    def learn_latents(self, z: NDArray[np.int8], y: Labels) -> StepResult:
         """As `learn_batch`, from latents [B, *plan.latent_shape] on; frozen layers do not run.
 
         The scores are those of the learning layers.  Where nothing is frozen a latent is the input.
@@ -247,7 +247,7 @@ class Session(Answering):
         given: NDArray[np.int8],
         labels: NDArray[np.int32],
         new: int | None = None,
-    ) -> tuple[Lesson, NDArray[np.int32]]:
+    ) -> tuple[StepResult, NDArray[np.int32]]:
         """Learn; the first ``new`` are told of, the others are replayed; None: all are new.
 
         Returns:
@@ -264,7 +264,7 @@ class Session(Answering):
             steps += 1
         self._count(len(given), len(given) - new, steps)
         every = np.concatenate(scores)
-        return Lesson(every[:new], active), every[new:]
+        return StepResult(every[:new], active), every[new:]
 
     def digest(self) -> str:
         """SHA-256 of the state as it is now."""
@@ -293,7 +293,7 @@ class Session(Answering):
         self._keeper = None
 
     @alone
-    def _judged(self) -> store.Stored:
+    def _judged(self) -> store.StoredState:
         self._end_period()
         return self.stored()
 
@@ -301,7 +301,7 @@ class Session(Answering):
         if self._keeper is not None and not self.broken:
             self._keeper.judge()
 
-    def stored(self) -> store.Stored:
+    def stored(self) -> store.StoredState:
         """A copy of what was learned, as the store takes it.
 
         Raises:
@@ -313,13 +313,15 @@ class Session(Answering):
                     f"a step failed half-way in {self.runtime}, so its state is not saved; open "
                     f"{self.folder} again"
                 )
-            return store.Stored(
+            return store.StoredState(
                 self.runner.get_state(), self.record, next(store.moments), self.remembered
             )
 
-    def _no_lesson(self) -> Lesson:
+    def _no_lesson(self) -> StepResult:
         plan = self.bundle.manifest.plan
-        return Lesson(np.empty((0, plan.classes), np.int32), np.zeros(len(plan.layers), np.int64))
+        return StepResult(
+            np.empty((0, plan.classes), np.int32), np.zeros(len(plan.layers), np.int64)
+        )
 
     @contextmanager
     def _whole_or_broken(self) -> Iterator[None]:

@@ -13,8 +13,8 @@ from msgspec.structs import replace as with_changes
 
 from dfedge.adoption.blocks import check_inside, tail_of
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
-from dfedge.adoption.halves import LEARN, Watch, choice, halves
+from dfedge.adoption.graph import ForeignGraph
+from dfedge.adoption.halves import LEARN, choice, halves
 from dfedge.adoption.load import Shape, open_model
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.sized import sides
@@ -24,6 +24,7 @@ from dfedge.exporters.program import Method
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.skeleton import obstacle, skeleton
+from dfedge.progress import Progress
 
 USUAL, USUAL_WINDOW = 224, 128
 """Pixels a side, and samples of a window, where neither the net nor the user names a size."""
@@ -68,7 +69,9 @@ class Checked(msgspec.Struct, frozen=True):
     embeds: bool
 
 
-def check_model(name: str, image: str, watch: Watch = lambda *_: None, window: int = 0) -> Checked:
+def check_model(
+    name: str, image: str, watch: Progress = lambda *_: None, window: int = 0
+) -> Checked:
     """Read a net, and size every choice of what learns.
 
     Args:
@@ -102,7 +105,7 @@ def check_model(name: str, image: str, watch: Watch = lambda *_: None, window: i
     return Checked(name, shape, scores, blockers, left_out, sizes, embeds)
 
 
-def _sizes(graph: Graph, shape: Shape, watch: Watch) -> Iterator[Sizes]:
+def _sizes(graph: ForeignGraph, shape: Shape, watch: Progress) -> Iterator[Sizes]:
     for number, learn in enumerate(LEARN):
         watch(f"size {learn}", number, len(LEARN))
         try:
@@ -112,7 +115,7 @@ def _sizes(graph: Graph, shape: Shape, watch: Watch) -> Iterator[Sizes]:
     watch("size", len(LEARN), len(LEARN))
 
 
-def _size(graph: Graph, shape: Shape, learn: str) -> Sizes:
+def _size(graph: ForeignGraph, shape: Shape, learn: str) -> Sizes:
     graph = replace(graph, nodes=[replace(node) for node in graph.nodes])
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 128, (2, *shape), dtype=torch.int8, generator=generator)

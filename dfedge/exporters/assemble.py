@@ -17,7 +17,7 @@ from dfedge.device.confidence import unsure_below
 from dfedge.device.replay import check_golden
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import check_plans
-from dfedge.exporters.formats import Progress, Source, Written, load_writer
+from dfedge.exporters.formats import ExportSource, Written, load_writer
 from dfedge.exporters.golden import Golden, to_arrays
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.scales import INPUT_EXPONENT
@@ -40,6 +40,7 @@ from dfedge.manifest import (
     seal,
 )
 from dfedge.native.image import Identity
+from dfedge.progress import Progress
 from dfedge.state import digest, to_bytes
 from dfedge.target import Budget, check_flash
 
@@ -99,7 +100,7 @@ def check_place(out: Path, version: int = 0) -> None:
 
 
 def assemble(
-    source: Source,
+    source: ExportSource,
     origin: Origin,
     golden: Golden,
     formats: tuple[str, ...],

@@ -18,13 +18,12 @@ from dfedge.manifest import MemoryPlan
 from dfedge.native.rendering import RENDERED
 from dfedge.plan import Plan
 from dfedge.target import Budget
+from dfedge.units import apart, size
 
 TIGHTEST = FLOORS[-2]
 """The smallest tiles by which advice is computed: smaller ones save next to nothing more."""
 TILES = 64
 """Advice cuts tiles no smaller than such a part of the budget: that would save nothing."""
-A_FEW = 3
-"""Times the interpreter's bytes: about what the formats of other runtimes need."""
 AMPLE = 1 << 28
 """A budget that no tile is cut for."""
 
@@ -47,13 +46,14 @@ def check_plans(
     needs = need.arena_bytes + need.state_bytes
     if needs <= budget.ram_bytes:
         return
+    needed, allowed = apart(needs, budget.ram_bytes)
     largest = ", ".join(
-        f"{live.name} of {_layer(live.layer)} {live.bytes:,} B"
+        f"{live.name} of {_layer(live.layer)} {size(live.bytes)}"
         for live in footprints[worst.name].largest[:3]
     )
     raise DfedgeError(
-        f"{format} method {worst.name} needs {needs:,} B of RAM (arena {need.arena_bytes:,} B, "
-        f"state {need.state_bytes:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
+        f"{format} method {worst.name} needs {needed} of RAM (arena {size(need.arena_bytes)}, "
+        f"state {size(need.state_bytes)}); {budget.words} allows {allowed}. "
         f"Largest at its fullest: {largest}. " + advice(budget, format, plan, worst.batch)
     )
 
@@ -68,24 +68,35 @@ def check_possible(budget: Budget, plan: Plan, batch: int) -> None:
     constants = planned.state_bytes(blank_constants(plan))
     if constants + state > budget.flash_bytes:
         raise DfedgeError(
-            f"the frozen trunk's constants ({constants:,} B) and the first state ({state:,} B) "
-            f"exceed the {budget.flash_bytes:,} B of flash that {budget.words} allows; adopt a "
+            f"the frozen trunk's constants ({size(constants)}) and the first state ({size(state)}) "
+            f"exceed the {size(budget.flash_bytes)} of flash that {budget.words} allows; adopt a "
             "smaller net, or choose a larger --target"
         )
     arena = planned.native_arena(plan, Method("infer", 1))
     if arena + state > budget.ram_bytes:
+        needed, allowed = apart(arena + state, budget.ram_bytes)
         raise DfedgeError(
-            f"even inference at batch 1 needs {arena + state:,} B of RAM in any rendering (arena "
-            f"{arena:,} B, state {state:,} B); {budget.words} allows {budget.ram_bytes:,} B. "
+            f"even inference at batch 1 needs {needed} of RAM in any rendering (arena "
+            f"{size(arena)}, state {size(state)}); {budget.words} allows {allowed}. "
             + advice(budget, "c", plan, 1)
         )
 
 
 def needs_bytes(plan: Plan, method: Method, format: str, budget: Budget) -> int:
     """Arena and state that the computed plan gives for a method, in tiles small for the budget."""
+    arena = planned.arena(plan, method, format, _tile_bytes(budget))
+    return arena + planned.state_bytes(blank(plan))
+
+
+def _fits(plan: Plan, method: Method, format: str, budget: Budget) -> bool:
+    """Whether that is within the budget."""
+    left = budget.ram_bytes - planned.state_bytes(blank(plan))
+    return planned.fits(plan, method, format, _tile_bytes(budget), left)
+
+
+def _tile_bytes(budget: Budget) -> int:
     wanted = max(budget.ram_bytes // TILES, TIGHTEST)
-    tile_bytes = max(floor for floor in FLOORS if floor <= wanted)
-    return planned.arena(plan, method, format, tile_bytes) + planned.state_bytes(blank(plan))
+    return max(floor for floor in FLOORS if floor <= wanted)
 
 
 def tile_bytes_for(budget: Budget, format: str, plan: Plan, batch: int) -> int:
@@ -119,23 +130,23 @@ def _fitting(budget: Budget, format: str, plan: Plan, batch: int) -> Iterator[st
     """Of the same net and weights."""
     fused = needs_bytes(plan, Method("train", batch), "c", budget)
     if format != "c" and fused <= budget.ram_bytes:
-        yield f"--format c at --batch {batch} ({fused:,} B)"
+        yield f"--format c at --batch {batch} ({size(fused)})"
     if format in RENDERED and fused <= budget.ram_bytes:
-        yield f"--rendering native ({fused:,} B)"
+        yield f"--rendering native ({size(fused)})"
     found = deepest(budget, format, plan, batch)
     if found:
-        yield f"--train-layers last:{found[0]} at --batch {batch} ({found[1]:,} B)"
+        yield f"--train-layers last:{found[0]} at --batch {batch} ({size(found[1])})"
     if batch > 1:
         smaller = largest_batch(budget, format, plan, batch - 1)
         if smaller:
-            yield f"--batch {smaller[0]} ({smaller[1]:,} B)"
+            yield f"--batch {smaller[0]} ({size(smaller[1])})"
         else:
             found = deepest(budget, format, plan, 1)
             if found:
-                yield f"--train-layers last:{found[0]} at --batch 1 ({found[1]:,} B)"
+                yield f"--train-layers last:{found[0]} at --batch 1 ({size(found[1])})"
     head = _head_bytes(budget, format, plan)
     if head is not None and head <= budget.ram_bytes:
-        yield f"dfedge adopt with --learn head, at --batch 1 (about {head:,} B)"
+        yield f"dfedge adopt with --learn head, at --batch 1 (about {size(head)})"
 
 
 def _head_bytes(budget: Budget, format: str, plan: Plan) -> int | None:
@@ -159,11 +170,11 @@ def _trained_again(budget: Budget, format: str, plan: Plan) -> Iterator[str]:
     single = replace(plan, layers=tuple(replace(layer, cells=1) for layer in plan.layers))
     needs = needs_bytes(single, Method("train", 1), format, budget)
     if single != plan and needs <= budget.ram_bytes:
-        yield f"anchors = 1 in the net's file, trained again, at --batch 1 ({needs:,} B)"
+        yield f"anchors = 1 in the net's file, trained again, at --batch 1 ({size(needs)})"
     for needs, name in sorted(_by_name(budget, plan), reverse=True):
         fits = needs_bytes(_named(name, plan), Method("train", 1), format, budget)
         if needs <= budget.ram_bytes and fits <= budget.ram_bytes:
-            yield f"dfedge train --net {name}, at --batch 1 ({fits:,} B)"
+            yield f"dfedge train --net {name}, at --batch 1 ({size(fits)})"
             return
 
 
@@ -185,8 +196,8 @@ def _by_name(budget: Budget, plan: Plan) -> Iterator[tuple[int, str]]:
 def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[int, int] | None:
     """The largest power-of-two batch up to a limit that trains within the budget, and its bytes.
 
-    A larger batch needs more. The search begins where it will end if a format needs a few times
-    what the interpreter does, which is known at once: others are traced for seconds.
+    A larger batch needs more. The search begins where it will end if a format needs as many times
+    the interpreter's bytes as it does at batch 1: those are known at once, others are traced.
     """
     batches = [1 << i for i in range(limit.bit_length())]
     batches = [batch for batch in batches if not broken_bounds(plan, batch)]
@@ -194,15 +205,21 @@ def largest_batch(budget: Budget, format: str, plan: Plan, limit: int) -> tuple[
     def needs(at: int, format: str = format) -> int:
         return needs_bytes(plan, Method("train", batches[at]), format, budget)
 
+    def fits(at: int) -> bool:
+        return _fits(plan, Method("train", batches[at]), format, budget)
+
+    if not batches or not fits(0):
+        return None
+    times = needs(0) / needs(0, "c")
     at = len(batches) - 1
-    while at > 0 and A_FEW * needs(at, "c") > budget.ram_bytes:
+    while at > 0 and times * needs(at, "c") > budget.ram_bytes:
         at -= 1
     begun = at
-    while at >= 0 and needs(at) > budget.ram_bytes:
+    while not fits(at):
         at -= 1
-    while begun == at < len(batches) - 1 and needs(at + 1) <= budget.ram_bytes:
+    while begun == at < len(batches) - 1 and fits(at + 1):
         begun = at = at + 1
-    return (batches[at], needs(at)) if at >= 0 else None
+    return batches[at], needs(at)
 
 
 def deepest(budget: Budget, format: str, plan: Plan, batch: int) -> tuple[int, int] | None:

@@ -10,16 +10,17 @@ from dfedge.exporters.calls import LIBRARY
 from dfedge.exporters.ecosystems import Ecosystem, ecosystem
 from dfedge.exporters.ecosystems.firmware import Firmware
 from dfedge.exporters.ecosystems.readme import readme
-from dfedge.exporters.formats import Progress, Source, Written
+from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.golden import to_arrays
 from dfedge.manifest import MemoryPlan
 from dfedge.native import build, known, normal
 from dfedge.native import folder as library
+from dfedge.native.header import NetSources
 from dfedge.native.image import image
 from dfedge.native.instructions.bound import bounds
-from dfedge.native.program import CALLS, Program
-from dfedge.native.sources import Net
+from dfedge.native.program import CALLS, NativeProgram
 from dfedge.native.table import make_table
+from dfedge.progress import Progress
 from dfedge.target import load_target
 
 
@@ -33,7 +34,7 @@ def _copy_board(target: str, folder: Path) -> None:
     shutil.copy(script, folder)
 
 
-def write(source: Source, folder: Path, watch: Progress) -> Written:
+def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
     """See `dfedge.exporters.formats.Writer`; the arenas are those that the interpreter asks for.
 
     Raises:
@@ -42,11 +43,11 @@ def write(source: Source, folder: Path, watch: Progress) -> Written:
     watch("c", 0, 1)
     state = to_arrays(source.state)
     table = make_table(source.plan, state, to_arrays(source.constants))
-    program = Program(source.plan, table)
+    program = NativeProgram(source.plan, table)
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
     target, drop = load_target(source.target), ecosystem(source.ecosystem)
-    net = Net(
+    net = NetSources(
         shape=source.plan.input_shape,
         table=table,
         state=state,

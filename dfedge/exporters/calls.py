@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.exporters.formats import Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.program import Method
-from dfedge.native.program import CALLS, FEATURES, INFER, Program
+from dfedge.native.program import CALLS, FEATURES, INFER, NativeProgram
 from dfedge.native.table import ABI, ABI_NAME, make_table
 
 LIBRARY = {ABI_NAME: str(ABI)}
@@ -18,7 +18,7 @@ LIBRARY = {ABI_NAME: str(ABI)}
 
 
 @dataclass(frozen=True)
-class Call:
+class MethodCall:
     """One method.
 
     Attributes:
@@ -58,15 +58,15 @@ class Calls:
         state: the first state as one block, uint8.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ExportSource) -> None:
         state = to_arrays(source.state)
         self.source = source
         table = make_table(source.plan, state, to_arrays(source.constants))
-        self.program = Program(source.plan, table)
+        self.program = NativeProgram(source.plan, table)
         self.words: NDArray[np.int32] = self.program.table.words
         self.state: NDArray[np.uint8] = self.program.checked(state)
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[MethodCall]:
         """In the order of the source's methods."""
         plan = self.source.plan
         features = sum(layer.features for layer in plan.layers)
@@ -76,4 +76,4 @@ class Calls:
             if number == FEATURES:
                 first, second = features, batch * math.prod(plan.latent_shape)
             arena = self.program.arena_bytes(number, batch)
-            yield Call(method, number, batch * first, second, arena)
+            yield MethodCall(method, number, batch * first, second, arena)

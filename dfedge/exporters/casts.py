@@ -9,16 +9,15 @@ pass through float32: one side of each conversion is an int8.
 from typing import Any
 
 import torch
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
 SLOW = {(torch.int8, torch.int32), (torch.int32, torch.int8)}
 
 
-def cast_fast(module: GraphModule) -> None:
+def cast_fast(graph: Graph) -> None:
     """Say slow conversions as two, ``int32(x > 0)`` as a clamp."""
-    graph = module.graph
     for node in list(graph.nodes):
         if node.target is not aten._to_copy.default:
             continue
@@ -36,7 +35,6 @@ def cast_fast(module: GraphModule) -> None:
                 given = _call(graph, aten._to_copy.default, given, dtype=torch.float32)
         node.replace_input_with(node.all_input_nodes[0], given)
     graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _sums(user: Node) -> bool:

@@ -9,30 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from dfedge.exporters.executorch_plan import planned_footprint
-from dfedge.exporters.formats import Progress, Source, Written
+from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.program import handed
 from dfedge.exporters.tiles import in_tiles
 from dfedge.exporters.traced import get_state, set_state
 from dfedge.manifest import MemoryPlan
+from dfedge.progress import Progress
 from dfedge.quiet import quiet
 from dfedge.runtimes import runtime
 
 PROGRAM = runtime("executorch").one_file
 
 
-def write(source: Source, folder: Path, progress: Progress) -> Written:
+def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
     plan, steps = source.plan, len(source.methods) + 1
     programs = {}
     with quiet():
-        from dfedge.exporters.executorch_program import Program  # what it imports talks, too
+        from dfedge.exporters.executorch_program import MethodBuilder  # what it imports talks, too
 
         for i, method in enumerate(source.methods):
             progress(f"executorch {method.name}", i, steps)
             trace = in_tiles(plan, method, source.tile_bytes)
-            programs[method.name] = Program(trace, source.state, source.constants).made()
+            programs[method.name] = MethodBuilder(trace, source.state, source.constants).made()
         for name, trace in (("get_state", get_state(plan)), ("set_state", set_state(plan))):
-            programs[name] = Program(trace, source.state, {}).made()
+            programs[name] = MethodBuilder(trace, source.state, {}).made()
         progress("executorch memory plan", steps - 1, steps)
         manager = _planned(programs, source.alignment)
         (folder / PROGRAM).write_bytes(manager.buffer)

@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from dfedge.exporters import planned
-from dfedge.exporters.calls import LIBRARY, Call, Calls
+from dfedge.exporters.calls import LIBRARY, Calls, MethodCall
 from dfedge.exporters.executorch import PROGRAM, memory_plans
-from dfedge.exporters.formats import Progress, Source, Written
+from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.native_op import NAMESPACE
 from dfedge.native.program import FEATURES, INFER
+from dfedge.progress import Progress
 from dfedge.quiet import quiet
 
 PLANNER = "ExecuTorch's memory planner; images and labels stay where the caller has them"
 
 
-class Block(nn.Module):
+class NativeBuffers(nn.Module):
     """The table and the state, shared by all methods."""
 
     program: Tensor
@@ -39,7 +40,7 @@ class Block(nn.Module):
 class NativeMethod(nn.Module):
     """One call."""
 
-    def __init__(self, block: Block, call: Call) -> None:
+    def __init__(self, block: NativeBuffers, call: MethodCall) -> None:
         super().__init__()
         self.block, self.call = block, call
 
@@ -63,7 +64,7 @@ class NativeMethod(nn.Module):
 class GetBlock(nn.Module):
     """``() -> state``."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: NativeBuffers) -> None:
         super().__init__()
         self.block = block
 
@@ -75,7 +76,7 @@ class GetBlock(nn.Module):
 class SetBlock(nn.Module):
     """``(state) -> its bytes``, int32 [1]; a state that learning can never reach is refused."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: NativeBuffers) -> None:
         super().__init__()
         self.block = block
 
@@ -84,10 +85,10 @@ class SetBlock(nn.Module):
         return getattr(torch.ops, NAMESPACE).write(self.block.program, self.block.state, state)
 
 
-def write(source: Source, folder: Path, progress: Progress) -> Written:
+def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
     calls = Calls(source)
-    block = Block(calls)
+    block = NativeBuffers(calls)
     modules: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
         call.method.name: (NativeMethod(block, call), call.method.example(source.plan))
         for call in calls
@@ -109,9 +110,12 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     arenas = {name: plan.arena_bytes for name, plan in memory.items()}
     versions = LIBRARY | {name: version(name) for name in ("torch", "executorch")}
     return Written(
-        dict.fromkeys(memory, PROGRAM), memory, PLANNER, versions,
+        dict.fromkeys(memory, PROGRAM),
+        memory,
+        PLANNER,
+        versions,
         planned.interpreted(source, arenas),
-    )  # fmt: skip
+    )
 
 
 def _lower(exported: dict[str, Any], alignment: int) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-from dfedge.exporters.liveness import INPUT, Block, Flow, footprint
+from dfedge.exporters.liveness import INPUT, Flow, LiveBuffer, footprint
 from dfedge.footprint import Footprint
 
 ARENA = 1
@@ -40,7 +40,7 @@ def planned_footprint(
     return footprint(flow, list(_blocks(places)))
 
 
-def _blocks(places: dict[Node, int]) -> Iterator[Block]:
+def _blocks(places: dict[Node, int]) -> Iterator[LiveBuffer]:
     """One block for each stretch of the arena and of time; views share their tensor's."""
     seen = set()
     for node in places:
@@ -50,7 +50,7 @@ def _blocks(places: dict[Node, int]) -> Iterator[Block]:
                 continue
             seen.add(place)
             owner = next(iter(node.users)) if _is_allocation(node) else node
-            yield Block(owner, spec.allocated_memory, *spec.lifetime)
+            yield LiveBuffer(owner, spec.allocated_memory, *spec.lifetime)
 
 
 def _is_allocation(node: Node) -> bool:

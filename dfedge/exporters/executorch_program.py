@@ -20,6 +20,7 @@ from executorch.exir.passes.replace_view_copy_with_view_pass import ReplaceViewC
 from executorch.exir.tensor import TensorSpec
 from torch import Tensor
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import (
     ExportedProgram,
     ExportGraphSignature,
@@ -59,7 +60,7 @@ SAME_IF_ALIKE = {aten.slice.Tensor, aten._to_copy.default}
 """Where the result has the shape and type of what is read."""
 
 
-class Program:
+class MethodBuilder:
     """One method while it is made; the trace is left as it is.
 
     Args:
@@ -115,10 +116,13 @@ class Program:
 
     def _specify(self, graph: Graph) -> None:
         """What the planner and the emitter need to know of every tensor."""
+        mode = FakeTensorMode()  # what the passes take for a tensor
         for node in graph.nodes:
             if node.op != "output":
                 written = node.target is aten.copy_.default
-                value = (node.args[0] if written else node).meta["val"]
+                like = (node.args[0] if written else node).meta["val"]
+                with mode:
+                    value = torch.empty(like.shape, dtype=like.dtype)
                 node.meta = {"val": value, "tensor_meta": None,
                              "spec": TensorSpec.from_tensor(value)}  # fmt: skip
         for name, node in self.inputs.items():

@@ -12,6 +12,7 @@ from dfedge.learn.skeleton import skeleton
 from dfedge.plan import Plan
 from dfedge.rules import feedback_of
 from dfedge.target import Budget, budget_of, check_runtimes, load_target
+from dfedge.units import apart
 
 LIMIT = 64
 """The largest batch that is tried."""
@@ -69,9 +70,10 @@ def fit(run: Run, options: ExportOptions, limit: int = LIMIT) -> list[Fit]:
     found = [_fit(plan, budget, format, options.train_layers, limit) for format in options.formats]
     least = min(found, key=lambda one: one.infer_bytes)
     if least.infer_bytes > budget.ram_bytes:
+        needed, allowed = apart(least.infer_bytes, budget.ram_bytes)
         raise DfedgeError(
-            f"even inference at batch 1 needs {least.infer_bytes:,} B of RAM by the computed plan "
-            f"of {least.format}; {budget.words} allows {budget.ram_bytes:,} B. "
+            f"even inference at batch 1 needs {needed} of RAM by the computed plan "
+            f"of {least.format}; {budget.words} allows {allowed}. "
             + advice(budget, least.format, plan, 1)
         )
     return found

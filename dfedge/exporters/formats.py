@@ -19,14 +19,12 @@ from dfedge.manifest import MemoryPlan, Threshold
 from dfedge.native.image import Identity
 from dfedge.native.naming import NET
 from dfedge.plan import Plan
+from dfedge.progress import Progress
 from dfedge.runtimes import find, formats
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is going on, steps done, steps in all)."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """What is exported: the plan of the step, its first state, and the methods wanted.
 
     Attributes:
@@ -72,7 +70,7 @@ class Written:
     footprints: dict[str, Footprint]
 
 
-Writer = Callable[[Source, Path, Progress], Written]
+Writer = Callable[[ExportSource, Path, Progress], Written]
 
 
 def load_writer(name: str) -> Writer:

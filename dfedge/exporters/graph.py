@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 I8, I32, F32 = np.int8, np.int32, np.float32
 
 
-class Operator(NamedTuple):
+class StockOperator(NamedTuple):
     """One operator with one result.
 
     Attributes:
@@ -24,7 +24,7 @@ class Operator(NamedTuple):
     options: Any
 
 
-class Graph:
+class StockGraph:
     """A tensor is its index; its shape and type are known.
 
     What is asked for twice, an operator on the same tensors or a constant, is made once.
@@ -34,14 +34,14 @@ class Graph:
         self.shapes: list[tuple[int, ...]] = []
         self.types: list[np.dtype[Any]] = []
         self.constants: dict[int, NDArray[Any]] = {}
-        self.nodes: list[Operator] = []
+        self.nodes: list[StockOperator] = []
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
         self.made: dict[Any, int] = {}
 
-    def copy(self) -> "Graph":
+    def copy(self) -> "StockGraph":
         """Another that goes on from here."""
-        other = Graph()
+        other = StockGraph()
         for name, value in vars(self).items():
             setattr(other, name, value.copy())
         return other
@@ -73,7 +73,7 @@ class Graph:
         key = (kind, tuple(inputs), tuple(shape), np.dtype(dtype), repr(options))
         if key not in self.made:
             self.made[key] = self.tensor(shape, dtype)
-            self.nodes.append(Operator(kind, inputs, self.made[key], options))
+            self.nodes.append(StockOperator(kind, inputs, self.made[key], options))
         return self.made[key]
 
     def bytes_of(self, tensor: int) -> int:

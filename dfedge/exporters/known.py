@@ -11,9 +11,10 @@ from dfedge.compile.state import State
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
 from dfedge.device.confidence import fitted
-from dfedge.exporters.learning import Learner, received
+from dfedge.exporters.learner import Learner
+from dfedge.exporters.learning import received
 from dfedge.int8.trunk import Constants
-from dfedge.learn.kept import Kept
+from dfedge.learn.kept import KeptSamples
 from dfedge.plan import Plan
 from dfedge.state import SHIFTS
 
@@ -22,7 +23,7 @@ LEAST, MAX_BYTES = 32, 1 << 21
 """Samples of each kind, and its bytes above which there are fewer, down to `LEAST`."""
 
 
-def known_arrays(kept: Kept, measured: State) -> dict[str, NDArray[Any]]:
+def known_arrays(kept: KeptSamples, measured: State) -> dict[str, NDArray[Any]]:
     """As `dfedge.bundle.Bundle.known` gives them.
 
     Args:

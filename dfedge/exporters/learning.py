@@ -24,21 +24,17 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from dfedge.compile import step
 from dfedge.compile.pace import ERROR_BITS
 from dfedge.compile.state import State
-from dfedge.data.dataset import Labels
 from dfedge.data.inputs import InputRule, to_input
-from dfedge.exporters.formats import Progress
+from dfedge.exporters.learner import Inputs, LatentSamples, Learner
 from dfedge.int8.bounds import fan_in
 from dfedge.int8.trunk import Constants
-from dfedge.learn.kept import Kept
+from dfedge.learn.kept import KeptSamples
 from dfedge.learn.samples import behind
 from dfedge.manifest import Learning, Look, Part
-from dfedge.native.build import compiler
-from dfedge.native.program import Program
-from dfedge.native.table import make_table
 from dfedge.plan import MAX_UPDATE_SHIFT, Plan
+from dfedge.progress import Progress
 from dfedge.state import SHIFTS
 
 PRESENTED = 512
@@ -57,19 +53,8 @@ ANCHORS = (0, 2, 4)
 OWN_LOST, LOOK_LOST = 0.01, 0.03
 MOST_PRODUCTS = 1.2e12
 """Of all that a trial multiplies, about 20 s of one core; larger nets try fewer rates."""
-CHUNK = 128
 MIN_HELD_OUT = 16
 """Samples below which nothing can be judged."""
-
-Inputs = NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs of the first layer, int8 [N, H, W, C], and labels."""
-
-    x: Inputs
-    y: Labels
 
 
 @dataclass(frozen=True)
@@ -89,42 +74,8 @@ class Candidate:
         return state | own
 
 
-class Learner:
-    """A plan without its trunk, in the native interpreter where it can be built, else in torch."""
-
-    def __init__(self, plan: Plan, state: State) -> None:
-        self.plan, self.state = replace(plan, trunk=None), state
-        self.program = None
-        if compiler() is not None:
-            arrays = {name: value.numpy() for name, value in state.items()}
-            self.program = Program(self.plan, make_table(self.plan, arrays, {}))
-            self.program.write(arrays)
-
-    def learn(self, x: Inputs, y: Labels) -> None:
-        """One step."""
-        if self.program is not None:
-            self.program.train(x, y.astype(np.int32))
-            return
-        labels = torch.from_numpy(y.astype(np.int32))
-        self.state = step.train(self.plan, self.state, torch.from_numpy(x), labels)[0]
-
-    def scores(self, x: Inputs) -> NDArray[np.int32]:
-        """Scores [N, K]."""
-        parts = [x[start : start + CHUNK] for start in range(0, len(x), CHUNK)]
-        return np.concatenate([self._infer(part) for part in parts])
-
-    def _infer(self, x: Inputs) -> NDArray[np.int32]:
-        if self.program is not None:
-            return self.program.infer(x)
-        return step.infer(self.plan, self.state, torch.from_numpy(x)).numpy()
-
-    def accuracy(self, samples: Samples) -> float:
-        """Fraction recognised."""
-        return float((self.scores(samples.x).argmax(1) == samples.y).mean())
-
-
 @dataclass(frozen=True)
-class Found:
+class CandidateResult:
     """What a candidate did: looks on own data and on changed data, from before the first step."""
 
     candidate: Candidate
@@ -156,15 +107,15 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LearningTask:
     """Samples to learn, samples to judge by, and the fraction of these recognised before."""
 
-    samples: Samples
-    exam: Samples
+    samples: LatentSamples
+    exam: LatentSamples
     before: float
 
 
-class Trial:
+class LearningTrial:
     """What is learned and what judges, as the first layer receives it.
 
     Attributes:
@@ -178,19 +129,19 @@ class Trial:
     """
 
     def __init__(
-        self, plan: Plan, state: State, kept: Kept, constants: Constants, batch: int,
+        self, plan: Plan, state: State, kept: KeptSamples, constants: Constants, batch: int,
         rule: InputRule,
     ) -> None:  # fmt: skip
         self.batch = min(max(batch, LEAST_BATCH), MOST_BATCH)
         like, untaught = kept.trained.x, Learner(plan, state)
         self.change = rule.changed(like[:1], like)[1]
 
-        def lesson(*parts: NDArray[np.uint8]) -> Lesson:
+        def lesson(*parts: NDArray[np.uint8]) -> LearningTask:
             learned, exam = (
-                Samples(seen(plan, constants, x), split.y)
+                LatentSamples(seen(plan, constants, x), split.y)
                 for x, split in zip(parts, (kept.trained, kept.held_out), strict=True)
             )
-            return Lesson(learned, exam, untaught.accuracy(exam))
+            return LearningTask(learned, exam, untaught.accuracy(exam))
 
         self.own = lesson(kept.trained.x, kept.held_out.x)
         self.changed = lesson(
@@ -210,14 +161,14 @@ class Trial:
         error = standard_error(own[-1], len(self.own.exam.y))
         return min(own) >= own[0] and own[-1] > own[0] + GAINED * error
 
-    def found(self, candidate: Candidate) -> Found:
+    def found(self, candidate: Candidate) -> CandidateResult:
         """Learn both kinds of data at a candidate's rates."""
         own, changed = (
             self._looks(candidate, lesson, self.first) for lesson in (self.own, self.changed)
         )
-        return Found(candidate, own, changed, len(self.own.exam.y))
+        return CandidateResult(candidate, own, changed, len(self.own.exam.y))
 
-    def _looks(self, candidate: Candidate, lesson: Lesson, first: State) -> list[float]:
+    def _looks(self, candidate: Candidate, lesson: LearningTask, first: State) -> list[float]:
         learner = Learner(
             replace(self.plan, cut=candidate.cut), candidate.state(first | self.begun)
         )
@@ -277,7 +228,7 @@ def affordable(plan: Plan) -> int:
 def trial(
     plan: Plan,
     state: State,
-    kept: Kept,
+    kept: KeptSamples,
     constants: Constants,
     batch: int,
     rule: InputRule,
@@ -292,9 +243,9 @@ def trial(
     Returns:
         The plan and the first state with what was chosen, and the record for the manifest.
     """
-    lesson = Trial(plan, state, kept, constants, batch, rule)
+    lesson = LearningTrial(plan, state, kept, constants, batch, rule)
     plan, state = lesson.plan, lesson.first
-    tried: list[Found] = []
+    tried: list[CandidateResult] = []
     for group in rounds(plan):
         for candidate in group:
             watch("try learning", len(tried), len(tried) + len(group))
@@ -319,15 +270,17 @@ def nothing(state: State) -> State:
     }
 
 
-def untried(plan: Plan, state: State) -> tuple[State, Learning]:
-    """Where there is nothing to try learning with: anchors alone learn."""
-    if plan.form == "one-pass":
-        frozen = torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)
-        return state | {"weight_shift": frozen}, Learning(learns="anchors", frozen=plan.cut)
-    return state, Learning(learns="all", frozen=plan.cut)
+def untried(plan: Plan, state: State, held_out: int) -> tuple[State, Learning]:
+    """Where there is too little to try learning with: anchors alone learn."""
+    if plan.form != "one-pass":
+        return state, Learning(learns="all", frozen=plan.cut)
+    state = state | {"weight_shift": torch.full_like(state["weight_shift"], MAX_UPDATE_SHIFT)}
+    return state, Learning(learns="anchors", frozen=plan.cut, held_out=held_out)
 
 
-def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found]) -> Learning:
+def _record(
+    plan: Plan, lesson: LearningTrial, chosen: CandidateResult | None, tried: list[CandidateResult]
+) -> Learning:
     shown = chosen or tried[-1]
     curve = [Look(*row) for row in zip((0, *LOOKS), shown.own, shown.changed, strict=True)]
     return Learning(
@@ -342,7 +295,7 @@ def _record(plan: Plan, lesson: Trial, chosen: Found | None, tried: list[Found])
     )
 
 
-def _learns(plan: Plan, chosen: Found | None) -> Part:
+def _learns(plan: Plan, chosen: CandidateResult | None) -> Part:
     if chosen is None:
         return "nothing"
     if not chosen.candidate.weights:

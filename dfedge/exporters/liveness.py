@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfedge.footprint import Footprint, Live, Sample
+from dfedge.footprint import Footprint, LiveTensor, Sample
 
 SAMPLES = 160
 LARGEST = 6
@@ -49,7 +49,7 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Block:
+class LiveBuffer:
     """One tensor's bytes and its life, both positions included; ``dies`` may lie past the end."""
 
     name: Any
@@ -58,7 +58,7 @@ class Block:
     dies: int
 
 
-def blocks(flow: Flow, size: Callable[[Any], int]) -> list[Block]:
+def blocks(flow: Flow, size: Callable[[Any], int]) -> list[LiveBuffer]:
     """Every tensor's life in a graph."""
     owner: dict[Hashable, Hashable] = {}
     for _, made in flow.nodes:
@@ -76,10 +76,10 @@ def blocks(flow: Flow, size: Callable[[Any], int]) -> list[Block]:
                 born.setdefault(name, i)
     for name in flow.outputs:
         last[owner.get(name, name)] = len(flow.nodes)
-    return [Block(name, size(name), first, last[name]) for name, first in born.items()]
+    return [LiveBuffer(name, size(name), first, last[name]) for name, first in born.items()]
 
 
-def _alive(all: Sequence[Block], steps: int) -> list[int]:
+def _alive(all: Sequence[LiveBuffer], steps: int) -> list[int]:
     change = [0] * (steps + 2)
     for block in all:
         change[min(block.born, steps)] += block.bytes
@@ -91,7 +91,7 @@ def _alive(all: Sequence[Block], steps: int) -> list[int]:
     return alive
 
 
-def footprint(flow: Flow, all: Sequence[Block]) -> Footprint:
+def footprint(flow: Flow, all: Sequence[LiveBuffer]) -> Footprint:
     """Sum up a schedule; ``all`` are the lives of its tensors, planned or computed."""
     made_from, belongs = _layers(flow)
     steps = max(len(flow.nodes), 1)
@@ -107,7 +107,7 @@ def footprint(flow: Flow, all: Sequence[Block]) -> Footprint:
     return Footprint(
         lower_bound_bytes=max(alive),
         stored_activation_bytes=_stored(flow, all, made_from, belongs),
-        largest=[Live(_words(b.name), belongs.get(b.name), b.bytes) for b in largest],
+        largest=[LiveTensor(_words(b.name), belongs.get(b.name), b.bytes) for b in largest],
         layer_bytes=layer_bytes,
         samples=_samples(all, alive, at_work, belongs),
     )
@@ -154,7 +154,7 @@ def _at_work(flow: Flow, belongs: Mapping[Any, int]) -> list[int | None]:
 
 
 def _stored(
-    flow: Flow, all: Sequence[Block], made_from: Mapping[Any, int], belongs: Mapping[Any, int]
+    flow: Flow, all: Sequence[LiveBuffer], made_from: Mapping[Any, int], belongs: Mapping[Any, int]
 ) -> int:
     """The most that crosses a boundary for learning, beside what is handed over.
 
@@ -189,7 +189,7 @@ def _stored(
 
 
 def _samples(
-    all: Sequence[Block],
+    all: Sequence[LiveBuffer],
     alive: list[int],
     at_work: list[int | None],
     belongs: Mapping[Any, int],

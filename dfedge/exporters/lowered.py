@@ -14,8 +14,8 @@ from torch.fx.node import map_arg
 
 from dfedge.compile.state import layer_of
 from dfedge.errors import DfedgeError
-from dfedge.exporters.formats import Source
-from dfedge.exporters.graph import F32, I8, I32, Graph
+from dfedge.exporters.formats import ExportSource
+from dfedge.exporters.graph import F32, I8, I32, StockGraph
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.program import Method, handed
 from dfedge.exporters.traced import LATENT, Traced, in_stock, trunk_in_stock
@@ -33,10 +33,10 @@ class Ref:
         self.tensor = tensor
 
 
-class Node:
+class LoweringNode:
     """A node while it is lowered: its arguments as tensors or Python values, its result's type."""
 
-    def __init__(self, g: Graph, args: list[Any], value: Tensor) -> None:
+    def __init__(self, g: StockGraph, args: list[Any], value: Tensor) -> None:
         self.g, self.args = g, args
         self.shape: tuple[int, ...] = tuple(value.shape)
         self.dtype = DTYPES[value.dtype]
@@ -85,22 +85,22 @@ class Format:
     """
 
     name: str
-    table: Mapping[Any, Callable[[Node], int]]
-    copied: Callable[[Graph, int], int]
+    table: Mapping[Any, Callable[[LoweringNode], int]]
+    copied: Callable[[StockGraph, int], int]
     renaming: frozenset[Any]
 
 
 class Lowered:
     """The methods of a source as graphs of a format; a trunk once for each batch size."""
 
-    def __init__(self, format: Format, source: Source) -> None:
+    def __init__(self, format: Format, source: ExportSource) -> None:
         self.format, self.source = format, source
         self.above = replace(source.plan, trunk=None)
-        self.trunks: dict[int, Graph] = {}
+        self.trunks: dict[int, StockGraph] = {}
 
-    def graph(self, method: Method) -> Graph:
+    def graph(self, method: Method) -> StockGraph:
         """Inputs are the state in its order, x and y; outputs the changed state and results."""
-        plan, g, latent = self.source.plan, Graph(), None
+        plan, g, latent = self.source.plan, StockGraph(), None
         if plan.trunk is not None and method.kind != "train_from":
             if method.batch not in self.trunks:
                 self.trunks[method.batch] = self._trunk(method.batch)
@@ -115,15 +115,15 @@ class Lowered:
         _Walk(g, self.format, method.name, known).take(in_stock(self.above, method))
         return g
 
-    def _trunk(self, batch: int) -> Graph:
-        plan, g = self.source.plan, Graph()
+    def _trunk(self, batch: int) -> StockGraph:
+        plan, g = self.source.plan, StockGraph()
         (x,) = Method("infer", batch).example(plan)
         g.inputs["x"] = g.tensor(x.shape, DTYPES[x.dtype])
         known = self.source.constants | g.inputs
         _Walk(g, self.format, "trunk", known).take(trunk_in_stock(plan, batch))
         return g
 
-    def memory(self, g: Graph, method: Method) -> tuple[MemoryPlan, Footprint]:
+    def memory(self, g: StockGraph, method: Method) -> tuple[MemoryPlan, Footprint]:
         """The graph's own liveness: state given is held by the session, new state is live."""
         held = {tensor for name, tensor in g.inputs.items() if name in self.source.state}
         layers = {
@@ -160,7 +160,7 @@ class _Walk:
     """
 
     def __init__(
-        self, g: Graph, format: Format, method: str, known: Mapping[str, int | Tensor]
+        self, g: StockGraph, format: Format, method: str, known: Mapping[str, int | Tensor]
     ) -> None:
         self.g, self.format, self.method, self.known = g, format, method, known
         self.tensors: dict[Traces, int] = {}
@@ -192,7 +192,7 @@ class _Walk:
                 f"{self.format.name}, method {self.method}: no lowering of {node.target}; add one "
                 f"to dfedge/exporters/{self.format.name}/lowerings.py, or export to another format"
             )
-        lowered = Node(self.g, map_arg(list(node.args), self.ref), node.meta["val"])
+        lowered = LoweringNode(self.g, map_arg(list(node.args), self.ref), node.meta["val"])
         result = lower(lowered)
         assert self.g.shapes[result] == lowered.shape, (node.format_node(), self.g.shapes[result])
         assert self.g.types[result] == np.dtype(lowered.dtype), node.format_node()

@@ -13,18 +13,19 @@ import onnx
 from onnx import helper
 
 from dfedge.exporters import planned
-from dfedge.exporters.calls import LIBRARY, Call, Calls
-from dfedge.exporters.formats import Progress, Source, Written
+from dfedge.exporters.calls import LIBRARY, Calls, MethodCall
+from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.onnx.model import IR_VERSION, OPSET, value_info
 from dfedge.manifest import MemoryPlan
 from dfedge.native.program import INFER
+from dfedge.progress import Progress
 
 DOMAIN, DOMAIN_VERSION = "dfedge.native", 1
 OPERATIONS = ("Infer", "Train", "TrainFrom", "Features")
 """By the interpreter's number of the call."""
 
 
-def write(source: Source, folder: Path, progress: Progress) -> Written:
+def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write METHOD.onnx for every method."""
     calls = Calls(source)
     files, memory = {}, {}
@@ -45,7 +46,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     )
 
 
-def _model(calls: Calls, call: Call) -> onnx.ModelProto:
+def _model(calls: Calls, call: MethodCall) -> onnx.ModelProto:
     learns = call.method.learns
     x, *y = call.method.example(calls.source.plan)
     inputs = [

@@ -14,7 +14,7 @@ ops = torch.ops.dfedge
 def pool_errors(trace: Traced) -> Traced:
     """Hand pooled errors to the updates that would read them spread over a whole map."""
     trace = trace.copy()
-    graph = trace.module.graph
+    graph = trace.graph
     for node in list(graph.nodes):
         if node.target is not ops.conv_update.default:
             continue

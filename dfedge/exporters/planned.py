@@ -11,7 +11,7 @@ the net needs what its largest one needs; equal layers are traced once.  The for
 cannot be smaller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import State, layer_of
-from dfedge.exporters.formats import Source, load_writer
+from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.golden import to_arrays
 from dfedge.exporters.liveness import INPUT, Flow, blocks, footprint
 from dfedge.exporters.order import pool_errors
@@ -30,7 +30,7 @@ from dfedge.exporters.traced import Traced, in_stock, traced
 from dfedge.footprint import Footprint
 from dfedge.int8.stock.tiled import FLOORS
 from dfedge.native.build import compiler
-from dfedge.native.program import CALLS, Program
+from dfedge.native.program import CALLS, NativeProgram
 from dfedge.native.rendering import by_interpreter
 from dfedge.native.table import make_table
 from dfedge.plan import Layer, Plan
@@ -54,7 +54,7 @@ def native(plan: Plan, method: Method) -> Footprint:
     return _footprint(plan, method, pool_errors(traced(plan, method)), FUSED)
 
 
-def interpreted(source: Source, arenas: Mapping[str, int]) -> dict[str, Footprint]:
+def interpreted(source: ExportSource, arenas: Mapping[str, int]) -> dict[str, Footprint]:
     """The footprints of methods that the C interpreter runs in arenas of these bytes.
 
     It reuses bytes that the schedule keeps apart.
@@ -76,7 +76,7 @@ def native_arena(plan: Plan, method: Method) -> int:
     if compiler() is None:
         return native(plan, method).lower_bound_bytes
     table = make_table(plan, to_arrays(blank(plan)), to_arrays(blank_constants(plan)))
-    return Program(plan, table).arena_bytes(CALLS[method.kind], method.batch)
+    return NativeProgram(plan, table).arena_bytes(CALLS[method.kind], method.batch)
 
 
 def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
@@ -90,6 +90,20 @@ def arena(plan: Plan, method: Method, format: str, tile_bytes: int) -> int:
     return stock(plan, method, format, tile_bytes).lower_bound_bytes
 
 
+def fits(plan: Plan, method: Method, format: str, tile_bytes: int, bytes: int) -> bool:
+    """Whether that `arena` has no more than so many bytes; its largest unit alone may answer.
+
+    Raises:
+        UsageError: no such format.
+    """
+    if by_interpreter(format):
+        return native_arena(plan, method) <= bytes
+    return all(
+        footprint.lower_bound_bytes <= bytes
+        for footprint in _footprints(plan, method, format, tile_bytes)
+    )
+
+
 def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) -> Footprint:
     """The computed footprint of the stock rendering: that of its largest unit.
 
@@ -99,13 +113,18 @@ def stock(plan: Plan, method: Method, format: str, tile_bytes: int = FLOORS[0]) 
     Raises:
         UsageError: no such format.
     """
+    return max(
+        _footprints(plan, method, format, tile_bytes),
+        key=lambda footprint: footprint.lower_bound_bytes,
+    )
+
+
+def _footprints(plan: Plan, method: Method, format: str, tile_bytes: int) -> Iterator[Footprint]:
     load_writer(format)
     kind = method.kind if plan.form == "one-pass" else f"{method.kind} whole"
     units = [plan] if kind.endswith("whole") else _units(plan, method)
-    found = [
-        _unit(unit, Method(_kind(unit, method), method.batch), format, tile_bytes) for unit in units
-    ]
-    return max(found, key=lambda footprint: footprint.lower_bound_bytes)
+    for unit in units:
+        yield _unit(unit, Method(_kind(unit, method), method.batch), format, tile_bytes)
 
 
 def _kind(unit: Plan, method: Method) -> str:
@@ -160,7 +179,7 @@ def _footprint(plan: Plan, method: Method, trace: Traced, fused: set[Any]) -> Fo
     }
     sizes: dict[str, int] = {}
     nodes, renamed = [], {}
-    for node in trace.module.graph.nodes:
+    for node in trace.graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
             width = 1 if node.target in fused else value.element_size()

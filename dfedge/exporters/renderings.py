@@ -6,7 +6,7 @@ from dfedge.compile.state import State
 from dfedge.errors import DfedgeError, UsageError, unknown_name
 from dfedge.exporters.golden import to_arrays
 from dfedge.native.glue import lacking_compiler
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
@@ -59,7 +59,7 @@ def _impossible(name: str, plan: Plan, state: State, constants: State) -> str | 
     if lacking is not None:
         return f"not found: {lacking}"
     try:
-        Program(plan, make_table(plan, to_arrays(state), to_arrays(constants)))
+        NativeProgram(plan, make_table(plan, to_arrays(state), to_arrays(constants)))
     except DfedgeError as error:
         return str(error)
     return None

@@ -61,5 +61,6 @@ def in_tiles(plan: Plan, method: Method, tile_bytes: int) -> Traced:
     """
     tiles = core() | stock.decompositions() | Tiled(tile_bytes).decompositions() | PRIMITIVES
     found = rendered(pool_errors(traced(plan, method)), tiles)
-    cast_fast(found.module)
+    cast_fast(found.graph)
+    found.module.recompile()
     return found

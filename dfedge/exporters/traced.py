@@ -1,10 +1,10 @@
-"""Methods as graphs of torch's operators, traced once for all formats.
+"""Methods as graphs of torch's operators, written down once for all formats.
 
 A trace knows sizes alone: the state and the trunk's constants are inputs like x and y, so that a
 plan and a method are all that it depends on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -12,17 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.compile.state import changed_names
 from dfedge.exporters.program import Method, call
+from dfedge.exporters.written import Decompositions, rewritten, written
 from dfedge.int8 import stock
 from dfedge.int8.trunk import evaluate
 from dfedge.plan import Plan
-from dfedge.quiet import quiet
 
-Decompositions = Mapping[Any, Callable[..., Any]]
 LATENT = "latent"
 """What a trunk gives."""
 KEPT = 64
@@ -34,7 +32,7 @@ class Traced:
     """A graph whose placeholders and results have names.
 
     Attributes:
-        module: whoever changes it copies it first.
+        module: of the graph, with its constants; whoever changes it copies it first.
         inputs: constants, state, x, y.
         outputs: the new value of a tensor NAME of the state is ``NAME.next``.
     """
@@ -43,28 +41,41 @@ class Traced:
     inputs: Sequence[str]
     outputs: Sequence[str]
 
-    def copy(self) -> "Traced":
-        """One that may be changed."""
-        graph = Graph()
-        graph.output(graph.graph_copy(self.module.graph, {}))
-        return Traced(GraphModule(self.module, graph), self.inputs, self.outputs)
+    @property
+    def graph(self) -> Graph:
+        """Of torch's operators."""
+        return self.module.graph
 
     @property
     def placeholders(self) -> dict[str, Node]:
         """By name."""
-        nodes = (node for node in self.module.graph.nodes if node.op == "placeholder")
+        nodes = (node for node in self.graph.nodes if node.op == "placeholder")
         return dict(zip(self.inputs, nodes, strict=True))
 
     @property
     def results(self) -> dict[str, Node]:
         """By name."""
-        given: Any = self.module.graph.output_node().args[0]
+        given: Any = self.graph.output_node().args[0]
         return dict(zip(self.outputs, given, strict=True))
+
+    def copy(self) -> "Traced":
+        """One that may be changed."""
+        graph = Graph()
+        graph.output(graph.graph_copy(self.graph, {}))
+        return Traced(GraphModule(self.module, graph), self.inputs, self.outputs)
 
 
 @lru_cache(maxsize=KEPT)
 def traced(plan: Plan, method: Method) -> Traced:
     """A method in the operations of `dfedge.int8.ops`: ``(*constants, *state, x[, y])``."""
+    whole, given, inputs, outputs = as_function(plan, method)
+    return Traced(written(whole, given), inputs, outputs)
+
+
+def as_function(
+    plan: Plan, method: Method
+) -> tuple[Callable[..., tuple[Tensor, ...]], list[Tensor], list[str], list[str]]:
+    """A method of tensors alone, with tensors to give it, their names and those of its results."""
     constants, state, example = blank_constants(plan), blank(plan), method.example(plan)
     names = [*constants, *state, *("x", "y")[: len(example)]]
     changed = changed_names(list(state), plan.cut) if method.learns else []
@@ -75,8 +86,8 @@ def traced(plan: Plan, method: Method) -> Traced:
         new, results = call(plan, known, method.kind, own, *given[len(names) - len(example) :])
         return (*((new or {})[name] for name in changed), *results)
 
-    module = _followed(whole, {}, (*constants.values(), *state.values(), *example))
-    return Traced(module, names, [f"{name}.next" for name in changed] + method.results(plan))
+    outputs = [f"{name}.next" for name in changed] + method.results(plan)
+    return whole, [*constants.values(), *state.values(), *example], names, outputs
 
 
 @lru_cache(maxsize=KEPT)
@@ -89,7 +100,7 @@ def traced_trunk(plan: Plan, batch: int) -> Traced:
         assert trunk is not None
         return (evaluate(trunk, dict(zip(names, given, strict=True)), given[-1]),)
 
-    return Traced(_followed(whole, {}, (*constants.values(), *x)), names, [LATENT])
+    return Traced(written(whole, (*constants.values(), *x)), names, [LATENT])
 
 
 def get_state(plan: Plan) -> Traced:
@@ -99,7 +110,7 @@ def get_state(plan: Plan) -> Traced:
     def whole(*given: Tensor) -> tuple[Tensor, ...]:
         return tuple(value.clone() for value in given)
 
-    return Traced(_followed(whole, {}, list(state.values())), list(state), list(state))
+    return Traced(written(whole, list(state.values())), list(state), list(state))
 
 
 def set_state(plan: Plan) -> Traced:
@@ -112,15 +123,12 @@ def set_state(plan: Plan) -> Traced:
 
     names = [*state, *(f"{name}.value" for name in state)]
     outputs = [*(f"{name}.next" for name in state), "done"]
-    return Traced(_followed(whole, {}, [*state.values(), *blank(plan).values()]), names, outputs)
+    return Traced(written(whole, [*state.values(), *blank(plan).values()]), names, outputs)
 
 
 def rendered(trace: Traced, decompositions: Decompositions) -> Traced:
     """The same in other operators."""
-    places = [node.meta["val"] for node in trace.placeholders.values()]
-    given = [torch.empty(value.shape, dtype=value.dtype) for value in places]
-    module = _followed(trace.module, decompositions, given)
-    return Traced(module, trace.inputs, trace.outputs)
+    return Traced(rewritten(trace.module, decompositions), trace.inputs, trace.outputs)
 
 
 @lru_cache(maxsize=KEPT)
@@ -139,13 +147,3 @@ def trunk_in_stock(plan: Plan, batch: int) -> Traced:
 def core() -> dict[Any, Callable[..., Any]]:
     """Operators of torch in its core ones."""
     return dict(torch.export.default_decompositions())
-
-
-def _followed(
-    function: Callable[..., Any], decompositions: Mapping[Any, Any], given: Sequence[Tensor]
-) -> GraphModule:
-    with quiet():
-        follow = make_fx(function, dict(decompositions), tracing_mode="fake")
-        module = follow(*given)
-    module.graph.eliminate_dead_code()
-    return module

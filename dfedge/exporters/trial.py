@@ -14,10 +14,9 @@ import msgspec
 import numpy as np
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
-from dfedge.adoption.halves import Watch
 from dfedge.compile.blank import blank, blank_constants
 from dfedge.data.dataset import Split
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.inputs import record_of
 from dfedge.data.shift import check_shift, parse_shift
 from dfedge.data.sources import open_data
@@ -26,7 +25,7 @@ from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.runners import installed
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.errors import DfedgeError, UsageError
 from dfedge.exporters.budget import needs_bytes
 from dfedge.exporters.fit import sized
@@ -36,6 +35,7 @@ from dfedge.exporters.program import Method
 from dfedge.exporters.write import export
 from dfedge.learn.run import Run
 from dfedge.learn.run_data import open_run_data
+from dfedge.progress import Progress
 from dfedge.runtimes import NATIVE
 from dfedge.target import budget_of, check_runtimes, load_target
 
@@ -90,7 +90,9 @@ class Choice(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
-def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -> Iterator[Choice]:
+def choices(
+    question: Question, scratch: Path, watch: Progress = lambda *_: None
+) -> Iterator[Choice]:
     """Try them in order; runs and bundles are made in ``scratch``.
 
     Raises:
@@ -134,7 +136,7 @@ def choices(question: Question, scratch: Path, watch: Watch = lambda *_: None) -
 def _check_data(question: Question) -> None:
     """Before anything is adopted, which takes its time."""
     options = question.model
-    door = Door(options.on_bad_sample)
+    door = SampleFilter(options.on_bad_sample)
     found = open_data(options.data, options.data_dir, door=door, reading=options.reading)
     check_shift(question.shift, record_of(found.kind))
     count = len(found.cut(options.seed).part("train")[1])
@@ -154,7 +156,7 @@ def _samples(question: Question, run: Run) -> tuple[Split, Split]:
 
 
 def _learn(session: Session, lesson: Split, question: Question) -> float:
-    job = Job(question.model.data, "train", question.shift, 0, BATCH, PASSES * len(lesson))
+    job = FinetuneJob(question.model.data, "train", question.shift, 0, BATCH, PASSES * len(lesson))
     start = time.perf_counter()
     done = finetune(session, lesson, job, saving=Saving(0))
     return 1000 * (time.perf_counter() - start) / done.steps

@@ -11,14 +11,14 @@ from dfedge.bundle import Bundle
 from dfedge.compile.fold import lower
 from dfedge.compile.rates import LEAST_BATCH
 from dfedge.compile.state import State
-from dfedge.data.catalogue import Part
+from dfedge.data.catalogue import SplitPart
 from dfedge.data.inputs import to_input
 from dfedge.data.order import shuffled
 from dfedge.data.sources import open_data
 from dfedge.errors import UsageError
 from dfedge.exporters.assemble import Origin, assemble, check_place
 from dfedge.exporters.budget import check_possible, tile_bytes_for
-from dfedge.exporters.formats import Progress, Source, load_writer
+from dfedge.exporters.formats import ExportSource, load_writer
 from dfedge.exporters.golden import golden_samples, make_golden
 from dfedge.exporters.known import known_arrays, temperature
 from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
@@ -34,7 +34,7 @@ from dfedge.exporters.program import methods
 from dfedge.exporters.renderings import check_rendering, renderings
 from dfedge.int8.bounds import check_sizes
 from dfedge.int8.trunk import Constants
-from dfedge.learn.kept import Kept, choose, held_out_count
+from dfedge.learn.kept import KeptSamples, choose, held_out_count
 from dfedge.learn.kept import read as read_kept
 from dfedge.learn.lineage import lineage
 from dfedge.learn.net import Net
@@ -45,6 +45,7 @@ from dfedge.learn.train import quantised_net
 from dfedge.learn.trainer import accuracy
 from dfedge.manifest import Exponents, Learning
 from dfedge.plan import Plan
+from dfedge.progress import Progress
 from dfedge.target import budget_of, check_runtimes, load_target
 
 __all__ = ["ExportOptions", "export", "lowered"]
@@ -121,14 +122,20 @@ def export(
     golden = make_golden(plan, state, drawn, options.batch, constants)
     alignment = max(target.arena_alignment, 16)  # ExecuTorch's least
     tile_bytes = min(tile_bytes_for(budget, format, plan, options.batch) for format in formats)
-    source = Source(
-        plan, state, methods(plan, {1, options.batch}), alignment, tile_bytes, constants=constants,
-        prefix=options.prefix, ecosystem=options.ecosystem,
-    )  # fmt: skip
+    source = ExportSource(
+        plan,
+        state,
+        methods(plan, {1, options.batch}),
+        alignment,
+        tile_bytes,
+        constants=constants,
+        prefix=options.prefix,
+        ecosystem=options.ecosystem,
+    )
     return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
 
 
-def _kept(run: Run, options: ExportOptions) -> Kept | None:
+def _kept(run: Run, options: ExportOptions) -> KeptSamples | None:
     """Samples to try learning on, and to bring along; None where one of both kinds is missing."""
     plan = run.plan
     if options.data is None:
@@ -142,7 +149,7 @@ def _kept(run: Run, options: ExportOptions) -> Kept | None:
         held_out = held_out_count(len(whole), 0)
         parts = whole.take(order[held_out:]), whole.take(order[:held_out])
         chosen = choose(*parts, plan.seed, plan.input.shape)
-        kept = Kept(*(part.read(plan.input) for part in chosen))
+        kept = KeptSamples(*(part.read(plan.input) for part in chosen))
     if kept is None or not len(kept.trained) or not len(kept.held_out):
         return None
     kept.check(len(plan.classes), plan.input.shape, run.folder)
@@ -153,7 +160,7 @@ def _tried(
     run: Run,
     plan: Plan,
     state: State,
-    kept: Kept | None,
+    kept: KeptSamples | None,
     constants: Constants,
     batch: int,
     watch: Progress,
@@ -161,8 +168,9 @@ def _tried(
     """What the trial of learning chose, or anchors alone where there was nothing to try it with."""
     if not run.plan.settings.epochs:  # random weights know nothing that could be harmed
         return plan, state, Learning(learns="all", frozen=plan.cut)
-    if kept is None or len(kept.held_out) < MIN_HELD_OUT:
-        state, learning = untried(plan, state)
+    held_out = 0 if kept is None else len(kept.held_out)
+    if kept is None or held_out < MIN_HELD_OUT:
+        state, learning = untried(plan, state, held_out)
         return plan, state, learning
     return trial(plan, state, kept, constants, batch, run.plan.input, watch)
 
@@ -181,7 +189,7 @@ def lowered(run: Run, options: ExportOptions | None = None) -> tuple[Plan, State
 
 def _lower(
     net: Net,
-    train: Part,
+    train: SplitPart,
     rule: str,
     options: ExportOptions,
     own: RunPlan,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dfedge import state
 from dfedge.atomic import write_file, write_out
 from dfedge.bundle import Bundle
-from dfedge.device.store import FLEET_BASE, Record, Stored, belonging, exchange
+from dfedge.device.store import FLEET_BASE, StateRecord, StoredState, belonging, exchange
 from dfedge.device.store.transfer import read_file
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.fleet.delta import MAGIC
@@ -49,7 +49,7 @@ class Base:
     """
 
     state: dict[str, NDArray[Any]]
-    record: Record
+    record: StateRecord
     fraction: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     bits: int = BITS
     round: int = 0
@@ -57,9 +57,9 @@ class Base:
     spent: tuple[Spent, ...] = ()
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> StoredState:
         """What devices take."""
-        return Stored(self.state, self.record)
+        return StoredState(self.state, self.record)
 
     @cached_property
     def sha256(self) -> str:
@@ -72,7 +72,7 @@ class Base:
         return whole + self.fraction[name] if name in self.fraction else whole
 
 
-class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class FractionsHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file of fractions says of itself; ``sha256``: of its tensors."""
 
     base_sha256: Hash
@@ -83,19 +83,21 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     spent: tuple[Spent, ...] = ()
 
 
-_KEPT = msgspec.json.Decoder(Kept)  # at import, as in `dfedge.manifest`
+_KEPT = msgspec.json.Decoder(FractionsHeader)  # at import, as in `dfedge.manifest`
 
 
-def read_stored(bundle: Bundle, path: Path | None) -> Stored:
+def read_stored(bundle: Bundle, path: Path | None) -> StoredState:
     """A base as a device has it; None: the bundle's own first state.
 
     Raises:
         DfedgeError: as `dfedge.device.store.transfer.read_file`.
     """
-    return read_file(bundle, path) if path else Stored(bundle.initial_state(), belonging(bundle))
+    return (
+        read_file(bundle, path) if path else StoredState(bundle.initial_state(), belonging(bundle))
+    )
 
 
-def kept_base(bundle: Bundle, folder: Path, record: Record) -> Path | None:
+def kept_base(bundle: Bundle, folder: Path, record: StateRecord) -> Path | None:
     """The base that a device took last, as it lies in its state folder; None: the bundle's own.
 
     Raises:
@@ -109,7 +111,7 @@ def kept_base(bundle: Bundle, folder: Path, record: Record) -> Path | None:
     return path
 
 
-def keep_base(folder: Path, base: Stored) -> None:
+def keep_base(folder: Path, base: StoredState) -> None:
     """Write a base into a device's state folder, for `kept_base`.
 
     Raises:
@@ -118,7 +120,7 @@ def keep_base(folder: Path, base: Stored) -> None:
     write_file(folder / FLEET_BASE, exchange.write(base.state, base.record))
 
 
-def read_next(bundle: Bundle, path: Path, base: Path | None) -> Stored:
+def read_next(bundle: Bundle, path: Path, base: Path | None) -> StoredState:
     """The next base, from its own file or from a step.
 
     Args:
@@ -168,8 +170,9 @@ def write_base(base: Base, path: Path) -> None:
     """
     fraction = {n: base.fraction.get(n, np.zeros(base.state[n].shape, np.int8))
                 for n in moved_names(base.state)}  # fmt: skip
-    kept = Kept(base.sha256, state.digest(fraction), base.bits, base.round, list(base.earlier),
-                base.spent)  # fmt: skip
+    kept = FractionsHeader(
+        base.sha256, state.digest(fraction), base.bits, base.round, list(base.earlier), base.spent
+    )
     raw = state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})
     try:
         write_out(fractions_of(path), raw)
@@ -178,7 +181,7 @@ def write_base(base: Base, path: Path) -> None:
         raise ResourceError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def parse_fractions(raw: bytes, where: Path) -> tuple[dict[str, NDArray[np.int8]], Kept]:
+def parse_fractions(raw: bytes, where: Path) -> tuple[dict[str, NDArray[np.int8]], FractionsHeader]:
     """A file of fractions.
 
     Raises:

@@ -44,18 +44,18 @@ MOST_HEADER_BYTES = 1 << 20
 Moves = dict[str, NDArray[np.int16]]
 
 
-class DamagedError(DfedgeError):
+class DamagedDeltaError(DfedgeError):
     """Bytes that no device wrote."""
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TensorPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name and shape of a tensor that travels."""
 
     name: str
     shape: Annotated[list[Annotated[int, Meta(ge=0, le=1 << 31)]], Meta(max_length=8)]
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeltaHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of a delta but its differences.
 
     Attributes:
@@ -76,7 +76,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_sha256: Hash
     samples: Annotated[int, Meta(ge=1, le=MAX_COUNT)]
     steps: Count
-    parts: list[Part]
+    parts: list[TensorPart]
     steering: dict[str, list[Int32]]
     device: Annotated[str, Meta(max_length=255)] = ""
     known: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     makes: MaybeHash = ""
 
 
-_HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.manifest`
+_HEADER = msgspec.json.Decoder(DeltaHeader)  # at import, as in `dfedge.manifest`
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class Delta:
         bytes: of the whole file.
     """
 
-    header: Header
+    header: DeltaHeader
     moves: Moves
     sha256: str
     bytes: int
 
 
-def encode(header: Header, moves: Moves) -> bytes:
+def encode(header: DeltaHeader, moves: Moves) -> bytes:
     """A delta's bytes, not signed.
 
     Args:
@@ -132,12 +132,14 @@ def decode(raw: bytes, most: int = MOST_BYTES) -> Delta:
     header, rest = _opened(raw, most)
     counts = [prod(part.shape) for part in header.parts]
     if len(rest) != 2 * sum(counts):
-        raise DamagedError(f"{len(rest)} bytes of differences; its parts have {2 * sum(counts)}")
+        raise DamagedDeltaError(
+            f"{len(rest)} bytes of differences; its parts have {2 * sum(counts)}"
+        )
     planes = np.frombuffer(rest, np.uint8).reshape(2, -1).astype(np.int32)
     stored = planes[0] | planes[1] << 8
     d = np.where(stored & 1, -(stored >> 1) - 1, stored >> 1).astype(np.int16)
     if d.size and max(d.max(), -d.min()) > FURTHEST:
-        raise DamagedError(f"a difference of {max(d.max(), -d.min())}; allowed: {FURTHEST}")
+        raise DamagedDeltaError(f"a difference of {max(d.max(), -d.min())}; allowed: {FURTHEST}")
     moves, at = Moves(), 0
     for part, count in zip(header.parts, counts, strict=True):
         moves[part.name] = d[at : at + count].reshape(part.shape)
@@ -145,7 +147,7 @@ def decode(raw: bytes, most: int = MOST_BYTES) -> Delta:
     return Delta(header, moves, hashlib.sha256(frame(raw)).hexdigest(), len(raw))
 
 
-def read_header(raw: bytes) -> Header:
+def read_header(raw: bytes) -> DeltaHeader:
     """The header alone, of a delta whose bytes are whole.
 
     Raises:
@@ -161,38 +163,40 @@ def frame(raw: bytes) -> bytes:
         DamagedError: bytes that end before they should, or too late.
     """
     if len(raw) < PREFIX.size:
-        raise DamagedError(f"{len(raw)} bytes are too short")
+        raise DamagedDeltaError(f"{len(raw)} bytes are too short")
     magic, version, length, _ = PREFIX.unpack_from(raw)
     if magic != MAGIC:
-        raise DamagedError(f"starts with {magic.hex()}, should be {MAGIC.hex()}")
+        raise DamagedDeltaError(f"starts with {magic.hex()}, should be {MAGIC.hex()}")
     if version != VERSION:
-        raise DamagedError(f"version {version}, this dfedge reads {VERSION}; update the older one")
+        raise DamagedDeltaError(
+            f"version {version}, this dfedge reads {VERSION}; update the older one"
+        )
     beyond = len(raw) - PREFIX.size - length
     if beyond not in (0, SIGNATURE_BYTES):
-        raise DamagedError(f"{abs(beyond)} bytes too {'many' if beyond > 0 else 'few'}")
+        raise DamagedDeltaError(f"{abs(beyond)} bytes too {'many' if beyond > 0 else 'few'}")
     return raw[: PREFIX.size + length]
 
 
-def _opened(raw: bytes, most: int) -> tuple[Header, bytes]:
+def _opened(raw: bytes, most: int) -> tuple[DeltaHeader, bytes]:
     """The header, and the bytes of the differences."""
     framed = frame(raw)
     digest, body = framed[16:48], framed[PREFIX.size :]
     if hashlib.sha256(framed[:16] + body).digest() != digest:
-        raise DamagedError("its checksum does not match")
+        raise DamagedDeltaError("its checksum does not match")
     try:
         unpacker = zlib.decompressobj()
         inside = unpacker.decompress(body, most)
     except zlib.error as error:
-        raise DamagedError(f"cannot be decompressed ({error})") from error
+        raise DamagedDeltaError(f"cannot be decompressed ({error})") from error
     if unpacker.unconsumed_tail or not unpacker.eof or unpacker.unused_data:
-        raise DamagedError(f"decompressed it is not whole, or above {most:,} bytes")
+        raise DamagedDeltaError(f"decompressed it is not whole, or above {most:,} bytes")
     length = int.from_bytes(inside[:4], "little")
     if length > min(MOST_HEADER_BYTES, len(inside) - 4):
-        raise DamagedError("its header is longer than what is there")
+        raise DamagedDeltaError("its header is longer than what is there")
     try:
         header = _HEADER.decode(inside[4 : 4 + length])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DamagedError(f"its header cannot be read ({error})") from error
+        raise DamagedDeltaError(f"its header cannot be read ({error})") from error
     if len({part.name for part in header.parts}) != len(header.parts):
-        raise DamagedError("a part occurs twice")
+        raise DamagedDeltaError("a part occurs twice")
     return header, inside[4 + length :]

@@ -10,7 +10,7 @@ from dfedge.data.dataset import Split
 from dfedge.device.care import Care
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving, Store, Stored
+from dfedge.device.store import FinetuneJob, Saving, Store, StoredState
 from dfedge.errors import UsageError
 from dfedge.fleet.difference import EVERYTHING, Shared, difference
 from dfedge.fleet.take import taken
@@ -47,7 +47,7 @@ class Task:
 
 def round_of(
     bundle: Bundle,
-    base: Stored,
+    base: StoredState,
     learns: Split,
     task: Task,
     folder: Path,
@@ -90,7 +90,7 @@ def check_learns(bundle: Bundle) -> None:
 
 def learn(
     bundle: Bundle, learns: Split, task: Task, folder: Path, runtime: str | None = None
-) -> Stored:
+) -> StoredState:
     """A round's steps, from what the state folder holds; what was learned is saved there.
 
     Raises:
@@ -102,7 +102,15 @@ def learn(
         shift = session.rates["weight_shift"]
         session.rates["weight_shift"] = np.full_like(shift, MAX_UPDATE_SHIFT)
     found_slower = 0 if task.care.guard else bundle.manifest.learning.slower
-    job = Job("", "fleet", "", task.seed, task.batch, task.steps * task.batch, pace=task.pace,
-              slower=task.slower - found_slower)  # fmt: skip
+    job = FinetuneJob(
+        "",
+        "fleet",
+        "",
+        task.seed,
+        task.batch,
+        task.steps * task.batch,
+        pace=task.pace,
+        slower=task.slower - found_slower,
+    )
     finetune(session, learns, job, saving=Saving(0))
     return session.stored()

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 
 from dfedge.bundle import Bundle
-from dfedge.device.store import Stored
+from dfedge.device.store import StoredState
 from dfedge.device.store.store import check_fits
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
-from dfedge.fleet.delta import Header, Moves, Part, decode, encode
+from dfedge.fleet.delta import DeltaHeader, Moves, TensorPart, decode, encode
 from dfedge.fleet.parts import ALL, moved_names, selected
 from dfedge.limits import MAX_COUNT
 from dfedge.state import State, digest
@@ -42,8 +42,8 @@ EVERYTHING = Shared()
 
 def difference(
     bundle: Bundle,
-    stored: Stored,
-    base: Stored,
+    stored: StoredState,
+    base: StoredState,
     where: Path,
     shared: Shared = EVERYTHING,
     device: str = "",
@@ -72,7 +72,7 @@ def difference(
     return _encoded(bundle, stored, base, shared.names(base.state), device=device)
 
 
-def step(bundle: Bundle, now: Stored, base: Stored) -> bytes:
+def step(bundle: Bundle, now: StoredState, base: StoredState) -> bytes:
     """The step from a base to the next, for devices that have the first.
 
     Only tensors that differ are in it.
@@ -82,7 +82,7 @@ def step(bundle: Bundle, now: Stored, base: Stored) -> bytes:
     return _encoded(bundle, now, base, names, makes=digest(now.state))
 
 
-def stepped(bundle: Bundle, base: Stored, raw: bytes, where: Path) -> Stored:
+def stepped(bundle: Bundle, base: StoredState, raw: bytes, where: Path) -> StoredState:
     """The next base, from the base and a step.
 
     Raises:
@@ -122,13 +122,13 @@ def stepped(bundle: Bundle, base: Stored, raw: bytes, where: Path) -> Stored:
     if max(record.samples, record.steps) > MAX_COUNT:
         raise DfedgeError(f"{where}: counts above {MAX_COUNT:,}; fetch it again")
     check_fits(state, record, bundle, where)
-    return Stored(state, record)
+    return StoredState(state, record)
 
 
 def _encoded(
     bundle: Bundle,
-    now: Stored,
-    base: Stored,
+    now: StoredState,
+    base: StoredState,
     names: list[str],
     device: str = "",
     makes: str = "",
@@ -137,20 +137,23 @@ def _encoded(
     anchors = {name for name in moved_names(base.state) if name.endswith(".anchors")}
     new = now.record.added[len(known) :] if anchors <= set(names) or makes else ()
     moves = _moves(now.state, base.state, names, len(bundle.manifest.classes) + len(known), new)
-    header = Header(
+    header = DeltaHeader(
         base_sha256=digest(base.state),
         bundle_sha256=bundle.sha256,
         samples=now.record.samples - base.record.samples,
         steps=max(now.record.steps - base.record.steps, 0),
-        parts=[Part(name, list(moves[name].shape)) for name in names],
-        steering={n: np.asarray(now.state[n]).reshape(-1).astype(int).tolist()
-                  for n in STEERING if n in now.state},
+        parts=[TensorPart(name, list(moves[name].shape)) for name in names],
+        steering={
+            n: np.asarray(now.state[n]).reshape(-1).astype(int).tolist()
+            for n in STEERING
+            if n in now.state
+        },
         device=device,
         known=known,
         new=new,
         guarded=now.record.guarded,
         makes=makes,
-    )  # fmt: skip
+    )
     return encode(header, moves)
 
 

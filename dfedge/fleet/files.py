@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from dfedge.errors import DfedgeError
-from dfedge.fleet.delta import DamagedError, decode
+from dfedge.fleet.delta import DamagedDeltaError, decode
 from dfedge.regular import open_file
 
 SUFFIX = ".delta"
@@ -59,7 +59,7 @@ def told(name: str, raw: bytes) -> Told:
     """What a file holds; nothing is compared with a base."""
     try:
         delta = decode(raw)
-    except DamagedError as error:
+    except DamagedDeltaError as error:
         return Told(name, len(raw), str(error))
     header = delta.header
     flat = np.concatenate(

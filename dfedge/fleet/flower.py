@@ -20,7 +20,7 @@ from flwr.serverapp.strategy.strategy_utils import sample_nodes
 from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
-from dfedge.device.store import Stored, exchange
+from dfedge.device.store import StoredState, exchange
 from dfedge.errors import DfedgeError
 from dfedge.fleet import gateway
 from dfedge.fleet.base import Base, read_base, read_stored, write_base
@@ -197,7 +197,7 @@ def _reply(message: Message, deltas: dict[str, bytes], count: int) -> Message:
     return Message(content=content, reply_to=message)
 
 
-def base_in(message: Message, bundle: Bundle, folder: Path) -> Stored:
+def base_in(message: Message, bundle: Bundle, folder: Path) -> StoredState:
     """The base that a message brings; it lies in the folder afterwards.
 
     Raises:

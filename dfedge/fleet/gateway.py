@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
-from dfedge.device.store import Stored, exchange
+from dfedge.device.store import StoredState, exchange
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.fleet.delta import read_header
 from dfedge.fleet.difference import difference
@@ -48,7 +48,7 @@ class Answers:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def put_out(bundle: Bundle, base: Stored, number: int, folder: Path) -> Path:
+def put_out(bundle: Bundle, base: StoredState, number: int, folder: Path) -> Path:
     """Lay out a base for devices; the folder of its round.
 
     Args:
@@ -68,7 +68,7 @@ def put_out(bundle: Bundle, base: Stored, number: int, folder: Path) -> Path:
     return home
 
 
-def answers(bundle: Bundle, base: Stored, home: Path) -> Answers:
+def answers(bundle: Bundle, base: StoredState, home: Path) -> Answers:
     """What lies in the inbox of a base."""
     found = Answers()
     for path in sorted((home / INBOX).iterdir()):
@@ -85,7 +85,7 @@ def answers(bundle: Bundle, base: Stored, home: Path) -> Answers:
 
 def waited(
     bundle: Bundle,
-    base: Stored,
+    base: StoredState,
     home: Path,
     devices: int,
     seconds: float,
@@ -108,7 +108,7 @@ def waited(
     return found
 
 
-def _delta(path: Path, base: Stored) -> bytes:
+def _delta(path: Path, base: StoredState) -> bytes:
     try:
         raw = read_bytes(path)
     except OSError as error:

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from dfedge.bundle import Bundle
-from dfedge.device.store import Record
+from dfedge.device.store import StateRecord
 from dfedge.errors import DfedgeError, chosen
 from dfedge.fleet.base import REMEMBERED, Base
 from dfedge.fleet.delta import Delta
@@ -30,7 +30,7 @@ from dfedge.fleet.discrete_gaussian import Below
 from dfedge.fleet.parts import moved_names
 from dfedge.fleet.privacy import Privacy
 from dfedge.fleet.rules import RULES, Ints, Voice, middle
-from dfedge.fleet.sift import Passed, Taken, sift
+from dfedge.fleet.sift import AcceptedDelta, Passed, sift
 from dfedge.limits import MAX_COUNT
 
 HEAVIEST = 4
@@ -51,7 +51,7 @@ class Merged:
     """
 
     base: Base
-    taken: list[Taken]
+    taken: list[AcceptedDelta]
     passed: list[Passed]
     new: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -148,7 +148,7 @@ def _weights(samples: list[int]) -> list[int]:
     return [min(count, most) for count in samples]
 
 
-def _new_classes(base: Base, taken: list[Taken]) -> tuple[str, ...]:
+def _new_classes(base: Base, taken: list[AcceptedDelta]) -> tuple[str, ...]:
     """Names that the base does not have: those that most devices know first, then by name."""
     count = Counter(name for one in taken for name in one.header.new)
     new = [name for name in count if name not in base.record.added]
@@ -196,13 +196,15 @@ def _moved(base: Base, moved: dict[str, Ints], known: int) -> Base:
     return Base(state, base.record, fraction, base.bits)
 
 
-def _counted(record: Record, deltas: int) -> Record:
+def _counted(record: StateRecord, deltas: int) -> StateRecord:
     """A record that says nothing of what devices did."""
     samples, steps = min(record.samples + deltas, MAX_COUNT), min(record.steps + 1, MAX_COUNT)
     return msgspec.structs.replace(record, samples=samples, steps=steps, job=None, fleet_base="")
 
 
-def _record(record: Record, taken: list[Taken], learned: int, added: tuple[str, ...]) -> Record:
+def _record(
+    record: StateRecord, taken: list[AcceptedDelta], learned: int, added: tuple[str, ...]
+) -> StateRecord:
     samples = record.samples + learned
     steps = record.steps + max(one.header.steps for one in taken)
     return msgspec.structs.replace(

@@ -1,7 +1,7 @@
 """A simulated fleet as one HTML page: accuracy by round and by device, bytes, who said nothing."""
 
 from dfedge.errors import DfedgeError
-from dfedge.fleet.simulate import Report, Round, SimulationPlan
+from dfedge.fleet.simulate import FleetReport, Round, SimulationPlan
 from dfedge.page import WIDE, figure, glossary, legend, start, svg, table, verdict, words
 from dfedge.units import percent, size
 
@@ -10,7 +10,7 @@ HEAD = ["round", "accuracy", "worst device", "merged", "bytes up", "bytes down",
 """Of `row`; epsilon where there is noise."""
 
 
-def page(plan: SimulationPlan, report: Report) -> str:
+def page(plan: SimulationPlan, report: FleetReport) -> str:
     """The page's text; its plot needs matplotlib, without which there is none."""
     title = f"A fleet of {len(plan.devices):,} devices"
     text = (
@@ -18,15 +18,23 @@ def page(plan: SimulationPlan, report: Report) -> str:
         f"rule {plan.rule}{_noise(plan)}; "
         f"shared: {', '.join(plan.share)}; personal: {', '.join(plan.personal) or 'nothing'}"
     )
-    return "\n".join([
-        start(title, 60), f"<h1>{words(title)}</h1>", verdict(words(sentence(report))),
-        f"<p>{words(text)}</p>", _plot(report),
-        _table("Rounds", head(plan), [row(one) for one in report.rounds]), _left_out(report),
-        _devices(report), glossary("delta", "presentation", "state", "anchor"), "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            start(title, 60),
+            f"<h1>{words(title)}</h1>",
+            verdict(words(sentence(report))),
+            f"<p>{words(text)}</p>",
+            _plot(report),
+            _table("Rounds", head(plan), [row(one) for one in report.rounds]),
+            _left_out(report),
+            _devices(report),
+            glossary("delta", "presentation", "state", "anchor"),
+            "",
+        ]
+    )
 
 
-def sentence(report: Report) -> str:
+def sentence(report: FleetReport) -> str:
     """What the rounds came to, in one sentence."""
     if not report.rounds:
         return "No round was run."
@@ -76,7 +84,7 @@ def _noise(plan: SimulationPlan) -> str:
     )
 
 
-def _left_out(report: Report) -> str:
+def _left_out(report: FleetReport) -> str:
     """Which devices had no part in a round, and why."""
     rows = [
         [str(one.round), name, why]
@@ -86,7 +94,7 @@ def _left_out(report: Report) -> str:
     return _table("Left out", ["round", "device", "why"], rows) if rows else ""
 
 
-def _devices(report: Report) -> str:
+def _devices(report: FleetReport) -> str:
     """Accuracy of every device on its own test, before and after each round."""
     if not report.before_own:
         return ""
@@ -100,7 +108,7 @@ def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
     return f"<h2>{words(title)}</h2>{table(head, rows)}"
 
 
-def _plot(report: Report) -> str:
+def _plot(report: FleetReport) -> str:
     try:
         picture = figure(WIDE, 3)
     except DfedgeError:  # a device may have no matplotlib

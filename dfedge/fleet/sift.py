@@ -16,7 +16,7 @@ from dfedge.bundle import Bundle
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
 from dfedge.fleet.base import Base
-from dfedge.fleet.delta import MOST_HEADER_BYTES, Delta, Header, decode
+from dfedge.fleet.delta import MOST_HEADER_BYTES, Delta, DeltaHeader, decode
 from dfedge.fleet.difference import STEERING
 from dfedge.fleet.parts import moved_names
 from dfedge.fleet.signed import signer
@@ -45,7 +45,7 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Taken:
+class AcceptedDelta:
     """A delta that is merged; it stays compressed until it is summed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Taken:
 
     name: str
     raw: bytes
-    header: Header
+    header: DeltaHeader
     late: bool
     identity: str
     order: tuple[int, str]
@@ -81,7 +81,7 @@ def sift(
     late: int = 0,
     keys: list[Path] | None = None,
     named: bool = False,
-) -> tuple[list[Taken], list[Passed]]:
+) -> tuple[list[AcceptedDelta], list[Passed]]:
     """Deltas to merge, in the order of their digests; and the others, by name.
 
     Args:
@@ -91,7 +91,7 @@ def sift(
             a device is whatever name it gives.
         named: refuse a delta that names no device.
     """
-    found: dict[str, Taken] = {}
+    found: dict[str, AcceptedDelta] = {}
     passed: list[Passed] = []
     for name, raw in files:
         try:
@@ -127,7 +127,7 @@ def _checked(
     late: int,
     keys: list[Path] | None,
     named: bool,
-) -> Taken:
+) -> AcceptedDelta:
     values = sum(base.state[one].size for one in moved_names(base.state))
     delta = decode(raw, MOST_HEADER_BYTES + 2 * values + 4)
     header, key = delta.header, None
@@ -155,10 +155,10 @@ def _checked(
         raise DfedgeError(part)
     _check_steering(header, base)
     identity = str(key or header.device or delta.sha256)
-    return Taken(name, raw, header, is_late, identity, (header.samples, delta.sha256))
+    return AcceptedDelta(name, raw, header, is_late, identity, (header.samples, delta.sha256))
 
 
-def _check_late(header: Header, base: Base, late: int) -> None:
+def _check_late(header: DeltaHeader, base: Base, late: int) -> None:
     if header.base_sha256 not in base.earlier:
         raise DfedgeError(f"its base {header.base_sha256[:12]} is none of this fleet's")
     rounds = len(base.earlier) - base.earlier.index(header.base_sha256)
@@ -166,7 +166,7 @@ def _check_late(header: Header, base: Base, late: int) -> None:
         raise LateError(f"late: its base is {rounds} round(s) old; merge it with --late {rounds}")
 
 
-def _check_classes(header: Header, bundle: Bundle) -> None:
+def _check_classes(header: DeltaHeader, bundle: Bundle) -> None:
     names = (*header.known, *header.new)
     flaw = class_flaw([*bundle.manifest.classes, *names]) if names else None
     if flaw is not None or any(spelled(name) != name for name in names):
@@ -203,7 +203,7 @@ def _moves_within(delta: Delta, base: Base, late: bool, own: int) -> Iterator[st
             yield f"part '{name}' has rows of no class"
 
 
-def _check_steering(header: Header, base: Base) -> None:
+def _check_steering(header: DeltaHeader, base: Base) -> None:
     for name, values in header.steering.items():
         if name not in STEERING or name not in base.state:
             raise DfedgeError(f"'{name[:80]}' is not a value of a state")

@@ -35,9 +35,9 @@ from dfedge.fleet.privacy import Privacy, for_simulation
 from dfedge.fleet.rules import RULES
 from dfedge.fleet.shares import Member
 from dfedge.fleet.take import taken
+from dfedge.progress import Progress
 from dfedge.regular import read_bytes
 
-Watch = Callable[[str, int, int], None]
 Sent = Callable[[int, str, bytes], bytes]
 """Round, device and delta -> what arrives: experiments put faults here."""
 
@@ -109,7 +109,7 @@ class Round(msgspec.Struct, frozen=True):
     epsilon: float | None = None
 
 
-class Report(msgspec.Struct, frozen=True):
+class FleetReport(msgspec.Struct, frozen=True):
     """report.json: ``before`` are the figures of the bundle's own state."""
 
     before: float
@@ -143,9 +143,9 @@ class Simulation:
     def run(
         self,
         rounds: int,
-        watch: Watch = lambda *_: None,
+        watch: Progress = lambda *_: None,
         told: Callable[[Round], None] = lambda _: None,
-    ) -> Report:
+    ) -> FleetReport:
         """Simulate up to so many rounds in all; those that are done are not done again.
 
         Args:
@@ -164,7 +164,7 @@ class Simulation:
         self.plan.shared.names(self.bundle.initial_state())
         self._claim()
         judge = Session.open(self.bundle, self.runtime, self.folder / "judge", read_only=True)
-        report = self._read() or Report(self._judged(judge), self._each(judge, None), [])
+        report = self._read() or FleetReport(self._judged(judge), self._each(judge, None), [])
         for done in report.rounds:
             told(done)
         for number in range(len(report.rounds) + 1, rounds + 1):
@@ -181,7 +181,7 @@ class Simulation:
     def _base_name(self, number: int) -> str:
         return f"base-{number:04}"
 
-    def _round(self, number: int, judge: Session, watch: Watch) -> Round:
+    def _round(self, number: int, judge: Session, watch: Progress) -> Round:
         base = read_base(self.bundle, self.base(number - 1), self.plan.bits)
         folder = self.folder / f"round-{number:04}"
         folder.mkdir(exist_ok=True)
@@ -267,11 +267,11 @@ class Simulation:
                 "--out, or repeat the command that began it"
             )
 
-    def _read(self) -> Report | None:
+    def _read(self) -> FleetReport | None:
         path = self.folder / "report.json"
         if not path.exists():
             return None
         try:
-            return msgspec.json.decode(read_bytes(path), type=Report)
+            return msgspec.json.decode(read_bytes(path), type=FleetReport)
         except (msgspec.DecodeError, ValueError) as error:
             raise DfedgeError(f"{path}: cannot be read ({error}); remove the folder") from error

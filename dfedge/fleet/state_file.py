@@ -13,11 +13,11 @@ import numpy as np
 
 from dfedge.bundle import Bundle
 from dfedge.device.native import NativeRunner
-from dfedge.device.store import Stored, belonging
+from dfedge.device.store import StoredState, belonging
 from dfedge.device.store.transfer import check_values
 from dfedge.errors import DfedgeError
 from dfedge.native.library import load
-from dfedge.native.store import STORED, Record, Store, slot_bytes
+from dfedge.native.store import STORED, NetRecord, NetStore, slot_bytes
 from dfedge.regular import open_file, read_bytes
 from dfedge.state import check_same_layout, digest
 
@@ -26,7 +26,7 @@ MAGIC, PAGE = b"\x89DFS", 4096
 OF_THIS_NET = ("program", "layout", "semantics_version")
 
 
-class Bytes:
+class MediumInMemory:
     """A medium in memory; see `dfedge.native.store.Bytes`."""
 
     def __init__(self, data: bytes) -> None:
@@ -62,7 +62,7 @@ def is_state_file(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_state_file(bundle: Bundle, path: Path, base: Stored) -> Stored:
+def read_state_file(bundle: Bundle, path: Path, base: StoredState) -> StoredState:
     """What dfedge-run or a chip learned.
 
     The file does not say from which base it began: the one that is given is believed.
@@ -71,11 +71,11 @@ def read_state_file(bundle: Bundle, path: Path, base: Stored) -> Stored:
         DfedgeError: damaged, of another net, or with values that no step leaves.
     """
     try:
-        medium = Bytes(read_bytes(path))
+        medium = MediumInMemory(read_bytes(path))
     except OSError as error:
         raise DfedgeError(f"{path}: cannot be read ({error.strerror})") from error
     runner = NativeRunner(bundle)
-    store = Store(medium, _slot(runner), 1)
+    store = NetStore(medium, _slot(runner), 1)
     block = store.load() if store.open() == STORED else None
     found, own = store.found.record, _identity(bundle, runner)
     if block is None:
@@ -93,15 +93,15 @@ def read_state_file(bundle: Bundle, path: Path, base: Stored) -> Stored:
         samples=int(found.samples), steps=int(found.steps), doublings=int(found.doublings),
         caution=int(found.caution), fleet_base=digest(base.state),
     )  # fmt: skip
-    return Stored(state, record)
+    return StoredState(state, record)
 
 
-def state_file(bundle: Bundle, stored: Stored) -> bytes:
+def state_file(bundle: Bundle, stored: StoredState) -> bytes:
     """A file from which dfedge-run goes on, and a chip whose slots are as large."""
     runner = NativeRunner(bundle)
     runner.set_state(stored.state)
-    medium = Bytes(b"\xff" * 2 * _slot(runner))
-    store, record = Store(medium, _slot(runner), 1), _identity(bundle, runner)
+    medium = MediumInMemory(b"\xff" * 2 * _slot(runner))
+    store, record = NetStore(medium, _slot(runner), 1), _identity(bundle, runner)
     record.samples, record.steps = stored.record.samples, stored.record.steps
     record.doublings, record.caution = stored.record.doublings, stored.record.caution
     store.open()
@@ -114,16 +114,17 @@ def _slot(runner: NativeRunner) -> int:
     return slot_bytes(runner.program.table.state_bytes, 1, PAGE)
 
 
-def _identity(bundle: Bundle, runner: NativeRunner) -> Record:
+def _identity(bundle: Bundle, runner: NativeRunner) -> NetRecord:
     """What a state of this net says of itself: of its table and its first state."""
     manifest, now = bundle.manifest, runner.get_state()
-    record = Record(bundle_version=manifest.bundle_version,
-                    semantics_version=manifest.semantics_version)  # fmt: skip
+    record = NetRecord(
+        bundle_version=manifest.bundle_version, semantics_version=manifest.semantics_version
+    )
     record.lineage[:] = bytes.fromhex(manifest.lineage) or bytes(32)
     runner.set_state(bundle.initial_state())
     words, first = runner.program.table.words, runner.program.state
     identify = load().dfe_identify
-    identify.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(Record)]
+    identify.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(NetRecord)]
     identify.restype = None
     identify(words.ctypes.data, first.ctypes.data, record)
     runner.set_state(now)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from dfedge.bundle import Bundle
-from dfedge.device.store import Remembered, Stored, nothing
+from dfedge.device.store import Remembered, StoredState, nothing
 from dfedge.errors import DfedgeError
 from dfedge.fleet.difference import EVERYTHING, Shared
 from dfedge.state import digest
@@ -14,11 +14,11 @@ from dfedge.state import digest
 
 def taken(
     bundle: Bundle,
-    own: Stored,
-    base: Stored,
+    own: StoredState,
+    base: StoredState,
     where: Path,
     shared: Shared = EVERYTHING,
-) -> Stored:
+) -> StoredState:
     """The state that the device goes on from.
 
     The record is the base's, so that what is learned from now on is what it has more.  Classes that
@@ -58,7 +58,7 @@ def taken(
     for name in left:
         state["live"][first + added.index(name)] = 1
     record = msgspec.structs.replace(base.record, added=added, fleet_base=digest(base.state))
-    return Stored(state, record, remembered=_moved(bundle, own.remembered, places))
+    return StoredState(state, record, remembered=_moved(bundle, own.remembered, places))
 
 
 def _moved(bundle: Bundle, kept: Remembered | None, places: dict[int, int]) -> Remembered:

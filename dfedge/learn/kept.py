@@ -35,7 +35,7 @@ def held_out_count(samples: int, validation: int) -> int:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptSamples:
     """Samples that the net was trained on, and samples that it never saw."""
 
     trained: Split
@@ -64,7 +64,7 @@ def choose(trained: T, held_out: T, seed: int, shape: tuple[int, int, int]) -> t
     return some(trained, min(TRAINED, fit * 2 // 3)), some(held_out, min(HELD_OUT, fit // 3))
 
 
-def write(folder: Path, kept: Kept) -> None:
+def write(folder: Path, kept: KeptSamples) -> None:
     """Keep samples in a run's folder."""
     tensors = {
         f"{name}.{part}": torch.from_numpy(np.ascontiguousarray(value))
@@ -74,7 +74,7 @@ def write(folder: Path, kept: Kept) -> None:
     write_file(folder / FILE, save(tensors))
 
 
-def read(folder: Path) -> Kept | None:
+def read(folder: Path) -> KeptSamples | None:
     """What a run kept; None where it kept nothing.
 
     Raises:
@@ -86,4 +86,4 @@ def read(folder: Path) -> Kept | None:
     with foreign(path, "kept samples", "train again, or export with --data"):
         found = {name: tensor.numpy() for name, tensor in load(read_bytes(path)).items()}
         parts = [Split(found[f"{n}.x"], found[f"{n}.y"]) for n in ("trained", "held_out")]
-        return Kept(*parts)
+        return KeptSamples(*parts)

@@ -15,7 +15,7 @@ from dfedge.int8.scales import INPUT_EXPONENT, LayerScales
 from dfedge.learn.fake import quantise
 from dfedge.learn.forms import Form
 from dfedge.learn.forms.labelplane import LabelPlane
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.forms.onepass import OnePass
 from dfedge.learn.lean import read
 from dfedge.learn.spec import NetSpec
@@ -156,7 +156,7 @@ class Net(nn.Module):
             a = self.form.hand_on(i, unit, h.detach())
             del h  # with its graph, before the next layer computes
 
-    def look(self, i: int, a: Tensor, y: Tensor) -> tuple[Judged, Tensor]:
+    def look(self, i: int, a: Tensor, y: Tensor) -> tuple[LayerLoss, Tensor]:
         """Layer i's loss on its own, and the detached input of the next layer.
 
         With ``lean``, in float and one pass, a layer that adds no input keeps one map only.

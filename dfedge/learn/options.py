@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dfedge.data.dataset import Dataset
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.modes import NormalWish, in_modes, modes_of, normal_parts
 from dfedge.data.reading import AS_THEY_ARE, Reading
 from dfedge.data.sized import rule_for
@@ -67,7 +67,7 @@ def plan_run(options: TrainOptions) -> tuple[RunPlan, Dataset]:
     part = "plane" if form == "label-plane" else "loss"
     # A net that is named is read before the data, which may take long.
     asked = load_spec(options.net, options.depth) if options.net else None
-    door, wish = Door(options.on_bad_sample), options.normal
+    door, wish = SampleFilter(options.on_bad_sample), options.normal
     reading = replace(options.reading, unlabelled=wish is not None)
     if wish is not None and form != "one-pass":
         raise UsageError(f"--task normal --form {form}: only the one-pass form has anchors")

@@ -33,6 +33,7 @@ from dfedge.learn.net import Net
 from dfedge.learn.recipe import Recipe
 from dfedge.learn.rules import load_rule
 from dfedge.learn.spec import NetSpec, Settings
+from dfedge.manifest import RUN
 from dfedge.plan import Form
 from dfedge.regular import fault, open_file, read_bytes
 from dfedge.trunk import Trunk
@@ -113,7 +114,7 @@ class Run:
         Raises:
             DfedgeError: the folder holds something else, or a run of another plan.
         """
-        if (folder / "run.json").exists():
+        if (folder / RUN).exists():
             run = Run.open(folder)
             differing = [
                 name
@@ -129,7 +130,7 @@ class Run:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DfedgeError(f"{folder} exists and is not a run; choose another --out")
         DISK.make_folder(folder)
-        write_file(folder / "run.json", msgspec.json.format(msgspec.json.encode(plan)))
+        write_file(folder / RUN, msgspec.json.format(msgspec.json.encode(plan)))
         return Run(folder, plan)
 
     @staticmethod
@@ -139,7 +140,7 @@ class Run:
         Raises:
             DfedgeError: no run there, or one of another version.
         """
-        path = folder / "run.json"
+        path = folder / RUN
         try:
             raw = read_bytes(path)
         except OSError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Dataset, Split
-from dfedge.data.door import Door
+from dfedge.data.door import SampleFilter
 from dfedge.data.modes import in_modes, normal_parts
 from dfedge.data.order import shuffled
 from dfedge.data.sources import open_data
@@ -19,7 +19,7 @@ def open_run_data(plan: RunPlan) -> Catalogue:
         DfedgeError: they are gone, or others lie there now.
     """
     folder = Path(plan.data_dir) if plan.data_dir else None
-    door, own = Door(plan.on_bad_sample), None if plan.normal else plan.classes
+    door, own = SampleFilter(plan.on_bad_sample), None if plan.normal else plan.classes
     data = open_data(plan.data, folder, own, door, plan.reading)
     if plan.cut is not None and (now := data.record(plan.seed)) != plan.cut:
         count = f"{now.samples:,}" if now else "two splits"

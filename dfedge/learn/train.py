@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,18 +27,15 @@ from dfedge.learn.samples import from_samples, to_samples
 from dfedge.learn.skeleton import obstacle
 from dfedge.learn.trainer import EpochReport, Trainer, accuracy, initialise_anchors
 from dfedge.plugins import trust
-from dfedge.progress import PROGRESS
+from dfedge.progress import PROGRESS, Progress
 from dfedge.units import percent
-
-Watch = Callable[[str, int, int], None]
-"""Called with (what is going on, steps done, steps in all)."""
 
 
 def train(
     options: TrainOptions,
     out: Path,
     device: str = "cpu",
-    watch: Watch = lambda *_: None,
+    watch: Progress = lambda *_: None,
     minutes: float = 0,
 ) -> Run:
     """Train to the end, from the start or from where the run in ``out`` was left.
@@ -83,7 +79,7 @@ class _Training:
     """One run on one device: two phases of epochs, a checkpoint after each epoch."""
 
     def __init__(
-        self, run: Run, dataset: Dataset, device: str, watch: Watch, rank: int, world: int
+        self, run: Run, dataset: Dataset, device: str, watch: Progress, rank: int, world: int
     ) -> None:
         self.run, self.plan, self.watch = run, run.plan, watch
         self.rank, self.world = rank, world
@@ -180,7 +176,7 @@ class _Training:
         """Write samples that the net trains on, and some that it never sees."""
         trained, held_out = (from_samples(part) for part in (self.samples, self.held_out))
         chosen = kept.choose(trained, held_out, self.plan.seed, self.plan.input.shape)
-        kept.write(self.run.folder, kept.Kept(*chosen))
+        kept.write(self.run.folder, kept.KeptSamples(*chosen))
 
     def save(self, optimisers: list[torch.optim.AdamW]) -> None:
         """The checkpoint."""

@@ -7,7 +7,6 @@ No value leaves the device before the epoch's end.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +21,9 @@ from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, HostRule
 from dfedge.learn.samples import Samples, batches
 from dfedge.learn.spec import Settings
+from dfedge.progress import Count
 
 WARM_UP = 0.1
-Progress = Callable[[int, int], None]
-"""Called with (batches done, batches in all) of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.optimisers = make_optimisers(self.net, self.settings)
 
-    def epoch(self, samples: Samples, number: int, progress: Progress) -> EpochReport:
+    def epoch(self, samples: Samples, number: int, progress: Count) -> EpochReport:
         """Run epoch ``number`` (from 0 in this phase) over the samples.
 
         In float the normalisation learns and keeps its statistics; quantised, they are folded.

@@ -1,7 +1,7 @@
 """The files of an exported net that a C compiler takes: what is written, and what is compared.
 
     dfedge/         the kernels and the interpreter, as they lie in `dfedge.native`
-    net.h, net.c    `dfedge.native.sources`
+    net.h, net.c    `dfedge.native.header`, `dfedge.native.sources`
     net_store.*     `dfedge.native.net_store`
     net_known.*     perhaps: samples of what the net knows (`dfedge.native.known`)
     net_normal.*    perhaps: how far from normal a sample is (`dfedge.native.normal`)
@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dfedge.native import build, net_store
+from dfedge.native.header import NetSources, header
 from dfedge.native.naming import renamed
-from dfedge.native.sources import Net, header, source
+from dfedge.native.sources import source
 
 CONFIG = "config.h"
 """Of the kernels: how they are compiled."""
@@ -38,7 +39,7 @@ def is_small(folder: Path) -> bool:
     return (folder / "dfedge" / SETS[True][0]).is_file()
 
 
-def compiled(net: Net, small: bool) -> dict[str, bytes]:
+def compiled(net: NetSources, small: bool) -> dict[str, bytes]:
     """Every file that becomes the library, by its path in the folder."""
     paths = sorted(path for path in build.SOURCES.iterdir() if path.name not in SETS[not small])
     kernels = {f"dfedge/{path.name}": path.read_bytes() for path in paths}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 
 MAGIC, VERSION = b"\x89DFN", 2
 START = struct.Struct("<4sI")
@@ -35,7 +35,7 @@ class Identity:
         return bytes.fromhex(self.lineage) or bytes(32)
 
 
-def image(table: Table, block: NDArray[Any], identity: Identity) -> bytes:
+def image(table: ProgramTable, block: NDArray[Any], identity: Identity) -> bytes:
     """The file's bytes.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.table import make_table
 from dfedge.plan import Conv, Layer, Plan
 from dfedge.trunk import Trunk
@@ -30,7 +30,7 @@ def latents(
     return found
 
 
-def _under_nothing(trunk: Trunk, constants: Mapping[str, NDArray[Any]]) -> Program:
+def _under_nothing(trunk: Trunk, constants: Mapping[str, NDArray[Any]]) -> NativeProgram:
     """A program needs a layer: the smallest, its state all zeros."""
     height, width, channels = trunk.output_shape
     layer = Layer((Conv(height, width, channels, channels, (1, 1), depthwise=True),))
@@ -44,4 +44,4 @@ def _under_nothing(trunk: Trunk, constants: Mapping[str, NDArray[Any]]) -> Progr
         "anchor_shift": np.zeros(1, np.int8),
     }
     state |= dict.fromkeys(("phase", "error", "usual_error", "pace"), np.zeros((), np.int32))
-    return Program(plan, make_table(plan, state, constants))
+    return NativeProgram(plan, make_table(plan, state, constants))

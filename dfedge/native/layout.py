@@ -15,7 +15,7 @@ Fields = dict[str, int]
 
 
 @dataclass(frozen=True)
-class Tensor:
+class PlacedTensor:
     """One tensor: where it lies in the block, its type and shape."""
 
     offset: int
@@ -28,22 +28,24 @@ class Tensor:
         return prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def lay_out(values: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+def lay_out(values: Mapping[str, NDArray[Any]]) -> dict[str, PlacedTensor]:
     """Place every tensor in one block, in order, each at a multiple of `ALIGN`."""
     placed, offset = {}, 0
     for name, value in values.items():
-        placed[name] = Tensor(offset, value.dtype.str.lstrip("<>|="), value.shape)
+        placed[name] = PlacedTensor(offset, value.dtype.str.lstrip("<>|="), value.shape)
         offset += -(-value.nbytes // ALIGN) * ALIGN
     return placed
 
 
-def block_bytes(placed: Mapping[str, Tensor]) -> int:
+def block_bytes(placed: Mapping[str, PlacedTensor]) -> int:
     """Of a whole block."""
     ends = [tensor.offset + tensor.bytes for tensor in placed.values()]
     return -(-max(ends, default=0) // ALIGN) * ALIGN
 
 
-def block_of(placed: Mapping[str, Tensor], values: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+def block_of(
+    placed: Mapping[str, PlacedTensor], values: Mapping[str, NDArray[Any]]
+) -> NDArray[np.uint8]:
     """The tensors as they lie in memory."""
     block = np.zeros(block_bytes(placed), np.uint8)
     for name, tensor in placed.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfedge.errors import DfedgeError
 from dfedge.native import build
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 
 STATUS = (
     "done",
@@ -100,7 +100,7 @@ def load_file(path: Path) -> ctypes.CDLL:
     return library
 
 
-def check_layout(library: ctypes.CDLL, table: Table) -> None:
+def check_layout(library: ctypes.CDLL, table: ProgramTable) -> None:
     """Refuse a library whose structures are not the table's.
 
     Raises:

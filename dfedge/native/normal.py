@@ -14,7 +14,7 @@ REACH = 8
 """How many times as far as the threshold a mode may move from where it was at first."""
 
 
-class Rule(NamedTuple):
+class NormalRule(NamedTuple):
     """``dfe_normal`` of C: squared distances, and a shift."""
 
     threshold: int
@@ -22,9 +22,9 @@ class Rule(NamedTuple):
     rate: int = RATE
 
 
-def rule_of(threshold: int) -> Rule:
+def rule_of(threshold: int) -> NormalRule:
     """The rule of a bundle's threshold, a squared distance."""
-    return Rule(threshold, REACH**2 * threshold)
+    return NormalRule(threshold, REACH**2 * threshold)
 
 
 def files(threshold: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from dfedge.operations import Operation
-from dfedge.operations.windows import Windows
+from dfedge.operations.windows import WindowOperation
 from dfedge.trunk import Trunk
 
 MAX_CHAIN = 8
@@ -34,7 +34,7 @@ class Placement:
 
 
 @dataclass
-class Block:
+class Allocation:
     """Bytes that one value, or several one after the other, lie in; alive from step to step."""
 
     bytes: int
@@ -42,7 +42,7 @@ class Block:
     dies: int
 
 
-ORDERS: tuple[Callable[[Block], tuple[int, int]], ...] = (
+ORDERS: tuple[Callable[[Allocation], tuple[int, int]], ...] = (
     lambda block: (-block.bytes, block.born),
     lambda block: (block.born, -block.bytes),
     lambda block: (block.born - block.dies, -block.bytes),
@@ -76,7 +76,7 @@ def _rows(steps: Sequence[Operation], i: int) -> int:
         return 0
     if after.reads[0] != i + 1 and steps[i].shape != after.shape:
         return 0  # one number a channel
-    rows = after.kernel[0] if isinstance(after, Windows) else 1
+    rows = after.kernel[0] if isinstance(after, WindowOperation) else 1
     return rows if rows < steps[i].shape[0] else 0
 
 
@@ -96,7 +96,7 @@ def _placed(steps: Sequence[Operation], rows: list[int]) -> Placement:
     return Placement([*(offsets[id(block)] for block in blocks), 0], rows, size)
 
 
-def _blocks(steps: Sequence[Operation], rows: list[int]) -> list[Block]:
+def _blocks(steps: Sequence[Operation], rows: list[int]) -> list[Allocation]:
     """The block of what each step but the last makes; a chain's steps are at work together."""
     begins, ends = list(range(len(steps))), list(range(len(steps)))
     for i in range(1, len(steps)):
@@ -104,14 +104,14 @@ def _blocks(steps: Sequence[Operation], rows: list[int]) -> list[Block]:
     for i in range(len(steps) - 2, -1, -1):
         ends[i] = ends[i + 1] if rows[i] else i
     last = {read: ends[i] for i, step in enumerate(steps) for read in step.reads}
-    blocks: list[Block] = []
+    blocks: list[Allocation] = []
     for i, step in enumerate(steps[:-1]):
         dies = max(last.get(i + 1, i), ends[i])
         alone = begins[i] == ends[i] == i
         over = next((r for r in step.reads if alone and _yields(steps, r, i, last)), None)
         if over is None:
             bytes_ = prod(step.shape) if rows[i] == 0 else rows[i] * prod(step.shape[1:])
-            blocks.append(Block(bytes_, begins[i], dies))
+            blocks.append(Allocation(bytes_, begins[i], dies))
         else:
             blocks.append(blocks[over - 1])
             blocks[-1].dies = dies
@@ -124,8 +124,8 @@ def _yields(steps: Sequence[Operation], read: int, i: int, last: dict[int, int])
     return read > 0 and step.in_place and last[read] == i and steps[read - 1].shape == step.shape
 
 
-def _first_fit(blocks: list[Block]) -> tuple[dict[int, int], int]:
-    placed: list[tuple[int, Block]] = []
+def _first_fit(blocks: list[Allocation]) -> tuple[dict[int, int], int]:
+    placed: list[tuple[int, Allocation]] = []
     for block in blocks:
         beside = sorted(
             (offset, offset + other.bytes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dfedge.errors import DfedgeError
 from dfedge.native.layout import block_of
 from dfedge.native.library import Buffer, Buffers, check, check_layout, load
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 from dfedge.plan import Plan
 
 INFER, TRAIN, TRAIN_FROM, FEATURES = range(4)
@@ -23,7 +23,7 @@ CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRA
 NAMES = {number: name for name, number in CALLS.items()}
 
 
-class Program:
+class NativeProgram:
     """A net in the C interpreter, at any batch size.
 
     Several threads may infer and look at features at one time; who learns must be alone.
@@ -34,7 +34,7 @@ class Program:
         state: uint8, the block that training rewrites in place.
     """
 
-    def __init__(self, plan: Plan, table: Table, library: ctypes.CDLL | None = None) -> None:
+    def __init__(self, plan: Plan, table: ProgramTable, library: ctypes.CDLL | None = None) -> None:
         self.plan, self.table = plan, table
         self.library = library or load()
         check_layout(self.library, table)

@@ -29,27 +29,36 @@ class Medium(ctypes.Structure):
     ]  # fmt: skip
 
 
-class Record(ctypes.Structure):
+class NetRecord(ctypes.Structure):
     """``dfe_record``."""
 
     _fields_ = [
-        ("program", WORD), ("layout", WORD), ("lineage", ctypes.c_uint8 * 32),
-        ("bundle_version", WORD), ("semantics_version", WORD),
-        ("steps", ctypes.c_uint64), ("samples", ctypes.c_uint64),
-        ("doublings", ctypes.c_int32), ("caution", ctypes.c_int32),
-    ]  # fmt: skip
+        ("program", WORD),
+        ("layout", WORD),
+        ("lineage", ctypes.c_uint8 * 32),
+        ("bundle_version", WORD),
+        ("semantics_version", WORD),
+        ("steps", ctypes.c_uint64),
+        ("samples", ctypes.c_uint64),
+        ("doublings", ctypes.c_int32),
+        ("caution", ctypes.c_int32),
+    ]
 
 
 class Slots(ctypes.Structure):
     """``dfe_store``."""
 
     _fields_ = [
-        ("medium", Medium), ("newest", ctypes.c_int32), ("kinds", ctypes.c_int32 * 2),
-        ("sequence", WORD), ("state_bytes", WORD), ("record", Record),
-    ]  # fmt: skip
+        ("medium", Medium),
+        ("newest", ctypes.c_int32),
+        ("kinds", ctypes.c_int32 * 2),
+        ("sequence", WORD),
+        ("state_bytes", WORD),
+        ("record", NetRecord),
+    ]
 
 
-class Bytes(Protocol):
+class SlotMedium(Protocol):
     """A medium; each method but `read` says whether it was done."""
 
     def read(self, at: int, count: int) -> bytes | None:
@@ -71,7 +80,7 @@ def _library() -> ctypes.CDLL:
     slots = ctypes.POINTER(Slots)
     library.dfe_store_open.argtypes = [slots]
     library.dfe_store_load.argtypes = [slots, AT, WORD]
-    library.dfe_store_save.argtypes = [slots, ctypes.POINTER(Record), AT, WORD]
+    library.dfe_store_save.argtypes = [slots, ctypes.POINTER(NetRecord), AT, WORD]
     return library
 
 
@@ -84,14 +93,14 @@ def slot_bytes(state_bytes: int, unit: int, sector: int = 1) -> int:
     return up(up(HEADER + state_bytes, unit) + up(COMMIT, unit), sector)
 
 
-class Store:
+class NetStore:
     """Two slots over a medium.
 
     Attributes:
         found: the structure, as the last call left it.
     """
 
-    def __init__(self, medium: Bytes, slot_bytes: int, unit: int) -> None:
+    def __init__(self, medium: SlotMedium, slot_bytes: int, unit: int) -> None:
         self.room = ctypes.create_string_buffer(ROOM)
 
         def read(_: object, at: int, into: int, count: int) -> int:
@@ -126,7 +135,7 @@ class Store:
         done = _library().dfe_store_load(self.found, state, size) == STORED
         return state.raw if done else None
 
-    def save(self, record: Record, state: bytes) -> int:
+    def save(self, record: NetRecord, state: bytes) -> int:
         """A status."""
         status: int = _library().dfe_store_save(self.found, record, state, len(state))
         return status

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.native.layout import Fields, Tensor, block_bytes, block_of, lay_out
+from dfedge.native.layout import Fields, PlacedTensor, block_bytes, block_of, lay_out
 from dfedge.native.trunk import FIELDS, Constants, Frozen, freeze
 from dfedge.plan import FEEDBACKS, Conv, Layer, Plan
 
@@ -27,7 +27,7 @@ STEERING = (
 
 
 @dataclass(frozen=True)
-class Table:
+class ProgramTable:
     """What the interpreter needs to know of a net.
 
     Attributes:
@@ -40,7 +40,7 @@ class Table:
     layers: list[Fields]
     convs: list[Fields]
     frozen: Frozen
-    tensors: dict[str, Tensor]
+    tensors: dict[str, PlacedTensor]
 
     @property
     def words(self) -> NDArray[np.int32]:
@@ -63,7 +63,7 @@ class Table:
 
 def make_table(
     plan: Plan, state: dict[str, NDArray[Any]], constants: Constants | None = None
-) -> Table:
+) -> ProgramTable:
     """The table of a plan; of the state only names, types and shapes count.
 
     Args:
@@ -105,7 +105,9 @@ def make_table(
         "negatives": plan.negatives,
         "cut": plan.cut,
     }
-    return Table(program | {name: at(name) for name in STEERING}, layers, convs, frozen, tensors)
+    return ProgramTable(
+        program | {name: at(name) for name in STEERING}, layers, convs, frozen, tensors
+    )
 
 
 def _conv(conv: Conv) -> Fields:

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dfedge.errors import DfedgeError
-from dfedge.native.layout import Fields, Tensor, lay_out
+from dfedge.native.layout import Fields, PlacedTensor, lay_out
 from dfedge.native.places import place
 from dfedge.operations import OPERATIONS
 from dfedge.operations.windows import PADS
@@ -38,7 +38,7 @@ class Frozen:
     operations: list[Fields]
     reads: list[int]
     workspace: int
-    constants: dict[str, Tensor]
+    constants: dict[str, PlacedTensor]
     values: Constants
 
 

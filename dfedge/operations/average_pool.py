@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 from dfedge.limits import Activation, Int32, Shift
 from dfedge.operations.operation import Arithmetic, Fields, Shape
-from dfedge.operations.windows import NO_PADS, Pads, Windows
+from dfedge.operations.windows import NO_PADS, Pads, WindowOperation
 
 
-class AveragePool(Windows, frozen=True, tag="average_pool", omit_defaults=True):
+class AveragePool(WindowOperation, frozen=True, tag="average_pool", omit_defaults=True):
     """``((sum - n zero) (factor K / n) + offset) >> shift``, kept in 0..127.
 
     n of a window's K positions lie inside, and only they are summed; the quotient is rounded

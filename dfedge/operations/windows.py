@@ -22,7 +22,7 @@ MOST_POOLED = 1 << 22
 PADS = ("top", "bottom", "left", "right")
 
 
-class Windows(Operation, frozen=True):
+class WindowOperation(Operation, frozen=True):
     """An operation over windows.
 
     Attributes:
@@ -74,7 +74,7 @@ class Windows(Operation, frozen=True):
         return {**kernel, **strides, **dict(zip(PADS, self.around(), strict=True))}
 
 
-class PaddedWindows(Windows, frozen=True):
+class PaddedWindows(WindowOperation, frozen=True):
     """The same with rows and columns outside."""
 
     pads: Pads

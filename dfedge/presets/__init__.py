@@ -10,10 +10,10 @@ import msgspec
 
 from dfedge import configs
 from dfedge.bundle import Bundle
-from dfedge.continual.settings import Settings
-from dfedge.exporters.formats import Progress
+from dfedge.continual.settings import StreamSettings
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
+from dfedge.progress import Progress
 
 PRESETS = Path(__file__).parent
 
@@ -30,7 +30,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     about: str
     data: str
-    settings: Settings
+    settings: StreamSettings
     net: str | None = None
     train: dict[str, Any] = {}
     train_layers: str = "all"

@@ -5,8 +5,8 @@ from typing import Any
 from dfedge.footprint import Footprint, Sample
 from dfedge.manifest import Manifest
 from dfedge.page import WIDE, figure, legend
-from dfedge.profile.report import Report
-from dfedge.profile.rival import Rival
+from dfedge.profile.report import MemoryReport
+from dfedge.profile.rival import BackpropPlan
 from dfedge.visible import visible
 
 ARENA, STATE, LIMIT = "#4c72b0", "#dd8452", "#c44e52"
@@ -16,7 +16,7 @@ LIMIT_SHOWN = 4
 """Times the longest bar: a budget that lies further away would make all bars too short to see."""
 
 
-def bars(report: Report) -> Any:
+def bars(report: MemoryReport) -> Any:
     """Arena and state of every training and inference method, and the rivals', in KiB."""
     rows: list[tuple[str, int, int]] = [
         (
@@ -67,7 +67,7 @@ def _bars(rows: list[tuple[str, int, int]]) -> tuple[Any, Any]:
     return picture, axes
 
 
-def timeline(found: Footprint, method: str, rival: Rival | None) -> Any:
+def timeline(found: Footprint, method: str, rival: BackpropPlan | None) -> Any:
     """Bytes alive against the position in the schedule, by layer; back-propagation's beside it."""
     theirs = rival.footprint if rival else None
     picture = figure(WIDE, 5.6 if theirs else 3)

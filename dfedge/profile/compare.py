@@ -8,7 +8,7 @@ from dfedge.native.build import compiler
 from dfedge.plan import Plan
 from dfedge.profile import rivals
 from dfedge.profile.report import Need, Rendering, need
-from dfedge.profile.rival import Rival
+from dfedge.profile.rival import BackpropPlan
 
 RUN = "the arena that the C interpreter asks for; layers from the computed schedule"
 COMPUTED = "computed: no C compiler is here"
@@ -30,7 +30,7 @@ def need_of(found: Footprint, plan: Plan) -> Need:
     return need(found.lower_bound_bytes, planned.state_bytes(blank(plan)), found)
 
 
-def rivals_of(plan: Plan, batch: int) -> dict[str, Rival]:
+def rivals_of(plan: Plan, batch: int) -> dict[str, BackpropPlan]:
     """Back-propagation of what learns, at the same batch, and one by one."""
     bp = rivals.back_propagation(plan, batch)
     single = bp if batch == 1 else rivals.back_propagation(plan, 1)

@@ -7,7 +7,7 @@ from dfedge.atomic import write_out
 from dfedge.footprint import Footprints
 from dfedge.page import glossary, scroll, start, svg, verdict, words
 from dfedge.profile.chart import bars, timeline
-from dfedge.profile.report import Report
+from dfedge.profile.report import MemoryReport
 from dfedge.units import size
 
 PAGE = """{start}
@@ -29,7 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_page(report: Report, footprints: Footprints, path: Path) -> None:
+def write_page(report: MemoryReport, footprints: Footprints, path: Path) -> None:
     """Write the page; every cell of its tables has its exact bytes and its names in ``--json``.
 
     Raises:
@@ -77,7 +77,7 @@ def write_page(report: Report, footprints: Footprints, path: Path) -> None:
     write_out(path, page.encode())
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: MemoryReport) -> str:
     """Whether training fits, and what it needs beside back-propagation."""
     name, need = max(
         ((name, need) for name, need in report.methods.items() if name.startswith("train_b")),

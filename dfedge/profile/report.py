@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 
 import msgspec
@@ -13,10 +12,9 @@ from dfedge.errors import DfedgeError
 from dfedge.footprint import Footprint
 from dfedge.native.rendering import by_interpreter
 from dfedge.profile.measure import Measured
-from dfedge.profile.rival import Rival
+from dfedge.profile.rival import BackpropPlan
+from dfedge.progress import Progress
 from dfedge.target import load_target
-
-Watch = Callable[[str, int, int], None]
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -54,7 +52,7 @@ class Rendering(msgspec.Struct, frozen=True):
     methods: dict[str, Need]
 
 
-class Report(msgspec.Struct, frozen=True):
+class MemoryReport(msgspec.Struct, frozen=True):
     """Everything that ``dfedge profile`` tells.
 
     Attributes:
@@ -78,8 +76,8 @@ class Report(msgspec.Struct, frozen=True):
     rendering: str
     methods: dict[str, Need]
     renderings: dict[str, Rendering]
-    rivals: dict[str, Rival]
-    rivals_by_batch: dict[str, dict[str, Rival]]
+    rivals: dict[str, BackpropPlan]
+    rivals_by_batch: dict[str, dict[str, BackpropPlan]]
     not_computed: str
     ratio_to_bp: float | None
     ratio_to_inference: float | None
@@ -91,9 +89,9 @@ def profile(
     runtimes: list[str] | None = None,
     target: str | None = None,
     calls: int = 30,
-    watch: Watch = lambda *_: None,
+    watch: Progress = lambda *_: None,
     rivals: bool = True,
-) -> Report:
+) -> MemoryReport:
     """Collect the plans, measure every method of the wanted (else all installed) runtimes, compare.
 
     Raises:
@@ -107,7 +105,7 @@ def profile(
     wanted = runtimes or [runtime for runtime in manifest.formats if installed(runtime)]
     measured = measure(bundle, wanted, [m.name for m in manifest.methods], calls, watch)
     renderings = {f: _stock(bundle, f, measured) for f in manifest.formats}
-    by_batch: dict[str, dict[str, Rival]] = {}
+    by_batch: dict[str, dict[str, BackpropPlan]] = {}
     batches = manifest.batches("train")
     host = find_spec("torch") is not None
     if host and rivals:
@@ -120,7 +118,7 @@ def profile(
     first = _first(renderings)
     allowed = device.allowed_bytes if target else manifest.budget_bytes or device.allowed_bytes
     return summary(
-        Report(
+        MemoryReport(
             bundle_sha256=bundle.sha256,
             net=manifest.net,
             feedback=manifest.plan.feedback,
@@ -155,7 +153,7 @@ def words(name: str, rendering: Rendering) -> str:
     return f"stock, {name}{', computed' if rendering.planned else ''}"
 
 
-def summary(report: Report) -> Report:
+def summary(report: MemoryReport) -> MemoryReport:
     """The report with the largest batch's rivals and its ratios."""
     batch = max(
         (int(n.split("_b")[1]) for n in report.methods if n.startswith("train_b")), default=1
@@ -172,7 +170,7 @@ def summary(report: Report) -> Report:
     )
 
 
-def ratio(need: Need, rival: Rival) -> float:
+def ratio(need: Need, rival: BackpropPlan) -> float:
     """Arena and state over a rival's."""
     ours, theirs = need.arena_bytes + need.state_bytes, rival.arena_bytes + rival.state_bytes
     return round(ours / theirs, 4)
@@ -201,7 +199,7 @@ def _stock(bundle: Bundle, format: str, measured: list[Measured]) -> Rendering:
 
 
 def measure(
-    bundle: Bundle, runtimes: list[str], methods: list[str], calls: int, watch: Watch
+    bundle: Bundle, runtimes: list[str], methods: list[str], calls: int, watch: Progress
 ) -> list[Measured]:
     """Measure methods, each in a process of its own.
 

@@ -5,7 +5,7 @@ import msgspec
 from dfedge.footprint import Footprint
 
 
-class Rival(msgspec.Struct, frozen=True):
+class BackpropPlan(msgspec.Struct, frozen=True):
     """A plan of back-propagation.
 
     Attributes:

@@ -26,7 +26,7 @@ from dfedge.exporters.program import Method
 from dfedge.exporters.traced import Traced, core
 from dfedge.plan import Plan
 from dfedge.profile.arena import computed_plan, next_of
-from dfedge.profile.rival import Rival
+from dfedge.profile.rival import BackpropPlan
 from dfedge.quiet import quiet
 
 FROZEN = "frozen."
@@ -131,23 +131,23 @@ def followed(
     return Traced(module, [*names, "x", "y"], outputs)
 
 
-def back_propagation(plan: Plan, batch: int) -> Rival:
+def back_propagation(plan: Plan, batch: int) -> BackpropPlan:
     """The smaller of the two plans."""
     plans = [_joint(plan, batch), _in_place(plan, batch, 1)]
     return min(plans, key=lambda rival: rival.arena_bytes + rival.state_bytes)
 
 
-def checkpointed(plan: Plan, batch: int) -> Rival:
+def checkpointed(plan: Plan, batch: int) -> BackpropPlan:
     """Weights updated in place, a root of the layers that learn in a stretch."""
     return _in_place(plan, batch, round(math.sqrt(len(plan.layers) - plan.cut)))
 
 
-def accumulated(single: Rival) -> Rival:
+def accumulated(single: BackpropPlan) -> BackpropPlan:
     """A batch one by one: the plan at batch 1, and a float32 gradient beside every weight."""
-    return Rival(single.arena_bytes, 2 * single.state_bytes, f"{single.source}, batch 1")
+    return BackpropPlan(single.arena_bytes, 2 * single.state_bytes, f"{single.source}, batch 1")
 
 
-def int8_ideal(plan: Plan, batch: int) -> Rival:
+def int8_ideal(plan: Plan, batch: int) -> BackpropPlan:
     """The least that back-propagation could do in int8: computed, no program does it.
 
     The output of every layer that learns and what the lowest receives are stored as int8 until they
@@ -165,21 +165,21 @@ def int8_ideal(plan: Plan, batch: int) -> Rival:
         for conv in convs
     )
     head = 0 if gives_scores(plan) else (plan.layers[-1].features + 4) * plan.classes
-    return Rival(arena, weights + head, "computed: int8 activations stored, one int8 error")
+    return BackpropPlan(arena, weights + head, "computed: int8 activations stored, one int8 error")
 
 
 @lru_cache(maxsize=32)
-def _in_place(plan: Plan, batch: int, stretches: int) -> Rival:
+def _in_place(plan: Plan, batch: int, stretches: int) -> BackpropPlan:
     words = f", checkpoints between {stretches} stretches" if stretches > 1 else ""
     return _rival(plan, in_place(plan, batch, stretches), f"ExecuTorch, SGD in place{words}")
 
 
 @lru_cache(maxsize=32)
-def _joint(plan: Plan, batch: int) -> Rival:
+def _joint(plan: Plan, batch: int) -> BackpropPlan:
     return _rival(plan, joint(plan, batch), "ExecuTorch, joint forward-backward graph")
 
 
-def _rival(plan: Plan, trace: Traced, source: str) -> Rival:
+def _rival(plan: Plan, trace: Traced, source: str) -> BackpropPlan:
     arena, graph = computed_plan(trace, [name for name in trace.inputs if name.startswith(FROZEN)])
     weights = sum(4 * value.numel() for value in FloatNet(plan).parameters())
-    return Rival(arena, weights, source, planned_footprint(graph, [], label="y"))
+    return BackpropPlan(arena, weights, source, planned_footprint(graph, [], label="y"))

@@ -13,7 +13,7 @@ from dfedge.learn.spec import load_spec
 from dfedge.native.rendering import by_interpreter
 from dfedge.plan import Plan
 from dfedge.profile.compare import native, need_of, rivals_of
-from dfedge.profile.report import Rendering, Report, summary
+from dfedge.profile.report import MemoryReport, Rendering, summary
 from dfedge.rules import feedback_of, on_device
 from dfedge.target import budget_of, load_target
 
@@ -30,7 +30,7 @@ def untrained(
     target: str,
     budget: str | None,
     formats: tuple[str, ...],
-) -> Report:
+) -> MemoryReport:
     """Profile a net by its description.
 
     Args:
@@ -55,23 +55,25 @@ def untrained(
         if not by_interpreter(format)  # these are native
     }  # fmt: skip
     renderings["native"] = native(plan, names)
-    return summary(Report(
-        bundle_sha256="",
-        net=net,
-        feedback=plan.feedback,
-        target=target,
-        target_ram_bytes=device.ram_bytes,
-        allowed_bytes=allowed.ram_bytes,
-        rendering="native",
-        methods=renderings["native"].methods,
-        renderings=renderings,
-        rivals={},
-        rivals_by_batch={str(size): rivals_of(plan, size) for size in sizes},
-        not_computed="",
-        ratio_to_bp=None,
-        ratio_to_inference=None,
-        measured=[],
-    ))  # fmt: skip
+    return summary(
+        MemoryReport(
+            bundle_sha256="",
+            net=net,
+            feedback=plan.feedback,
+            target=target,
+            target_ram_bytes=device.ram_bytes,
+            allowed_bytes=allowed.ram_bytes,
+            rendering="native",
+            methods=renderings["native"].methods,
+            renderings=renderings,
+            rivals={},
+            rivals_by_batch={str(size): rivals_of(plan, size) for size in sizes},
+            not_computed="",
+            ratio_to_bp=None,
+            ratio_to_inference=None,
+            measured=[],
+        )
+    )
 
 
 def plan_of(net: str, input: str, classes: int, depth: int | None, rule: str) -> Plan:

@@ -2,7 +2,7 @@
 
 from dfedge.learn.train import TrainOptions
 from dfedge.reproduce.cell import Cell, Effort
-from dfedge.reproduce.table import Context, Job, Row, Table, grid, percent
+from dfedge.reproduce.table import Context, PaperTable, Row, TableCell, grid, percent
 
 RULES = ["ff", "df", "df-o", "df-r", "bp"]
 SETS = {
@@ -25,19 +25,19 @@ def cell(rule: str, data: str, gpu: bool, *, qat: bool = True, bits: int = 8) ->
     return Cell(TrainOptions(data, None, net, rule, qat, 0, settings), short, full)
 
 
-def _job(rule: str, data: str) -> Job:
+def _job(rule: str, data: str) -> TableCell:
     def run(context: Context) -> Row:
         here = cell(rule, data, context.device != "cpu", qat=data.endswith("mnist"))
         return here.train(f"a {rule} {data}", context)[1]
 
-    return Job(f"{rule} {data}", run)
+    return TableCell(f"{rule} {data}", run)
 
 
 def _render(rows: dict[str, Row]) -> str:
     return grid("%", RULES, list(SETS), lambda r, c: percent(rows.get(f"{r} {c}"), "accuracy"))
 
 
-TABLE_A = Table(
+TABLE_A = PaperTable(
     "a",
     "accuracy on the test split, float, one-pass form",
     [_job(rule, data) for data in SETS for rule in RULES],
@@ -45,12 +45,12 @@ TABLE_A = Table(
 )
 
 
-def _bits_job(rule: str, bits: int) -> Job:
+def _bits_job(rule: str, bits: int) -> TableCell:
     def run(context: Context) -> Row:
         key = f"a {rule} mnist" if bits == 8 else f"f {rule} mnist {bits}"
         return cell(rule, "mnist", context.device != "cpu", bits=bits).train(key, context)[1]
 
-    return Job(f"{rule} {bits}", run)
+    return TableCell(f"{rule} {bits}", run)
 
 
 def _render_bits(rows: dict[str, Row]) -> str:
@@ -63,7 +63,7 @@ def _render_bits(rows: dict[str, Row]) -> str:
     )
 
 
-TABLE_F = Table(
+TABLE_F = PaperTable(
     "f",
     "float against quantisation-aware training: int8 activations, 8- or 4-bit weights",
     [_bits_job(rule, bits) for bits in (8, 4) for rule in RULES],

@@ -8,7 +8,7 @@ from dfedge.learn.rules import Batch, load_rule
 from dfedge.learn.spec import load_spec
 from dfedge.learn.train import TrainOptions
 from dfedge.reproduce.cell import Cell, Effort
-from dfedge.reproduce.table import Context, Job, Row, Table, grid, percent
+from dfedge.reproduce.table import Context, PaperTable, Row, TableCell, grid, percent
 
 RULES = ["df", "df-o", "df-r", "bp", "bp-checkpoint"]
 DEPTHS = (4, 10, 20, 40)
@@ -38,7 +38,7 @@ def measured_memory(
     return {"step_bytes": step, "kept_bytes": kept, "memory_batch": BATCH}
 
 
-def _job(rule: str, depth: int) -> Job:
+def _job(rule: str, depth: int) -> TableCell:
     def run(context: Context) -> Row:
         options = TrainOptions(
             "fashion-mnist", None, "plain-16", rule, False, 0, {"validation": 500}, depth=depth
@@ -50,16 +50,16 @@ def _job(rule: str, depth: int) -> Job:
         memory = measured_memory("plain-16", depth, rule, "one-pass", 10, context.device)
         return {"status": "done"} | row | memory
 
-    return Job(f"{rule} {depth}", run)
+    return TableCell(f"{rule} {depth}", run)
 
 
-def _memory_job(rule: str, net: str, depth: int | None) -> Job:
+def _memory_job(rule: str, net: str, depth: int | None) -> TableCell:
     def run(context: Context) -> Row:
         plain = rule.removesuffix(" --lean")
         row = measured_memory(net, depth, plain, "one-pass", 10, context.device, lean=plain != rule)
         return {"status": "done", **row}
 
-    return Job(f"{rule} {depth or net}", run)
+    return TableCell(f"{rule} {depth or net}", run)
 
 
 def _render(rows: dict[str, Row]) -> str:
@@ -75,7 +75,7 @@ def _render(rows: dict[str, Row]) -> str:
     return grid("16 channels", [*RULES, LEAN], [*columns, f"{TEN}, MiB"], cell)
 
 
-TABLE_D = Table(
+TABLE_D = PaperTable(
     "d",
     "depth: Fashion-MNIST accuracy, and peak memory of a step (32 x 32 colour, batch 128)",
     [

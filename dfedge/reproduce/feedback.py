@@ -6,7 +6,7 @@ Accuracy, memory, and the time of a step with the layers spread over two workers
 from dfedge.learn.train import TrainOptions
 from dfedge.reproduce.cell import Cell, Effort
 from dfedge.reproduce.depth import measured_memory
-from dfedge.reproduce.table import Context, Job, Row, Table, grid, percent
+from dfedge.reproduce.table import Context, PaperTable, Row, TableCell, grid, percent
 from dfedge.reproduce.workers import spread_step
 
 RULES = ["df", "df-o", "df-o-alternating", "df-r", "df-r-concordant"]
@@ -15,7 +15,7 @@ TESTED = {"one-pass": 0, "label-plane": 1_000}
 """Test images; the label-plane form computes each of them once for every one of 100 labels."""
 
 
-def _job(rule: str, form: str) -> Job:
+def _job(rule: str, form: str) -> TableCell:
     def run(context: Context) -> Row:
         net = "ten-slim" if context.device == "cpu" else "ten"
         held_out = 1000 if form == "one-pass" else 0
@@ -24,18 +24,18 @@ def _job(rule: str, form: str) -> Job:
         _, row = Cell(options, FORMS[form], Effort(0, 150)).train(f"c {rule} {form}", context)
         return row | measured_memory(net, None, rule, form, 100, context.device)
 
-    return Job(f"{rule} {form}", run)
+    return TableCell(f"{rule} {form}", run)
 
 
 SPREAD = ["df-o", "df-r", "df-r-concordant"]
 CUT = 4
 
 
-def _spread_job(rule: str) -> Job:
+def _spread_job(rule: str) -> TableCell:
     def run(context: Context) -> Row:
         return {"status": "done", **spread_step("ten-slim", rule, 128, CUT, 100)}
 
-    return Job(f"{rule} spread", run)
+    return TableCell(f"{rule} spread", run)
 
 
 def _render(rows: dict[str, Row]) -> str:
@@ -55,7 +55,7 @@ def _render(rows: dict[str, Row]) -> str:
     return grid("CIFAR-100", RULES, columns, cell)
 
 
-TABLE_C = Table(
+TABLE_C = PaperTable(
     "c",
     "overlapping groups against random feedback",
     [

@@ -2,13 +2,13 @@
 
 from dfedge.learn.train import TrainOptions
 from dfedge.reproduce.cell import Cell, Effort, images_per_second
-from dfedge.reproduce.table import Context, Job, Row, Table, grid, percent
+from dfedge.reproduce.table import Context, PaperTable, Row, TableCell, grid, percent
 
 COUNTS = (1, 3, 9)
 TRAINING_IMAGES = 60_000
 
 
-def _job(count: int) -> Job:
+def _job(count: int) -> TableCell:
     def run(context: Context) -> Row:
         options = TrainOptions(
             "mnist", None, "mnist-plane", "df", False, 0,
@@ -18,7 +18,7 @@ def _job(count: int) -> Job:
         rate = images_per_second(done, context.device)
         return row | {"seconds_per_epoch": TRAINING_IMAGES / rate}
 
-    return Job(str(count), run)
+    return TableCell(str(count), run)
 
 
 def _render(rows: dict[str, Row]) -> str:
@@ -31,4 +31,6 @@ def _render(rows: dict[str, Row]) -> str:
     return grid("N", [str(n) for n in COUNTS], ["MNIST, %", "seconds an epoch"], cell)
 
 
-TABLE_B = Table("b", "wrong labels shown, label-plane form", [_job(n) for n in COUNTS], _render)
+TABLE_B = PaperTable(
+    "b", "wrong labels shown, label-plane form", [_job(n) for n in COUNTS], _render
+)

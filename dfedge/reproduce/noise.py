@@ -15,7 +15,7 @@ from dfedge.learn.run_data import load_data
 from dfedge.learn.samples import Samples, to_samples
 from dfedge.learn.trainer import accuracy
 from dfedge.reproduce.accuracy import cell
-from dfedge.reproduce.table import Context, Job, Row, Table, grid
+from dfedge.reproduce.table import Context, PaperTable, Row, TableCell, grid
 
 RULES = ["ff", "df", "df-o", "bp"]
 DATA = "fashion-mnist"
@@ -86,7 +86,7 @@ CHANGES: dict[str, Change] = {
 """Column -> what happens to a trained net, or to the test images."""
 
 
-def _job(rule: str) -> Job:
+def _job(rule: str) -> TableCell:
     def run(context: Context) -> Row:
         here = cell(rule, DATA, context.device != "cpu")
         trained, row = here.train(f"a {rule} {DATA}", context)
@@ -102,7 +102,7 @@ def _job(rule: str) -> Job:
             found[name] = total / SEEDS
         return row | {"noise": found, "noise_seeds": SEEDS}
 
-    return Job(rule, run)
+    return TableCell(rule, run)
 
 
 def _render(rows: dict[str, Row]) -> str:
@@ -113,6 +113,6 @@ def _render(rows: dict[str, Row]) -> str:
     return grid("Fashion-MNIST, %", list(CHANGES), RULES, cell_of)
 
 
-TABLE_E = Table(
+TABLE_E = PaperTable(
     "e", "trained nets under noise, mean of three draws", [_job(rule) for rule in RULES], _render
 )

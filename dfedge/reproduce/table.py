@@ -15,9 +15,9 @@ from dfedge import __version__
 from dfedge.atomic import write_file
 from dfedge.disk import DISK
 from dfedge.errors import DfedgeError, foreign
+from dfedge.progress import Progress
 from dfedge.regular import read_bytes
 
-Watch = Callable[[str, int, int], None]
 Row = dict[str, Any]
 """One job's result: ``status`` (done, short, or not run) and, where it ran, its numbers."""
 
@@ -35,11 +35,11 @@ class Context:
     runs: Path
     data_dir: Path | None
     device: str
-    watch: Watch = lambda *_: None
+    watch: Progress = lambda *_: None
 
 
 @dataclass(frozen=True)
-class Job:
+class TableCell:
     """One cell or row: ``run`` returns its numbers, or raises DfedgeError where it cannot run."""
 
     key: str
@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table by name.
 
     Attributes:
@@ -56,7 +56,7 @@ class Table:
 
     name: str
     title: str
-    jobs: list[Job]
+    jobs: list[TableCell]
     render: Callable[[dict[str, Row]], str]
     notes: list[str] = field(default_factory=list)
 
@@ -83,7 +83,7 @@ def is_wanted(row: Row | None, pending: bool, device: str) -> bool:
     )
 
 
-def reproduce(table: Table, path: Path, context: Context, pending: bool) -> dict[str, Row]:
+def reproduce(table: PaperTable, path: Path, context: Context, pending: bool) -> dict[str, Row]:
     """Run what is wanted, writing the file after every job; all results."""
     rows = load_results(path)
     DISK.make_folder(path.parent)

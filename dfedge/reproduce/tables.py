@@ -11,12 +11,12 @@ from dfedge.reproduce.depth import TABLE_D
 from dfedge.reproduce.feedback import TABLE_C
 from dfedge.reproduce.negatives import TABLE_B
 from dfedge.reproduce.noise import TABLE_E
-from dfedge.reproduce.table import Row, Table, load_results
+from dfedge.reproduce.table import PaperTable, Row, load_results
 
 TABLES = {table.name: table for table in (TABLE_A, TABLE_B, TABLE_C, TABLE_D, TABLE_E, TABLE_F)}
 
 
-def markdown(table: Table, rows: dict[str, Row]) -> str:
+def markdown(table: PaperTable, rows: dict[str, Row]) -> str:
     """Title, table, what was spent on it, and the command."""
     ran = [row for row in rows.values() if row["status"] != "not run"]
     spent = sum(row["seconds"] for row in ran)

@@ -1,14 +1,15 @@
 """Do all runtimes hold the same bits?  PyTorch as the reference, and random nets exported."""
 
 from dfedge.bundle import Bundle
-from dfedge.device.replay import Verification, Watch, open_runners, replay
+from dfedge.device.replay import Verification, open_runners, replay
 from dfedge.device.runners import Runner
+from dfedge.progress import Progress
 
 __all__ = ["verify"]
 
 
 def verify(
-    bundle: Bundle, steps: int, runtimes: list[str] | None = None, watch: Watch = lambda *_: None
+    bundle: Bundle, steps: int, runtimes: list[str] | None = None, watch: Progress = lambda *_: None
 ) -> Verification:
     """Replay golden batches in the wanted runtimes (else all installed ones) beside PyTorch.
 

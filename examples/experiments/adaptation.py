@@ -19,7 +19,7 @@ from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 from dfedge.plan import MAX_UPDATE_SHIFT
@@ -77,7 +77,7 @@ def adapt(bundle: Bundle, order: int, change: Callable[[Rates], None]) -> float:
     )
     session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=Care(replace=True))
     change(session.rates)
-    finetune(session, stream, Job("digits", "stream", SHIFT, order, 16, 2000))
+    finetune(session, stream, FinetuneJob("digits", "stream", SHIFT, order, 16, 2000))
     return evaluate(session, test).accuracy
 
 

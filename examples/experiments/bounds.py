@@ -21,7 +21,7 @@ from scipy.optimize import linprog
 
 from dfedge.native.instructions import backward, bound, forward, trunk
 from dfedge.native.instructions.kernels import SETS, Geometry, Kernels
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent.parent / "tests"))
@@ -243,10 +243,16 @@ def constants(
     return known
 
 
-def begun(table: Table) -> Counter[str]:
+def begun(table: ProgramTable) -> Counter[str]:
     """``dfe_check_call``."""
-    return Counter({"begin": 1, "begin.layer": len(table.layers), "begin.conv": len(table.convs),
-                    "begin.value": trunk.values(table.program)})  # fmt: skip
+    return Counter(
+        {
+            "begin": 1,
+            "begin.layer": len(table.layers),
+            "begin.conv": len(table.convs),
+            "begin.value": trunk.values(table.program),
+        }
+    )
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from dfedge.data.sources import open_data
 from dfedge.device.confidence import probabilities, unsure_below
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
@@ -85,11 +85,13 @@ def rows_of(name: str, seed: int, data_dir: Path) -> list[dict[str, Any]]:
             move = parse_shift(shift, rule)
             exam = Split(move(exam.x), exam.y)
             first = judged(session.scores(exam.x), exam.y, temperature)
-            job = Job(name, "train", shift, seed, 16, PRESENTED)
+            job = FinetuneJob(name, "train", shift, seed, 16, PRESENTED)
             finetune(session, Split(move(lesson.x), lesson.y), job, saving=Saving(0))
             after = judged(session.scores(exam.x), exam.y, temperature)
-            rows += [{**head, "data": f"{shift}, {when}", **found}
-                     for when, found in (("before", first), ("after", after))]  # fmt: skip
+            rows += [
+                {**head, "data": f"{shift}, {when}", **found}
+                for when, found in (("before", first), ("after", after))
+            ]
     return rows
 
 

@@ -35,10 +35,10 @@ from continual_rivals import rivals
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.continual.new_class import learn_class
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.data.dataset import Images, Split
 from dfedge.data.sources import load
-from dfedge.data.streams import Source
+from dfedge.data.streams import StreamSource
 from dfedge.device.classes import add_class
 from dfedge.device.evaluate import evaluate, recognised
 from dfedge.device.session import Session
@@ -57,7 +57,7 @@ def drift(given: Given) -> dict[str, Any]:
     bundle, rows = mnist_net(given), {}
     for strategy in ("none", "anchors", "guarded"):
         found = [
-            learned(bundle, Settings(turning(given), "mnist", strategy, seed=seed), given)
+            learned(bundle, StreamSettings(turning(given), "mnist", strategy, seed=seed), given)
             for seed in range(given.seeds)
         ]
         rows[strategy] = {
@@ -75,7 +75,7 @@ def same_bits(given: Given) -> dict[str, Any]:
     bundle, rows = mnist_net(given), {}
     stream = given.size("drift:test=100", "drift:samples=500,test=20")
     for strategy in ("none", "anchors", "guarded"):
-        settings = Settings(stream, "mnist", strategy)
+        settings = StreamSettings(stream, "mnist", strategy)
         found = {name: learned(bundle, settings, given, name)
                  for name in ("onnx", "executorch", "native")}  # fmt: skip
         rows[strategy] = {
@@ -95,9 +95,9 @@ def guard(given: Given) -> dict[str, Any]:
     for name, (strategy, held) in guards.items():
         bad, turned = [], []
         for seed in range(given.seeds):
-            settings = Settings(wrong, "mnist", strategy, guard=held, wrong=1.0, seed=seed)
+            settings = StreamSettings(wrong, "mnist", strategy, guard=held, wrong=1.0, seed=seed)
             bad.append(learned(bundle, settings, given))
-            settings = Settings(turning(given), "mnist", strategy, guard=held, seed=seed)
+            settings = StreamSettings(turning(given), "mnist", strategy, guard=held, seed=seed)
             turned.append(learned(bundle, settings, given))
         rows[name] = {
             "wrong_labels_before": bad[0]["known_accuracy"][0],
@@ -130,12 +130,21 @@ def speaker(given: Given) -> dict[str, Any]:
     for who in given.size(SPEAKERS, SPEAKERS[:1]):
         bundle = bundle_of(given, f"fsdd-{who}", net(f"fsdd-without-{who}"))
         settings = [
-            Settings(f"new-user:speaker={who},utterances=5+20", "fsdd", "balanced", 1 << 22,
-                     replayed=15, remember=2000, passes=8, offset=3, seed=seed)
+            StreamSettings(
+                f"new-user:speaker={who},utterances=5+20",
+                "fsdd",
+                "balanced",
+                1 << 22,
+                replayed=15,
+                remember=2000,
+                passes=8,
+                offset=3,
+                seed=seed,
+            )
             for seed in range(given.seeds)
-        ]  # fmt: skip
+        ]
         found = [learned(bundle, one, given) for one in settings]
-        stream = settings[0].make_stream(Source("fsdd", given.data_dir))
+        stream = settings[0].make_stream(StreamSource("fsdd", given.data_dir))
         heard = bundle_of(given, f"fsdd-with-{who}", net(heard_on_host(given, who, stream)))
         same, whole = (
             evaluate(opened(one), stream.experiences[0].test).accuracy for one in (heard, everyone)
@@ -162,10 +171,13 @@ def split(given: Given) -> dict[str, Any]:
     stream = "class-incremental:each=2," + given.size("samples=3000", "samples=300,test=400")
     for strategy in ("balanced", "reservoir", "anchors", "guarded", "none"):
         found = [
-            learned(bundle, Settings(stream, "mnist", strategy, 65536, bits=4, replayed=5,
-                                     seed=seed), given)
+            learned(
+                bundle,
+                StreamSettings(stream, "mnist", strategy, 65536, bits=4, replayed=5, seed=seed),
+                given,
+            )
             for seed in range(given.seeds if strategy == "balanced" else 1)
-        ]  # fmt: skip
+        ]
         rows[strategy] = {
             "average_accuracy": spread([f["average_accuracy"] for f in found]),
             "forgetting": spread([f["forgetting"] for f in found]),
@@ -220,10 +232,19 @@ def new_class(given: Given) -> dict[str, Any]:
 def rates(given: Given) -> dict[str, Any]:
     """The pace inside the program against constant rates: no user has to choose one."""
     streams = {
-        "drift": (mnist_net, Settings(turning(given), "mnist", "none")),
-        "split": (clothes_net, Settings("class-incremental:each=2,samples=1000,test=400", "mnist",
-                                        "balanced", 65536, bits=4, replayed=5)),
-    }  # fmt: skip
+        "drift": (mnist_net, StreamSettings(turning(given), "mnist", "none")),
+        "split": (
+            clothes_net,
+            StreamSettings(
+                "class-incremental:each=2,samples=1000,test=400",
+                "mnist",
+                "balanced",
+                65536,
+                bits=4,
+                replayed=5,
+            ),
+        ),
+    }
     rows: dict[str, Any] = {}
     for name, (net, settings) in streams.items():
         bundle, rows[name] = net(given), {}

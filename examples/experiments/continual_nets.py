@@ -16,12 +16,12 @@ from PIL import Image
 
 from dfedge.bundle import Bundle
 from dfedge.continual.result import result_of
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import care_of
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.sources import load
-from dfedge.data.streams import Source, Stream
+from dfedge.data.streams import Stream, StreamSource
 from dfedge.device.evaluate import evaluate
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
@@ -137,13 +137,15 @@ def opened(bundle: Bundle, runtime: str = RUNTIME) -> Session:
 
 
 def learned(
-    bundle: Bundle, settings: Settings, given: Given, runtime: str = RUNTIME
+    bundle: Bundle, settings: StreamSettings, given: Given, runtime: str = RUNTIME
 ) -> dict[str, Any]:
     """One run from the bundle's own state; what was found."""
-    stream = settings.make_stream(Source(settings.data, given.data_dir, bundle.manifest.input))
+    stream = settings.make_stream(
+        StreamSource(settings.data, given.data_dir, bundle.manifest.input)
+    )
     with tempfile.TemporaryDirectory() as state:
         session = Session.open(bundle, runtime, state, care=care_of(settings.strategy))
-        run = Run(session, stream, settings)
+        run = StreamRun(session, stream, settings)
         for _ in run.moments():
             pass
         found = result_of(run)

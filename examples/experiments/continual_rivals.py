@@ -23,9 +23,9 @@ from continual_nets import Given, clothes_net, learned, spread
 from torch import Tensor, nn
 
 from dfedge.continual import metrics
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.data.dataset import Split
-from dfedge.data.streams import Source, Stream, parse_stream
+from dfedge.data.streams import Stream, StreamSource, parse_stream
 from dfedge.learn.run import Run
 
 BUDGET, REPLAYED, BATCH, CLASSES = 65536, 5, 16, 10
@@ -175,7 +175,9 @@ def class_means(run: Run, stream: Stream, seed: int) -> dict[str, Any]:
 
 def program(stream: str, seed: int, given: Given) -> dict[str, Any]:
     """The exported program with balanced latent replay, as in ``continual.py split``."""
-    settings = Settings(stream, "mnist", "balanced", BUDGET, bits=4, replayed=REPLAYED, seed=seed)
+    settings = StreamSettings(
+        stream, "mnist", "balanced", BUDGET, bits=4, replayed=REPLAYED, seed=seed
+    )
     with patch("time.perf_counter", time.process_time):
         found = learned(clothes_net(given, few=True), settings, given)
     names = {"bytes": "replay_bytes"}
@@ -191,7 +193,7 @@ def figures(matrix: list[list[float]], size: int, ms: float) -> dict[str, Any]:
 def rivals(given: Given) -> dict[str, Any]:
     """All of them, on the same streams."""
     clothes_net(given, few=True)  # trains the run as well
-    run, source = Run.open(given.out / "latent-few"), Source("mnist", given.data_dir)
+    run, source = Run.open(given.out / "latent-few"), StreamSource("mnist", given.data_dir)
     pairs = "class-incremental:each=2,"
     described = pairs + given.size("samples=1000,test=400", "samples=100,test=100")
 

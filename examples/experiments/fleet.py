@@ -45,7 +45,7 @@ from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.fleet.base import read_base
 from dfedge.fleet.files import read_deltas
 from dfedge.fleet.merge import merge
@@ -57,8 +57,7 @@ ROWS = Path("out/fleet")
 ROUNDS, STEPS, BATCH = 20, 8, 16
 FEWER = {"mnist": 10}
 """Rounds of a home; others have `ROUNDS`."""
-SEEDS = {"digits": (0, 1, 2), "mnist": (0, 1, 2), "watch": (0, 1, 2)}
-"""Of a home; others have one."""
+SEEDS = (0, 1, 2)
 FREE = {"pace": 0, "guard": False}
 KEPT = {"replay": True, "guard": True, "replace": False}
 WAYS: dict[str, dict[str, Any]] = {
@@ -124,7 +123,7 @@ def alone(
     state = ROWS / "alone"
     shutil.rmtree(state, ignore_errors=True)
     session = Session.open(fleet.bundle, "native", state, care=care)
-    job = Job("", "", "", seed, BATCH, rounds * STEPS * BATCH, pace=options.get("pace"))
+    job = FinetuneJob("", "", "", seed, BATCH, rounds * STEPS * BATCH, pace=options.get("pace"))
     finetune(session, member.learns, job, saving=Saving(0))
     return [evaluate(session, one).accuracy for one in tests]
 
@@ -229,7 +228,7 @@ def main(
     torch.set_num_threads(1)
     ROWS.mkdir(parents=True, exist_ok=True)
     for name in fleets.split("+"):
-        for seed in SEEDS.get(HOMES[name], (0,)):
+        for seed in SEEDS:
             make_rows(name, data_dir, seed)
     rows = [one for name in FLEETS for one in there(name)]
     found = summary(rows)

@@ -10,7 +10,7 @@ from dfedge.bundle import Bundle
 from dfedge.data import fsdd, idx, watch
 from dfedge.data.dataset import Dataset, Split
 from dfedge.data.signals import Signals
-from dfedge.data.sources import OWN, Source, load_split, open_data
+from dfedge.data.sources import OWN, DataSource, load_split, open_data
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.fleet.shares import Member, by_group, shared_out
 from dfedge.learn.run import Run
@@ -62,18 +62,17 @@ def watch_of(data_dir: Path | None, *people: str) -> Signals:
     return replace(found, recordings={"all": kept})
 
 
-def fsdd_of(data_dir: Path | None, *speakers: str) -> Dataset:
+def fsdd_of(data_dir: Path | None, *speakers: str) -> fsdd.Spoken:
     """Recordings of some speakers; the official takes are tested."""
     found = fsdd.recordings(data_dir)
     own = np.isin(found.speaker, [fsdd.SPEAKERS.index(name) for name in speakers])
-    test = found.take < fsdd.TEST_TAKES
-    splits = {"train": found.where(own & ~test), "test": found.where(own & test)}
-    return Dataset("fsdd-of", fsdd.CLASSES, splits)
+    kept = fsdd.Recordings(found.x[own], found.y[own], found.speaker[own], found.take[own])
+    return fsdd.Spoken("fsdd-of", kept)
 
 
-OWN["fleet-mnist"] = Source("fleet_sets:mnist_parts", "mnist")
-OWN["fleet-watch"] = Source("fleet_sets:watch_of", "imu", WATCHED)
-OWN["fleet-fsdd"] = Source("fleet_sets:fsdd_of", "speech", SPOKEN)
+OWN["fleet-mnist"] = DataSource("fleet_sets:mnist_parts", "mnist")
+OWN["fleet-watch"] = DataSource("fleet_sets:watch_of", "imu", WATCHED)
+OWN["fleet-fsdd"] = DataSource("fleet_sets:fsdd_of", "speech", SPOKEN)
 
 
 def nets(

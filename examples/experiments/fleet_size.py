@@ -17,7 +17,7 @@ import numpy as np
 from dated import dated
 
 from dfedge.bundle import Bundle
-from dfedge.device.store import Stored, belonging
+from dfedge.device.store import StoredState, belonging
 from dfedge.fleet.base import read_base, write_base
 from dfedge.fleet.difference import difference
 from dfedge.fleet.files import read_deltas
@@ -44,7 +44,9 @@ def make(bundle: Bundle, count: int) -> None:
                 state[name][len(bundle.manifest.classes) :] = 0
         own = type(record)(**{**{f: getattr(record, f) for f in record.__struct_fields__},
                               "samples": 128, "steps": 8})  # fmt: skip
-        raw = difference(bundle, Stored(state, own), Stored(base, record), path, device=str(i))
+        raw = difference(
+            bundle, StoredState(state, own), StoredState(base, record), path, device=str(i)
+        )
         path.write_bytes(raw)
 
 

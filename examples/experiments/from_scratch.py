@@ -24,7 +24,7 @@ from dfedge.device.care import NO_CARE
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, calibrate_run, train
 
@@ -52,7 +52,7 @@ def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int)
     set_anchors(session, stream.take(np.arange(FIRST)))
     for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
         session.rates[name] = session.rates[name] + np.int8(add)
-    finetune(session, stream, Job("mnist", "train", "", 0, 16, samples))
+    finetune(session, stream, FinetuneJob("mnist", "train", "", 0, 16, samples))
     return session
 
 

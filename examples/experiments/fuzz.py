@@ -3,7 +3,7 @@
     pip install atheris
     python examples/experiments/fuzz.py
 
-Each reader of `dfedge.faults.readers` is fuzzed in a process of its own, guided by the coverage of
+Each reader of `trials.readers` is fuzzed in a process of its own, guided by the coverage of
 dfedge's Python code, from good inputs on.  An input must be taken or refused with one line, within
 a second of CPU time.  Writes results/fuzz.json; what failed lies under ``--found``.
 """
@@ -27,7 +27,7 @@ def main(
     found: Annotated[Path, typer.Option(help="Where failing inputs are kept.")] = Path("out/fuzz"),
     results: Annotated[Path, typer.Option()] = RESULTS,
 ) -> None:
-    from dfedge.faults.readers import READERS
+    from trials.readers import READERS
 
     names = reader or list(READERS)
     runs = -(-inputs // len(names))
@@ -60,7 +60,7 @@ def one(name: str, runs: int, work: Path, found: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["dfedge"]):
-        from dfedge.faults.readers import READERS, judge
+        from trials.readers import READERS, judge
 
     corpus = work / "corpus"
     corpus.mkdir()

@@ -45,7 +45,7 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune, steps
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.plan import MAX_UPDATE_SHIFT as FROZEN
 from dfedge.state import SHIFTS
 
@@ -64,8 +64,8 @@ def open_session(bundle: Bundle, folder: Path, care: Care) -> Session:
     return Session.open(bundle, RUNTIME, folder, initial=True, care=care)
 
 
-def job_of(batch: int, presentations: int, seed: int) -> Job:
-    return Job("harm", "train", "", seed, batch, presentations)
+def job_of(batch: int, presentations: int, seed: int) -> FinetuneJob:
+    return FinetuneJob("harm", "train", "", seed, batch, presentations)
 
 
 def own_steps(session: Session, own: Split, held: Split, batch: int, seed: int) -> dict[str, float]:

@@ -40,7 +40,7 @@ from dfedge.data.order import shuffled
 from dfedge.exporters.write import lowered
 from dfedge.int8 import ops
 from dfedge.learn.train import TrainOptions, train
-from dfedge.native.program import Program
+from dfedge.native.program import NativeProgram
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
 
@@ -139,9 +139,9 @@ def measured(plan: Plan, state: State, own: Split) -> list[dict[str, Any]]:
 
 def followed(
     plan: Plan, state: dict[str, NDArray[Any]], own: Split, held: Split
-) -> Iterator[tuple[int, float, Program]]:
+) -> Iterator[tuple[int, float, NativeProgram]]:
     """Steps of batch 16 on own data, and the held-out accuracy after some."""
-    program = Program(plan, make_table(plan, state, {}))
+    program = NativeProgram(plan, make_table(plan, state, {}))
     program.write(state)
 
     def accuracy() -> float:
@@ -182,7 +182,7 @@ def curves(plan: Plan, state: State, own: Split, held: Split, rows: list[Any]) -
                     w = after[f"{row['layer']}.weight"]
                     row["stayed"] = round(float((np.abs(w) == 127).mean()), 4)
         found[name] = seen
-    program = Program(plan, make_table(plan, {n: v.numpy() for n, v in state.items()}, {}))
+    program = NativeProgram(plan, make_table(plan, {n: v.numpy() for n, v in state.items()}, {}))
     program.write({n: v.numpy() for n, v in state.items()})
     _, active = program.train(to_input(own.x[:128]), own.y[:128].astype(np.int32))
     return {"accuracy": found, "violate": [round(int(a) / min(128, len(own)), 3) for a in active]}

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
-from dfedge.continual.run import Run
-from dfedge.continual.settings import Settings
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
 from dfedge.data.dataset import Split
 from dfedge.data.streams import Experience, Stream
 from dfedge.device.care import Care
@@ -96,7 +96,9 @@ def by_continual(session: Session, split: Split, data: Parts, seed: int) -> None
     """As many new samples as `by_finetune`, for half of what is presented is replayed."""
     stream = Stream(data.classes, (Experience("bad", split, data.held),))
     passes = max(PRESENTATIONS // 2 // len(split), 1)
-    run = Run(session, stream, Settings("labelled", "", passes=passes, seed=seed), resume=False)
+    run = StreamRun(
+        session, stream, StreamSettings("labelled", "", passes=passes, seed=seed), resume=False
+    )
     for _ in run.moments():
         pass
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from dfedge.faults.kills import Kills, Work, kill_finetunes
+from trials.kills import Kills, Work, kill_finetunes
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 

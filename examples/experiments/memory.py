@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 from msgspec.structs import replace
+from trials.random_nets import filled
 
 from dfedge.compile.blank import blank
 from dfedge.exporters import executorch, planned
-from dfedge.exporters.formats import Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.program import Method
 from dfedge.plan import Plan
 from dfedge.profile.compare import rivals_of
 from dfedge.profile.untrained import plan_of
-from dfedge.verify.random_nets import filled
 
 TILE_BYTES = 32 * 1024
 INPUT, CLASSES = "3x32x32", 10
@@ -67,7 +67,7 @@ CASES = [
 def exported(plan: Plan, method: Method) -> dict[str, Any]:
     """What ExecuTorch's planner gives a program of this one method."""
     state = filled(plan, random.Random(0), 1, None).state
-    source = Source(plan, state, (method,), tile_bytes=TILE_BYTES)
+    source = ExportSource(plan, state, (method,), tile_bytes=TILE_BYTES)
     with tempfile.TemporaryDirectory() as scratch:
         written = executorch.write(source, Path(scratch), lambda *_: None)
         size = (Path(scratch) / executorch.PROGRAM).stat().st_size

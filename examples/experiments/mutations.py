@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from trials.mutate import BAD, mutate_bundles, mutate_slots
 
 from dfedge.bundle import Bundle
 from dfedge.device.session import Session
-from dfedge.faults.mutate import BAD, mutate_bundles, mutate_slots
 
 RESULTS = Path(__file__).parent / "results" / "mutations.json"
 

@@ -27,6 +27,8 @@ import onnxruntime as ort
 import torch
 from msgspec.structs import replace
 from onnx import TensorProto, helper
+from trials.random_nets import Drawn, export_drawn, filled
+from trials.runner import compile_runner
 
 from dfedge.bench.measure import executorch_step
 from dfedge.bench.rival import LEARNING_RATE, FloatLoss, example, write_executorch
@@ -35,18 +37,16 @@ from dfedge.data.idx import read_idx
 from dfedge.device.native import NativeRunner
 from dfedge.device.onnx import OnnxRunner
 from dfedge.device.runners import open_runner
-from dfedge.faults.runner import compile_runner
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import load_spec
 from dfedge.native.image import Identity, image
 from dfedge.native.library import INT, POINTER, levels, load
-from dfedge.native.program import INFER, TRAIN, Program
+from dfedge.native.program import INFER, TRAIN, NativeProgram
 from dfedge.native.rendering import RENDERED, native_of
 from dfedge.native.table import make_table
 from dfedge.plan import Plan
 from dfedge.rules import RULES
 from dfedge.state import State
-from dfedge.verify.random_nets import Drawn, export_drawn, filled
 
 ROUNDS = 15
 NATIVES = tuple(native_of(format) for format in RENDERED)
@@ -83,11 +83,11 @@ def plain() -> tuple[Plan, dict[str, np.ndarray]]:
     return drawn.plan, {name: value.numpy() for name, value in drawn.state.items()}
 
 
-def under(plan: Plan, state: dict[str, np.ndarray], rule: str) -> Program:
+def under(plan: Plan, state: dict[str, np.ndarray], rule: str) -> NativeProgram:
     down = RULES.all()[rule].feedback
     kept = {n: v for n, v in state.items() if down == "fixed" or not n.endswith("feedback")}
     changed = replace(plan, feedback=down)
-    program = Program(changed, make_table(changed, kept))
+    program = NativeProgram(changed, make_table(changed, kept))
     program.write(kept)
     return program
 

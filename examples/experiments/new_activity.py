@@ -35,7 +35,7 @@ from dfedge.continual.placing import LOST
 from dfedge.data import series, watch
 from dfedge.data.dataset import Labels, Split
 from dfedge.data.signals import Signals
-from dfedge.data.sources import OWN, Source, open_data
+from dfedge.data.sources import OWN, DataSource, open_data
 from dfedge.device.known import known_samples
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
@@ -146,8 +146,8 @@ def yardsticks(
 
 def rows_of(name: str, k: int, data_dir: Path) -> list[dict[str, Any]]:
     mine = f"{name}-without-{k}"
-    OWN[mine] = Source("new_activity:without", "imu", (name, str(k)))
-    OWN[f"{name}-cut"] = Source("new_activity:split", "imu", (name,))
+    OWN[mine] = DataSource("new_activity:without", "imu", (name, str(k)))
+    OWN[f"{name}-cut"] = DataSource("new_activity:split", "imu", (name,))
     found = []
     with TemporaryDirectory() as folder:
         home, epochs = Path(folder), EPOCHS[name]

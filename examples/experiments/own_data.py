@@ -24,7 +24,7 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
@@ -50,7 +50,7 @@ def followed(bundle: Bundle, data_dir: Path | None, care: Care, constant: bool) 
         session.rates["pace"] = np.zeros((), np.int32)
     stream, test = (part(bundle, data_dir, name) for name in ("train", "test"))
     seen = [evaluate(session, test).accuracy]
-    job = Job(bundle.manifest.data, "train", "", 0, BATCH, STEPS * BATCH)
+    job = FinetuneJob(bundle.manifest.data, "train", "", 0, BATCH, STEPS * BATCH)
     seen += [
         evaluate(session, test).accuracy
         for step in steps(session, stream, job)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.adoption.blocks import last_blocks, tail_of
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph, Node
+from dfedge.adoption.graph import ForeignGraph, ForeignNode
 from dfedge.adoption.halves import choice
 from dfedge.adoption.load import open_model
 from dfedge.adoption.normalised import normalised
@@ -110,7 +110,7 @@ def on_device(bundle: Bundle, new: Split, exams: list[Split], seed: int) -> Row:
 class Part(nn.Module):
     """What of a graph lies above an operation; its convolutions learn."""
 
-    def __init__(self, graph: Graph, start: int) -> None:
+    def __init__(self, graph: ForeignGraph, start: int) -> None:
         super().__init__()
         self.start, self.nodes = start, graph.nodes[start + 1 :]
         convs = [node for node in self.nodes if node.op == "conv"]
@@ -123,7 +123,7 @@ class Part(nn.Module):
         for i, node in enumerate(self.nodes, self.start + 1):
             if node.op == "conv":
                 weight, bias = next(convs)
-                node = Node(**(vars(node) | {"weight": weight, "bias": bias}))
+                node = ForeignNode(**(vars(node) | {"weight": weight, "bias": bias}))
             values[i] = node.run([values[read] for read in node.reads])
         return values[i].flatten(1)
 

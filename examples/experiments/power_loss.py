@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from trials.saves import record_saves, survey
 
 from dfedge.bundle import Bundle
-from dfedge.faults.saves import record_saves, survey
 
 RESULTS = Path(__file__).parent / "results" / "power_loss.json"
 CONTROL = 8

@@ -24,7 +24,7 @@ from torch import nn
 
 from dfedge.adoption.blocks import tail_of
 from dfedge.adoption.fold import fold
-from dfedge.adoption.graph import Graph
+from dfedge.adoption.graph import ForeignGraph
 from dfedge.adoption.load import open_model
 from dfedge.adoption.normalised import normalised
 from dfedge.adoption.observe import real
@@ -66,7 +66,7 @@ def images(folder: str, side: int) -> tuple[Split, Split]:
 
 
 @torch.no_grad()
-def in_float(graph: Graph, test: Split) -> float:
+def in_float(graph: ForeignGraph, test: Split) -> float:
     right = 0
     for i in range(0, len(test), 20):
         x, y = torch.from_numpy(to_input(test.x[i : i + 20])), torch.from_numpy(test.y[i : i + 20])

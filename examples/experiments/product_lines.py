@@ -3,7 +3,7 @@
     python examples/experiments/product_lines.py [COMMIT ...]     # and the working tree
 
 Counted are dfedge/, targets/ and calibrate/; not counted, on any side, what tries the product out
-(`faults`, `reproduce`, `verify/random_nets.py`), and the data of nets and targets.
+(`reproduce`; trials, which were once part of the package), and the data of nets and targets.
 """
 
 import ast

@@ -15,10 +15,10 @@ from typing import Annotated
 import msgspec
 import torch
 import typer
+from trials.random_nets import attempt
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.runtimes import formats
-from dfedge.verify.random_nets import attempt
 
 RESULTS = Path(__file__).parent / "results" / "random_nets.json"
 

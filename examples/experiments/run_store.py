@@ -21,11 +21,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from dated import dated
-
-from dfedge.bundle import Bundle
-from dfedge.data.sources import load_split
-from dfedge.faults import calls, flash
-from dfedge.faults.runner import (
+from trials import calls, flash
+from trials.runner import (
     ACCEPTED,
     compile_runner,
     flip_bits,
@@ -33,6 +30,9 @@ from dfedge.faults.runner import (
     slot_bytes_of,
     work_on,
 )
+
+from dfedge.bundle import Bundle
+from dfedge.data.sources import load_split
 
 RESULTS = Path(__file__).parent / "results" / "run_store.json"
 CONTROL = 4

@@ -21,7 +21,7 @@ from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.device.store.slot import Slot, encode
 
 RESULTS = Path(__file__).parent / "results" / "save_overhead.json"
@@ -39,7 +39,7 @@ def main(
     name, images = load_split(
         manifest.data, None, manifest.input, manifest.classes, ("stream", "train"), "rotate:90"
     )
-    job = Job(manifest.data, name, "rotate:90", 0, 16, steps * 16)
+    job = FinetuneJob(manifest.data, name, "rotate:90", 0, 16, steps * 16)
 
     with tempfile.TemporaryDirectory(dir=bundle.parent) as root:
 

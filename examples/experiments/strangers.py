@@ -23,17 +23,17 @@ import numpy as np
 import torch
 import typer
 from dated import dated
+from trials.archives import mutate_archives
+from trials.manifests import mutate_manifests
+from trials.net_files import mutate_nets
+from trials.onnx_files import mutate_onnx
+from trials.runner import compile_runner, work_on
+from trials.tflite_files import mutate_tflite
+from trials.trial import Trials
 
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.device.runners import installed
-from dfedge.faults.archives import mutate_archives
-from dfedge.faults.manifests import mutate_manifests
-from dfedge.faults.net_files import mutate_nets
-from dfedge.faults.onnx_files import mutate_onnx
-from dfedge.faults.runner import compile_runner, work_on
-from dfedge.faults.tflite_files import mutate_tflite
-from dfedge.faults.trial import Trials
 from dfedge.runtimes import NATIVE, formats
 
 RESULTS = Path(__file__).parent / "results" / "strangers.json"

@@ -1,4 +1,4 @@
-"""10,000 mixed calls of 8 threads on each runtime, with care and without: `dfedge.faults.threads`.
+"""10,000 mixed calls of 8 threads on each runtime, with care and without: `trials.threads`.
 
     python examples/experiments/threads.py out/long/bundle
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import typer
 from dated import dated
+from trials.threads import compare
 
 from dfedge.bundle import Bundle
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.runners import installed
-from dfedge.faults.threads import compare
 from dfedge.native.rendering import exactly
 from dfedge.runtimes import NATIVE, formats
 

@@ -20,7 +20,7 @@ from dfedge.demo.route import BATCH, PRESENTATIONS, SHIFT, run_demo
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job
+from dfedge.device.store import FinetuneJob
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -34,7 +34,7 @@ def by_default(bundle: Bundle, seed: int, presentations: int) -> dict[str, float
         return load_split("digits", None, manifest.input, manifest.classes, (split,), shift)[1]
 
     session = Session.open(bundle, "onnx", bundle.folder.parent / "state-default", initial=True)
-    job = Job("digits", "stream", SHIFT, seed, BATCH, presentations)
+    job = FinetuneJob("digits", "stream", SHIFT, seed, BATCH, presentations)
     finetune(session, digits("stream", SHIFT), job)
     turned, upright = digits("test", SHIFT), digits("test", None)
     return {

@@ -35,12 +35,12 @@ from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
 from dfedge.data.recordings import Recording
 from dfedge.data.signals import Signals
-from dfedge.data.sources import OWN, Source, open_data
+from dfedge.data.sources import OWN, DataSource, open_data
 from dfedge.device.care import Care
 from dfedge.device.evaluate import evaluate
 from dfedge.device.finetune import finetune
 from dfedge.device.session import Session
-from dfedge.device.store import Job, Saving
+from dfedge.device.store import FinetuneJob, Saving
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
@@ -107,7 +107,7 @@ def by_class_means(session: Session, few: Split, exam: Split) -> float:
 
 def learned(bundle: Bundle, few: Split, care: Care, state: Path) -> Session:
     session = Session.open(bundle, "native", state, initial=True, care=care)
-    job = Job("watch", "stream", "", 0, BATCH, PASSES * len(few))
+    job = FinetuneJob("watch", "stream", "", 0, BATCH, PASSES * len(few))
     finetune(session, few, job, saving=Saving(0))
     return session
 
@@ -134,7 +134,7 @@ def propagated(run: Run, few: Split, exam: Split, rate: float) -> float:
 
 def row(person: int, seed: int, data_dir: Path | None) -> Row:
     name, home = f"watch-without-{person}", ROWS / f"{person}-{seed}"
-    OWN[name] = Source("watch_person:parts", "imu", (str(person),))
+    OWN[name] = DataSource("watch_person:parts", "imu", (str(person),))
     data = open_data(name, data_dir)
     run = train(TrainOptions(name, data_dir, qat=True, seed=seed), home / "run")
     bundle = export(run, ExportOptions(("onnx",), batch=BATCH), home / "bundle")

@@ -4,7 +4,7 @@ from pkgutil import resolve_name
 
 import numpy as np
 
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies.strategy import Strategy
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.session import Session
@@ -22,7 +22,7 @@ STRATEGIES = {
 """Name -> module:class; reading the table imports nothing."""
 
 
-def open_strategy(session: Session, settings: Settings) -> Strategy:
+def open_strategy(session: Session, settings: StreamSettings) -> Strategy:
     """The settings' strategy, its memory empty.
 
     Raises:
@@ -60,6 +60,6 @@ def _strategy(name: str) -> type[Strategy]:
     return found
 
 
-def generator(settings: Settings, step: int) -> np.random.Generator:
+def generator(settings: StreamSettings, step: int) -> np.random.Generator:
     """The random numbers of one step: a function of (seed, step) alone, so that a run resumes."""
     return np.random.default_rng([settings.seed, step])

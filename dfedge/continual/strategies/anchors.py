@@ -7,7 +7,7 @@ was there before counts as `PRIOR` samples.
 
 import numpy as np
 
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Strategy
 from dfedge.device.anchors import gather, mean
 from dfedge.device.session import Session
@@ -18,7 +18,7 @@ HORIZON, PRIOR = 256, 16
 class Anchors(Strategy):
     """See `dfedge.continual.strategies.Strategy`."""
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: StreamSettings) -> None:
         super().__init__(session, settings)
         plan = session.bundle.manifest.plan
         self.sums = [np.zeros((plan.classes, l.features), np.int32) for l in plan.layers]  # noqa: E741

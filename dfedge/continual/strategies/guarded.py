@@ -7,7 +7,7 @@ on from the last one, and ends in the same bytes.
 import numpy as np
 
 from dfedge import state
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Scores, Strategy
 from dfedge.device.care import Care
 from dfedge.device.keeper import Keeper
@@ -24,7 +24,7 @@ class Guarded(Strategy):
 
     care = Care()
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: StreamSettings) -> None:
         super().__init__(session, settings)
         if settings.guard:
             raise UsageError(

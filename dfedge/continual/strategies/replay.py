@@ -8,7 +8,7 @@ and replayed ones are mixed and learned in steps of the batch's size.  (Pellegri
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies.strategy import Arrays, Inputs, Rows, Strategy
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
@@ -47,7 +47,7 @@ class Replay(Strategy):
         seen: samples offered so far, by row, int32 [K].
     """
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: StreamSettings) -> None:
         super().__init__(session, settings)
         plan = session.bundle.manifest.plan
         kind = np.uint8 if plan.classes <= 256 else np.uint16

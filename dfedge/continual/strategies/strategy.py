@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.continual.settings import Settings
+from dfedge.continual.settings import StreamSettings
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.session import Session
 
@@ -25,7 +25,7 @@ class Strategy:
 
     care: Care = NO_CARE
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: StreamSettings) -> None:
         self.session, self.settings = session, settings
 
     @property

@@ -23,7 +23,7 @@ from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
 from dfedge.data.picture_shifts import SHIFTS
-from dfedge.data.shift_forms import IMAGES, Form
+from dfedge.data.shift_forms import IMAGES, ShiftForm
 from dfedge.errors import DfedgeError, UsageError
 
 MODES = {1: "L", 3: "RGB"}
@@ -53,7 +53,7 @@ class ImageRule(
     sample: ClassVar[str] = "an image"
     samples: ClassVar[str] = "the images"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
-    shifts: ClassVar[Mapping[str, Form]] = IMAGES
+    shifts: ClassVar[Mapping[str, ShiftForm]] = IMAGES
     drift: ClassVar[Mapping[str, str]] = {"rotate": "90"}
 
     @property
@@ -209,7 +209,7 @@ def as_images(x: NDArray[Any], where: str) -> Images:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageSurvey:
     """What a first look at images shows.
 
     Attributes:
@@ -229,7 +229,7 @@ class Seen:
         return f"{'pictures' if self.pictures else 'images'} of {' to '.join(shown)} pixels"
 
 
-def look_at(files: Sequence[Path]) -> Seen:
+def look_at(files: Sequence[Path]) -> ImageSurvey:
     """Sizes and colours of image files.
 
     Raises:
@@ -240,20 +240,20 @@ def look_at(files: Sequence[Path]) -> Seen:
         with opened(path) as image:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)
-    return Seen(frozenset(sizes), grey, pictures=True)
+    return ImageSurvey(frozenset(sizes), grey, pictures=True)
 
 
-def seen_in(x: NDArray[Any], where: str) -> Seen:
+def seen_in(x: NDArray[Any], where: str) -> ImageSurvey:
     """The size and colour of images in an array; see `as_images`.
 
     Raises:
         DfedgeError: as `as_images`.
     """
     height, width, channels = as_images(x, where).shape[1:]
-    return Seen(frozenset({(width, height)}), channels == 1, pictures=False)
+    return ImageSurvey(frozenset({(width, height)}), channels == 1, pictures=False)
 
 
-def common_rule(found: Seen) -> ImageRule:
+def common_rule(found: ImageSurvey) -> ImageRule:
     """The rule for images whose size is left to us: that of arrays; of pictures their own where
     they all share one of at most `LARGEST`, else `SMALL`; grey only where all are grey.
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dfedge.data.change import Changed, columns
 from dfedge.data.dataset import Images
-from dfedge.data.shift_forms import Form
+from dfedge.data.shift_forms import ShiftForm
 from dfedge.errors import UsageError, chosen
 
 DEFAULT_NET = "mnist"
@@ -70,7 +70,7 @@ class InputRule:
     sample: ClassVar[str] = "a sample"
     samples: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
-    shifts: ClassVar[Mapping[str, Form]] = {}
+    shifts: ClassVar[Mapping[str, ShiftForm]] = {}
     drift: ClassVar[Mapping[str, str]] = {}
     known_features: ClassVar[tuple[str, ...]] = ()
     owner: ClassVar[str] = ""

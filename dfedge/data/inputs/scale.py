@@ -29,7 +29,7 @@ MIDDLE = 128 << LEVEL_BITS
 Levels = NDArray[np.int16]
 
 
-class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChannelScale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One channel's numbers; see above.  A multiplier of 0 is of a channel that never changed."""
 
     fraction: Annotated[int, Meta(ge=-32, le=62)]
@@ -64,17 +64,17 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.clip(level, -(1 << 15), (1 << 15) - 1).astype(np.int16)
 
 
-CONSTANT = Scale(0, 0, 128, 0)
+CONSTANT = ChannelScale(0, 0, 128, 0)
 """Of a channel that never changed."""
 
 
-def in_c(scales: tuple[Scale, ...], name: str) -> str:
+def in_c(scales: tuple[ChannelScale, ...], name: str) -> str:
     """A table ``dfe_scale`` of C."""
     rows = "".join(f"    {{{one.offset}, {one.multiplier}, {one.shift}}},\n" for one in scales)
     return f"static const dfe_scale {name}[] = {{\n{rows}}};"
 
 
-def scale_of(values: NDArray[Any], where: str) -> Scale:
+def scale_of(values: NDArray[Any], where: str) -> ChannelScale:
     """The scale that suits training values [N] of a channel.
 
     Raises:
@@ -101,4 +101,4 @@ def scale_of(values: NDArray[Any], where: str) -> Scale:
     shift = MULTIPLIER_BITS - math.frexp(255 / span)[1]
     multiplier = min(round(255 / span * 2**shift), (1 << MULTIPLIER_BITS) - 1)
     half = 1 << shift >> 1
-    return Scale(fraction, multiplier, round(-first * multiplier) + half, shift)
+    return ChannelScale(fraction, multiplier, round(-first * multiplier) + half, shift)

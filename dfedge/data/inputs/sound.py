@@ -18,7 +18,7 @@ from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.inputs.table import table
 from dfedge.data.logmel import KEYWORDS, RATE, SPEECH, LogMel, cosines, filters, log_mel
 from dfedge.data.loudness import octave
-from dfedge.data.shift_forms import SOUNDS, Form
+from dfedge.data.shift_forms import SOUNDS, ShiftForm
 from dfedge.data.sound_shifts import CHANGES, muffled, noise
 from dfedge.data.wav import SUFFIX, read_wav
 from dfedge.errors import DfedgeError
@@ -41,7 +41,7 @@ class SoundRule(
     sample: ClassVar[str] = "an utterance"
     samples: ClassVar[str] = "the utterances"
     suffixes: ClassVar[tuple[str, ...]] = (SUFFIX,)
-    shifts: ClassVar[Mapping[str, Form]] = SOUNDS
+    shifts: ClassVar[Mapping[str, ShiftForm]] = SOUNDS
     known_features: ClassVar[tuple[str, ...]] = get_args(Features)
     owner: ClassVar[str] = "speaker"
 

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dfedge.data.inputs.scale import Levels, Scale, in_c, scale_of
+from dfedge.data.inputs.scale import ChannelScale, Levels, in_c, scale_of
 from dfedge.data.inputs.table import table
 from dfedge.data.loudness import STEPS, loudness, octave
 from dfedge.data.signal_shifts import Change
@@ -38,7 +38,7 @@ class Spectrum(
     """
 
     bands: Annotated[int, Meta(ge=1, le=1 << 11)]
-    scales: tuple[Scale, ...]
+    scales: tuple[ChannelScale, ...]
 
     word: ClassVar[str] = "spectrum"
     net: ClassVar[str] = "vibration"
@@ -93,7 +93,7 @@ class Spectrum(
         ]
         return "\n".join(tables), "dfe_spectrum_input(&spectrum, raw, x);"
 
-    def shift(self, name: str, numbers: list[float], _: tuple[Scale, ...]) -> Change | None:
+    def shift(self, name: str, numbers: list[float], _: tuple[ChannelScale, ...]) -> Change | None:
         """Of values [N, bands, C]; None: it cannot be told from them."""
         if name == "gain":
             return lambda x: x + octaves(numbers[0])

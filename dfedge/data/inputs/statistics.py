@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dfedge.data.inputs.scale import LEVEL_BITS, MIDDLE, Levels, Scale, in_c, scale_of
+from dfedge.data.inputs.scale import LEVEL_BITS, MIDDLE, ChannelScale, Levels, in_c, scale_of
 from dfedge.data.inputs.spectrum import octaves
 from dfedge.data.inputs.table import table
 from dfedge.data.loudness import loudness, octave
@@ -38,7 +38,7 @@ class Statistics(
         scales: of each feature.
     """
 
-    scales: tuple[Scale, ...]
+    scales: tuple[ChannelScale, ...]
 
     word: ClassVar[str] = "statistics"
     net: ClassVar[str] = "vector"
@@ -83,7 +83,9 @@ class Statistics(
         call = f"dfe_statistics_input(scales, each, octave, {length}, {channels}, raw, x);"
         return "\n".join(tables), call
 
-    def shift(self, name: str, numbers: list[float], scales: tuple[Scale, ...]) -> Change | None:
+    def shift(
+        self, name: str, numbers: list[float], scales: tuple[ChannelScale, ...]
+    ) -> Change | None:
         """Of values [N, 1, 6 C]; None: it cannot be told from them."""
         zero = np.array([(one.zero + 0.5) * (1 << LEVEL_BITS) - MIDDLE for one in scales])
         if name not in ("gain", "offset"):

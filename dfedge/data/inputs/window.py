@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from dfedge.data.dataset import Images
 from dfedge.data.inputs.rule import InC, InputRule, Shift, Units
-from dfedge.data.inputs.scale import Scale, in_c, scale_of
+from dfedge.data.inputs.scale import ChannelScale, in_c, scale_of
 from dfedge.data.inputs.spectrum import Spectrum
 from dfedge.data.inputs.statistics import Statistics
-from dfedge.data.shift_forms import SIGNALS, Form
+from dfedge.data.shift_forms import SIGNALS, ShiftForm
 from dfedge.data.signal_shifts import AXES, CHANGES, IN_SPACE, moved
 from dfedge.errors import DfedgeError, UsageError
 
@@ -50,14 +50,14 @@ class WindowRule(
     """
 
     length: Annotated[int, Meta(ge=1, le=LONGEST)]
-    scales: Annotated[tuple[Scale, ...], Meta(min_length=1, max_length=MOST_CHANNELS)]
+    scales: Annotated[tuple[ChannelScale, ...], Meta(min_length=1, max_length=MOST_CHANNELS)]
     names: tuple[str, ...] = ()
     features: Features | None = None
     plane: bool = False
 
     sample: ClassVar[str] = "a window"
     samples: ClassVar[str] = "the windows"
-    shifts: ClassVar[Mapping[str, Form]] = SIGNALS
+    shifts: ClassVar[Mapping[str, ShiftForm]] = SIGNALS
     drift: ClassVar[Mapping[str, str]] = {"gain": "0.5", "offset": "0.2"}
     known_features: ClassVar[tuple[str, ...]] = tuple(FEATURES)
 
@@ -243,11 +243,11 @@ def as_windows(x: NDArray[Any], where: str, vectors: bool = False) -> NDArray[An
     return x
 
 
-def _coded(values: NDArray[np.int64], scales: tuple[Scale, ...]) -> Images:
+def _coded(values: NDArray[np.int64], scales: tuple[ChannelScale, ...]) -> Images:
     """Values [N, H, C] as codes [N, H, 1, C]."""
     return np.stack([one.codes(values[..., c]) for c, one in enumerate(scales)], -1)[:, :, None]
 
 
-def _codes_of(scales: tuple[Scale, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _codes_of(scales: tuple[ChannelScale, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Codes of 0, and codes a unit, of each channel [C]."""
     return np.array([one.zero for one in scales]), np.array([one.step for one in scales])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.sound import SoundRule
 from dfedge.data.inputs.window import WindowRule
-from dfedge.data.live.samples import Samples, Sliding
+from dfedge.data.live.samples import LineReader, Sliding
 from dfedge.data.live.sounds import Overlapping, Pieces
 from dfedge.data.reading import Reading
 
@@ -46,7 +46,7 @@ def reader_of(rule: InputRule, reading: Reading, hop: int) -> tuple[Reader, Cutt
     """
     if isinstance(rule, WindowRule):
         step = _step(reading, rule.length, hop)
-        return Samples(rule), Sliding(rule.length, len(rule.scales), step)
+        return LineReader(rule), Sliding(rule.length, len(rule.scales), step)
     if isinstance(rule, SoundRule):
         length = rule.size.length
         return Pieces(), Overlapping(length, _step(reading, length, hop))

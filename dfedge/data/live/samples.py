@@ -27,7 +27,7 @@ class BadLineError(DfedgeError):
         self.flaw = flaw
 
 
-class Samples:
+class LineReader:
     """Lines become samples in the order of a rule's channels.
 
     A header, a line that holds the channels' names, says in which order they come from there on;

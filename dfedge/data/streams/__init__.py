@@ -11,10 +11,10 @@ from pkgutil import resolve_name
 
 import msgspec
 
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource
 from dfedge.errors import UsageError, unknown_name
 
-__all__ = ["KINDS", "Experience", "Source", "Stream", "StreamKind", "parse_stream"]
+__all__ = ["KINDS", "Experience", "Stream", "StreamKind", "StreamSource", "parse_stream"]
 
 KINDS = {
     "labelled": "dfedge.data.streams.labelled:Labelled",

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Meta
 
 from dfedge.data.dataset import Split
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource, drawn
 
 
 class ClassIncremental(StreamKind, frozen=True):
@@ -24,7 +24,7 @@ class ClassIncremental(StreamKind, frozen=True):
     test: Annotated[int, Meta(ge=0)] = 0
     fresh: bool = True
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`."""
         data = source.load(seed)
         _, train = data.split("train")

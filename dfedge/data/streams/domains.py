@@ -8,7 +8,7 @@ from msgspec import Meta
 from dfedge.data.dataset import Images, Split
 from dfedge.data.inputs.image import ImageRule
 from dfedge.data.picture_shifts import rotate
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource, drawn
 from dfedge.errors import UsageError
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -31,7 +31,7 @@ class DomainIncremental(StreamKind, frozen=True):
     samples: Positive = 2000
     test: Positive = 1000
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`."""
         data, rule = source.loaded(seed)
         if self.how == "rotated" and not isinstance(rule, ImageRule):

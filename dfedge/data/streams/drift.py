@@ -10,7 +10,7 @@ from msgspec import Meta
 from dfedge.data.dataset import Images, Split
 from dfedge.data.inputs import KINDS, InputRule
 from dfedge.data.shift_forms import read
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource, drawn
 from dfedge.errors import UsageError
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -48,7 +48,7 @@ class Drift(StreamKind, frozen=True):
                 )
         return msgspec.convert({**own, "shifts": shifts}, cls, strict=False)
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`."""
         data, rule = source.loaded(seed)
         _, train = data.split("stream", "train")

@@ -10,7 +10,7 @@ from dfedge.data.dataset import Split
 from dfedge.data.folders import files_by_class, kind_of
 from dfedge.data.inputs import InputRule, record_of
 from dfedge.data.signals import table_files
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource
 from dfedge.errors import UsageError, foreign
 from dfedge.regular import is_folder
 
@@ -30,7 +30,7 @@ class FolderOverTime(StreamKind, frozen=True):
     experiences: Annotated[int, Meta(ge=1)] = 5
     held_out: Annotated[int, Meta(ge=2)] = 5
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`."""
         folder = Path(source.data)
         if not is_folder(folder):
@@ -52,10 +52,13 @@ class FolderOverTime(StreamKind, frozen=True):
             else record_of(kind).of_files([path for path, _ in files])
         )
         parts = np.array_split(np.arange(len(files)), self.experiences)
-        return Stream(tuple(found), tuple(
-            Experience(f"part {e + 1}", *self._cut([files[i] for i in part], rule))
-            for e, part in enumerate(parts)
-        ))  # fmt: skip
+        return Stream(
+            tuple(found),
+            tuple(
+                Experience(f"part {e + 1}", *self._cut([files[i] for i in part], rule))
+                for e, part in enumerate(parts)
+            ),
+        )
 
     def _cut(self, files: list[tuple[Path, int]], rule: InputRule) -> tuple[Split, Split]:
         last = self.held_out - 1

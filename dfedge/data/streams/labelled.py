@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource, drawn
 
 
 class Labelled(StreamKind, frozen=True):
@@ -18,7 +18,7 @@ class Labelled(StreamKind, frozen=True):
     samples: Annotated[int, Meta(ge=0)] = 0
     test: Annotated[int, Meta(ge=0)] = 1000
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`."""
         data = source.load(seed)
         train = drawn(data.split("stream", "train")[1], self.samples, seed)

@@ -8,13 +8,13 @@ from dfedge.data.catalogue import Catalogue
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import InputRule
 from dfedge.data.streams.portions import ends, ranked
-from dfedge.data.streams.stream import Experience, Source, Stream, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamSource, drawn
 from dfedge.errors import UsageError
 
 LOG = logging.getLogger(__name__)
 
 
-def people(source: Source, seed: int, who: str, portions: str = "") -> Stream:
+def people(source: StreamSource, seed: int, who: str, portions: str = "") -> Stream:
     """Experiences of some people, one after the other; ``known`` and ``past`` are the others'.
 
     Whose samples were left out of training are cut as `Catalogue.only` cuts them, so that none is

@@ -64,7 +64,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Source:
+class StreamSource:
     """Where a stream takes its samples from: a data set, brought to a model's shape.
 
     Attributes:
@@ -119,7 +119,7 @@ class StreamKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return msgspec.convert(given, cls, strict=False)
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """The stream: a function of the data, the settings and the seed.
 
         Raises:

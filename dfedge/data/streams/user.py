@@ -7,7 +7,7 @@ from dfedge.data.signals import WINDOW as SIGNALS
 from dfedge.data.sources import find
 from dfedge.data.streams.people import people
 from dfedge.data.streams.portions import ends, ranked
-from dfedge.data.streams.stream import Experience, Source, Stream, StreamKind, drawn
+from dfedge.data.streams.stream import Experience, Stream, StreamKind, StreamSource, drawn
 from dfedge.errors import UsageError
 
 
@@ -30,7 +30,7 @@ class NewUser(StreamKind, frozen=True):
     utterances: str = ""
     test: int = 20
 
-    def make(self, source: Source, seed: int) -> Stream:
+    def make(self, source: StreamSource, seed: int) -> Stream:
         """See `StreamKind.make`; of speakers the source gives the folder alone."""
         if self.who and self.speaker:
             raise UsageError("new-user: who and speaker exclude each other; give one of them")
@@ -39,7 +39,7 @@ class NewUser(StreamKind, frozen=True):
             return people(source, seed, self.who, self.utterances)
         return self._speaker(source, seed)
 
-    def _speaker(self, source: Source, seed: int) -> Stream:
+    def _speaker(self, source: StreamSource, seed: int) -> Stream:
         name = self.speaker or SPEAKERS[0]
         found = recordings(source.data_dir)
         who = found.speaker == speaker_number(name)

@@ -15,7 +15,7 @@ of how far it came (both in the record), the dither's phase and the rates are st
 after the last save are learned again, to the same bytes, and nothing need be written for them.
 """
 
-from dfedge.device.store.record import Job, Record, belonging
+from dfedge.device.store.record import FinetuneJob, StateRecord, belonging
 from dfedge.device.store.remembered import Remembered, nothing, with_class
 from dfedge.device.store.saver import Saver, Saving
 from dfedge.device.store.store import (
@@ -23,7 +23,7 @@ from dfedge.device.store.store import (
     LOCK,
     SLOTS,
     Store,
-    Stored,
+    StoredState,
     check_rollback,
     default_folder,
     moments,
@@ -33,13 +33,13 @@ __all__ = [
     "FLEET_BASE",
     "LOCK",
     "SLOTS",
-    "Job",
-    "Record",
+    "FinetuneJob",
     "Remembered",
     "Saver",
     "Saving",
+    "StateRecord",
     "Store",
-    "Stored",
+    "StoredState",
     "belonging",
     "check_rollback",
     "default_folder",

@@ -6,14 +6,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dfedge.device.store.exchange import parse
-from dfedge.device.store.record import Record
+from dfedge.device.store.record import StateRecord
 from dfedge.disk import Disk
 from dfedge.errors import DfedgeError
 
 FILE = "state.safetensors"
 
 
-def read(folder: Path, disk: Disk) -> tuple[dict[str, NDArray[Any]], Record] | None:
+def read(folder: Path, disk: Disk) -> tuple[dict[str, NDArray[Any]], StateRecord] | None:
     """What the file holds; None where there is none.
 
     Raises:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from dfedge.device.store.record import Record
+from dfedge.device.store.record import StateRecord
 from dfedge.errors import DfedgeError
 from dfedge.state import State, digest, metadata, to_bytes
 
 VERSION = 2
 
 
-class Meta(Record, frozen=True):
+class Meta(StateRecord, frozen=True):
     """A record, and what the file says of itself."""
 
     version: int = 1
@@ -30,13 +30,13 @@ class Meta(Record, frozen=True):
 _META = msgspec.json.Decoder(Meta)  # at import, as in `dfedge.manifest`
 
 
-def write(state: State, record: Record) -> bytes:
+def write(state: State, record: StateRecord) -> bytes:
     """The file's bytes."""
     meta = Meta(**msgspec.structs.asdict(record), version=VERSION, state_sha256=digest(state))
     return to_bytes(state, {"dfedge": msgspec.json.encode(meta).decode()})
 
 
-def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], Record]:
+def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], StateRecord]:
     """Read the file's bytes.
 
     Raises:
@@ -55,5 +55,5 @@ def parse(raw: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], Record]:
         )
     if meta.state_sha256 not in (None, digest(state)):
         raise DfedgeError(f"{where}: changed since it was written (its SHA-256 does not match)")
-    fields = {name: getattr(meta, name) for name in Record.__struct_fields__}
-    return state, Record(**fields)
+    fields = {name: getattr(meta, name) for name in StateRecord.__struct_fields__}
+    return state, StateRecord(**fields)

@@ -15,7 +15,7 @@ from dfedge.plan import MAX_PACE
 Few = Annotated[int, Meta(ge=0, le=16)]
 
 
-class Job(msgspec.Struct, frozen=True):
+class FinetuneJob(msgspec.Struct, frozen=True):
     """A fine-tuning run and how far it came: repeated after a crash, the same job goes on.
 
     Attributes:
@@ -43,7 +43,7 @@ class Job(msgspec.Struct, frozen=True):
     care: str = ""
 
 
-class Record(msgspec.Struct, frozen=True):
+class StateRecord(msgspec.Struct, frozen=True):
     """What a state folder says of itself.
 
     Attributes:
@@ -64,7 +64,7 @@ class Record(msgspec.Struct, frozen=True):
 
     bundle_sha256: str
     samples: Count = 0
-    job: Job | None = None
+    job: FinetuneJob | None = None
     steps: Count = 0
     added: tuple[str, ...] = ()
     replayed: Count = 0
@@ -91,11 +91,11 @@ class Record(msgspec.Struct, frozen=True):
         return next((f"added: {flaw}" for flaw in flaws if flaw), None)
 
 
-def belonging(bundle: Bundle, record: Record | None = None) -> Record:
+def belonging(bundle: Bundle, record: StateRecord | None = None) -> StateRecord:
     """A record, at first one of nothing learned, of a state that belongs to this bundle."""
     manifest = bundle.manifest
     return msgspec.structs.replace(
-        record or Record(bundle.sha256),
+        record or StateRecord(bundle.sha256),
         bundle_sha256=bundle.sha256,
         lineage=manifest.lineage,
         bundle_version=manifest.bundle_version,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.bundle import Bundle
-from dfedge.device.store.record import Record
+from dfedge.device.store.record import StateRecord
 from dfedge.errors import DfedgeError
 from dfedge.state import State
 
@@ -44,7 +44,7 @@ def joined(learned: State, kept: Remembered | None) -> dict[str, NDArray[Any]]:
 
 
 def parted(
-    tensors: Mapping[str, NDArray[Any]], record: Record, bundle: Bundle, where: Path
+    tensors: Mapping[str, NDArray[Any]], record: StateRecord, bundle: Bundle, where: Path
 ) -> tuple[dict[str, NDArray[Any]], Remembered]:
     """The state of a slot's tensors, and what it remembers.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from dfedge.device.store.store import Store, Stored
+from dfedge.device.store.store import Store, StoredState
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Saver:
         passed = self.saving.clock() - self.last
         return passed < 0 or passed >= self.saving.seconds
 
-    def save(self, stored: Stored) -> None:
+    def save(self, stored: StoredState) -> None:
         """Hand a state over; raises what the save before it raised."""
         self.wait()
         self.last = self.saving.clock()
@@ -75,6 +75,6 @@ class Saver:
         """End the thread, once it is done."""
         self.thread.shutdown()
 
-    def _save(self, stored: Stored) -> None:
+    def _save(self, stored: StoredState) -> None:
         self.store.save(stored)
         self.watch(stored.record.samples)

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dfedge.device.store.record import Record
+from dfedge.device.store.record import StateRecord
 from dfedge.errors import DfedgeError
 
 MAGIC = b"\x89DFSLOT\n"
@@ -34,7 +34,7 @@ PREFIX = struct.Struct("<8sII32s")
 MAX_HEADER_BYTES = 1 << 24
 
 
-class DamagedError(DfedgeError):
+class DamagedSlotError(DfedgeError):
     """Bytes that are not what a save wrote."""
 
 
@@ -51,15 +51,15 @@ class TensorRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SlotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of a slot but its tensors' bytes."""
 
     sequence: Annotated[int, Meta(ge=1)]
-    record: Record
+    record: StateRecord
     tensors: list[TensorRecord]
 
 
-_HEADER = msgspec.json.Decoder(Header)  # at import, as in `dfedge.manifest`
+_HEADER = msgspec.json.Decoder(SlotHeader)  # at import, as in `dfedge.manifest`
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Slot:
     """What a slot file holds: the state's tensors, and what `remembered` adds to them."""
 
     sequence: int
-    record: Record
+    record: StateRecord
     tensors: dict[str, NDArray[Any]]
 
 
@@ -79,7 +79,7 @@ def encode(slot: Slot) -> bytes:
         TensorRecord(name, str(value.dtype), list(value.shape), _sha(value.tobytes()))  # type: ignore[arg-type]
         for name, value in arrays.items()
     ]
-    header = msgspec.json.encode(Header(slot.sequence, slot.record, tensors))
+    header = msgspec.json.encode(SlotHeader(slot.sequence, slot.record, tensors))
     start = struct.pack("<8sII", MAGIC, VERSION, len(header))
     digest = hashlib.sha256(start + header).digest()
     return b"".join([start, digest, header, *(value.tobytes() for value in arrays.values())])
@@ -93,38 +93,38 @@ def decode(raw: bytes) -> Slot:
         NewerError: written by a newer dfedge.
     """
     if len(raw) < PREFIX.size:
-        raise DamagedError(f"{len(raw)} bytes are too short")
+        raise DamagedSlotError(f"{len(raw)} bytes are too short")
     magic, version, length, digest = PREFIX.unpack_from(raw)
     header = raw[PREFIX.size : PREFIX.size + length]
     if magic != MAGIC:
-        raise DamagedError(f"starts with {magic.hex()}, should be {MAGIC.hex()}")
+        raise DamagedSlotError(f"starts with {magic.hex()}, should be {MAGIC.hex()}")
     if length > MAX_HEADER_BYTES or hashlib.sha256(raw[:16] + header).digest() != digest:
-        raise DamagedError("its header's checksum does not match")
+        raise DamagedSlotError("its header's checksum does not match")
     if version != VERSION:
-        kind = NewerError if version > VERSION else DamagedError
+        kind = NewerError if version > VERSION else DamagedSlotError
         raise kind(f"version {version}, this dfedge reads {VERSION}; update dfedge")
     try:
         fields = _HEADER.decode(header)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise DamagedError(f"its header cannot be read ({error})") from error
+        raise DamagedSlotError(f"its header cannot be read ({error})") from error
     return Slot(fields.sequence, fields.record, _tensors(fields, raw, PREFIX.size + length))
 
 
-def _tensors(header: Header, raw: bytes, start: int) -> dict[str, NDArray[Any]]:
+def _tensors(header: SlotHeader, raw: bytes, start: int) -> dict[str, NDArray[Any]]:
     state: dict[str, NDArray[Any]] = {}
     for tensor in header.tensors:
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         part = raw[start : start + math.prod(tensor.shape) * dtype.itemsize]
         if _sha(part) != tensor.sha256:
-            raise DamagedError(f"tensor {tensor.name}: its checksum does not match")
+            raise DamagedSlotError(f"tensor {tensor.name}: its checksum does not match")
         try:
             value = np.frombuffer(part, dtype).reshape(tensor.shape)
         except ValueError as error:
-            raise DamagedError(f"tensor {tensor.name}: {error}") from error
+            raise DamagedSlotError(f"tensor {tensor.name}: {error}") from error
         state[tensor.name] = value.astype(dtype.newbyteorder("="))
         start += len(part)
     if start != len(raw):
-        raise DamagedError(f"{len(raw) - start} bytes too many")
+        raise DamagedSlotError(f"{len(raw) - start} bytes too many")
     return state
 
 

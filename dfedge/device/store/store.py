@@ -18,9 +18,9 @@ from dfedge import state
 from dfedge.atomic import write_file
 from dfedge.bundle import Bundle
 from dfedge.device.store import earlier, slot
-from dfedge.device.store.record import Record
+from dfedge.device.store.record import StateRecord
 from dfedge.device.store.remembered import Remembered, joined, parted
-from dfedge.device.store.slot import DamagedError, NewerError, Slot
+from dfedge.device.store.slot import DamagedSlotError, NewerError, Slot
 from dfedge.disk import DISK, Disk
 from dfedge.errors import DfedgeError, ResourceError, UsageError
 
@@ -34,7 +34,7 @@ moments = itertools.count()
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredState:
     """A state with its record.
 
     Attributes:
@@ -44,7 +44,7 @@ class Stored:
     """
 
     state: dict[str, NDArray[Any]]
-    record: Record
+    record: StateRecord
     moment: int | None = None
     remembered: Remembered | None = None
 
@@ -55,7 +55,7 @@ def default_folder(bundle: Bundle | Path) -> Path:
     return folder.with_name(folder.name + ".state")
 
 
-def check_fits(learned: state.State, record: Record, bundle: Bundle, where: Path) -> None:
+def check_fits(learned: state.State, record: StateRecord, bundle: Bundle, where: Path) -> None:
     """Refuse a state that cannot be of this bundle.
 
     Raises:
@@ -67,7 +67,7 @@ def check_fits(learned: state.State, record: Record, bundle: Bundle, where: Path
         raise DfedgeError(f"{where}: invalid value for {flaw}; delete it to start anew")
 
 
-def check_rollback(record: Record, bundle: Bundle, where: Path) -> None:
+def check_rollback(record: StateRecord, bundle: Bundle, where: Path) -> None:
     """Refuse a bundle that is older than the one of its lineage that the state was learned with.
 
     Args:
@@ -118,7 +118,7 @@ class Store:
         self._lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
         self._holders: set[object] = set()  # of the file's lock
 
-    def load(self, bundle: Bundle, use: bool = True, foreign: bool = False) -> Stored | None:
+    def load(self, bundle: Bundle, use: bool = True, foreign: bool = False) -> StoredState | None:
         """What the folder holds for this bundle; None where it holds nothing yet.
 
         The newest whole slot counts; what was skipped for it is told in `notes`.
@@ -134,7 +134,7 @@ class Store:
         with self._mutex:
             return self._load(bundle, use, foreign)
 
-    def _load(self, bundle: Bundle, use: bool, foreign: bool) -> Stored | None:
+    def _load(self, bundle: Bundle, use: bool, foreign: bool) -> StoredState | None:
         found, damaged = self._scan()
         if not use:
             if found is not None:
@@ -168,7 +168,7 @@ class Store:
         learned, kept = parted(tensors, record, bundle, self.folder)
         if record.bundle_sha256 == bundle.sha256:
             check_fits(learned, record, bundle, self.folder)
-        return Stored(learned, record, remembered=kept)
+        return StoredState(learned, record, remembered=kept)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -198,7 +198,7 @@ class Store:
                     self._lock.release()
                 self._holders.discard(holder)  # in a forked child it is not there
 
-    def save(self, stored: Stored) -> None:
+    def save(self, stored: StoredState) -> None:
         """Write the older slot; the first save writes both, so that a missing one is noticed.
 
         When this returns, a loss of power cannot undo it.  A copy that another thread overtook with
@@ -281,7 +281,7 @@ class Store:
                     raise DfedgeError(f"{self.folder / name}: {error.strerror}") from error
                 damaged.append(f"{name} is damaged: {error.strerror}")
                 continue
-            except DamagedError as error:
+            except DamagedSlotError as error:
                 damaged.append(f"{name} is damaged: {error}")
                 continue
             if best is None or found.sequence > best.sequence:

@@ -11,9 +11,9 @@ from dfedge import state
 from dfedge.atomic import write_out
 from dfedge.bundle import Bundle
 from dfedge.device.store import exchange
-from dfedge.device.store.record import Job, belonging
+from dfedge.device.store.record import FinetuneJob, belonging
 from dfedge.device.store.remembered import joined, parted
-from dfedge.device.store.store import Store, Stored, check_fits
+from dfedge.device.store.store import Store, StoredState, check_fits
 from dfedge.errors import DfedgeError, ResourceError
 from dfedge.plan import MAX_PACE, MAX_UPDATE_SHIFT
 from dfedge.regular import read_bytes
@@ -31,7 +31,7 @@ RANGES = {
 """Last part of a tensor's name -> least and greatest value that a training step ever leaves."""
 
 
-class Shown(msgspec.Struct, frozen=True):
+class StateSummary(msgspec.Struct, frozen=True):
     """What a state folder holds; ``slot`` None: nothing yet, so the bundle's own state counts."""
 
     folder: str
@@ -44,7 +44,7 @@ class Shown(msgspec.Struct, frozen=True):
     samples: int
     state_sha256: str
     state_bytes: int
-    job: Job | None
+    job: FinetuneJob | None
     notes: list[str]
 
 
@@ -57,16 +57,16 @@ class Movement(msgspec.Struct, frozen=True):
     largest_step: int
 
 
-def current(store: Store, bundle: Bundle) -> Stored:
+def current(store: Store, bundle: Bundle) -> StoredState:
     """What the folder holds, else the bundle's own state.
 
     Raises:
         DfedgeError: as `Store.load`.
     """
-    return store.load(bundle) or Stored(bundle.initial_state(), belonging(bundle))
+    return store.load(bundle) or StoredState(bundle.initial_state(), belonging(bundle))
 
 
-def learned(store: Store, bundle: Bundle) -> Stored:
+def learned(store: Store, bundle: Bundle) -> StoredState:
     """What the folder holds.
 
     Raises:
@@ -78,14 +78,14 @@ def learned(store: Store, bundle: Bundle) -> Stored:
     return stored
 
 
-def show(store: Store, bundle: Bundle) -> Shown:
+def show(store: Store, bundle: Bundle) -> StateSummary:
     """Describe a state folder.
 
     Raises:
         DfedgeError: as `Store.load`.
     """
     stored = current(store, bundle)
-    return Shown(
+    return StateSummary(
         folder=str(store.folder),
         bundle=bundle.sha256,
         lineage=bundle.manifest.lineage,
@@ -101,7 +101,7 @@ def show(store: Store, bundle: Bundle) -> Shown:
     )
 
 
-def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
+def take_out(store: Store, bundle: Bundle, out: Path) -> StoredState:
     """Write what was learned to one file (`exchange`).
 
     Raises:
@@ -116,7 +116,7 @@ def take_out(store: Store, bundle: Bundle, out: Path) -> Stored:
     return stored
 
 
-def bring_in(store: Store, bundle: Bundle, source: Path) -> Stored:
+def bring_in(store: Store, bundle: Bundle, source: Path) -> StoredState:
     """Save a file's state as the newest.
 
     Raises:
@@ -129,7 +129,7 @@ def bring_in(store: Store, bundle: Bundle, source: Path) -> Stored:
     return stored
 
 
-def read_file(bundle: Bundle, source: Path) -> Stored:
+def read_file(bundle: Bundle, source: Path) -> StoredState:
     """Read a file of `take_out`.
 
     Raises:
@@ -148,7 +148,7 @@ def read_file(bundle: Bundle, source: Path) -> Stored:
     learned, kept = parted(tensors, record, bundle, source)
     check_fits(learned, record, bundle, source)
     check_values(learned, source)
-    return Stored(learned, belonging(bundle, record), remembered=kept)
+    return StoredState(learned, belonging(bundle, record), remembered=kept)
 
 
 def compare(now: state.State, before: state.State) -> list[Movement]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dfedge.native.sources import Net
+from dfedge.native.header import NetSources
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Firmware:
         instructions: at most, by call and set of kernels.
     """
 
-    net: Net
+    net: NetSources
     beside: tuple[str, ...] = ()
     small: bool = False
     cpu: str | None = None

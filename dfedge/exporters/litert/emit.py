@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from dfedge.exporters.graph import F32, I32, Graph
+from dfedge.exporters.graph import F32, I32, StockGraph
 from dfedge.exporters.litert.options import concat_options, plain_options, reshape_options
 from dfedge.int8.bounds import EXACT_DEPTH
 
@@ -22,21 +22,21 @@ OPTIONS = {
 COMPARISONS = {Op.EQUAL, Op.GREATER, Op.GREATER_EQUAL, Op.LESS, Op.LESS_EQUAL}
 
 
-def cast(g: Graph, x: int, dtype: Any) -> int:
+def cast(g: StockGraph, x: int, dtype: Any) -> int:
     """Another type."""
     if g.types[x] == np.dtype(dtype):
         return x
     return g.op(Op.CAST, [x], g.shapes[x], dtype, plain_options("Cast"))
 
 
-def reshape(g: Graph, x: int, shape: Sequence[int]) -> int:
+def reshape(g: StockGraph, x: int, shape: Sequence[int]) -> int:
     """Another shape of the same elements."""
     if g.shapes[x] == tuple(shape):
         return x
     return g.op(Op.RESHAPE, [x, g.const(list(shape))], shape, g.types[x], reshape_options(shape))
 
 
-def broadcast(g: Graph, x: int, shape: Sequence[int]) -> int:
+def broadcast(g: StockGraph, x: int, shape: Sequence[int]) -> int:
     """Repeat along axes of length one, by joining copies: BROADCAST_TO copies value by value."""
     missing = len(shape) - len(g.shapes[x])
     x = reshape(g, x, (1,) * missing + g.shapes[x])
@@ -46,7 +46,7 @@ def broadcast(g: Graph, x: int, shape: Sequence[int]) -> int:
     return x
 
 
-def binary(g: Graph, op: int, a: int, b: int) -> int:
+def binary(g: StockGraph, op: int, a: int, b: int) -> int:
     """An element-wise operator of two operands of one type."""
     shape = np.broadcast_shapes(g.shapes[a], g.shapes[b])
     if len(shape) > KERNEL_AXES and g.shapes[a] != g.shapes[b]:
@@ -58,7 +58,7 @@ def binary(g: Graph, op: int, a: int, b: int) -> int:
     return g.op(op, [a, b], shape, dtype, plain_options(OPTIONS[op]))
 
 
-def join(g: Graph, parts: list[int], axis: int) -> int:
+def join(g: StockGraph, parts: list[int], axis: int) -> int:
     """Tensors side by side."""
     if len(parts) == 1:
         return parts[0]
@@ -68,7 +68,7 @@ def join(g: Graph, parts: list[int], axis: int) -> int:
 
 
 def part(
-    g: Graph, x: int, axis: int, start: int, stop: int, step: int, shape: Sequence[int]
+    g: StockGraph, x: int, axis: int, start: int, stop: int, step: int, shape: Sequence[int]
 ) -> int:
     """A part along one axis; SLICE moves whole rows where STRIDED_SLICE moves values."""
     begin, end, strides = [0] * len(g.shapes[x]), list(g.shapes[x]), [1] * len(g.shapes[x])
@@ -80,14 +80,14 @@ def part(
     return g.op(Op.STRIDED_SLICE, [x, *ends], shape, g.types[x], plain_options("StridedSlice"))
 
 
-def transpose(g: Graph, x: int, order: Sequence[int]) -> int:
+def transpose(g: StockGraph, x: int, order: Sequence[int]) -> int:
     """Axes in another order."""
     shape = [g.shapes[x][axis] for axis in order]
     inputs = [x, g.const(list(order))]
     return g.op(Op.TRANSPOSE, inputs, shape, g.types[x], plain_options("Transpose"))
 
 
-def product_of(g: Graph, a: int, b: int) -> int:
+def product_of(g: StockGraph, a: int, b: int) -> int:
     """float32 products of integers, exact because no partial sum reaches 2^24.
 
     Args:

@@ -7,7 +7,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from dfedge.exporters.graph import Graph
+from dfedge.exporters.graph import StockGraph
 
 TYPES = {
     np.dtype(np.int8): schema.TensorType.INT8,
@@ -24,7 +24,7 @@ VERSIONS = {getattr(schema.BuiltinOperator, name): 2 for name in _INT8}
 """The operator's version that knows int8; of all others, 1."""
 
 
-class Scale(NamedTuple):
+class Quantisation(NamedTuple):
     """What a quantised tensor's integers stand for: ``(q - zero) * scale``.
 
     Attributes:
@@ -50,7 +50,9 @@ class File:
         self.subgraphs: list[Any] = []
         self.signatures: list[Any] = []
 
-    def add(self, name: str, graph: Graph, scales: Mapping[int, Scale] | None = None) -> None:
+    def add(
+        self, name: str, graph: StockGraph, scales: Mapping[int, Quantisation] | None = None
+    ) -> None:
         """Put in a graph.
 
         Args:
@@ -59,7 +61,7 @@ class File:
         self.signatures.append(_signature(name, graph, len(self.subgraphs)))
         self.subgraphs.append(self._subgraph(name, graph, scales or {}))
 
-    def _subgraph(self, name: str, graph: Graph, scales: Mapping[int, Scale]) -> Any:
+    def _subgraph(self, name: str, graph: StockGraph, scales: Mapping[int, Quantisation]) -> Any:
         made = schema.SubGraphT()
         made.name = name
         names = {index: name for name, index in (graph.inputs | graph.outputs).items()}
@@ -112,7 +114,7 @@ def packed(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def _signature(name: str, graph: Graph, number: int) -> Any:
+def _signature(name: str, graph: StockGraph, number: int) -> Any:
     """The entry point of a subgraph."""
 
     def entries(tensors: Mapping[str, int]) -> list[Any]:
@@ -129,7 +131,7 @@ def _signature(name: str, graph: Graph, number: int) -> Any:
     return signature
 
 
-def _quantization(scale: Scale) -> Any:
+def _quantization(scale: Quantisation) -> Any:
     """For the schema."""
     made = schema.QuantizationParametersT()
     made.scale = np.array(scale.scales, np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from dfedge.exporters.graph import F32, I8, I32, Graph
+from dfedge.exporters.graph import F32, I8, I32, StockGraph
 from dfedge.exporters.litert.emit import (
     KERNEL_AXES,
     binary,
@@ -30,22 +30,22 @@ from dfedge.exporters.litert.options import (
     plain_options,
     reduce_options,
 )
-from dfedge.exporters.lowered import Node, Ref
+from dfedge.exporters.lowered import LoweringNode, Ref
 from dfedge.int8.stock import primitives  # noqa: F401  registers them
 
 
-def wide(g: Graph, x: int) -> int:
+def wide(g: StockGraph, x: int) -> int:
     """int8 as int32: no arithmetic on int8."""
     return cast(g, x, I32) if g.types[x] == np.dtype(I8) else x
 
 
-Lowering = Callable[[Node], int]
+Lowering = Callable[[LoweringNode], int]
 
 
 def arithmetic(op: int) -> Lowering:
     """An operator on int32 or float32; on int8 by way of int32."""
 
-    def lower(n: Node) -> int:
+    def lower(n: LoweringNode) -> int:
         wanted = I32 if n.dtype == I8 else n.dtype
         a, b = (wide(n.g, n.operand(i, wanted)) for i in (0, 1))
         return cast(n.g, binary(n.g, op, a, b), n.dtype)
@@ -53,14 +53,14 @@ def arithmetic(op: int) -> Lowering:
     return lower
 
 
-def reversed_sub(n: Node) -> int:
+def reversed_sub(n: LoweringNode) -> int:
     return binary(n.g, Op.SUB, n.operand(1), n.operand(0))
 
 
 def comparison(op: int) -> Lowering:
     """A comparison of integers."""
 
-    def lower(n: Node) -> int:
+    def lower(n: LoweringNode) -> int:
         a = wide(n.g, n.operand(0))
         return binary(n.g, op, a, wide(n.g, n.operand(1, n.g.types[a])))
 
@@ -72,7 +72,7 @@ def extreme(op: int) -> Lowering:
     return lambda n: binary(n.g, op, n.operand(0), n.operand(1))
 
 
-def clamp(n: Node) -> int:
+def clamp(n: LoweringNode) -> int:
     x = n.operand(0)
     for i, op in ((1, Op.MAXIMUM), (2, Op.MINIMUM)):
         if n.get(i, None) is not None:
@@ -80,37 +80,37 @@ def clamp(n: Node) -> int:
     return x
 
 
-def sign(n: Node) -> int:
+def sign(n: LoweringNode) -> int:
     x = binary(n.g, Op.MAXIMUM, n.operand(0), n.g.const(-1))
     return binary(n.g, Op.MINIMUM, x, n.g.const(1))
 
 
-def magnitude(n: Node) -> int:
+def magnitude(n: LoweringNode) -> int:
     x = n.operand(0)
     return binary(n.g, Op.MAXIMUM, x, binary(n.g, Op.SUB, n.g.const(0), x))
 
 
-def low_bits(n: Node) -> int:
+def low_bits(n: LoweringNode) -> int:
     """``v & (2^k - 1)`` of non-negative v."""
     mask = n.args[1]
     assert mask & (mask + 1) == 0
     return binary(n.g, Op.FLOOR_MOD, n.operand(0), n.g.const(mask + 1))
 
 
-def take(n: Node) -> int:
+def take(n: LoweringNode) -> int:
     x, (axis, start, stop, step) = n.operand(0), n.part()
     if (start, stop, step) == (0, n.g.shapes[x][axis], 1):
         return x
     return part(n.g, x, axis, start, stop, step, n.shape)
 
 
-def select(n: Node) -> int:
+def select(n: LoweringNode) -> int:
     x, axis, index = n.operand(0), n.args[1], n.args[2]
     kept = [1 if a == axis else size for a, size in enumerate(n.g.shapes[x])]
     return reshape(n.g, part(n.g, x, axis, index, index + 1, 1, kept), n.shape)
 
 
-def pad(n: Node) -> int:
+def pad(n: LoweringNode) -> int:
     """With zeros; beyond four axes, or with another number, by joining it on."""
     g, x, pairs, fill = n.g, n.operand(0), n.sides(), n.get(2, 0)
     if len(n.shape) <= KERNEL_AXES and not fill:
@@ -126,19 +126,19 @@ def pad(n: Node) -> int:
     return x
 
 
-def cat(n: Node) -> int:
+def cat(n: LoweringNode) -> int:
     axis = n.get(1, 0) % len(n.shape)
     return join(n.g, [part.tensor for part in n.args[0]], axis)
 
 
-def permute(n: Node) -> int:
+def permute(n: LoweringNode) -> int:
     return transpose(n.g, n.operand(0), [axis % len(n.shape) for axis in n.args[1]])
 
 
 def reduction(op: int) -> Lowering:
     """Over given axes, int32."""
 
-    def lower(n: Node) -> int:
+    def lower(n: LoweringNode) -> int:
         axes, x = n.axes(1), wide(n.g, n.operand(0))
         inputs = [x, n.g.const(axes)]
         keep = len(n.shape) == len(n.g.shapes[x])
@@ -147,18 +147,18 @@ def reduction(op: int) -> Lowering:
     return lower
 
 
-def gather(n: Node) -> int:
+def gather(n: LoweringNode) -> int:
     """Along one axis, by int32."""
     return n.g.op(
         Op.GATHER, [n.operand(0), n.operand(2)], n.shape, n.dtype, gather_options(n.args[1])
     )
 
 
-def floor(n: Node) -> int:
+def floor(n: LoweringNode) -> int:
     return n.g.op(Op.FLOOR, [n.operand(0)], n.shape, F32)
 
 
-def shift_right(n: Node) -> int:
+def shift_right(n: LoweringNode) -> int:
     """``v // 2^s`` of non-negative int32: an integer division by a power looked up."""
     g, v, shift = n.g, n.operand(0), n.args[1]
     if isinstance(shift, Ref):
@@ -169,17 +169,17 @@ def shift_right(n: Node) -> int:
     return reshape(g, binary(g, Op.DIV, v, power), n.shape)
 
 
-def matmul(n: Node) -> int:
+def matmul(n: LoweringNode) -> int:
     return product_of(n.g, n.operand(0), n.operand(1))
 
 
-def correlate(n: Node) -> int:
+def correlate(n: LoweringNode) -> int:
     """``a^T b`` as ``(b^T a)^T``, whose transposed operands are the small ones."""
     g, a, b = n.g, n.operand(0), n.operand(1)
     return transpose(g, product_of(g, transpose(g, b, (1, 0)), a), (1, 0))
 
 
-def same(n: Node) -> int:
+def same(n: LoweringNode) -> int:
     return n.operand(0)
 
 

@@ -5,18 +5,19 @@ from pathlib import Path
 
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from dfedge.exporters.formats import Progress, Source, Written
-from dfedge.exporters.graph import Graph
+from dfedge.exporters.formats import ExportSource, Written
+from dfedge.exporters.graph import StockGraph
 from dfedge.exporters.litert.file import File
 from dfedge.exporters.litert.lowerings import TABLE
 from dfedge.exporters.litert.options import reshape_options
 from dfedge.exporters.lowered import Format, Lowered
+from dfedge.progress import Progress
 from dfedge.runtimes import runtime
 
 PROGRAM = runtime("litert").one_file
 
 
-def write(source: Source, folder: Path, progress: Progress) -> Written:
+def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write program.tflite with all methods."""
     lowered, file, memory, footprints = Lowered(LITERT, source), File(), {}, {}
     for i, method in enumerate(source.methods):
@@ -32,7 +33,7 @@ def write(source: Source, folder: Path, progress: Progress) -> Written:
     return Written(files, memory, by, versions, footprints)
 
 
-def _copied(g: Graph, tensor: int) -> int:
+def _copied(g: StockGraph, tensor: int) -> int:
     shape = g.shapes[tensor]
     inputs = [tensor, g.const(list(shape))]
     return g.op(Op.RESHAPE, inputs, shape, g.types[tensor], reshape_options(shape))

@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from dfedge.exporters.graph import Graph
+from dfedge.exporters.graph import StockGraph
 
 OPSET, IR_VERSION = 20, 9
 """Of ONNX's operators, and the file format that came with them."""
 
 
-def model_of(graph: Graph, name: str) -> onnx.ModelProto:
+def model_of(graph: StockGraph, name: str) -> onnx.ModelProto:
     """The file's content, checked.
 
     Raises:

@@ -3,15 +3,16 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from dfedge.exporters.formats import Progress, Source, Written
+from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.lowered import Format, Lowered
 from dfedge.exporters.onnx.lowerings import TABLE, copied
 from dfedge.exporters.onnx.model import model_of
+from dfedge.progress import Progress
 
 ONNX = Format("onnx", TABLE, copied, frozenset({"Reshape", "Identity"}))
 
 
-def write(source: Source, folder: Path, progress: Progress) -> Written:
+def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write METHOD.onnx for every method."""
     lowered, files, memory, footprints = Lowered(ONNX, source), {}, {}, {}
     for i, method in enumerate(source.methods):

@@ -20,7 +20,7 @@ from dfedge.int8.ops.values import WEIGHT_MAX
 from dfedge.int8.stock import convolution, pooling, trunk, update
 from dfedge.int8.stock.primitives import I8, I32, matmul_i32, matmul_signed
 from dfedge.int8.stock.tiles import (
-    Block,
+    KernelTile,
     Tile,
     cat,
     columns,
@@ -67,7 +67,7 @@ def error_of(error: Tensor, h: Tensor, cells: int) -> ErrorOf:
 
 
 def _correlated(
-    x: Tensor, error: ErrorOf, group: list[Block], cut: list[Tile], geometry: Sequence[int]
+    x: Tensor, error: ErrorOf, group: list[KernelTile], cut: list[Tile], geometry: Sequence[int]
 ) -> list[Tensor | None]:
     """Of each block its correlation with the error, int32 [O, kw*C]; None: it sees only zeros."""
     totals: list[Tensor | None] = [None] * len(group)
@@ -230,7 +230,7 @@ class Tiled:
         step = min(max(max(2 * allowed, w.numel()) // (SUM_BYTES * kw * out), 1), channels)
         cut = tiles(len(x), height, row_bytes(step, out, width, kw), allowed)
         blocks = [
-            Block(i, c, min(c + step, channels))
+            KernelTile(i, c, min(c + step, channels))
             for i in range(kh)
             for c in range(0, channels, step)
         ]

@@ -26,7 +26,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Block:
+class KernelTile:
     """A row of a kernel and input channels ``[c0, c1)`` of its weights."""
 
     row: int

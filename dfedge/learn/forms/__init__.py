@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfedge.int8.scales import LayerScales
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.units import Unit
 from dfedge.plan import Form as FormName
 
@@ -31,7 +31,7 @@ class Form(Protocol):
         """From pixels 0..127 [B, C, H, W] and labels to the first unit's input."""
         ...
 
-    def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
+    def judge(self, i: int, h: Tensor, y: Tensor) -> LayerLoss:
         """Layer i's loss on its output h."""
         ...
 

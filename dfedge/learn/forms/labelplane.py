@@ -16,7 +16,7 @@ from dfedge.int8.ops.energy import norm_limits
 from dfedge.int8.ops.values import ACTIVATION_MAX, ENERGY_SHIFT
 from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, energy_shifts, norm_numerator
 from dfedge.learn.fake import quantise
-from dfedge.learn.forms.loss import Judged, judge
+from dfedge.learn.forms.loss import LayerLoss, judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.forms.onepass import pixels, wide
 from dfedge.learn.spec import Loss
@@ -105,7 +105,7 @@ class LabelPlane(nn.Module):
         """Mean square of each copy: [M B, ...] -> [B, M]."""
         return wide(h).square().flatten(1).mean(1).reshape(copies, -1).T
 
-    def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
+    def judge(self, i: int, h: Tensor, y: Tensor) -> LayerLoss:
         """The margin loss on energies; column 0 is the right label."""
         goodness = self.goodness(h, self.labels.shape[1])
         judged = judge(-goodness, torch.zeros_like(y), self.loss)

@@ -30,7 +30,7 @@ SMALLEST_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
-class Judged:
+class LayerLoss:
     """One layer's loss on one batch.
 
     Attributes:
@@ -47,7 +47,7 @@ class Judged:
     rival: Tensor
     violated: Tensor
 
-    def detached(self) -> "Judged":
+    def detached(self) -> "LayerLoss":
         """Without the graph."""
         return replace(self, loss=self.loss.detach())
 
@@ -66,7 +66,7 @@ def judge(
     loss: Loss,
     shown: Tensor | None = None,
     anchors: Tensor | None = None,
-) -> Judged:
+) -> LayerLoss:
     """One layer's loss.
 
     Args:
@@ -94,7 +94,7 @@ def judge(
     if loss.penalty:
         energy_sign = anchors is None
         value = value + loss.penalty * (-cost_k if energy_sign else cost_y).mean()
-    return Judged(value, violated.float().mean(), cost.detach(), rival, violated)
+    return LayerLoss(value, violated.float().mean(), cost.detach(), rival, violated)
 
 
 def _scale(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dfedge.int8.ops import ACTIVATION_MAX
 from dfedge.int8.scales import INPUT_EXPONENT, LayerScales, score_exponent, score_shifts
 from dfedge.learn.fake import quantise
-from dfedge.learn.forms.loss import SMALLEST_SCALE, Judged, judge
+from dfedge.learn.forms.loss import SMALLEST_SCALE, LayerLoss, judge
 from dfedge.learn.forms.negatives import draw, remember
 from dfedge.learn.lean import pool_cells
 from dfedge.learn.spec import Loss
@@ -116,11 +116,11 @@ class OnePass(nn.Module):
         """What layer i adds to the cost of every class, [B, K]."""
         return distances(p, anchors) * self.sharpness(i)
 
-    def judge(self, i: int, h: Tensor, y: Tensor) -> Judged:
+    def judge(self, i: int, h: Tensor, y: Tensor) -> LayerLoss:
         """The layer's loss on its distances."""
         return self.judge_pooled(i, pool_cells(wide(h), self.cells[i]), y)
 
-    def judge_pooled(self, i: int, pooled: Tensor, y: Tensor) -> Judged:
+    def judge_pooled(self, i: int, pooled: Tensor, y: Tensor) -> LayerLoss:
         """Layer i's loss on what its anchors see."""
         p, anchors = self.rounded(i, pooled)
         judged = judge(self.weighted(i, p, anchors), y, self.loss, self.shown, anchors)

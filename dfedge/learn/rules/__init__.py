@@ -14,7 +14,7 @@ from pkgutil import resolve_name
 from torch import Generator, Tensor
 
 from dfedge.errors import DfedgeError, unknown_name
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.net import Net
 from dfedge.learn.spec import Loss
 from dfedge.learn.units import Draw, normal
@@ -32,7 +32,7 @@ class Batch:
 
 
 Update = Callable[[int], None]
-Step = Callable[[Net, Batch, Update], list[Judged | None]]
+Step = Callable[[Net, Batch, Update], list[LayerLoss | None]]
 """What each layer's loss said; None for a layer whose loss the rule does not use."""
 
 

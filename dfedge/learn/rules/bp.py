@@ -9,12 +9,12 @@ from functools import partial
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.net import Net, stages
 from dfedge.learn.rules import Batch, HostRule, Update
 
 
-def step(net: Net, batch: Batch, update: Update, *, again: bool = False) -> list[Judged | None]:
+def step(net: Net, batch: Batch, update: Update, *, again: bool = False) -> list[LayerLoss | None]:
     """One batch; see `dfedge.learn.rules`.  ``again``: recompute instead of keeping."""
     a = net.form.begin(batch.x, batch.y, batch.generator)
     last = len(net.units) - 1

@@ -4,14 +4,14 @@ No gradient crosses a layer's boundary, and a layer's graph is gone before the n
 (arXiv 2408.14925, with the N-pair margin loss of `dfedge.learn.forms.loss`.)
 """
 
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, HostRule, Update
 
 
-def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
+def step(net: Net, batch: Batch, update: Update) -> list[LayerLoss | None]:
     """One batch; see `dfedge.learn.rules`."""
-    said: list[Judged | None] = []
+    said: list[LayerLoss | None] = []
     a = net.form.begin(batch.x, batch.y, batch.generator)
     for i in range(len(net.units)):
         judged, a = net.look(i, a, batch.y)

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, HostRule, Update
 
@@ -28,7 +28,7 @@ class Boundary(Protocol):
         """The upper worker sends its first layer's error down."""
 
 
-def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
+def step(net: Net, batch: Batch, update: Update) -> list[LayerLoss | None]:
     """One batch; see `dfedge.learn.rules`."""
     start = net.form.begin(batch.x, batch.y, batch.generator)
     return slide(net, range(len(net.units)), start, batch.y, update)
@@ -41,7 +41,7 @@ def slide(
     y: Tensor,
     update: Update,
     boundary: Boundary | None = None,
-) -> list[Judged | None]:
+) -> list[LayerLoss | None]:
     """One batch through some of the layers.
 
     Args:
@@ -49,7 +49,7 @@ def slide(
         a: what goes into the first of them.
         boundary: to the other worker, where there is one.
     """
-    said: list[Judged | None] = []
+    said: list[LayerLoss | None] = []
     ends: list[Tensor] = []  # of the layer below: its output, and what it handed on
     errors: list[Tensor] = []  # and the errors that arrived at them
     for i in layers:

@@ -5,7 +5,7 @@ leaves a pair.  (arXiv 2408.14925, DF-O; the alternating reading, as public code
 it.)
 """
 
-from dfedge.learn.forms.loss import Judged
+from dfedge.learn.forms.loss import LayerLoss
 from dfedge.learn.net import Net
 from dfedge.learn.rules import Batch, HostRule, Update
 
@@ -17,9 +17,9 @@ def groups(layers: int, step: int) -> list[list[int]]:
     return first + [rest[i : i + 2] for i in range(0, len(rest), 2)]
 
 
-def step(net: Net, batch: Batch, update: Update) -> list[Judged | None]:
+def step(net: Net, batch: Batch, update: Update) -> list[LayerLoss | None]:
     """One batch; see `dfedge.learn.rules`."""
-    said: list[Judged | None] = []
+    said: list[LayerLoss | None] = []
     a = net.form.begin(batch.x, batch.y, batch.generator)
     for members in groups(len(net.units), batch.number):
         for i in members:

@@ -11,7 +11,7 @@ from dfedge.native.instructions.kernels import (
     Kernels,
     parts,
 )
-from dfedge.native.instructions.unit import Unit
+from dfedge.native.instructions.unit import LayerInstructions
 
 AT_ONCE = 16
 """``DFE_FEATURES_AT_ONCE``."""
@@ -215,7 +215,12 @@ def settled(d: int) -> Counts:
 
 
 def handed_down(
-    k: Kernels, unit: Unit, under: Unit, first: Counts, signs: bool, row: bool = False
+    k: Kernels,
+    unit: LayerInstructions,
+    under: LayerInstructions,
+    first: Counts,
+    signs: bool,
+    row: bool = False,
 ) -> Counts:
     """From a unit to the one under it.
 

@@ -30,9 +30,9 @@ from dfedge.native.instructions.forward import Counts, convolution
 from dfedge.native.instructions.kernels import SETS, Kernels
 from dfedge.native.instructions.slices import slices
 from dfedge.native.instructions.trunk import checked, trunk, values
-from dfedge.native.instructions.unit import SIGN_CONCORDANT, Unit, units
+from dfedge.native.instructions.unit import SIGN_CONCORDANT, LayerInstructions, units
 from dfedge.native.store import slot_bytes
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 
 TABLE = "instructions.toml"
 MARGIN = 11, 10
@@ -47,7 +47,7 @@ ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
 """Of ``src/store.h`` and ``src/place.c``."""
 
 
-class Known(NamedTuple):
+class KnownCounts(NamedTuple):
     """Samples that a new class is placed among, and those that judge."""
 
     among: int
@@ -68,14 +68,20 @@ def instructions(k: Kernels, counts: Counts) -> int:
     return ceil(total * MARGIN[0] / MARGIN[1])
 
 
-def _begun(table: Table, samples: int) -> Counts:
-    return checked(table) + Counter({
-        "begin": 1, "begin.layer": len(table.layers), "begin.conv": len(table.convs),
-        "begin.value": samples, "call": 1, "call.class": table.program["classes"],
-    })  # fmt: skip
+def _begun(table: ProgramTable, samples: int) -> Counts:
+    return checked(table) + Counter(
+        {
+            "begin": 1,
+            "begin.layer": len(table.layers),
+            "begin.conv": len(table.convs),
+            "begin.value": samples,
+            "call": 1,
+            "call.class": table.program["classes"],
+        }
+    )
 
 
-def _forward(k: Kernels, unit: Unit) -> Counts:
+def _forward(k: Kernels, unit: LayerInstructions) -> Counts:
     found: Counts = Counter({"layer": 1, "layer.conv": len(unit.convs)})
     for c in unit.convs[: unit.chain - 1]:
         found += convolution(k, c)
@@ -85,28 +91,28 @@ def _forward(k: Kernels, unit: Unit) -> Counts:
     return found + convolution(k, unit.convs[unit.chain - 1], skip=inputs)
 
 
-def _handed(unit: Unit) -> Counts:
+def _handed(unit: LayerInstructions) -> Counts:
     found: Counts = Counter()
     if unit.row["mean"]:
         found += cells_of(unit.output, unit.row["cells"])
     return found + (pooled(unit.output) if unit.row["pool"] else Counter())
 
 
-def _passed(k: Kernels, unit: Unit, sees: bool) -> Counts:
+def _passed(k: Kernels, unit: LayerInstructions, sees: bool) -> Counts:
     found = _forward(k, unit) + _handed(unit)
     if sees:
         found += cells_of(unit.output, unit.row["cells"])
     return found
 
 
-def _frozen(k: Kernels, table: Table, unit: Unit) -> Counts:
+def _frozen(k: Kernels, table: ProgramTable, unit: LayerInstructions) -> Counts:
     """It answers, and does not learn."""
     if not unit.row["counted"]:
         return _passed(k, unit, False)
     return _passed(k, unit, True) + judged(table.program["classes"], unit.features)
 
 
-def infer(k: Kernels, table: Table) -> Counts:
+def infer(k: Kernels, table: ProgramTable) -> Counts:
     """``dfe_infer`` of one sample."""
     found = _begun(table, values(table.program)) + trunk(k, table)
     for unit in units(table):
@@ -114,7 +120,7 @@ def infer(k: Kernels, table: Table) -> Counts:
     return found
 
 
-def features(k: Kernels, table: Table) -> Counts:
+def features(k: Kernels, table: ProgramTable) -> Counts:
     """``dfe_features`` of one sample, without its latent."""
     found = _begun(table, values(table.program)) + trunk(k, table)
     found["features"] = len(table.layers)
@@ -123,7 +129,7 @@ def features(k: Kernels, table: Table) -> Counts:
     return found
 
 
-def step(k: Kernels, table: Table) -> Counts:
+def step(k: Kernels, table: ProgramTable) -> Counts:
     """``dfe_step`` of one sample."""
     program, all_units = table.program, units(table)
     found = _begun(table, values(program)) + trunk(k, table)
@@ -143,7 +149,7 @@ def step(k: Kernels, table: Table) -> Counts:
     return found
 
 
-def _move(k: Kernels, unit: Unit, cells: bool, signs: bool) -> Counts:
+def _move(k: Kernels, unit: LayerInstructions, cells: bool, signs: bool) -> Counts:
     found: Counts = Counter()
     if unit.skip:
         found += update(k, unit.skip, cells)
@@ -155,7 +161,7 @@ def _move(k: Kernels, unit: Unit, cells: bool, signs: bool) -> Counts:
     return found
 
 
-def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
+def _down(k: Kernels, unit: LayerInstructions, under: LayerInstructions, signs: bool) -> Counts:
     found: Counts = Counter()
     cells = True
     for j in range(unit.chain - 1, 0, -1):
@@ -164,28 +170,28 @@ def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
     return found + handed_down(k, unit, under, carried(k, unit.convs[0], cells, signs), signs)
 
 
-def predict(k: Kernels, table: Table) -> Counts:
+def predict(k: Kernels, table: ProgramTable) -> Counts:
     """``net_predict``."""
     return infer(k, table) + Counter({"answer": table.program["classes"]})
 
 
-def learn(k: Kernels, table: Table) -> Counts:
+def learn(k: Kernels, table: ProgramTable) -> Counts:
     """``net_learn``."""
     return step(k, table) + Counter({"answer": table.program["classes"]})
 
 
-def begin(table: Table) -> Counts:
+def begin(table: ProgramTable) -> Counts:
     """``net_begin_predict``, ``net_begin_learn``."""
     return _begun(table, values(table.program)) + Counter({"layer": 1})
 
 
-def longest(k: Kernels, table: Table, learns: bool) -> int:
+def longest(k: Kernels, table: ProgramTable, learns: bool) -> int:
     """Instructions of the longest slice at most."""
     most = max(instructions(k, one) for one in slices(k, table, learns))
     return BETWEEN + most * ALONE[0] // ALONE[1]
 
 
-def add_class(k: Kernels, table: Table, count: int, known: Known) -> Counts:
+def add_class(k: Kernels, table: ProgramTable, count: int, known: KnownCounts) -> Counts:
     """``net_add_class`` of so many samples, where the anchors of all classes move."""
     one, n = features(k, table), count + known.among
     seen, classes = sum(unit.features for unit in units(table)), table.program["classes"]
@@ -204,23 +210,33 @@ def add_class(k: Kernels, table: Table, count: int, known: Known) -> Counts:
     })  # fmt: skip
 
 
-def load(table: Table, slot_bytes: int) -> Counts:
+def load(table: ProgramTable, slot_bytes: int) -> Counts:
     """``net_load`` from two slots of so many bytes."""
     state, scanned = table.state_bytes, SLOTS * slot_bytes
-    return checked(table) + Counter({
-        "store": 1, "store.crc": table.words.nbytes + 2 * state + 2 * HEADER + scanned,
-        "store.blank": scanned, "store.chunk": -(-scanned // ROOM),
-        "store.state": state, "store.layer": len(table.layers), "store.conv": len(table.convs),
-    })  # fmt: skip
+    return checked(table) + Counter(
+        {
+            "store": 1,
+            "store.crc": table.words.nbytes + 2 * state + 2 * HEADER + scanned,
+            "store.blank": scanned,
+            "store.chunk": -(-scanned // ROOM),
+            "store.state": state,
+            "store.layer": len(table.layers),
+            "store.conv": len(table.convs),
+        }
+    )
 
 
-def save(table: Table) -> Counts:
+def save(table: ProgramTable) -> Counts:
     """``net_save``, which erases one slot and programs it."""
     state = table.state_bytes
-    return Counter({
-        "save": 1, "store.crc": 2 * (state + HEADER), "store.blank": state + HEADER,
-        "store.chunk": -(-state // ROOM),
-    })  # fmt: skip
+    return Counter(
+        {
+            "save": 1,
+            "store.crc": 2 * (state + HEADER),
+            "store.blank": state + HEADER,
+            "store.chunk": -(-state // ROOM),
+        }
+    )
 
 
 SAMPLES, SECTOR, UNIT = 8, 4096, 8
@@ -232,7 +248,7 @@ ADD_CLASS = f"net_add_class, {SAMPLES} samples"
 LOAD, SAVE = "net_load", "net_save"
 
 
-def bounds(table: Table, known: Known | None = None) -> dict[str, dict[str, int]]:
+def bounds(table: ProgramTable, known: KnownCounts | None = None) -> dict[str, dict[str, int]]:
     """Instructions at most, by call and set of kernels.
 
     Nothing of a net in the label-plane form, whose loops are not counted.

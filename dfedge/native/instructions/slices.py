@@ -18,8 +18,8 @@ from dfedge.native.instructions.backward import (
 from dfedge.native.instructions.forward import Counts, convolution
 from dfedge.native.instructions.kernels import LEAST, OUTPUTS, Geometry, Kernels
 from dfedge.native.instructions.trunk import slices as trunk_slices
-from dfedge.native.instructions.unit import SIGN_CONCORDANT, Unit, units
-from dfedge.native.table import Table
+from dfedge.native.instructions.unit import SIGN_CONCORDANT, LayerInstructions, units
+from dfedge.native.table import ProgramTable
 
 PANEL_WIDTH = 4
 """``DFE_PANEL_WIDTH``."""
@@ -40,7 +40,7 @@ def part(
     return convolution(k, some, groups, scaled, skip, words)
 
 
-def slices(k: Kernels, table: Table, learns: bool) -> Iterator[Counts]:
+def slices(k: Kernels, table: ProgramTable, learns: bool) -> Iterator[Counts]:
     """One of each kind that a call has, the longest of its kind."""
     program, all_units = table.program, units(table)
     classes, waits = program["classes"], program["feedback"] > 0
@@ -74,7 +74,7 @@ def slices(k: Kernels, table: Table, learns: bool) -> Iterator[Counts]:
             yield _down(k, unit, all_units[i - 1], signs)
 
 
-def _down(k: Kernels, unit: Unit, under: Unit, signs: bool) -> Counts:
+def _down(k: Kernels, unit: LayerInstructions, under: LayerInstructions, signs: bool) -> Counts:
     first = carried(k, unit.convs[0], True, signs, row=True)
     first |= carried(k, unit.convs[0], False, signs, row=True)
     return handed_down(k, unit, under, first, signs, row=True)

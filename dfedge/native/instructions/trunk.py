@@ -8,7 +8,7 @@ from math import prod
 from dfedge.native.instructions.forward import Counts, convolution
 from dfedge.native.instructions.kernels import OUTPUTS, Geometry, Kernels, Zone
 from dfedge.native.layout import Fields
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 from dfedge.operations import OPERATIONS
 
 KINDS = [kind.kind() for kind in OPERATIONS]
@@ -16,7 +16,7 @@ WINDOWS = ("convolution", "average_pool", "max_pool")
 Shape = tuple[int, int, int]
 
 
-def trunk(k: Kernels, table: Table) -> Counts:
+def trunk(k: Kernels, table: ProgramTable) -> Counts:
     """``dfe_trunk`` of one image."""
     found: Counts = Counter()
     operations, program = table.frozen.operations, table.program
@@ -118,7 +118,7 @@ def _taps(zone: Zone) -> int:
 
 
 def slices(
-    k: Kernels, table: Table, part: Callable[[Kernels, Geometry, int, bool], Counts]
+    k: Kernels, table: ProgramTable, part: Callable[[Kernels, Geometry, int, bool], Counts]
 ) -> Iterator[Counts]:
     """What ``dfe_trunk_some`` does at a time: some outputs, a whole map, or a row of a chain.
 
@@ -141,7 +141,7 @@ def slices(
             yield _whole(k, op, reads)
 
 
-def _chain_slice(k: Kernels, table: Table, shapes: Sequence[Shape], last: int) -> Counts:
+def _chain_slice(k: Kernels, table: ProgramTable, shapes: Sequence[Shape], last: int) -> Counts:
     """The first row of a chain's last operation, which needs the most rows of the others."""
     operations, found, rows, i = table.frozen.operations, Counter[str](), 1, last
     while True:
@@ -158,7 +158,7 @@ def _chain_slice(k: Kernels, table: Table, shapes: Sequence[Shape], last: int) -
         found["row.moved"] += _moved(operations[i], operations[i + 1])
 
 
-def checked(table: Table) -> Counts:
+def checked(table: ProgramTable) -> Counts:
     """``dfe_check``."""
     found: Counts = Counter({
         "check": 1, "check.layer": len(table.layers), "check.conv": len(table.convs),

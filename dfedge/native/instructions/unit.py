@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from dfedge.native.instructions.kernels import Geometry
 from dfedge.native.layout import Fields
-from dfedge.native.table import Table
+from dfedge.native.table import ProgramTable
 
 SIGN_CONCORDANT = 3
 """``DFE_SIGN_CONCORDANT``."""
 
 
 @dataclass(frozen=True)
-class Unit:
+class LayerInstructions:
     """A layer of a table.
 
     Attributes:
@@ -50,9 +50,11 @@ class Unit:
         return min(2, self.output[0]) * min(2, self.output[1]) if self.row["pool"] else 1
 
 
-def units(table: Table) -> list[Unit]:
+def units(table: ProgramTable) -> list[LayerInstructions]:
     """All layers."""
     return [
-        Unit(row, [Geometry.of(c) for c in table.convs[row["first"] :][: row["convs"]]])
+        LayerInstructions(
+            row, [Geometry.of(c) for c in table.convs[row["first"] :][: row["convs"]]]
+        )
         for row in table.layers
     ]

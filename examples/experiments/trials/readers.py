@@ -28,9 +28,8 @@ from dfedge.adoption import pt2
 from dfedge.data import cifar, files, idx, logmel, svhn
 from dfedge.data.inputs import image
 from dfedge.data.wav import read_wav
-from dfedge.device.store import Job, Record, exchange, slot
+from dfedge.device.store import FinetuneJob, StateRecord, exchange, slot
 from dfedge.errors import DfedgeError
-from dfedge.faults import archives, example
 from dfedge.fleet import base as fleet_base
 from dfedge.fleet import delta
 from dfedge.integrity import signature
@@ -38,8 +37,11 @@ from dfedge.learn.net import Net
 from dfedge.learn.recipe import load_recipe
 from dfedge.learn.run import Run
 from dfedge.learn.spec import NETS, load_spec
+from trials import archives, example
 
 MOST_SECONDS = 1.0
+"""Of the processor, for one input."""
+TRIES = 3
 
 SMALL: dict[str, NDArray[Any]] = {
     "layer0.conv0.weight": np.arange(12, dtype=np.int8).reshape(3, 2, 2),
@@ -139,14 +141,14 @@ def _reseal(raw: bytes) -> bytes:
     return raw.replace(digest, hashlib.sha256(blank).hexdigest().encode())
 
 
-def _record(job: Job | None) -> Record:
-    return Record(
+def _record(job: FinetuneJob | None) -> StateRecord:
+    return StateRecord(
         "ab" * 32, 16, job, 1, lineage="cd" * 32, bundle_version=2, semantics_version=1
-    )  # fmt: skip
+    )
 
 
 def _slots() -> list[bytes]:
-    job = Job("digits", "stream", "", 0, 16, 64, done=16)
+    job = FinetuneJob("digits", "stream", "", 0, 16, 64, done=16)
     return [slot.encode(slot.Slot(3, _record(job), SMALL))]
 
 
@@ -168,8 +170,10 @@ def _exchange() -> list[bytes]:
 
 def _deltas() -> list[bytes]:
     moves = {"layer0.conv0.weight": np.arange(-6, 6, dtype=np.int16).reshape(3, 2, 2)}
-    parts = [delta.Part(name, list(move.shape)) for name, move in moves.items()]
-    header = delta.Header("ab" * 32, "cd" * 32, 16, 1, parts, {"phase": [7]}, "d", ("x",), ("y",))
+    parts = [delta.TensorPart(name, list(move.shape)) for name, move in moves.items()]
+    header = delta.DeltaHeader(
+        "ab" * 32, "cd" * 32, 16, 1, parts, {"phase": [7]}, "d", ("x",), ("y",)
+    )
     return [delta.encode(header, moves), delta.encode(header, moves) + bytes(64)]
 
 
@@ -187,7 +191,7 @@ def _reframe(raw: bytes) -> bytes:
 
 def _fractions() -> list[bytes]:
     fraction = {"layer0.conv0.weight": np.arange(12, dtype=np.int8).reshape(3, 2, 2)}
-    kept = fleet_base.Kept("ab" * 32, state.digest(fraction), 8, 1, ["cd" * 32])
+    kept = fleet_base.FractionsHeader("ab" * 32, state.digest(fraction), 8, 1, ["cd" * 32])
     return [state.to_bytes(fraction, {"dfedge": msgspec.json.encode(kept).decode()})]
 
 
@@ -299,18 +303,31 @@ class Fault:
 
 
 def judge(name: str, data: bytes, path: Path) -> Fault | None:
-    """Give a reader an input, written to ``path``; what is wrong with its answer."""
+    """Give a reader an input, written to ``path``; what is wrong with its answer.
+
+    An input is slow only where it is slow every time: a pass of the garbage collector, or a first
+    import, is not the reader's.
+    """
     reader = READERS[name]
     mended = reader.mend(data)
     path.write_bytes(mended)
-    start = time.process_time()
+    for _ in range(TRIES):
+        start = time.process_time()
+        what = _wrong(reader, path)
+        seconds = time.process_time() - start
+        if what:
+            return Fault(name, what, mended)
+        if seconds <= MOST_SECONDS:
+            return None
+    return Fault(name, f"{seconds:.1f} s", mended)
+
+
+def _wrong(reader: Reader, path: Path) -> str | None:
+    """What a reader does that is neither to take an input nor to refuse it in one line."""
     try:
         reader.read(path)
     except DfedgeError as error:
-        if "\n" in str(error):
-            return Fault(name, f"an error of several lines: {str(error)[:200]!r}", mended)
+        return f"an error of several lines: {str(error)[:200]!r}" if "\n" in str(error) else None
     except Exception as error:
-        text = re.sub(r"0x\w+|\d+", "#", f"{type(error).__name__}: {error}")
-        return Fault(name, text[:200], mended)
-    seconds = time.process_time() - start
-    return Fault(name, f"{seconds:.1f} s", mended) if seconds > MOST_SECONDS else None
+        return re.sub(r"0x\w+|\d+", "#", f"{type(error).__name__}: {error}")[:200]
+    return None

@@ -9,8 +9,8 @@ from dfedge.bundle import Bundle
 from dfedge.device.session import Session
 from dfedge.device.store import Store
 from dfedge.errors import DfedgeError
-from dfedge.faults.powerloss import Event, Image, Losses, Recorder, lose_power
 from dfedge.state import digest
+from trials.powerloss import Event, Image, Losses, Recorder, lose_power
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import zlib
 from pathlib import Path
 
 from dfedge.errors import DfedgeError
-from dfedge.faults.runner import Work
-from dfedge.faults.trial import GIB, Trials
 from dfedge.native.image import START
+from trials.runner import Work
+from trials.trial import GIB, Trials
 
 FIRST_WORD = START.size + 4
 VALUES = (0, 1, 2, 3, 7, 16, 255, 1 << 16, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)

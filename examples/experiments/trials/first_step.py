@@ -13,7 +13,7 @@ from dfedge.errors import DfedgeError
 from dfedge.exporters.adoption_check import check_model
 from dfedge.exporters.options import ExportOptions
 from dfedge.exporters.write import export
-from dfedge.faults.trial import Trials, memory
+from trials.trial import Trials, memory
 
 SHAPE, CLASSES, SAMPLES = (8, 8, 1), 3, 48
 

@@ -12,9 +12,9 @@ from dfedge.bundle import Bundle
 from dfedge.data.sources import load_split
 from dfedge.device.finetune import steps
 from dfedge.device.session import Session
-from dfedge.device.store import SLOTS, Job, Saving, Store
+from dfedge.device.store import SLOTS, FinetuneJob, Saving, Store
 
-PRELOADED = ["dfedge.device.onnx", "dfedge.faults.kills", "sklearn.datasets"]
+PRELOADED = ["dfedge.device.onnx", "trials.kills", "sklearn.datasets"]
 """Imported once by the server that forks the processes, so that 500 of them start quickly."""
 
 
@@ -109,7 +109,7 @@ def _finetune(work: Work, state: Path, saves: Connection) -> None:
     name, split = load_split(
         "digits", None, manifest.input, manifest.classes, ("stream",), "rotate:90"
     )
-    job = Job("digits", name, "rotate:90", 0, 16, work.steps * 16, total=True)
+    job = FinetuneJob("digits", name, "rotate:90", 0, 16, work.steps * 16, total=True)
 
     def acknowledge(samples: int) -> None:
         saves.send_bytes(samples.to_bytes(8, "little"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfedge.errors import LONGEST_MESSAGE, DfedgeError
-from dfedge.faults.structure import MARK
+from trials.structure import MARK
 
 GIB = 1 << 30
 

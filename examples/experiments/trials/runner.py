@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfedge.data.dataset import Split
-from dfedge.faults.calls import PAGE, opened
 from dfedge.native import build
 from dfedge.native.store import slot_bytes
+from trials.calls import PAGE, opened
 
 ACCEPTED = ("used", "silent", "long error")
 """Outcomes of a flip that must not be: its bit was used, or nothing was said."""

@@ -1,6 +1,6 @@
 """Power loss under dfedge-run, simulated from the calls that the real program made on its disk.
 
-As `dfedge.faults.powerloss`, for a file that is written in its place: of what was written since the
+As `trials.powerloss`, for a file that is written in its place: of what was written since the
 last flush every sector of 512 bytes may have reached the medium in any of its versions.  Tried are
 all sectors in one version, every sector alone in another one than the rest, and every order of
 arrival from the first to the last.  A new name may be there or not until its folder is flushed.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dfedge.errors import DfedgeError
 from dfedge.native import build
-from dfedge.native.store import STORED, Store
+from dfedge.native.store import STORED, NetStore
 
 NOTE = struct.Struct("<cQQQ")
 SECTOR = 512
@@ -142,7 +142,7 @@ class ReadOnly:
 
 def opened(raw: bytes, slot_bytes: int) -> tuple[int, int, bytes] | None:
     """Sequence number, steps and state of what a state file holds; None: no slot is whole."""
-    store = Store(ReadOnly(raw), slot_bytes, 1)
+    store = NetStore(ReadOnly(raw), slot_bytes, 1)
     if store.open() != STORED:
         return None
     state = store.load()

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dfedge.adoption.pt2 import CONFIGS, MODEL
-from dfedge.faults.first_step import CLASSES, SHAPE, take_changed
-from dfedge.faults.structure import changed
-from dfedge.faults.trial import Trials
 from dfedge.quiet import quiet
+from trials.first_step import CLASSES, SHAPE, take_changed
+from trials.structure import changed
+from trials.trial import Trials
 
 Members = dict[str, bytes]
 
@@ -69,7 +69,7 @@ def packed(found: Members) -> bytes:
 
 
 def mutate_archives(folder: Path, trials: int, seed: int) -> Trials:
-    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    """Change, adopt, learn: `trials.first_step.take_changed`."""
     draw, seeds = random.Random(seed), [members(one) for one in ordinary()]
 
     def one() -> bytes:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from dfedge.exporters.graph import Graph
-from dfedge.exporters.litert.file import File, Scale, packed
+from dfedge.exporters.graph import StockGraph
+from dfedge.exporters.litert.file import File, Quantisation, packed
 from dfedge.exporters.litert.options import concat_options, plain_options, reshape_options
-from dfedge.faults.first_step import CLASSES, take_changed
-from dfedge.faults.trial import Trials
+from trials.first_step import CLASSES, take_changed
+from trials.trial import Trials
 
 CHANNELS = 6
 NUMBERS = (0, -1, 1, 2, 3, 127, 255, 1 << 15, (1 << 31) - 1)
@@ -23,7 +23,7 @@ NUMBERS = (0, -1, 1, 2, 3, 127, 255, 1 << 15, (1 << 31) - 1)
 def ordinary() -> bytes:
     """A convolution, a pool and a linear layer of images [1, 8, 8, 1]."""
     file, numbers = File(), np.random.default_rng(0)
-    g, op = Graph(), schema.BuiltinOperator
+    g, op = StockGraph(), schema.BuiltinOperator
     x = g.inputs["x"] = g.tensor((1, 8, 8, 1), np.float32)
     weights = g.const(numbers.standard_normal((CHANNELS, 3, 3, 1)) / 3, np.float32)
     bias = g.const(numbers.standard_normal(CHANNELS) / 9, np.float32)
@@ -50,7 +50,7 @@ def ordinary() -> bytes:
 def moving() -> bytes:
     """Operators that only move values, of a quantised input [1, 8, 8, 1]."""
     file, numbers = File(), np.random.default_rng(1)
-    g, op = Graph(), schema.BuiltinOperator
+    g, op = StockGraph(), schema.BuiltinOperator
     x = g.inputs["x"] = g.tensor((1, 8, 8, 1), np.int8)
     real = g.op(op.DEQUANTIZE, [x], (1, 8, 8, 1), np.float32)
     large = g.op(op.RESIZE_NEAREST_NEIGHBOR, [real, g.const((16, 16))], (1, 16, 16, 1), np.float32,
@@ -72,12 +72,12 @@ def moving() -> bytes:
     none = g.const(np.zeros(CLASSES), np.float32)
     g.outputs["scores"] = g.op(op.FULLY_CONNECTED, [flat, head, none], (1, CLASSES), np.float32,
                                plain_options("FullyConnected"))  # fmt: skip
-    file.add("main", g, {x: Scale((1 / 255,), -128)})
+    file.add("main", g, {x: Quantisation((1 / 255,), -128)})
     return file.to_bytes()
 
 
 def mutate_tflite(folder: Path, trials: int, seed: int, every: int = 1) -> Trials:
-    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    """Change, adopt, learn: `trials.first_step.take_changed`."""
     draw = random.Random(seed)
     return take_changed(folder, "net.tflite", ordinary(), lambda: _changed(draw), trials, every)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dfedge.device.session import Session
-from dfedge.faults.structure import changed
-from dfedge.faults.trial import Trials, memory
 from dfedge.manifest import BLANK, MANIFEST
+from trials.structure import changed
+from trials.trial import Trials, memory
 
 
 def rehashed(tree: Any) -> bytes:

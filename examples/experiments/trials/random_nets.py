@@ -20,11 +20,11 @@ from dfedge.bundle import Bundle
 from dfedge.compile.state import State, conv_name
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import ImageRule
-from dfedge.data.inputs.scale import Scale
+from dfedge.data.inputs.scale import ChannelScale
 from dfedge.data.inputs.window import WindowRule
 from dfedge.errors import DfedgeError
 from dfedge.exporters.assemble import Origin, assemble
-from dfedge.exporters.formats import Progress, Source
+from dfedge.exporters.formats import ExportSource
 from dfedge.exporters.golden import replay
 from dfedge.exporters.program import methods
 from dfedge.int8.bounds import INT32, MAX_CELL, PEAK, check_sizes, fan_in
@@ -32,6 +32,7 @@ from dfedge.int8.ops.values import BIAS_MAX, MARGIN_UNIT, NO_PULL
 from dfedge.learn.skeleton import skeleton
 from dfedge.learn.spec import Loss, NetSpec
 from dfedge.plan import FEEDBACKS, FIXED, MAX_DITHERED_SHIFT, MAX_PACE, Conv, Layer, Plan, Shape
+from dfedge.progress import Progress
 from dfedge.state import DEAD_SCORE
 from dfedge.target import budget_of, load_target
 
@@ -246,7 +247,7 @@ def export_drawn(
     names = tuple(str(k) for k in range(plan.classes))
     input = input_of(plan.input_shape)
     origin = Origin("random", "df", "random", names, input, [], 0.0, "random")
-    source = Source(plan, drawn.state, methods(plan, {drawn.batch}))
+    source = ExportSource(plan, drawn.state, methods(plan, {drawn.batch}))
     golden, budget = replay(plan, drawn.state, x, y), budget_of(load_target("host"), "host")
     return assemble(source, origin, golden, formats, "host", budget, out, watch)
 
@@ -254,7 +255,7 @@ def export_drawn(
 def input_of(shape: Shape) -> InputRule:
     """A rule that makes samples of a shape."""
     if shape[1] == 1:
-        scale = Scale(fraction=0, multiplier=1, offset=0, shift=0)
+        scale = ChannelScale(fraction=0, multiplier=1, offset=0, shift=0)
         return WindowRule(shape[0], (scale,) * shape[2])
     return ImageRule(*shape)
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dfedge.native.store import DAMAGED, EMPTY, STORED, Record, Store, slot_bytes
+from dfedge.native.store import DAMAGED, EMPTY, STORED, NetRecord, NetStore, slot_bytes
 
 TEARS = ("nothing", "some", "most", "all")
 """How much of what was under way reached the medium."""
@@ -122,9 +122,9 @@ class Chip:
         copy = bytearray(cells) if cells else bytearray()
         return Flash(size, self.sector, self.unit, copy, careless=self.careless, **cut)  # type: ignore[arg-type]
 
-    def store(self, flash: Flash) -> Store:
+    def store(self, flash: Flash) -> NetStore:
         """Opened on it."""
-        store = Store(flash, flash.size // 2, self.unit)
+        store = NetStore(flash, flash.size // 2, self.unit)
         store.open()
         return store
 
@@ -185,12 +185,12 @@ def _cuts(
 
 
 def _save(chip: Chip, flash: Flash, number: int, states: list[bytes]) -> int:
-    return chip.store(flash).save(Record(steps=number), states[number])
+    return chip.store(flash).save(NetRecord(steps=number), states[number])
 
 
 def _opened(chip: Chip, flash: Flash, states: list[bytes]) -> int:
     """The number of the save that is found whole; 0: none yet; -1: refused, or another's bytes."""
-    store = Store(flash, flash.size // 2, chip.unit)
+    store = NetStore(flash, flash.size // 2, chip.unit)
     status = store.open()
     if status != STORED:
         return 0 if status in (EMPTY, DAMAGED) else -1  # damaged: the first save was cut short

@@ -9,11 +9,11 @@ import onnx
 import torch
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from dfedge.faults.archives import Small
-from dfedge.faults.first_step import take_changed
-from dfedge.faults.structure import changed
-from dfedge.faults.trial import Trials
 from dfedge.quiet import quiet
+from trials.archives import Small
+from trials.first_step import take_changed
+from trials.structure import changed
+from trials.trial import Trials
 
 
 @cache
@@ -30,7 +30,7 @@ def ordinary() -> onnx.ModelProto:
 
 
 def mutate_onnx(folder: Path, trials: int, seed: int) -> Trials:
-    """Change, adopt, learn: `dfedge.faults.first_step.take_changed`."""
+    """Change, adopt, learn: `trials.first_step.take_changed`."""
     draw = random.Random(seed)
     whole = ordinary().SerializeToString()
     return take_changed(folder, "net.onnx", whole, lambda: _changed(draw), trials)
