@@ -142,7 +142,7 @@ def counts(k: bound.Kernels, case: Case) -> dict[str, bound.Counts]:
         "save": bound.save(table),
     }  # fmt: skip
     return found | (
-        {"add": bound.add_class(k, table, NEW, bound.Known(case.known, case.known))}
+        {"add": bound.add_class(k, table, NEW, bound.KnownCounts(case.known, case.known))}
         if case.known
         else {}
     )

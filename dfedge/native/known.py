@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dfedge.native.instructions.bound import Known
+from dfedge.native.instructions.bound import KnownCounts
 from dfedge.native.sources import numbers
 from dfedge.state import SHIFTS
 
@@ -51,9 +51,9 @@ def flash_bytes(known: Mapping[str, NDArray[Any]]) -> int:
     return sum(known[f"{part}.x"].nbytes + 4 * len(known[f"{part}.y"]) for part in parts)
 
 
-def counted(known: Mapping[str, NDArray[Any]]) -> Known | None:
+def counted(known: Mapping[str, NDArray[Any]]) -> KnownCounts | None:
     """How many samples `fitting` left; None where there are none."""
-    return Known(*(len(known[f"{part}.y"]) for part in PARTS)) if known else None
+    return KnownCounts(*(len(known[f"{part}.y"]) for part in PARTS)) if known else None
 
 
 def _header(known: Mapping[str, NDArray[Any]]) -> str:

@@ -47,7 +47,7 @@ ROUNDS, HALVINGS, FURTHEST = 64, 6, 32
 """Of ``src/store.h`` and ``src/place.c``."""
 
 
-class Known(NamedTuple):
+class KnownCounts(NamedTuple):
     """Samples that a new class is placed among, and those that judge."""
 
     among: int
@@ -191,7 +191,7 @@ def longest(k: Kernels, table: ProgramTable, learns: bool) -> int:
     return BETWEEN + most * ALONE[0] // ALONE[1]
 
 
-def add_class(k: Kernels, table: ProgramTable, count: int, known: Known) -> Counts:
+def add_class(k: Kernels, table: ProgramTable, count: int, known: KnownCounts) -> Counts:
     """``net_add_class`` of so many samples, where the anchors of all classes move."""
     one, n = features(k, table), count + known.among
     seen, classes = sum(unit.features for unit in units(table)), table.program["classes"]
@@ -248,7 +248,7 @@ ADD_CLASS = f"net_add_class, {SAMPLES} samples"
 LOAD, SAVE = "net_load", "net_save"
 
 
-def bounds(table: ProgramTable, known: Known | None = None) -> dict[str, dict[str, int]]:
+def bounds(table: ProgramTable, known: KnownCounts | None = None) -> dict[str, dict[str, int]]:
     """Instructions at most, by call and set of kernels.
 
     Nothing of a net in the label-plane form, whose loops are not counted.
