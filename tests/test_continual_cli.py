@@ -111,6 +111,7 @@ def test_preset_starts_anew_each_time(dfedge, bundle: Bundle, tmp_path: Path) ->
     [
         ([], 2, "give either a BUNDLE or --preset NAME"),
         (["BUNDLE"], 2, "a BUNDLE needs --data NAME"),
+        (["BUNDLE", *DRIFT, "--out", "here"], 2, "--out is for --preset; of a BUNDLE --state"),
         (["--preset", "dreams"], 2, "unknown preset 'dreams'; known: camera, classes, digits"),
         (["BUNDLE", "--data", "digits", "--stream", "tilt"], 2, "unknown stream 'tilt'"),
         (["BUNDLE", *DRIFT, "--strategy", "reservoir", "--budget", 3], 1, "holds no sample"),
@@ -125,7 +126,8 @@ def test_bad_input_is_one_clear_error_and_writes_nothing(
     args: list[object], code: int, message: str, dfedge, bundle: Bundle, tmp_path: Path
 ) -> None:
     given = [bundle.folder if one == "BUNDLE" else one for one in args]
-    done = dfedge("continual", *given, "--state", tmp_path / "state", "--out", tmp_path / "out")
+    out = () if "BUNDLE" in args else ("--out", tmp_path / "out")
+    done = dfedge("continual", *given, "--state", tmp_path / "state", *out)
     assert done.code == code
     assert message in " ".join(done.err.split())
     assert not any(tmp_path.iterdir())
