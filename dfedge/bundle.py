@@ -172,7 +172,12 @@ class Bundle:
         never trained on.  ``weight_shift`` int8 [C] and, of a form with anchors, ``anchor_shift``
         int8 [L]: the rates as they were measured, which the trial of learning had no part in.
         """
-        return self._arrays(KNOWN) if KNOWN in self.manifest.files else {}
+        return self._arrays(KNOWN) if self.brings_samples else {}
+
+    @property
+    def brings_samples(self) -> bool:
+        """Whether `known` holds any."""
+        return KNOWN in self.manifest.files
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         return state.parse(self._bytes(name), self.folder / name)

@@ -76,17 +76,29 @@ def make(folder: Path, dfedge: Callable[[str], None]) -> None:
         shutil.copytree(folder / made, folder / copy)
 
 
-def _pictures(folder: Path) -> None:
-    """Folders of photos, and MNIST, Fashion-MNIST, CIFAR-10 in their own files."""
+def photo_folders(folder: Path, suffix: str) -> NDArray[np.uint8]:
+    """Digits as photos: known ones, turned ones, another class; all of them, uint8 [N, H, W]."""
     split = load("digits").splits["train"]
     grey = split.x[..., 0]
     for name in range(10):
         of_class = grey[split.y == name]
-        _photos(of_class[:EACH], folder / "photos" / str(name))
+        _write(of_class[:EACH], folder / "photos" / str(name), suffix)
         turned = np.rot90(of_class[EACH : EACH + 12], axes=(1, 2))
-        _photos(turned, folder / "new-photos" / str(name))
-    _photos(255 - grey[split.y == 0][:10], folder / "photos-of-mugs")
+        _write(turned, folder / "new-photos" / str(name), suffix)
+    _write(255 - grey[split.y == 0][:10], folder / "photos-of-mugs", suffix)
     Image.fromarray(grey[split.y == 7][-1]).save(folder / "photo.png")
+    return grey
+
+
+def _write(images: NDArray[np.uint8], folder: Path, suffix: str) -> None:
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i}{suffix}", quality=95)
+
+
+def _pictures(folder: Path) -> None:
+    """Photos, and MNIST, Fashion-MNIST, CIFAR-10 in their own files."""
+    grey, split = photo_folders(folder, ".png"), load("digits").splits["train"]
     large = np.tile(np.pad(grey.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2))), (6, 1, 1))
     y = np.tile(split.y, 6)
     for name in ("mnist", "fashion-mnist"):
@@ -103,12 +115,6 @@ def _pictures(folder: Path) -> None:
         (place / f"data_batch_{i + 1}.bin").write_bytes(batch.tobytes())
     (place / "test_batch.bin").write_bytes(records[700:900].tobytes())
     (place / "batches.meta.txt").write_text("\n".join(map(str, range(10))))
-
-
-def _photos(images: NDArray[np.uint8], folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{i}.png")
 
 
 def _idx(path: Path, x: NDArray[np.uint8]) -> None:

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from pages import ROOT
 from random_trunks import draw_adopted
 from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
+from dfedge.exporters.golden import to_arrays
+from dfedge.learn.skeleton import skeleton
+from dfedge.learn.spec import load_spec
 from dfedge.listing import INT_BYTES, OperationRow, listing
 from dfedge.native import build
+from dfedge.native.table import make_table
 from dfedge.plan import Plan
 from dfedge.sound import state_layout
 
@@ -104,3 +110,16 @@ def test_what_the_design_page_names_is_there() -> None:
         r"`((?:dfedge|tests|native)/[\w/.]+)`", (root / "docs" / "design.md").read_text()
     ):
         assert (root / name).exists() or (root / "dfedge" / name).exists(), name
+
+
+@pytest.mark.parametrize(("net", "image"), [("plain-64", (32, 32, 3)), ("digits", (8, 8, 1))])
+def test_the_page_of_the_design_tells_what_records_and_a_list_take(
+    net: str, image: tuple[int, int, int]
+) -> None:
+    plan = replace(skeleton(load_spec(net), image, 10), feedback="transpose")
+    drawn = draw(0)
+    _, record, conv, operation = make_table(drawn.plan, to_arrays(drawn.state)).structure_words
+    records = 4 * (record * len(plan.layers) + conv * plan.convolutions)
+    page = (ROOT / "docs" / "design.md").read_text()
+    for told in (records, 4 * operation * len(listing(plan))):
+        assert f"{told:,} B" in page

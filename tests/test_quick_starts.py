@@ -12,14 +12,11 @@ import sys
 from pathlib import Path
 
 import foreign_nets
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from desk import photo_folders
 from pages import ROOT
-from PIL import Image
 
-from dfedge.data.sources import load
 from dfedge.quiet import quiet
 
 README = (ROOT / "README.md").read_text()
@@ -28,7 +25,6 @@ QUICK_STARTS = re.findall(r"^\*\*([^*]+)\*\*.*?^```(\w*)\n(.*?)^```", PART, re.S
 BLOCKS = {title.strip(" :"): text for title, _, text in QUICK_STARTS}
 MOST_COMMANDS = 6
 BIN = "DFEDGE_BIN"
-OF_EACH_CLASS = 24
 TOOLS = ("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
 
 
@@ -61,25 +57,11 @@ def command(line: str) -> str:
     return line.partition("  #")[0].strip()
 
 
-def write(images: NDArray[np.uint8], folder: Path, suffix: str = ".jpg") -> None:
-    folder.mkdir(parents=True)
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{i}{suffix}", quality=95)
-
-
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the quick starts name: photos, new ones, mugs, a model."""
     folder = tmp_path_factory.mktemp("desk")
-    split = load("digits").splits["train"]
-    pictures = split.x.reshape(len(split.x), *split.x.shape[1:3])
-    for name in range(10):
-        of_class = pictures[split.y == name]
-        write(of_class[:OF_EACH_CLASS], folder / "photos" / str(name))
-        turned = np.rot90(of_class[OF_EACH_CLASS : OF_EACH_CLASS + 12], axes=(1, 2))
-        write(turned, folder / "new-photos" / str(name))
-    write(255 - pictures[split.y == 0][:10], folder / "photos-of-mugs")
-    Image.fromarray(pictures[split.y == 7][-1]).save(folder / "photo.png")
+    photo_folders(folder, ".jpg")
     (folder / "examples").symlink_to(ROOT / "examples")
     return folder
 

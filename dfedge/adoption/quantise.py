@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from dfedge.adoption.equalise import equalise
@@ -257,24 +258,12 @@ class Quantiser:
         own, given = self.ranges[i], self.ranges[node.reads[0]]
         count = node.kernel[0] * node.kernel[1]
         (factor,), shift = fixed((own.scale / (given.scale * count),), (1 << 29) // (127 * count))
-        if any(node.pads):
-            return self._append(AveragePool(node.name, (self.made[node.reads[0]],),
-                                  self._shape(node), node.kernel, node.stride, factor,
-                                  start(own.zero, shift), shift, node.pads,
-                                  given.zero))  # fmt: skip
-        offset = start(own.zero, shift) - factor * given.zero * count
-        return self._append(
-            AveragePool(
-                node.name,
-                (self.made[node.reads[0]],),
-                self._shape(node),
-                node.kernel,
-                node.stride,
-                factor,
-                offset,
-                shift,
-            )
-        )
+        padded, offset = any(node.pads), start(own.zero, shift)
+        if not padded:  # then the zero is the same at every place
+            offset -= factor * given.zero * count
+        pool = AveragePool(node.name, (self.made[node.reads[0]],), self._shape(node), node.kernel,
+                           node.stride, factor, offset, shift)  # fmt: skip
+        return self._append(replace(pool, pads=node.pads, zero=given.zero) if padded else pool)
 
     def _select(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         number = len(self.operations)
@@ -287,16 +276,8 @@ class Quantiser:
         return self._append(Gather(node.name, (self.made[node.reads[0]],), self._shape(node)))
 
     def _max(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
-        return self._append(
-            MaxPool(
-                node.name,
-                (self.made[node.reads[0]],),
-                self._shape(node),
-                node.kernel,
-                node.stride,
-                node.pads,
-            )
-        )
+        return self._append(MaxPool(node.name, (self.made[node.reads[0]],), self._shape(node),
+                                    node.kernel, node.stride, node.pads))  # fmt: skip
 
     def _concat(self, i: int, node: ForeignNode, wanted: Parts) -> Parts:
         own, places = self.ranges[i], []

@@ -62,9 +62,10 @@ def learn_class(
             it was.
     """
     row = add_class(session, name, x)
-    new, (old, rows) = session.input(x), _others(session, row)
+    among, judge = _samples(session.bundle)
+    new, (old, rows) = session.input(x), _others(session, row, among)
     if len(rows):
-        _place(session, row, new, (old, rows), lost)
+        _place(session, row, new, (old, rows), judge, lost)
     half, rng = BATCH // 2, np.random.default_rng(seed)
     for _ in range(steps):
         again = rng.choice(len(new), half, replace=len(new) < half)
@@ -74,7 +75,9 @@ def learn_class(
     return row
 
 
-def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, lost: int) -> None:
+def _place(
+    session: Session, row: int, new: NDArray[np.int8], others: Known, judge: Known, lost: int
+) -> None:
     """Place the row.  The anchors of all classes move.
 
     Once the device has learned something else, only the new row's do: anchors that were fitted to
@@ -82,29 +85,30 @@ def _place(session: Session, row: int, new: NDArray[np.int8], others: Known, los
     only judge, as golden samples are few.
     """
     record, bundle = session.record, session.bundle
-    learned = record.steps or record.fleet_base or not bundle.known()
+    learned = record.steps or record.fleet_base or not bundle.brings_samples
     old, rows = others
     seen = look(session, np.concatenate([new, old]), np.append(np.full(len(new), row), rows))
-    judge = look(session, *_alive(session, judging(bundle)))
-    place(session, row, seen, judge, lost, None if learned else bundle.initial_state())
+    exam = look(session, *_alive(session, judge))
+    place(session, row, seen, exam, lost, None if learned else bundle.initial_state())
 
 
 def judging(bundle: Bundle) -> Known:
     """Samples that nothing is placed among: what is lost is counted on them."""
-    return judging_samples(bundle) if bundle.known() else _halves(bundle)[1]
+    return _samples(bundle)[1]
 
 
-def _halves(bundle: Bundle) -> tuple[Known, Known]:
-    """Of golden samples: of each class the first, the third and so on; and the others."""
-    q, rows = known_samples(bundle)
+def _samples(bundle: Bundle) -> tuple[Known, Known]:
+    """To place among, and to judge by: of golden samples every second one of each class."""
+    q, rows = known = known_samples(bundle)
+    if bundle.brings_samples:
+        return known, judging_samples(bundle)
     odd = np.tril(rows[:, None] == rows, -1).sum(1) % 2 == 1
     return (q[~odd], rows[~odd]), (q[odd], rows[odd])
 
 
-def _others(session: Session, row: int) -> Known:
+def _others(session: Session, row: int, among: Known) -> Known:
     """Samples of the other live classes: the bundle's, and what is remembered of added ones."""
-    bundle, (added, added_rows) = session.bundle, session.remembered
-    q, rows = known_samples(bundle) if bundle.known() else _halves(bundle)[0]
+    (q, rows), (added, added_rows) = among, session.remembered
     q, rows = np.concatenate([q, added]), np.append(rows, added_rows).astype(np.int64)
     return _alive(session, (q[rows != row], rows[rows != row]))
 

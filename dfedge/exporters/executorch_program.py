@@ -82,7 +82,7 @@ class MethodBuilder:
                 (f"c{name}" if held else name).replace(".", "_")
             )
             made.meta, self.inputs[name] = dict(node.meta), made
-        self.graph.output(self.graph.graph_copy(trace.module.graph, known))
+        self.graph.output(self.graph.graph_copy(trace.graph, known))
         results: Any = self.graph.output_node().args[0]
         self.results = dict(zip(trace.outputs, results, strict=True))
 

@@ -172,7 +172,7 @@ class _Walk:
             given = self.known[name]
             kept: dict[Traces, Any] = self.values if isinstance(given, Tensor) else self.tensors
             kept[node] = given
-        for node in trace.module.graph.nodes:
+        for node in trace.graph.nodes:
             if node.op == "get_attr":
                 self.values[node] = getattr(trace.module, node.target)
             elif node.op == "call_function":

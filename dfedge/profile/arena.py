@@ -76,7 +76,7 @@ class _Lowered:
             if name == INPUT:
                 self._numbers(trace)
             self.made[node] = self._given(name.replace(".", "_"), spec)
-        for node in trace.module.graph.nodes:
+        for node in trace.graph.nodes:
             if node.op == "call_function":
                 self._call(node)
         results, specs = [], []
@@ -91,7 +91,7 @@ class _Lowered:
         self.graph.output(tuple(results)).meta["spec"] = specs
 
     def _numbers(self, trace: Traced) -> None:
-        for node in trace.module.graph.nodes:
+        for node in trace.graph.nodes:
             if node.op == "call_function":
                 self.numbers[node] = [
                     self._given("number", Spec(ALIGNMENT, None)) for _ in _numbers(node)

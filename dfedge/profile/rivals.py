@@ -123,7 +123,11 @@ def followed(
     step: Callable[..., Any], names: list[str], values: list[Tensor],
     given: tuple[Tensor, Tensor], outputs: list[str],
 ) -> Traced:  # fmt: skip
-    """A trace in torch's core operators; no weight is in it."""
+    """A trace in torch's core operators; no weight is in it.
+
+    By torch's own tracer: ExecuTorch plans a rival with the aliases that `dfedge.exporters.written`
+    leaves out.
+    """
     with quiet():
         follow = make_fx(step, core(), tracing_mode="fake")
         module = follow(*(value.detach() for value in values), *given)
