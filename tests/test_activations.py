@@ -259,8 +259,8 @@ def test_a_package_adds_an_activation_in_one_file_and_one_line(
         )
         subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
     run, out = tmp_path / "run", tmp_path / "bundle"
-    # all formats once: they are made from the plan, which is the same of all three
-    names = ("onnx", "litert", "executorch", "c") if model_of == "torch" else ("c",)
+    # formats are made from the plan, which is the same of all three, and see a lookup alone
+    names = ("onnx", "c") if model_of == "torch" else ("c",)
     made = together(
         env,
         ("adopt", given, "--data", "digits", "--learn", "head", "--out", run),

@@ -84,7 +84,7 @@ def test_settings_that_do_not_go_with_a_kind_are_named(said: dict[str, object], 
 
 @pytest.mark.slow
 def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
-    """Trained, exported to every format, each of which is replayed in its own runtime there."""
+    """Trained, exported, and replayed where the package is not: formats see convolutions alone."""
     (tmp_path / "net.toml").write_text(NET)
     run, out = tmp_path / "run", tmp_path / "bundle"
     unknown = dfedge(PLAIN, "train", "--net", tmp_path / "net.toml", "--out", run)
@@ -94,7 +94,7 @@ def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
         env,
         ("train", "--data", "digits", "--net", tmp_path / "net.toml", "--qat", "--out", run),
         ("export", run, "--out", out, "--rule", "df-o", "--no-trial", "--batch", 4,
-         *(f"--format={name}" for name in ("onnx", "litert", "executorch", "c"))),
+         "--format", "onnx", "--format", "c"),
     )  # fmt: skip
     for done in made:
         assert done.returncode == 0, done.stderr
@@ -102,4 +102,4 @@ def test_a_package_adds_a_kind_in_one_file_and_one_line(tmp_path: Path) -> None:
     found = dfedge(PLAIN, "verify", out, "--steps", 20, "--json")
     assert found.returncode == 0, found.stderr
     said = json.loads(found.stdout)
-    assert said["identical"] and len(said["runtimes"]) >= 4
+    assert said["identical"] and {"onnx", "native"} <= said["runtimes"].keys()

@@ -12,6 +12,9 @@ from safetensors.numpy import load_file
 
 from dfedge.bundle import Bundle
 from dfedge.cli.app import app
+from dfedge.exporters.options import ExportOptions
+from dfedge.exporters.write import export
+from dfedge.learn.run import Run
 from dfedge.runtimes import formats
 
 COMMANDS = ["train", "adopt", "calibrate", "fit", "export", "predict", "live", "evaluate",
@@ -263,8 +266,9 @@ def test_profile_tells_plans_measurements_and_draws(dfedge, bundle: Bundle, tmp_
 
 
 def test_bench_measures_runtimes_and_rivals_in_one_run(
-    dfedge, bundle: Bundle, tmp_path: Path
+    dfedge, mcu_run: Run, tmp_path: Path
 ) -> None:
+    bundle = export(mcu_run, ExportOptions(("onnx",)), tmp_path / "bundle")
     out = tmp_path / "bench.json"
     of = ("--runtime", "onnx", "--runtime", "native", "--threads", 1, "--seconds", 0.01)
     found = dfedge("bench", bundle.folder, *of, "--json", "--out", out).json

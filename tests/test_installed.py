@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,19 @@ def environment(folder: Path, *requirements: str) -> Path:
     """An empty environment with these requirements at the constraints' versions; its bin folder."""
     venv.create(folder, with_pip=True)
     install(folder / "bin", "-c", str(ROOT / "constraints.txt"), *requirements)
+    return folder / "bin"
+
+
+def beside(folder: Path, wheel: Path) -> Path:
+    """An environment with the wheel alone, over the suite's own packages; its bin folder.
+
+    Those are what the Makefile installs by the same declarations; the checkout, which is there by a
+    .pth file, is not on the path of such an environment.
+    """
+    venv.create(folder, with_pip=True)
+    packages = next((folder / "lib").glob("python*/site-packages"))
+    (packages / "suite.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install(folder / "bin", "--no-deps", str(wheel))
     return folder / "bin"
 
 
@@ -75,8 +89,12 @@ def learned_here(bundle: Bundle, stream: Path, state: Path) -> str:
     return session.digest()
 
 
-def test_wheel_in_an_empty_environment_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
-    bin_folder = environment(tmp_path / "env", "torch", f"{wheel}[all]")
+def test_wheel_away_from_the_checkout_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
+    """`make wheel` installs it in an environment that was empty."""
+    bin_folder = beside(tmp_path / "env", wheel)
+    found = [str(bin_folder / "python"), "-c", "import dfedge; print(dfedge.__file__)"]
+    where = subprocess.run(found, cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True)
+    assert where.stdout.startswith(str(tmp_path / "env"))
     done = subprocess.run(
         [str(bin_folder / "dfedge"), "demo", "--json", "--out", "demo"],
         cwd=tmp_path, env=away(tmp_path), capture_output=True, text=True, check=False,
