@@ -1,19 +1,24 @@
-"""Integer learning from random weights, on the device side alone: one epoch of MNIST.
+"""Integer learning from random weights, on the device side alone: pictures, and motion of a watch.
 
-    python examples/experiments/from_scratch.py --data-dir .data
+    OMP_NUM_THREADS=1 python examples/experiments/from_scratch.py --data-dir .data
+    python examples/experiments/from_scratch.py --data-dir .data mnist watch    # of these alone
 
 A net that was never trained is exported; its anchors are set to the class means of the first 500
-images and it then learns 55,000 images once, at batch 16, inside the ONNX program.  Rates are
-chosen on the 5,000 images left, the test split is looked at once.  Writes
-results/from_scratch.json.
+samples, and it then learns all others at batch 16 in the native runtime, so many times as `SETS`
+says.  The rates are halved whenever half of what was left is learned.  Where they begin is chosen
+on training samples held out, the test split is looked at once a seed.  Writes
+results/from_scratch.json; what stands there is not run again.
 """
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from dated import dated
 
 from dfedge.allocator import keep_freed_memory
 from dfedge.bundle import Bundle
@@ -30,56 +35,128 @@ from dfedge.learn.train import TrainOptions, calibrate_run, train
 
 RESULTS = Path(__file__).parent / "results" / "from_scratch.json"
 OUT = Path("out/from_scratch")
-HELD_OUT, FIRST = 5000, 500
-RATES = [(weight, anchor) for weight in (-2, -1, 0) for anchor in (-1, 0, 1)]
+BATCH, FIRST, TRIED = 16, 500, 16_000
+HELD_OUT, SHARE = 5000, 6
+"""Samples that choose the rates, at most, and as a share of all."""
+RATES = [(weight, anchor) for weight in (-3, -1, 1) for anchor in (-1, 0, 1)]
 """Added to the shifts: -1 doubles the rate."""
+SEEDS = (0, 1, 2)
 
 
-def bundle_of(seed: int, data_dir: Path | None) -> Bundle:
-    options = TrainOptions("mnist", data_dir, seed=seed, settings={"epochs": 0})
-    run = train(options, OUT / f"run{seed}")
+@dataclass(frozen=True)
+class Setting:
+    """A data set from scratch.
+
+    Attributes:
+        passes: over its training samples.
+        channels: of the convolutions; one that is negative is followed by a pool.
+        net: by name, where there are no channels.
+    """
+
+    passes: int
+    channels: tuple[int, ...] = ()
+    net: str = ""
+
+
+SETS = {
+    "mnist": Setting(1, (-32, -64, 128, 128)),
+    "fashion-mnist": Setting(10, (-32, -64, 128, 128)),
+    "watch": Setting(10, net="imu"),
+    "cifar10": Setting(10, net="cifar"),
+}
+
+
+def net_of(setting: Setting) -> str:
+    """A net's name or file."""
+    if setting.net:
+        return setting.net
+    blocks = [f"[[block]]\nchannels = {abs(c)}\npool = {str(c < 0).lower()}\n"
+              for c in setting.channels]  # fmt: skip
+    path = OUT / "net.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("anchors = 4\n" + "".join(blocks))
+    return str(path)
+
+
+def bundle_of(data: str, seed: int, data_dir: Path | None) -> Bundle:
+    where = OUT / f"{data}-{seed}"
+    if (where / "bundle").exists():
+        return Bundle.open(where / "bundle")
+    net = net_of(SETS[data])
+    options = TrainOptions(data, data_dir, net=net, seed=seed, settings={"epochs": 0})
+    run = train(options, where / "run")
     calibrate_run(run, "pow2-mse")
-    return export(run, ExportOptions(("onnx",)), OUT / f"bundle{seed}")
+    return export(run, ExportOptions(("c",), batch=BATCH, trial=False), where / "bundle")
 
 
-def part(bundle: Bundle, data_dir: Path | None, name: str) -> Split:
-    manifest = bundle.manifest
-    return load_split("mnist", data_dir, manifest.input, manifest.classes, (name,), None)[1]
+def part(bundle: Bundle, data: str, data_dir: Path | None, name: str) -> Split:
+    own = bundle.manifest
+    wanted = load_split(data, data_dir, own.input, own.classes, (name,), None, cut=own.cut)
+    return wanted[1]
 
 
-def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int) -> Session:
-    session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
+def untrained(bundle: Bundle, stream: Split) -> Session:
+    """Anchors are class means; no weight was learned."""
+    session = Session.open(bundle, "native", OUT / "state", initial=True, care=NO_CARE)
     set_anchors(session, stream.take(np.arange(FIRST)))
-    for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
-        session.rates[name] = session.rates[name] + np.int8(add)
-    finetune(session, stream, FinetuneJob("mnist", "train", "", 0, 16, samples))
     return session
 
 
-def main(data_dir: Annotated[Path | None, typer.Option()] = None) -> None:
-    keep_freed_memory()
-    bundle = bundle_of(0, data_dir)
-    whole = part(bundle, data_dir, "train")
-    stream = whole.take(np.arange(len(whole) - HELD_OUT))
-    held_out = whole.take(np.arange(len(whole) - HELD_OUT, len(whole)))
-    tried = {}
+def learned(bundle: Bundle, stream: Split, rates: tuple[int, int], samples: int) -> Session:
+    session = untrained(bundle, stream)
+    for name, add in zip(("weight_shift", "anchor_shift"), rates, strict=True):
+        session.rates[name] = session.rates[name] + np.int8(add)
+    for slower, count in enumerate(halves(samples)):
+        finetune(session, stream, FinetuneJob("", "train", "", 0, BATCH, count, slower=slower))
+    return session
+
+
+def halves(samples: int) -> Iterator[int]:
+    """Half of them, half of what is left, ...; the sixth part is all that is left then."""
+    for _ in range(5):
+        count = samples // 2 // BATCH * BATCH
+        yield count
+        samples -= count
+    yield samples
+
+
+def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> tuple[Split, Bundle]:
+    """Choose where the rates begin: ``rows`` gets what each led to; the rest is the stream."""
+    bundle = bundle_of(data, 0, data_dir)
+    whole = part(bundle, data, data_dir, "train")
+    whole = whole.take(np.random.default_rng(0).permutation(len(whole)))
+    held = min(HELD_OUT, len(whole) // SHARE)
+    stream, judging = (whole.take(np.arange(held, len(whole))), whole.take(np.arange(held)))
     for rates in RATES:
-        found = evaluate(learned(bundle, stream, rates, 16_000), held_out).accuracy
-        tried["weight {:+d}, anchor {:+d}".format(*rates)] = found
-        print(rates, found, flush=True)
-    best = RATES[int(np.argmax(list(tried.values())))]
-    rows = []
-    for seed in (0, 1, 2):
-        bundle = bundle_of(seed, data_dir)
-        test = part(bundle, data_dir, "test")
-        session = Session.open(bundle, "onnx", OUT / "state", initial=True, care=NO_CARE)
-        set_anchors(session, stream.take(np.arange(FIRST)))
-        anchors = evaluate(session, test).accuracy
-        after = evaluate(learned(bundle, stream, best, len(stream)), test).accuracy
-        rows.append({"seed": seed, "anchors_only": anchors, "after": after})
-        print(rows[-1], flush=True)
-    found = {"validation_after_16000": tried, "rates": best, "test": rows}
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        name = "weight {:+d}, anchor {:+d}".format(*rates)
+        if name not in rows:
+            rows[name] = evaluate(learned(bundle, stream, rates, TRIED), judging).accuracy
+            print(data, name, rows[name], flush=True)
+    return stream, bundle
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    data_dir: Annotated[Path | None, typer.Option()] = None,
+) -> None:
+    keep_freed_memory()
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for data in names or SETS:
+        of = found.setdefault(data, {"validation": {}, "test": {}})
+        stream, bundle = rates_of(data, data_dir, of["validation"])
+        best = RATES[int(np.argmax(list(of["validation"].values())))]
+        for seed in SEEDS:
+            if str(seed) in of["test"]:
+                continue
+            bundle = bundle_of(data, seed, data_dir)
+            test = part(bundle, data, data_dir, "test")
+            before = evaluate(untrained(bundle, stream), test).accuracy
+            samples = SETS[data].passes * len(stream)
+            after = evaluate(learned(bundle, stream, best, samples), test).accuracy
+            of["test"][str(seed)] = {"anchors_only": before, "after": after, "rates": best,
+                                     "samples": samples, **dated()}  # fmt: skip
+            print(data, seed, before, after, flush=True)
+            RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
