@@ -470,7 +470,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
                     out=[("scores", FLOAT, ["b", 1, 8, 8])]), "1 x 8 x 8 a sample.*--head add"),
     "two channels": (model([op("Relu", "x", out="scores")], {}, shape=["b", 2, 8, 8],
                            out=[("scores", FLOAT, ["b", 2, 8, 8])]),
-                     "images of 2 channels; allowed: 1 .grey"),
+                     "images of 2 channels, digits has .* with 1; give an .npz"),
     "bytes": (classifier(op("Cast", "x", to=FLOAT), kind=onnx.TensorProto.UINT8), "as UINT8"),
     "not finite": (classifier(op("Conv", "x", "w"), held={"w": W["w"] * np.nan}),
                    "net's w holds values that are not finite"),

@@ -58,6 +58,7 @@ COMPUTED: dict[str, Function] = {
     "gated by place": lambda x: x * torch.sigmoid(x.mean(1, keepdim=True)),
     "the mean over channels": lambda x: x.mean(1, keepdim=True),
     "the largest, twice": lambda x: x.max(3)[0].max(2)[0],
+    "a gated linear unit": nn.GLU(1),
     "parts apart": lambda x: x[:, 4:] - x[:, :4],
     "a choice": lambda x: torch.where(x > 0.2, x * 0.5, x.abs()),
     "softshrink": nn.Softshrink(0.2),

@@ -152,7 +152,7 @@ def test_unknown_name_lists_the_known_ones() -> None:
     ("arrays", "message"),
     [
         ({"x": np.zeros((2, 8, 8), np.uint8)}, "expected: x and y"),
-        ({"x": np.zeros((2, 8, 8, 2), np.uint8), "y": np.zeros(2, int)}, r"8, 2\); allowed"),
+        ({"x": np.zeros((2, 8, 8, 2, 1), np.uint8), "y": np.zeros(2, int)}, r"2, 1\); allowed"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, int)}, r"shape \(2,\)"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "expected: integers"),
         ({"x": np.full((2, 8, 8), 1.5), "y": np.zeros(2, int)}, "0 to 1 of floats"),
@@ -265,7 +265,7 @@ def test_blur_spreads_a_point_and_keeps_what_is_even() -> None:
 def test_a_cast_tints_colour_images_alone() -> None:
     x = np.full((1, 1, 1, 3), 200, np.uint8)
     assert parse_shift("cast:0.5:1:2", ImageRule(1, 1, 3))(x).ravel().tolist() == [100, 200, 255]
-    with pytest.raises(UsageError, match="three channels; these have one"):
+    with pytest.raises(UsageError, match="three channels; these have 1"):
         parse_shift("cast:1:1:1", RULE)
 
 

@@ -72,7 +72,7 @@ def test_learn_one_image_moves_it_towards_its_class(session: Session) -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (np.zeros((2, 8, 8, 5), np.uint8), [0, 1], r"shape \(2, 8, 8, 5\); allowed: \[N, H, W\]"),
+        (np.zeros((2, 8, 8, 5), np.uint8), [0, 1], r"of 5 channels.*reads \[N, 8, 8, 1\]"),
         (np.zeros((8,), np.uint8), [0], r"shape \(8,\)"),
         (np.full((1, 8, 8), np.nan), [0], "reaches from nan to nan; allowed: 0 to 1"),
         (np.full((1, 8, 8), 1.5), [0], "reaches from 1.5 to 1.5; allowed: 0 to 1"),

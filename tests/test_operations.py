@@ -5,6 +5,7 @@ import random
 from math import prod
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from random_trunks import Drawing
 from torch import Tensor
 
+from dfedge.int8.exact import Exact
 from dfedge.int8.ops.trunk import operation, text_of
 from dfedge.int8.stock import trunk as stock
 from dfedge.int8.stock.tiled import FLOORS, Tiled
@@ -115,3 +117,27 @@ def test_a_record_of_one_table_says_nothing_of_channels() -> None:
     """So that manifests of before are read, and written, as they were."""
     said = json.loads(text_of(Lookup("f", (0,), (4, 8, 4))))
     assert said == {"operation": "lookup", "name": "f", "reads": [0], "shape": [4, 8, 4]}
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(3, 1), (1000, 1), (5000, 1), (20_000, 1), (4000, 2)]
+)
+@pytest.mark.parametrize("largest", [False, True])
+def test_a_convolutions_sums_are_exact_however_large(
+    channels: int, groups: int, largest: bool
+) -> None:
+    """Beyond 2^24 float32 holds every second integer alone."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(127 if largest else 0, 128, (2, 2, 2, channels), np.int8)
+    w = rng.integers(127 if largest else -127, 128, (4, channels // groups, 6), np.int8)
+    w[0, 0, :] = 1  # so that sums are odd
+    geometry = [2, 2, 1, 0, 0, 0, 0, 0, 1, groups]
+    given = (torch.from_numpy(one) for one in (x, w, np.arange(6, dtype=np.int32)))
+    found = Exact().convolve(*given, geometry, lambda total: total)
+    flat = x.reshape(2, 4, groups, -1).astype(np.int64)
+    per = 6 // groups
+    wanted = [
+        np.einsum("btc,tco->bo", flat[:, :, g], w[:, :, g * per : (g + 1) * per].astype(np.int64))
+        for g in range(groups)
+    ]
+    assert np.array_equal(found.numpy()[:, 0, 0], np.concatenate(wanted, 1) + np.arange(6))

@@ -214,7 +214,9 @@ def _export(net: nn.Module, model: str, image: Shape) -> ExportedProgram:
             with quiet():
                 found[form] = _exported(net, torch.zeros(2, *form))
         except Exception as error:  # torch raises dozens of classes here
-            why = error
+            why = error if image[1] == 1 or why is None else why
+        if found and image[1] > 1:
+            break
     if len(found) > 1 and (image[0], image[2]) in found:
         raise DfedgeError(
             f"{model} takes windows of {image[0]} samples of {image[2]} channels in any order: "
@@ -243,16 +245,25 @@ def _exported(net: nn.Module, example: torch.Tensor) -> ExportedProgram:
 
 
 def _forms(image: Shape) -> list[tuple[int, ...]]:
-    """In which a net may take samples [H, W, C], without the batch."""
+    """In which a net may take samples [H, W, C], without the batch; of images the first counts."""
     height, width, channels = image
     whole = (channels, height, width)
     if width > 1:
-        return [whole]
+        return [whole, image]
     if height == 1:
         return [whole, (channels,)]
     return list(dict.fromkeys([whole, (height, channels), (channels, height)]))
 
 
+def _glu(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    value, gate = x.chunk(2, axis)
+    return value * torch.sigmoid(gate)
+
+
+_WRITTEN_OUT: dict[Any, Any] = {torch.ops.aten.glu.default: _glu}
+"""Operations that are several of ours."""
+
+
 def _functional(program: ExportedProgram, model: str) -> ExportedProgram:
     with foreign(model, "an exported graph"), quiet():
-        return program.run_decompositions({})
+        return program.run_decompositions(_WRITTEN_OUT)

@@ -4,8 +4,9 @@ import logging
 
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
+from dfedge.data.image_arrays import MODES
 from dfedge.data.inputs import InputRule
-from dfedge.data.inputs.image import LARGEST, MODES, MOST, PHOTOS, ImageRule, ImageSurvey
+from dfedge.data.inputs.image import LARGEST, MOST, PHOTOS, ImageRule, ImageSurvey
 from dfedge.data.sized import fit_of, rule_of_others, sides
 from dfedge.data.stored import StoredSamples
 from dfedge.errors import DfedgeError, UsageError
@@ -23,7 +24,7 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
 
     Raises:
         UsageError: a size that is not the net's, or none where pictures have several.
-        DfedgeError: a number of channels that no image has, or a picture that cannot be read.
+        DfedgeError: a number of channels that the data have not, or a picture that cannot be read.
     """
     if data.kind != "image":
         train = data.part("train")[1]
@@ -37,24 +38,25 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
             f"--image {image}: {model.name} was made for {own[0]} x {own[1]}; leave --image out, "
             "or export the net for another size"
         )
-    if channels is not None and channels not in MODES:
-        raise DfedgeError(
-            f"{model.name} takes images of {channels} channels; allowed: 1 (grey) or 3 (colour)"
-        )
     if own and max(own) > MOST:
         raise DfedgeError(
             f"{model.name} takes images of {own[0]} x {own[1]}; allowed: sides of at most {MOST:,} "
             "pixels"
         )
-    found = data.look()
+    found = data.look(channels)
+    if channels and channels != found.channels and not {channels, found.channels} <= MODES.keys():
+        raise DfedgeError(
+            f"{model.name} takes images of {channels} channels, {data.name} has {found} with "
+            f"{found.channels}; give an .npz with x [N, H, W, {channels}]"
+        )
     rule = ImageRule(
         *(own or asked or _size_of(model, found)),
-        channels or (1 if found.grey else 3),
+        channels or found.channels,
         way or (PHOTOS if found.pictures else "squash"),
     )
     if found.sizes != {(rule.width, rule.height)}:
         LOG.info("%s are read as %s", found, rule)
-    if found.grey and rule.channels == 3:
+    if found.channels == 1 and rule.channels == 3:
         LOG.info("the images are grey; the net reads them as red, green and blue alike")
     return rule
 

@@ -14,7 +14,9 @@ from dfedge.cli.options import BundleArg, Initial, Json, MinVersion, Runtime, Si
 
 def run(
     bundle: BundleArg,
-    files: Annotated[list[Path], typer.Argument(help="Images, recordings, or .npz files with x.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Images, recordings, or .npz and .npy files.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="Number of classes to show per input.")] = 1,
     runtime: Runtime = None,
     state: State = None,

@@ -145,8 +145,11 @@ class Catalogue:
     kind: str = "image"
     channels: tuple[str, ...] = ()
 
-    def look(self) -> ImageSurvey:
+    def look(self, channels: int | None = None) -> ImageSurvey:
         """Sizes and colours of the images.
+
+        Args:
+            channels: of the model that reads them, where there is one.
 
         Raises:
             DfedgeError: a file that is not a picture.
@@ -157,7 +160,7 @@ class Catalogue:
         if files:
             return look_at(files)
         stored = next(p for p in parts if isinstance(p, StoredSamples))
-        return seen_in(stored.x, stored.where)
+        return seen_in(stored.x, stored.where, channels)
 
     def part(self, *wanted: str) -> tuple[str, SplitPart]:
         """The first of the wanted splits that is there, with its name.

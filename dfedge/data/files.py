@@ -1,7 +1,8 @@
 """A user's own data: an .npz file with x and y, a table, or a folder of files by class.
 
-FILE.npz      x [N, H, W(, C)] of images, [N, T, C] of signals, [N, C] of vectors or [N, L] of
-              sounds, y [N], and perhaps classes [K] (names) and groups [N] (``person:3``)
+FILE.npz      x [N, H, W(, C)] or [N, C, H, W] of images, [N, T, C] of signals, [N, C] of vectors
+              or [N, L] of sounds, y [N], and perhaps classes [K] (names) and groups [N]
+              (``person:3``)
 FILE.csv      a table (`dfedge.data.tables`)
 FOLDER        of tables by class (`dfedge.data.signals`), or of files that are a sample each
               (`dfedge.data.folders`)
@@ -28,7 +29,7 @@ from dfedge.data.stored import StoredSamples
 from dfedge.data.tables import SUFFIX as TABLE
 from dfedge.errors import DfedgeError, UsageError, foreign
 from dfedge.names import checked_names, places, some
-from dfedge.regular import is_file, is_folder, open_file
+from dfedge.regular import is_file, is_folder, open_file, read_bytes
 
 ENTRIES = {"x.npy", "y.npy", "classes.npy", "groups.npy"}
 MAX_UNPACKED_BYTES = 1 << 33
@@ -165,7 +166,8 @@ def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
     """Samples without labels: (name, codes [H, W, C]) each.
 
     Args:
-        path: an image, a recording .wav or .csv, a file .npz with x, or a folder of such files.
+        path: an image, a recording .wav or .csv, a file .npz with x or .npy that is x, or a folder
+            of such files.
 
     Raises:
         DfedgeError: missing, empty, or not readable.
@@ -178,8 +180,8 @@ def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
             raise DfedgeError(f"{path}: no files of {rule.samples}; expected: {wanted}")
         return [one for file in files for one in read_inputs(file, rule)]
     if not is_file(path):
-        raise DfedgeError(f"{path}: no such file; give images, recordings, or files .npz with x")
-    if path.suffix == ".npz":
+        raise DfedgeError(f"{path}: no such file; give images, recordings, or files .npz or .npy")
+    if path.suffix in (".npz", ".npy"):
         found = _arrays(path)
         if "x" not in found:
             raise DfedgeError(f"{path}: holds {', '.join(found) or 'nothing'}; expected: x")
@@ -192,6 +194,9 @@ def read_inputs(path: Path, rule: InputRule) -> list[tuple[str, Images]]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if path.suffix == ".npy":
+        with foreign(path, ".npy"):
+            return {"x": _array(read_bytes(path))}
     # Opened here, because NumPy leaves a file open that turns out to be no zip archive.
     with foreign(path, ".npz"), open_file(path) as raw, zipfile.ZipFile(raw) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename in ENTRIES]

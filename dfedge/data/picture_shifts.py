@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfedge.data.dataset import Images
+from dfedge.data.image_arrays import through_pillow
 from dfedge.data.picture import pillow
 
 
@@ -58,6 +59,4 @@ SHIFTS: dict[str, Callable[..., Images]] = {
 
 
 def _each(x: Images, change: Callable[[Any], Any]) -> Images:
-    image = pillow("this shift")
-    pictures = (image.fromarray(one.squeeze(2) if one.shape[2] == 1 else one) for one in x)
-    return np.stack([np.asarray(change(one), np.uint8).reshape(x.shape[1:]) for one in pictures])
+    return np.stack([through_pillow(one, change, "this shift") for one in x])

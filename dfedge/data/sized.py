@@ -32,7 +32,7 @@ def rule_for(data: Catalogue, image: str = "", fit: str = "", features: str = ""
     if wanted is None:
         rule = common_rule(found)
         return replace(rule, fit=way) if way else rule
-    return ImageRule(*wanted, 1 if found.grey else 3, way or PHOTOS)
+    return ImageRule(*wanted, found.channels, way or PHOTOS)
 
 
 def rule_of_others(data: Catalogue, image: str, fit: str, features: str = "") -> InputRule:

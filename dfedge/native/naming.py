@@ -43,6 +43,8 @@ def check_prefix(prefix: str) -> None:
 
 def renamed(text: str, prefix: str) -> str:
     """A text or a file's name, of a net of another prefix."""
+    if prefix == NET:  # a large net's tables are tens of megabytes
+        return text
     text = re.sub(r"\bnet_", f"{prefix}_", text)
     text = re.sub(r"\bNET_", f"{prefix.upper()}_", text)
     return re.sub(r"\bnet\.([ch])\b", rf"{prefix}.\1", text)

@@ -6,7 +6,9 @@
 No number is computed on the device that could be written down here, nothing is allocated.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from dfedge.native.layout import Fields, PlacedTensor
 from dfedge.native.naming import c_string
 from dfedge.native.table import ProgramTable
 
-ROW = 96
-"""Characters of a row of numbers."""
+ROW, INDENT = 96, " " * 7
+"""Characters of a row of numbers, and those before the first."""
+BYTES = [f" {value}," for value in (*range(128), *range(-128, 0))]
+"""By an int8, as a list counts from either end."""
 
 
 def input_defined(input: InC) -> str:
@@ -217,11 +221,14 @@ def _typed(
 
 def numbers(values: NDArray[Any]) -> Iterator[str]:
     """The rows between the braces of an array."""
-    line = "       "
-    for value in np.ravel(values):
-        word = f" {value},"
-        if len(line) + len(word) > ROW:
-            yield line
-            line = "       "
-        line += word
-    yield line
+    flat = np.ravel(values)
+    many = flat.dtype == np.int8  # of which a net has millions
+    words = [BYTES[v] for v in flat.tolist()] if many else [f" {v}," for v in flat.tolist()]
+    ends = list(accumulate(map(len, words), initial=0))
+    start, room = 0, ROW - len(INDENT)
+    while True:
+        end = bisect_right(ends, ends[start] + room) - 1
+        yield INDENT + "".join(words[start:end])
+        start = end
+        if start == len(words):
+            return

@@ -13,7 +13,8 @@ from PIL import Image
 
 from dfedge.data.dataset import Images
 from dfedge.data.fsdd import SPEAKERS
-from dfedge.data.inputs.image import MODES, ImageRule
+from dfedge.data.image_arrays import MODES
+from dfedge.data.inputs.image import ImageRule
 from dfedge.data.picture_shifts import SHIFTS
 from dfedge.data.shift import parse_shift
 

@@ -27,10 +27,17 @@ from dfedge.errors import DfedgeError
 RESULTS = Path(__file__).parent / "results" / "translated.json"
 SIDE, CLASSES = 64, 10
 TORCHVISION = (
+    "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50",
+    "resnext50_32x4d", "regnet_x_400mf", "mnasnet0_5", "densenet121", "googlenet",
     "efficientnet_b0", "efficientnet_v2_s", "regnet_y_400mf", "shufflenet_v2_x0_5",
     "squeezenet1_1", "convnext_tiny",
 )  # fmt: skip
 TIMM = (
+    "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small",
+    "tf_mobilenetv3_small_minimal_100", "efficientnet_lite0", "lcnet_050", "ghostnet_050",
+    "repghostnet_050", "mobileone_s0", "resnet10t", "tf_efficientnet_lite0",
+    "tf_mobilenetv3_small_075", "repvgg_a0", "resnet14t", "regnetx_002", "fbnetc_100",
+    "spnasnet_100", "efficientnet_es", "hardcorenas_a", "selecsls42", "dla34", "starnet_s1",
     "tinynet_e", "regnety_002", "mnasnet_small", "semnasnet_075", "efficientnet_b0",
     "mobilenetv3_large_100", "darknet53", "resnext26ts", "cspresnet50", "fasternet_t0",
     "res2net50_14w_8s", "hrnet_w18_small", "ghostnetv2_100", "mobilevit_xxs", "edgenext_xx_small",

@@ -1,7 +1,8 @@
 """The rule that brings any image to a model's input: kept in the bundle, applied on every device.
 
 0. a file is read as a viewer shows it (`dfedge.data.picture`);
-1. grey or colour: by Pillow's luma weights (grey), or repeated over R, G and B;
+1. grey or colour: by Pillow's luma weights (grey), or repeated over R, G and B; any other number
+   of channels comes in arrays alone, and stays;
 2. size: brought to height x width where it differs, in proportion or not (`Fit`), by Pillow's
    bilinear kernel, which widens as an image shrinks;
 3. values: bytes 0..255 as they are, floats in 0..1 times 255; the program is fed ``byte >> 1``.
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 
 from dfedge.data.change import Changed, columns, is_picture, picture
 from dfedge.data.dataset import Images
+from dfedge.data.image_arrays import MODES, MOST_CHANNELS, as_bytes, channels_last, through_pillow
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
 from dfedge.data.picture_shifts import SHIFTS
 from dfedge.data.shift_forms import IMAGES, ShiftForm
 from dfedge.errors import DfedgeError, UsageError
 
-MODES = {1: "L", 3: "RGB"}
 SMALL, LARGEST = 32, 64
 """Sides that pictures of several sizes are read at, and the longest that is kept as it is."""
 LOG = logging.getLogger(__name__)
@@ -43,11 +44,13 @@ class ImageRule(
     InputRule, msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     tag="image",
 ):  # fmt: skip
-    """The shape that a model reads: one channel is grey, three are red, green, blue."""
+    """The shape that a model reads: one channel is grey, three are red, green, blue; what others
+    are, the data say.
+    """
 
     height: Side
     width: Side
-    channels: Annotated[int, Meta(ge=1, le=3)]
+    channels: Annotated[int, Meta(ge=1, le=MOST_CHANNELS)]
     fit: Fit = "squash"
 
     sample: ClassVar[str] = "an image"
@@ -59,11 +62,7 @@ class ImageRule(
     @property
     def proposed(self) -> str:
         """A camera's photos change their light; nobody turns them by a right angle."""
-        return super().proposed if self.channels == 1 else "cast:0.6:1:1.3"
-
-    def __post_init__(self) -> None:
-        if self.channels not in MODES:
-            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {self.channels}")
+        return "cast:0.6:1:1.3" if self.channels == 3 else super().proposed
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,32 +71,45 @@ class ImageRule(
 
     def read(self, path: Path) -> Images:
         """One image; see `InputRule`."""
+        if self.channels not in MODES:
+            raise DfedgeError(
+                f"{path}: a picture has 1 channel (grey) or 3 (colour), the model reads "
+                f"{self.channels}; give an .npz or .npy with x [N, H, W, {self.channels}]"
+            )
         with opened(path) as image:
             return self._fit(seen(image, path).convert(MODES[self.channels]))[None]
 
     def apply(self, x: NDArray[Any], where: str) -> Images:
-        """Images of any size, [N, H, W] or [N, H, W, C], as uint8 of this rule's shape.
+        """Images of any size, [N, H, W], [N, H, W, C] or [N, C, H, W], as uint8 of this shape.
 
         Raises:
             DfedgeError: another number of axes or channels, or values outside the range.
         """
-        x = as_images(x, where)
+        x = channels_last(as_bytes(x, where), where, self.channels)
         if x.shape[1:] == self.shape:
             return x
-        image = pillow(f"{where} has images of {x.shape[1:]}, the model reads {self.shape}")
+        found = x.shape[3]
+        if found != self.channels and not {found, self.channels} <= MODES.keys():
+            raise DfedgeError(
+                f"{where}: x has images of {found} channels {list(x.shape)}; the model reads "
+                f"[N, {', '.join(map(str, self.shape))}]"
+            )
         if x.shape[1:3] != self.shape[:2]:
             LOG.info("%s: images of %d x %d are read as %s", where, *x.shape[1:3], self)
-        mode = MODES[self.channels]
-        fitted = [
-            self._fit(image.fromarray(one[..., 0] if one.shape[2] == 1 else one).convert(mode))
-            for one in x
-        ]
-        return np.stack(fitted)
+        why = f"{where} has images of {x.shape[1:]}, the model reads {self.shape}"
+        return np.stack([self._one(image, why) for image in x])
+
+    def _one(self, x: Images, why: str) -> Images:
+        """An image [H, W, C] in this shape."""
+        if x.shape[2] == self.channels:
+            return through_pillow(x, self._sized, why)
+        image = pillow(why).fromarray(x[..., 0] if x.shape[2] == 1 else x)
+        return self._fit(image.convert(MODES[self.channels]))
 
     @classmethod
     def checked(cls, x: NDArray[Any], where: str) -> Images:
-        """See `as_images`."""
-        return as_images(x, where)
+        """See `as_bytes`."""
+        return as_bytes(x, where)
 
     @classmethod
     def suited(cls, x: NDArray[Any], names: Sequence[str] = ()) -> "ImageRule":
@@ -129,7 +141,7 @@ class ImageRule(
         size = " * ".join(map(str, self.shape))
         return InC(
             (),
-            "One image, bytes 0..255 [H, W, C], grey or red, green, blue, of this size.",
+            f"One image of this size, bytes 0..255 [H, W, C], {self._colours}.",
             "void net_input(const uint8_t *image, int8_t *x)",
             "",
             f"    for (int32_t i = 0; i < {size}; i++) x[i] = (int8_t)(image[i] >> 1);",
@@ -138,7 +150,7 @@ class ImageRule(
     def shift(self, name: str, numbers: list[float]) -> Shift:
         """See `InputRule`."""
         if name == "cast" and self.channels != 3:
-            raise UsageError("a cast is for images of three channels; these have one")
+            raise UsageError(f"a cast is for images of three channels; these have {self.channels}")
         change = SHIFTS[name]
         return lambda x: change(x, *numbers)
 
@@ -146,7 +158,17 @@ class ImageRule(
         """See `InputRule`."""
         return picture(x, seed) if is_picture(self.shape) else columns(x, like, seed)
 
+    @property
+    def _colours(self) -> str:
+        """``red, green, blue``."""
+        names = {1: "grey", 3: "red, green, blue"}
+        return names.get(self.channels, f"its {self.channels} channels in the data's order")
+
     def _fit(self, image: Any) -> Images:
+        return np.asarray(self._sized(image), np.uint8).reshape(self.shape)
+
+    def _sized(self, image: Any) -> Any:
+        """A Pillow image of this height and width."""
         wanted = self.width, self.height
         if image.size != wanted:
             box = _middle(image.size, wanted) if self.fit == "crop" else None
@@ -157,7 +179,7 @@ class ImageRule(
                 whole = pil.new(image.mode, wanted)
                 whole.paste(image, tuple((w - i) // 2 for w, i in zip(wanted, inner, strict=True)))
                 image = whole
-        return np.asarray(image, np.uint8).reshape(self.shape)
+        return image
 
     def __str__(self) -> str:
         """``224 x 224 (crop)``."""
@@ -182,44 +204,18 @@ def _within(size: Size, wanted: Size) -> Size:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
-def as_images(x: NDArray[Any], where: str) -> Images:
-    """Check axes, channels and value range: uint8 [N, H, W, C], C being 1 or 3.
-
-    Raises:
-        DfedgeError: with what was found and what is allowed.
-    """
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.ndim != 4 or x.shape[3] not in MODES or not x.size:
-        raise DfedgeError(
-            f"{where}: x has shape {x.shape}; allowed: [N, H, W], [N, H, W, 1] or [N, H, W, 3]"
-        )
-    if x.dtype == np.uint8:
-        return x
-    integers = np.issubdtype(x.dtype, np.integer)
-    if not integers and not np.issubdtype(x.dtype, np.floating):
-        raise DfedgeError(f"{where}: x holds {x.dtype}; allowed: bytes 0 to 255 or floats 0 to 1")
-    high = 255 if integers else 1
-    low_found, high_found = x.min(), x.max()
-    if not (low_found >= 0 and high_found <= high):
-        raise DfedgeError(
-            f"{where}: x ({x.dtype}) reaches from {low_found} to {high_found}; allowed: 0 to {high}"
-        )
-    return (x if integers else np.round(x * 255.0)).astype(np.uint8)
-
-
 @dataclass(frozen=True)
 class ImageSurvey:
     """What a first look at images shows.
 
     Attributes:
         sizes: that occur.
-        grey: whether all are.
+        channels: one where all are grey, three of pictures in colour.
         pictures: files, and no array.
     """
 
     sizes: frozenset[Size]
-    grey: bool
+    channels: int
     pictures: bool
 
     def __str__(self) -> str:
@@ -240,17 +236,25 @@ def look_at(files: Sequence[Path]) -> ImageSurvey:
         with opened(path) as image:
             sizes.add(upright_size(image))
             grey = grey and is_grey(image)
-    return ImageSurvey(frozenset(sizes), grey, pictures=True)
+    return ImageSurvey(frozenset(sizes), 1 if grey else 3, pictures=True)
 
 
-def seen_in(x: NDArray[Any], where: str) -> ImageSurvey:
-    """The size and colour of images in an array; see `as_images`.
+def seen_in(x: NDArray[Any], where: str, channels: int | None = None) -> ImageSurvey:
+    """The size and the channels of images in an array.
+
+    Args:
+        channels: of the model that reads them, where there is one.
 
     Raises:
-        DfedgeError: as `as_images`.
+        DfedgeError: as `as_bytes`, or more channels than a model reads.
     """
-    height, width, channels = as_images(x, where).shape[1:]
-    return ImageSurvey(frozenset({(width, height)}), channels == 1, pictures=False)
+    height, width, found = channels_last(as_bytes(x, where), where, channels).shape[1:]
+    if found > MOST_CHANNELS or max(height, width) > MOST:
+        raise DfedgeError(
+            f"{where}: images of {height} x {width} x {found}; allowed: sides of at most {MOST:,} "
+            f"and {MOST_CHANNELS:,} channels"
+        )
+    return ImageSurvey(frozenset({(width, height)}), found, pictures=False)
 
 
 def common_rule(found: ImageSurvey) -> ImageRule:
@@ -260,7 +264,7 @@ def common_rule(found: ImageSurvey) -> ImageRule:
     width, height = next(iter(found.sizes)) if len(found.sizes) == 1 else (SMALL, SMALL)
     if found.pictures and max(width, height) > LARGEST:
         width, height = SMALL, SMALL
-    rule = ImageRule(height, width, 1 if found.grey else 3, PHOTOS if found.pictures else "squash")
+    rule = ImageRule(height, width, found.channels, PHOTOS if found.pictures else "squash")
     largest = max(max(size) for size in found.sizes)
     if largest > 2 * max(width, height):
         LOG.info("%s are read as %s; --image HxW reads them larger", found, rule)
