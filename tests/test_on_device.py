@@ -15,6 +15,16 @@ import numpy as np
 import pytest
 from conftest import once
 from numpy.typing import NDArray
+from trials.board import (
+    PROGRAMS,
+    Raw,
+    built,
+    data,
+    emulated,
+    instructions,
+    output,
+    ram_bytes,
+)
 from trials.calls import opened
 from trials.runner import slot_bytes_of, write_idx
 
@@ -38,9 +48,7 @@ from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 ROOT = Path(__file__).parent.parent
-MAIN = Path(__file__).parent / "on_device" / "main.c"
-HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
-"""Of each board's timer: under -icount shift=0 an instruction takes a nanosecond."""
+MAIN = PROGRAMS / "main.c"
 LOOPS = {"mps2-an386": "cortex_m", "mps3-an547": "mve"}
 """The hot loops that the compiler's options choose."""
 STEPS = 1000  # over the stream's 437 turned digits
@@ -119,79 +127,15 @@ def test_every_runtime_learns_to_the_same_bytes(
     assert digest(runner.get_state()) == digest(host.program.read())
 
 
-@dataclass(frozen=True)
-class Raw:
-    """Samples as a camera or a sensor gives them, and their labels: learned, then judged.
-
-    Attributes:
-        kind: of one number in C.
-    """
-
-    kind: str
-    x: NDArray[np.generic]
-    y: NDArray[np.int64]
-    test: NDArray[np.generic]
-    labels: NDArray[np.int64]
-    steps: int = STEPS
-
-
 def raw_images(bundle: Bundle) -> Raw:
     """Of the stream's and the test's turned digits."""
     stream, test = turned(bundle, "stream"), turned(bundle, "test")
-    return Raw("uint8_t", stream.x, stream.y, test.x, test.y)
-
-
-def data(raw: Raw, folder: Path) -> Path:
-    """``data.h``: the samples, as constants in flash."""
-    lines = ["#include <stdint.h>", f"#define STEPS {raw.steps}", f"#define RAW {raw.kind}",
-             f"#define TRAIN_SAMPLES {len(raw.x)}",
-             f"#define TEST_SAMPLES {len(raw.test)}"]  # fmt: skip
-    for name, kind, values in (
-        ("train_x", raw.kind, raw.x), ("train_y", "int32_t", raw.y),
-        ("test_x", raw.kind, raw.test), ("test_y", "int32_t", raw.labels),
-    ):  # fmt: skip
-        numbers = ",".join(map(str, values.ravel()))
-        lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
-    (folder / "data.h").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def output(*command: str | Path) -> dict[str, str]:
-    """The lines ``NAME VALUE`` that a program printed; semihosting prints to the standard error."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-500:]
-    return dict(line.split(" ") for line in (done.stdout + done.stderr).splitlines() if " " in line)
+    return Raw("uint8_t", stream.x, stream.y, test.x, test.y, STEPS)
 
 
 def firmware(bundle: Bundle, target: str, folder: Path, raw: Raw | None = None) -> Path:
     """The program that learns samples."""
-    return built(bundle, target, data(raw or raw_images(bundle), folder), MAIN)
-
-
-def built(bundle: Bundle, target: str, folder: Path, main: Path) -> Path:
-    """By the exported CMake file, with the board's own startup and linker files.
-
-    Args:
-        folder: where ``data.h`` lies.
-    """
-    made = folder / "c"
-    shutil.copytree(bundle.folder / "c", made)
-    shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
-    command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={main}",
-               f"-DNET_CPU={load_target(target).cpu}",
-               f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
-               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{folder}"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", folder / "build"], check=True, capture_output=True)
-    return folder / "build" / "app"
-
-
-def ram_bytes(app: Path) -> int:
-    """Data and zeroed memory, without the stack that the linker file keeps free."""
-    listed = subprocess.run(["arm-none-eabi-size", "-A", app], check=True, capture_output=True,
-                            text=True).stdout  # fmt: skip
-    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", listed, re.MULTILINE))
-    return int(sizes[".data"]) + int(sizes[".bss"])
+    return built(bundle.folder / "c", data(raw or raw_images(bundle), folder), MAIN, target)
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
@@ -200,8 +144,7 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     target: str, mcu: Bundle, host: Host, tmp_path: Path
 ) -> None:
     app = firmware(mcu, target, tmp_path)
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    found = emulated(target, app)
     assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
     assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
     assert host.after > 2 * host.before
@@ -212,10 +155,9 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     used = ram_bytes(app) + int(found["stack"])
     assert 0 < int(found["stack"]) < 4096
     assert used <= 32 * 1024
-    each = 1e9 / HERTZ[target]
-    instructions = {kind: round(each * int(found[f"{kind}_ticks"])) for kind in ("infer", "step")}
-    print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {instructions}")
-    assert 50_000 < instructions["infer"] < instructions["step"] < 3 * instructions["infer"]
+    infer, step = (instructions(target, found[f"{kind}_ticks"]) for kind in ("infer", "step"))
+    print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {infer:,}, {step:,}")
+    assert 50_000 < infer < step < 3 * infer
 
 
 @pytest.fixture(scope="session")
@@ -280,8 +222,7 @@ def test_microcontroller_learns_motion_from_raw_readings_to_the_same_bytes_as_th
         i = number % 200
         runner.train(codes[i : i + 1], y[i : i + 1].astype(np.int32))
     app = firmware(motion_mcu, "mps2-an386", tmp_path, raw)
-    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    found = emulated("mps2-an386", app)
     assert bytes.fromhex(found["state"]) == runner.program.state.tobytes()  # type: ignore[attr-defined]
     assert (int(found["before"]), int(found["after"])) == (before, right())
     used = ram_bytes(app) + int(found["stack"])
