@@ -21,6 +21,7 @@ from trials.board import (
     built,
     data,
     emulated,
+    hosted,
     instructions,
     output,
     ram_bytes,
@@ -249,16 +250,8 @@ def test_other_processors_learn_the_same_numbers_on_either_byte_order(
 
 
 def compiled(bundle: Bundle, compiler: str, folder: Path) -> Path:
-    """The exported sources and the test's program, for a processor with an operating system."""
-    made, app = bundle.folder / "c", folder / "app"
-    sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
-    samples = data(raw_images(bundle), folder)
-    subprocess.run(
-        [compiler, "-std=c99", "-O2", "-static", f"-I{made}", f"-I{samples}",
-         "-o", app, *sources],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return app
+    """The test's program, for a processor with an operating system."""
+    return hosted(bundle.folder / "c", data(raw_images(bundle), folder), MAIN, compiler)
 
 
 def values_of(state: str, host: Host, order: str) -> dict[str, NDArray[np.generic]]:

@@ -73,6 +73,17 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
     return folder / "build" / "app"
 
 
+def hosted(sources: Path, folder: Path, main: Path, compiler: str) -> Path:
+    """The same for a processor with an operating system, by its compiler."""
+    app = folder / "app"
+    files = [main, *sorted(sources.glob("*.c")), *sorted((sources / "dfedge").glob("*.c"))]
+    subprocess.run(
+        [compiler, "-std=c99", "-O2", "-static", f"-I{sources}", f"-I{folder}", "-o", app, *files],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return app
+
+
 def output(*command: str | Path) -> dict[str, str]:
     """The lines ``NAME VALUE`` that a program printed; semihosting prints to the standard error."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -106,6 +117,8 @@ def ram_bytes(app: Path) -> int:
 def flash_bytes(app: Path) -> int:
     """The whole image as the linker made it, without the samples of `data`."""
     sizes = dict(re.findall(r"^(\.\w+) +(\d+)", _told("size", "-A", app), re.MULTILINE))
-    samples = re.findall(r"^\w+ (\w+) r (?:train|test)_[xy]$", _told("nm", "-S", app), re.MULTILINE)
+    samples = re.findall(
+        r"^\w+ (\w+) \w (?:train|test)_[xy]$", _told("nm", "-S", app), re.MULTILINE
+    )
     assert len(samples) == 4
     return int(sizes[".text"]) + int(sizes[".data"]) - sum(int(size, 16) for size in samples)
