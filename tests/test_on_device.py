@@ -16,8 +16,10 @@ import pytest
 from conftest import once
 from numpy.typing import NDArray
 from trials.board import (
+    PROCESSORS,
     PROGRAMS,
     Raw,
+    bare,
     built,
     data,
     emulated,
@@ -29,7 +31,6 @@ from trials.board import (
 from trials.calls import opened
 from trials.runner import slot_bytes_of, write_idx
 
-from dfedge import configs
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
@@ -44,10 +45,10 @@ from dfedge.native import build
 from dfedge.native.program import NativeProgram
 from dfedge.runtimes import formats
 from dfedge.state import digest
-from dfedge.target import load_target
 from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
+ARM = ("arm-none-eabi-gcc", "qemu-system-arm")
 ROOT = Path(__file__).parent.parent
 MAIN = PROGRAMS / "main.c"
 LOOPS = {"mps2-an386": "cortex_m", "mps3-an547": "mve"}
@@ -152,7 +153,7 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     names = subprocess.run(["arm-none-eabi-nm", app], check=True, capture_output=True, text=True)
     assert " T dfe_step\n" in names.stdout
     assert "dfe_store_" not in names.stdout  # a program that stores nothing carries none of it
-    assert re.findall(r"dfe_(portable|cortex_m|mve)\n", names.stdout) == [LOOPS[target]]
+    assert re.findall(r"dfe_(portable|scalar|cortex_m|mve)\n", names.stdout) == [LOOPS[target]]
     used = ram_bytes(app) + int(found["stack"])
     assert 0 < int(found["stack"]) < 4096
     assert used <= 32 * 1024
@@ -322,22 +323,37 @@ def test_tiles_of_a_microcontroller_give_the_same_of_random_shapes_and_stay_with
     assert told(shapes(tmp_path, build.required_compiler(), *words)) == checksums
 
 
-@needs("arm-none-eabi-gcc", "qemu-system-arm")
-@pytest.mark.parametrize(
-    ("target", "optimise"), [("mps2-an386", "-O2"), ("mps2-an386", "-O0"), ("mps3-an547", "-O2")]
-)
+RISC_V = ("riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+BARE = [pytest.param(name, optimise, marks=needs(*tools)) for name, optimise, tools in (
+    ("cortex-m0plus", "-O2", ARM), ("cortex-m4", "-O2", ARM), ("cortex-m4", "-O0", ARM),
+    ("cortex-m55", "-O2", ARM), ("rv32imac", "-O2", RISC_V),
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("processor", "optimise"), BARE)
 def test_hot_loops_of_a_microcontroller_give_the_same_of_random_shapes(
-    target: str, optimise: str, checksums: list[str], tmp_path: Path
+    processor: str, optimise: str, checksums: list[str], tmp_path: Path
 ) -> None:
-    boards = configs.folder("targets")
-    app = shapes(
-        tmp_path, "arm-none-eabi-gcc", f"-mcpu={load_target(target).cpu}", "-mthumb", optimise,
-        "-mfloat-abi=hard", "-DDFE_SMALL=1", "-DBOARD", "-ffunction-sections", "-nostartfiles",
-        "-Wl,--gc-sections", f"-I{boards / 'cortex-m'}", f"-L{boards / 'cortex-m'}",
-        f"-T{boards / 'mps3-an547' / 'link.ld'}", boards / "cortex-m" / "startup.c",
-    )  # fmt: skip
-    command = ("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-kernel", app)
-    assert told(*command) == checksums
+    board = PROCESSORS[processor]
+    compiler, *words = board.compiler
+    app = shapes(tmp_path, str(compiler), *words, optimise)
+    assert told(*board.emulator, app) == checksums
+
+
+@needs(*RISC_V)
+def test_a_32_bit_risc_v_learns_to_the_same_bytes(mcu: Bundle, tmp_path: Path) -> None:
+    whole, here = raw_images(mcu), open_runner(mcu, "native")
+    raw = dataclasses.replace(whole, test=whole.test[:50], labels=whole.labels[:50], steps=100)
+    board = PROCESSORS["rv32imac"]
+    app = bare(mcu.folder / "c", data(raw, tmp_path), MAIN, board)
+    found = output(*board.emulator, app)
+    x, y = images(mcu, "stream")
+    for i in range(raw.steps):
+        here.train(x[i : i + 1], y[i : i + 1])
+    assert bytes.fromhex(found["state"]) == here.program.state.tobytes()  # type: ignore[attr-defined]
+    infer, step = (round(board.tick * int(found[f"{kind}_ticks"])) for kind in ("infer", "step"))
+    print(f"stack {found['stack']} B; {infer:,}, {step:,} instructions")
+    assert int(found["stack"]) < 4096
 
 
 def learned_by(net: Path, state: Path) -> bytes:

@@ -101,13 +101,13 @@ def adopted(name: str, learn: str) -> Callable[[Path], object]:
     return make
 
 
-def split(shift: str, learn: int, judge: int) -> Callable[[Bundle], Raw]:
+def split(shift: str | None, learn: int, judge: int) -> Callable[[Bundle], Raw]:
     """Of the bundle's own data, changed."""
 
     def make(bundle: Bundle) -> Raw:
         m = bundle.manifest
-        found = [load_split(m.data, DATA, m.input, m.classes, (part,), shift, cut=m.cut)[1]
-                 for part in ("stream", "test")]  # fmt: skip
+        found = [load_split(m.data, DATA, m.input, m.classes, parts, shift, cut=m.cut)[1]
+                 for parts in (("stream", "train"), ("test",))]  # fmt: skip
         x, test = found[0].take(np.arange(learn)), found[1].take(np.arange(judge))
         return Raw("uint8_t", x.x, x.y, test.x, test.y, learn)
 
@@ -138,8 +138,8 @@ CASES = (
     Case("watch, mcu_watch", SMALL,
          trained("watch", str(NETS / "mcu_watch.toml"), leave_out=f"person:{PERSON}"), moved),
     Case("watch, imu", LARGE, trained("watch", "imu", leave_out=f"person:{PERSON}"), moved),
-    Case("DS-CNN, head", LARGE, adopted("DS-CNN", "head"), split("none", 20, 20), guard=False),
-    Case("DS-CNN, last:4", LARGE, adopted("DS-CNN", "last:4"), split("none", 20, 20), guard=False),
+    Case("DS-CNN, head", LARGE, adopted("DS-CNN", "head"), split(None, 20, 20), guard=False),
+    Case("DS-CNN, last:4", LARGE, adopted("DS-CNN", "last:4"), split(None, 20, 20), guard=False),
     Case("MobileNetV1-0.25, head", LARGE, adopted("MobileNetV1-0.25", "head"),
          split("rotate:90", 20, 20), guard=False),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 #define PORT_H
 
 #ifdef BOARD
-#include "board/board.h"
+#include "board.h"
 #else
 #include <stdint.h>
 #include <stdio.h>

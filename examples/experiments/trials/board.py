@@ -18,6 +18,60 @@ HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
 """Of each board's timer: under -icount shift=0 an instruction takes a nanosecond."""
 PROGRAMS = Path(__file__).parents[3] / "tests" / "on_device"
 
+TARGETS = configs.folder("targets")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What compiles a program with the small tiles for a bare board of 512 KB or more, and runs it.
+
+    Attributes:
+        tick: instructions of one, of the board's timer.
+    """
+
+    compiler: tuple[str | Path, ...]
+    emulator: tuple[str, ...]
+    tick: float
+
+
+def _bare(words: tuple[str | Path, ...], link: Path, startup: Path) -> tuple[str | Path, ...]:
+    small = (
+        "-DDFE_SMALL=1",
+        "-DBOARD",
+        "-ffunction-sections",
+        "-nostartfiles",
+        "-Wl,--gc-sections",
+    )
+    places = (f"-I{TARGETS / 'cortex-m'}", f"-L{TARGETS / 'cortex-m'}", f"-I{PROGRAMS}")
+    return (*words, *small, *places, f"-T{link}", startup)
+
+
+def _cortex(cpu: str, machine: str) -> Processor:
+    floats = "soft" if cpu == "cortex-m0plus" else "hard"
+    words = ("arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", f"-mfloat-abi={floats}")
+    link, startup = TARGETS / "mps3-an547" / "link.ld", TARGETS / "cortex-m" / "startup.c"
+    return Processor(
+        _bare(words, link, startup),
+        ("qemu-system-arm", "-M", machine, *SHARED),
+        1e9 / HERTZ[machine],
+    )
+
+
+SHARED = ("-nographic", "-semihosting", "-icount", "shift=0", "-kernel")
+RISC_V = ("riscv64-unknown-elf-gcc", "-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs",
+          "-Wl,--no-warn-rwx-segments")  # fmt: skip
+PROCESSORS = {
+    "cortex-m0plus": _cortex("cortex-m0plus", "mps2-an386"),
+    "rv32imac": Processor(
+        _bare(RISC_V, PROGRAMS / "rv32" / "link.ld", PROGRAMS / "rv32" / "startup.c"),
+        ("qemu-system-riscv32", "-M", "virt", "-bios", "none", *SHARED),
+        32,
+    ),
+    "cortex-m4": _cortex("cortex-m4", "mps2-an386"),
+    "cortex-m55": _cortex("cortex-m55", "mps3-an547"),
+}
+"""By the names of their rows in results/instructions.json."""
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -63,7 +117,7 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
     if target:
         path = configs.find(configs.folder("targets"), "target", target)
         shutil.copy(path.with_suffix("") / "link.ld", made / "board")
-        words = [f"-DNET_CPU={load_target(target).cpu}", f"{words[0]} -DBOARD",
+        words = [f"-DNET_CPU={load_target(target).cpu}", f"{words[0]} -I{made / 'board'} -DBOARD",
                  f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}"]  # fmt: skip
     for command in (
         ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={main}", *words],
@@ -73,15 +127,22 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
     return folder / "build" / "app"
 
 
-def hosted(sources: Path, folder: Path, main: Path, compiler: str) -> Path:
-    """The same for a processor with an operating system, by its compiler."""
+def _compiled(sources: Path, folder: Path, main: Path, *words: str | Path) -> Path:
     app = folder / "app"
     files = [main, *sorted(sources.glob("*.c")), *sorted((sources / "dfedge").glob("*.c"))]
-    subprocess.run(
-        [compiler, "-std=c99", "-O2", "-static", f"-I{sources}", f"-I{folder}", "-o", app, *files],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command = [*words, "-std=c99", "-O2", f"-I{sources}", f"-I{folder}", "-o", app, *files]
+    subprocess.run(command, check=True, capture_output=True)
     return app
+
+
+def hosted(sources: Path, folder: Path, main: Path, compiler: str) -> Path:
+    """The same for a processor with an operating system, by its compiler."""
+    return _compiled(sources, folder, main, compiler, "-static")
+
+
+def bare(sources: Path, folder: Path, main: Path, processor: Processor) -> Path:
+    """The same for a bare processor without a CMake file."""
+    return _compiled(sources, folder, main, *processor.compiler, "-ffreestanding")
 
 
 def output(*command: str | Path) -> dict[str, str]:
