@@ -100,7 +100,8 @@ wheel: $(STAMP)
 TOOLS := gcc g++ libc6-dev cmake make \
 	qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-user \
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross \
-	gcc-s390x-linux-gnu libc6-dev-s390x-cross
+	gcc-s390x-linux-gnu libc6-dev-s390x-cross \
+	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 tools:
 	dpkg -s $(TOOLS) >/dev/null 2>&1 || { apt-get update -qq && \

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from test_on_device import MAIN, built, output
+from trials.board import PROGRAMS, built, emulated, instructions
 
 from dfedge.data.inputs import InputRule
 from dfedge.device.session import Session
@@ -57,9 +57,9 @@ def learned_on_chip(session: Session, target: str, folder: Path, declared: str) 
         declared: the sample in C, and SAMPLE.
     """
     (folder / "data.h").write_text(f"#include <stdint.h>\n#define LABEL 1\n{declared}\n")
-    app = built(session.bundle, target, folder, MAIN.with_name("hear.c"))
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount",
-                   "shift=0", "-kernel", app)  # fmt: skip
+    app = built(session.bundle.folder / "c", folder, PROGRAMS / "hear.c", target)
+    found = emulated(target, app)
     assert bytes.fromhex(found["state"]) == session.runner.program.state.tobytes()
-    print(f"{folder.name}: {40 * int(found['ticks']):,} instructions, stack {found['stack']} B")
+    took = instructions(target, found["ticks"])
+    print(f"{folder.name}: {took:,} instructions, stack {found['stack']} B")
     return found

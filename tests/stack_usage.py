@@ -17,7 +17,7 @@ NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"\\]+\\n[^"]*?\\n(\d+) b
 DYNAMIC = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*bytes \((?!static)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 POINTER = "__indirect_call"
-LOOPS = re.compile(r"(portable|cortex_m|cortex_m_packed|mve)\.c:|dfe_(move|lookup)_plain")
+LOOPS = re.compile(r"(portable|scalar|cortex_m|cortex_m_packed|mve)\.c:|dfe_(move|lookup)_plain")
 """The hot loops; `correlate` is called where weights are updated alone."""
 PACKED = (":pack", ":sums", ":floored", ":scale")
 """Those that packed weights are for."""

@@ -16,11 +16,10 @@ from test_on_device import (
     learned_by,
     learned_here,
     needs,
-    output,
-    ram_bytes,
     turned,
     values_of,
 )
+from trials.board import emulated, instructions, output, ram_bytes
 from trials.runner import compile_runner, write_idx
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
@@ -98,15 +97,15 @@ def test_microcontroller_learns_above_a_trunk_to_the_same_bytes(
     adopted_c: Bundle, host: Host, tmp_path: Path
 ) -> None:
     app = firmware(adopted_c, "mps2-an386", tmp_path)
-    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    found = emulated("mps2-an386", app)
     assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
     assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
     assert host.after > host.before
     used = ram_bytes(app) + int(found["stack"])
     constants = sum(value.nbytes for value in adopted_c.constants().values())
-    instructions = {kind: 40 * int(found[f"{kind}_ticks"]) for kind in ("infer", "step")}
-    print(f"{used:,} B of RAM, {constants:,} B of constants; {instructions}")
+    ticks = (found[f"{kind}_ticks"] for kind in ("infer", "step"))
+    took = [instructions("mps2-an386", each) for each in ticks]
+    print(f"{used:,} B of RAM, {constants:,} B of constants; {took}")
     assert used < 6_300 < constants
 
 

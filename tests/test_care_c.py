@@ -1,10 +1,7 @@
 """The C interface learns without doing harm, by the rule of `dfedge.device.care`."""
 
 import ctypes
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from test_on_device import needs
+from trials.board import PROGRAMS, Raw, built, data, emulated, output, ram_bytes
 from trials.random_nets import draw
 
 from dfedge.bundle import Bundle
+from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
 from dfedge.data.sources import load_split
 from dfedge.device import care
@@ -32,11 +32,7 @@ from dfedge.native.program import TRAIN, NativeProgram
 from dfedge.native.table import make_table
 from dfedge.state import MOVED, SHIFTS
 
-CI = os.environ.get("DFEDGE_CI") == "1"
-pytestmark = pytest.mark.skipif(
-    build.compiler() is None and not CI, reason="no C compiler; make tools installs one"
-)
-MAIN = Path(__file__).parent / "on_device" / "care.c"
+pytestmark = needs(build.COMPILERS[0])
 LABELS = 300
 KEEP = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
 
@@ -126,10 +122,25 @@ def learner(bundle: Bundle, **given: Any) -> Learner:
     return made
 
 
-def stream(bundle: Bundle, count: int = LABELS, moved: int = 0) -> tuple[NDArray[Any], ...]:
+def digits(bundle: Bundle, split: str, shift: str | None) -> Split:
     m = bundle.manifest
-    found = load_split("digits", None, m.input, m.classes, ("stream",), None)[1]
+    return load_split("digits", None, m.input, m.classes, (split,), shift)[1]
+
+
+def stream(
+    bundle: Bundle, count: int = LABELS, moved: int = 0, shift: str | None = None
+) -> tuple[NDArray[Any], ...]:
+    found = digits(bundle, "stream", shift)
     return to_input(found.x[:count]), (found.y[:count] + moved) % 10
+
+
+def raw_stream(bundle: Bundle, moved: int = 0, shift: str | None = None) -> Raw:
+    """The same as a camera gives it, and images to judge."""
+    found, test = (
+        digits(bundle, "stream", shift).take(np.arange(LABELS)),
+        digits(bundle, "test", shift),
+    )
+    return Raw("uint8_t", found.x, (found.y + moved) % 10, test.x, test.y, LABELS)
 
 
 def taught(made: Learner, x: NDArray[Any], y: NDArray[Any]) -> Learner:
@@ -442,29 +453,43 @@ def test_known_samples_in_c_are_as_many_as_fit() -> None:
     assert files({}) == {}
 
 
-@pytest.mark.skipif(shutil.which("cmake") is None and not CI, reason="no cmake")
-def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> None:
-    """As a device would: net_known.h alone, wrong labels, the same state as here."""
-    x, y = stream(bundle, moved=1)
-    lines = [f"#define COUNT {len(x)}", f"#define IMAGE_BYTES {x[0].size}"]
-    for name, kind, values in (("x", "int8_t", x), ("y", "int32_t", y)):
-        lines.append(f"static const {kind} {name}[] = {{{','.join(map(str, values.ravel()))}}};")
-    (tmp_path / "data.h").write_text("#include <stdint.h>\n" + "\n".join(lines) + "\n")
-    made = tmp_path / "build"
-    command = ["cmake", "-S", bundle.folder / "c", "-B", made, f"-DNET_MAIN={MAIN}",
-               f"-DCMAKE_C_FLAGS=-Wall -Werror -I{tmp_path}"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", made, "--target", "app"], check=True, capture_output=True)
-    done = subprocess.run([made / "app"], check=True, capture_output=True, text=True)
-    found = dict(re.findall(r"^(\w+) (\S+)$", done.stdout, re.MULTILINE))
-    assert int(found["known"]) >= int(found["least"]) > 0
-    assert int(found["taken_back"]) > 0
-    assert int(found["counted"]) == len(x)
-    known = bundle.known()
-    here = Learner(bundle)
+def told_here(bundle: Bundle, found: dict[str, str], x: NDArray[Any], y: NDArray[Any]) -> Learner:
+    """Its care over this machine's library, held against what care.c printed of the same."""
+    known, here = bundle.known(), Learner(bundle)
     for name in ("replay", "judge"):
         here.samples[name] = part = known[f"{name}.x"][:64], known[f"{name}.y"][:64]
         setattr(here.care, name, Samples(at(part[0]), at(part[1]), 64))
     assert here.begin() == 0
     taught(here, x, y)
     assert bytes.fromhex(found["state"]) == here.program.state.tobytes()
+    assert (int(found["least"]), int(found["known"])) == (here.care.known_first, here.known())
+    assert int(found["judged"]) == here.care.judgements
+    assert int(found["taken_back"]) == here.care.partly + here.care.wholly
+    assert int(found["counted"]) == len(x)
+    return here
+
+
+@needs("cmake")
+def test_exported_sources_learn_without_harm(bundle: Bundle, tmp_path: Path) -> None:
+    """As a device would: net_known.h alone, wrong labels, the same state as here."""
+    raw = raw_stream(bundle, moved=1)
+    found = output(built(bundle.folder / "c", data(raw, tmp_path), PROGRAMS / "care.c"))
+    assert int(found["known"]) >= int(found["least"]) > 0
+    assert int(found["taken_back"]) > 0
+    told_here(bundle, found, *stream(bundle, moved=1))
+
+
+@needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
+def test_a_chip_of_32_kilobytes_learns_turned_digits_with_guard_and_replay_to_the_same_bytes(
+    mcu: Bundle, tmp_path: Path
+) -> None:
+    raw = raw_stream(mcu, shift="rotate:90")
+    app = built(mcu.folder / "c", data(raw, tmp_path), PROGRAMS / "care.c", "mps2-an386")
+    found = emulated("mps2-an386", app)
+    here = told_here(mcu, found, *stream(mcu, shift="rotate:90"))
+    x = to_input(raw.test)
+    assert int(found["after"]) == int((here.program.infer(x).argmax(1) == raw.labels).sum())
+    assert int(found["after"]) > int(found["before"])
+    used = ram_bytes(app) + int(found["stack"])
+    print(f"{used:,} B of RAM, {found['care']} of them of the care, stack {found['stack']}")
+    assert used <= 32 * 1024

@@ -14,6 +14,7 @@ from stack_usage import Calls
 from test_new_class_c import placed
 from test_on_device import needs
 from trials.flash import Flash
+from trials.power import Chances, lose_power
 
 from dfedge.bundle import Bundle
 from dfedge.continual.placing import LOST
@@ -340,6 +341,20 @@ def test_a_save_during_which_the_power_goes_leaves_itself_or_the_one_before(chip
         assert chip.state() in ((learned,) if told == store.STORED else (before, learned))
         found.append(told)
     assert {store.STORED, store.FAILED} == set(found)
+
+
+@pytest.mark.parametrize("careless", [False, True])
+def test_power_lost_in_a_save_and_flipped_bits_lose_nothing_but_to_a_careless_firmware(
+    careless: bool, net: Made, kernels: Path, tmp_path: Path
+) -> None:
+    tried = Chances(stride=40, saves=3, careless=careless)
+    found = lose_power(net.sources, tmp_path, tried, kernels)
+    assert found["cuts"] > 200
+    assert (found["lost"] > 0) == careless
+    assert (found["refused"], found["violations"], found["wrong"]) == (0, 0, 0)
+    if not careless:
+        assert found["newest"] + found["older"] == found["repaired"] == 100
+        assert min(found["newest"], found["older"]) > 20
 
 
 def lineages(tmp_path: Path, kernels: Path) -> Iterator[Chip]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Result, once
-from test_on_device import MOTION_NET, built, needs, output, ram_bytes
+from test_on_device import MOTION_NET, needs
+from trials.board import built, emulated, output, ram_bytes
 
 from dfedge.bundle import Bundle
 from dfedge.data.judged import load_judgeable
@@ -201,9 +202,8 @@ def test_a_microcontroller_judges_and_follows_to_the_same_bytes(
     bundle = export(Run.open(machine / "run"), options, tmp_path / "bundle")
     session = Session.open(bundle, "native", state=tmp_path / "state")
     q = samples_of(session)
-    app = built(bundle, "mps2-an386", written(tmp_path, q), MAIN)
-    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    app = built(bundle.folder / "c", written(tmp_path, q), MAIN, "mps2-an386")
+    found = emulated("mps2-an386", app)
     wanted, state = expected(session, q)
     assert found["samples"] == wanted
     assert bytes.fromhex(found["state"]) == state

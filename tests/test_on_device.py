@@ -15,10 +15,22 @@ import numpy as np
 import pytest
 from conftest import once
 from numpy.typing import NDArray
+from trials.board import (
+    PROCESSORS,
+    PROGRAMS,
+    Raw,
+    bare,
+    built,
+    data,
+    emulated,
+    hosted,
+    instructions,
+    output,
+    ram_bytes,
+)
 from trials.calls import opened
 from trials.runner import slot_bytes_of, write_idx
 
-from dfedge import configs
 from dfedge.bundle import Bundle
 from dfedge.data.dataset import Split
 from dfedge.data.inputs import to_input
@@ -33,14 +45,12 @@ from dfedge.native import build
 from dfedge.native.program import NativeProgram
 from dfedge.runtimes import formats
 from dfedge.state import digest
-from dfedge.target import load_target
 from dfedge.verify.reference import TorchRunner
 
 CI = os.environ.get("DFEDGE_CI") == "1"
+ARM = ("arm-none-eabi-gcc", "qemu-system-arm")
 ROOT = Path(__file__).parent.parent
-MAIN = Path(__file__).parent / "on_device" / "main.c"
-HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
-"""Of each board's timer: under -icount shift=0 an instruction takes a nanosecond."""
+MAIN = PROGRAMS / "main.c"
 LOOPS = {"mps2-an386": "cortex_m", "mps3-an547": "mve"}
 """The hot loops that the compiler's options choose."""
 STEPS = 1000  # over the stream's 437 turned digits
@@ -119,79 +129,15 @@ def test_every_runtime_learns_to_the_same_bytes(
     assert digest(runner.get_state()) == digest(host.program.read())
 
 
-@dataclass(frozen=True)
-class Raw:
-    """Samples as a camera or a sensor gives them, and their labels: learned, then judged.
-
-    Attributes:
-        kind: of one number in C.
-    """
-
-    kind: str
-    x: NDArray[np.generic]
-    y: NDArray[np.int64]
-    test: NDArray[np.generic]
-    labels: NDArray[np.int64]
-    steps: int = STEPS
-
-
 def raw_images(bundle: Bundle) -> Raw:
     """Of the stream's and the test's turned digits."""
     stream, test = turned(bundle, "stream"), turned(bundle, "test")
-    return Raw("uint8_t", stream.x, stream.y, test.x, test.y)
-
-
-def data(raw: Raw, folder: Path) -> Path:
-    """``data.h``: the samples, as constants in flash."""
-    lines = ["#include <stdint.h>", f"#define STEPS {raw.steps}", f"#define RAW {raw.kind}",
-             f"#define TRAIN_SAMPLES {len(raw.x)}",
-             f"#define TEST_SAMPLES {len(raw.test)}"]  # fmt: skip
-    for name, kind, values in (
-        ("train_x", raw.kind, raw.x), ("train_y", "int32_t", raw.y),
-        ("test_x", raw.kind, raw.test), ("test_y", "int32_t", raw.labels),
-    ):  # fmt: skip
-        numbers = ",".join(map(str, values.ravel()))
-        lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
-    (folder / "data.h").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def output(*command: str | Path) -> dict[str, str]:
-    """The lines ``NAME VALUE`` that a program printed; semihosting prints to the standard error."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-500:]
-    return dict(line.split(" ") for line in (done.stdout + done.stderr).splitlines() if " " in line)
+    return Raw("uint8_t", stream.x, stream.y, test.x, test.y, STEPS)
 
 
 def firmware(bundle: Bundle, target: str, folder: Path, raw: Raw | None = None) -> Path:
     """The program that learns samples."""
-    return built(bundle, target, data(raw or raw_images(bundle), folder), MAIN)
-
-
-def built(bundle: Bundle, target: str, folder: Path, main: Path) -> Path:
-    """By the exported CMake file, with the board's own startup and linker files.
-
-    Args:
-        folder: where ``data.h`` lies.
-    """
-    made = folder / "c"
-    shutil.copytree(bundle.folder / "c", made)
-    shutil.copy(configs.folder("targets") / target / "link.ld", made / "board")
-    command = ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={main}",
-               f"-DNET_CPU={load_target(target).cpu}",
-               f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}",
-               f"-DCMAKE_C_FLAGS=-DBOARD -Wall -Werror -I{folder}"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", folder / "build"], check=True, capture_output=True)
-    return folder / "build" / "app"
-
-
-def ram_bytes(app: Path) -> int:
-    """Data and zeroed memory, without the stack that the linker file keeps free."""
-    listed = subprocess.run(["arm-none-eabi-size", "-A", app], check=True, capture_output=True,
-                            text=True).stdout  # fmt: skip
-    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", listed, re.MULTILINE))
-    return int(sizes[".data"]) + int(sizes[".bss"])
+    return built(bundle.folder / "c", data(raw or raw_images(bundle), folder), MAIN, target)
 
 
 @needs("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
@@ -200,22 +146,20 @@ def test_microcontroller_learns_turned_digits_to_the_same_bytes_as_the_host(
     target: str, mcu: Bundle, host: Host, tmp_path: Path
 ) -> None:
     app = firmware(mcu, target, tmp_path)
-    found = output("qemu-system-arm", "-M", target, "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    found = emulated(target, app)
     assert bytes.fromhex(found["state"]) == host.program.state.tobytes()
     assert (int(found["before"]), int(found["after"])) == (host.before, host.after)
     assert host.after > 2 * host.before
     names = subprocess.run(["arm-none-eabi-nm", app], check=True, capture_output=True, text=True)
     assert " T dfe_step\n" in names.stdout
     assert "dfe_store_" not in names.stdout  # a program that stores nothing carries none of it
-    assert re.findall(r"dfe_(portable|cortex_m|mve)\n", names.stdout) == [LOOPS[target]]
+    assert re.findall(r"dfe_(portable|scalar|cortex_m|mve)\n", names.stdout) == [LOOPS[target]]
     used = ram_bytes(app) + int(found["stack"])
     assert 0 < int(found["stack"]) < 4096
     assert used <= 32 * 1024
-    each = 1e9 / HERTZ[target]
-    instructions = {kind: round(each * int(found[f"{kind}_ticks"])) for kind in ("infer", "step")}
-    print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {instructions}")
-    assert 50_000 < instructions["infer"] < instructions["step"] < 3 * instructions["infer"]
+    infer, step = (instructions(target, found[f"{kind}_ticks"]) for kind in ("infer", "step"))
+    print(f"{target}: {used:,} B of RAM, stack {found['stack']} B of it; {infer:,}, {step:,}")
+    assert 50_000 < infer < step < 3 * infer
 
 
 @pytest.fixture(scope="session")
@@ -280,8 +224,7 @@ def test_microcontroller_learns_motion_from_raw_readings_to_the_same_bytes_as_th
         i = number % 200
         runner.train(codes[i : i + 1], y[i : i + 1].astype(np.int32))
     app = firmware(motion_mcu, "mps2-an386", tmp_path, raw)
-    found = output("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting",
-                   "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    found = emulated("mps2-an386", app)
     assert bytes.fromhex(found["state"]) == runner.program.state.tobytes()  # type: ignore[attr-defined]
     assert (int(found["before"]), int(found["after"])) == (before, right())
     used = ram_bytes(app) + int(found["stack"])
@@ -308,16 +251,8 @@ def test_other_processors_learn_the_same_numbers_on_either_byte_order(
 
 
 def compiled(bundle: Bundle, compiler: str, folder: Path) -> Path:
-    """The exported sources and the test's program, for a processor with an operating system."""
-    made, app = bundle.folder / "c", folder / "app"
-    sources = [made / "net.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
-    samples = data(raw_images(bundle), folder)
-    subprocess.run(
-        [compiler, "-std=c99", "-O2", "-static", f"-I{made}", f"-I{samples}",
-         "-o", app, *sources],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return app
+    """The test's program, for a processor with an operating system."""
+    return hosted(bundle.folder / "c", data(raw_images(bundle), folder), MAIN, compiler)
 
 
 def values_of(state: str, host: Host, order: str) -> dict[str, NDArray[np.generic]]:
@@ -388,22 +323,37 @@ def test_tiles_of_a_microcontroller_give_the_same_of_random_shapes_and_stay_with
     assert told(shapes(tmp_path, build.required_compiler(), *words)) == checksums
 
 
-@needs("arm-none-eabi-gcc", "qemu-system-arm")
-@pytest.mark.parametrize(
-    ("target", "optimise"), [("mps2-an386", "-O2"), ("mps2-an386", "-O0"), ("mps3-an547", "-O2")]
-)
+RISC_V = ("riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+BARE = [pytest.param(name, optimise, marks=needs(*tools)) for name, optimise, tools in (
+    ("cortex-m0plus", "-O2", ARM), ("cortex-m4", "-O2", ARM), ("cortex-m4", "-O0", ARM),
+    ("cortex-m55", "-O2", ARM), ("rv32imac", "-O2", RISC_V),
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("processor", "optimise"), BARE)
 def test_hot_loops_of_a_microcontroller_give_the_same_of_random_shapes(
-    target: str, optimise: str, checksums: list[str], tmp_path: Path
+    processor: str, optimise: str, checksums: list[str], tmp_path: Path
 ) -> None:
-    boards = configs.folder("targets")
-    app = shapes(
-        tmp_path, "arm-none-eabi-gcc", f"-mcpu={load_target(target).cpu}", "-mthumb", optimise,
-        "-mfloat-abi=hard", "-DDFE_SMALL=1", "-DBOARD", "-ffunction-sections", "-nostartfiles",
-        "-Wl,--gc-sections", f"-I{boards / 'cortex-m'}", f"-L{boards / 'cortex-m'}",
-        f"-T{boards / 'mps3-an547' / 'link.ld'}", boards / "cortex-m" / "startup.c",
-    )  # fmt: skip
-    command = ("qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-kernel", app)
-    assert told(*command) == checksums
+    board = PROCESSORS[processor]
+    compiler, *words = board.compiler
+    app = shapes(tmp_path, str(compiler), *words, optimise)
+    assert told(*board.emulator, app) == checksums
+
+
+@needs(*RISC_V)
+def test_a_32_bit_risc_v_learns_to_the_same_bytes(mcu: Bundle, tmp_path: Path) -> None:
+    whole, here = raw_images(mcu), open_runner(mcu, "native")
+    raw = dataclasses.replace(whole, test=whole.test[:50], labels=whole.labels[:50], steps=100)
+    board = PROCESSORS["rv32imac"]
+    app = bare(mcu.folder / "c", data(raw, tmp_path), MAIN, board)
+    found = output(*board.emulator, app)
+    x, y = images(mcu, "stream")
+    for i in range(raw.steps):
+        here.train(x[i : i + 1], y[i : i + 1])
+    assert bytes.fromhex(found["state"]) == here.program.state.tobytes()  # type: ignore[attr-defined]
+    infer, step = (round(board.tick * int(found[f"{kind}_ticks"])) for kind in ("infer", "step"))
+    print(f"stack {found['stack']} B; {infer:,}, {step:,} instructions")
+    assert int(found["stack"]) < 4096
 
 
 def learned_by(net: Path, state: Path) -> bytes:

@@ -21,8 +21,8 @@ CONFIG = "config.h"
 """Of the kernels: how they are compiled."""
 
 SETS = {
-    False: ("avx2.c", "avx512.c", "neon.c"),
-    True: ("cortex_m.c", "cortex_m_packed.c", "simd32.h", "mve.c"),
+    False: ("avx2.c", "avx512.c", "neon.c", "portable.c"),
+    True: ("scalar.c", "cortex_m.c", "cortex_m_packed.c", "simd32.h", "mve.c"),
 }
 """Hot loops for single instruction sets, of a machine with an operating system and of a
 microcontroller; config.h says by the compiler's macros which of the latter is used."""

@@ -1,9 +1,11 @@
-"""Instructions per multiply-accumulate of every kernel, on an emulated Cortex-M4 and Cortex-M55.
+"""Instructions per multiply-accumulate of every kernel, on emulated processors.
 
-    python examples/experiments/instructions.py
+    apt-get install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+    python examples/experiments/instructions.py [PROCESSOR ...]
 
-QEMU's -icount shift=0 makes every instruction last a nanosecond, and the board's timer counts them:
-40 a tick at 25 MHz, 31.25 at 32 MHz.  Multiplications with the border's zeros count as such, so a
+Code of a Cortex-M0+ runs on the Cortex-M4's board.  QEMU's -icount shift=0 makes every instruction
+last a nanosecond, and the board's timer counts them: 40 a tick at 25 MHz, 31.25 at 32 MHz, 32 on
+RISC-V.  Multiplications with the border's zeros count as such, so a
 3 x 3 convolution of N positions has 9 N C O.  "half": one input in two is zero.  "still": no weight
 moves.  Writes results/instructions.json beside this file (a minute).
 """
@@ -16,17 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dated import dated
+from trials.board import PROCESSORS
 
 from dfedge.native import build
-from dfedge.target import load_target
 
 HERE = Path(__file__).parent
-BOARD = HERE.parent.parent / "targets" / "cortex-m"
-PRINT = HERE.parent.parent / "tests" / "on_device"
-LINK = BOARD.with_name("mps3-an547") / "link.ld"
-"""Of 512 KB of RAM, which both boards have."""
-HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
-"""Of each board's timer."""
+RESULTS = HERE / "results" / "instructions.json"
 
 
 @dataclass(frozen=True)
@@ -62,35 +59,27 @@ SHAPES = (
 )
 
 
-def built(target: str, folder: Path) -> Path:
-    """The program for one board."""
+def built(name: str, folder: Path) -> Path:
+    """The program for one processor."""
     rows = [f"SHAPE({s.name}, {s.side}, {s.inputs}, {s.outputs}, {s.kernel}, {int(s.depthwise)})"
             for s in SHAPES]  # fmt: skip
     (folder / "shapes.h").write_text("\n".join(rows) + "\n")
-    cpu = load_target(target).cpu
-    app = folder / target
-    sources = [HERE / "instructions.c", BOARD / "startup.c", *sorted(build.SOURCES.glob("*.c"))]
-    subprocess.run(
-        ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=hard", "-std=c99", "-O2",
-         "-ffreestanding", "-DDFE_SMALL=1", "-Wall", "-ffunction-sections", "-nostartfiles",
-         "-Wl,--gc-sections", f"-L{BOARD}", f"-T{LINK}", f"-I{folder}", f"-I{BOARD}",
-         f"-I{build.SOURCES}", f"-I{PRINT}", "-o", app, *sources],
-        check=True,
-    )  # fmt: skip
+    app = folder / name
+    sources = [HERE / "instructions.c", *sorted(build.SOURCES.glob("*.c"))]
+    words = ["-std=c99", "-O2", "-ffreestanding", "-Wall", f"-I{folder}", f"-I{build.SOURCES}"]
+    subprocess.run([*PROCESSORS[name].compiler, *words, "-o", app, *sources], check=True)
     return app
 
 
-def counted(target: str, app: Path) -> dict[str, dict[str, float]]:
+def counted(name: str, app: Path) -> dict[str, dict[str, float]]:
     """Instructions per multiply-accumulate, by shape and kernel."""
-    done = subprocess.run(
-        ["qemu-system-arm", "-M", target, "-nographic", "-semihosting", "-icount", "shift=0",
-         "-kernel", app], capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    board = PROCESSORS[name]
+    done = subprocess.run([*board.emulator, app], capture_output=True, text=True, check=True)
     products = {s.name: s.products for s in SHAPES}
     found: dict[str, dict[str, float]] = {}
     for line in (done.stdout + done.stderr).splitlines():
         name, what, ticks = line.split()
-        count = int(ticks) * 1e9 / HERTZ[target]
+        count = int(ticks) * board.tick
         found.setdefault(name, {})[what] = round(count / products[name], 3)
     return found
 
@@ -99,14 +88,14 @@ def main() -> None:
     """Measure both boards, print, keep."""
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for target in sys.argv[1:] or HERTZ:
+        for target in sys.argv[1:] or PROCESSORS:
             results[target] = counted(target, built(target, Path(scratch)))
     for target, rows in results.items():
         print(target)
         for name, row in rows.items():
             print(f"  {name:18}", "  ".join(f"{what} {value:6.3f}" for what, value in row.items()))
-    text = json.dumps({**dated(), **results}, indent=1) + "\n"
-    (HERE / "results" / "instructions.json").write_text(text)
+    kept = json.loads(RESULTS.read_text()) if sys.argv[1:] else {}
+    RESULTS.write_text(json.dumps({**kept, **dated(), **results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
 2,000 single bits flipped in net.dfe and as many in a state file, each read by dfedge-run, which
 must refuse the file, or open the slot that is whole and say so.  Power lost after every call that a
 training of 200 saves made on its disk, and in every unit and sector that 8 saves program and erase
-in simulated flash; beside each, a control in which losses must be found.  500 trainings killed.
+in simulated flash, by the store and by `net_save` of the exported folder; beside each, a control in
+which losses must be found.  2,000 bits flipped in that flash.  500 trainings killed.
 The bundle is of the digits.  Writes results/run_store.json.
 """
 
@@ -21,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from dated import dated
-from trials import calls, flash
+from trials import calls, flash, power
 from trials.runner import (
     ACCEPTED,
     compile_runner,
@@ -103,6 +104,17 @@ def main(
             )
         careless = flash.Chip(state_bytes, 4096, 64, careless=True)
         timed("the same where both slots are erased", lambda: in_flash(careless, CONTROL))
+        for sector, unit in CHIPS:
+            chances = power.Chances(sector, unit, flash_saves, flips=flips)
+            timed(
+                f"power lost in net_save, units of {unit}",
+                lambda c=chances: vars(c) | power.lose_power(sources, root, c),
+            )
+        control = power.Chances(saves=CONTROL, stride=40, careless=True)
+        timed(
+            "net_save where both slots are erased",
+            lambda: vars(control) | power.lose_power(sources, root, control),
+        )
         timed("processes killed", killed)
     results.write_text(
         json.dumps({**dated(), "net": Path(manifest.net).name, **found}, indent=1) + "\n"

@@ -1,9 +1,8 @@
 /* Make one sample in flash, SAMPLE, into what the net takes, learn it, and print both: see test_sound.py
    and test_features.py. */
-#include "board/board.h"
 #include "data.h"
 #include "net.h"
-#include "print.h"
+#include "port.h"
 
 static int8_t x[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
 

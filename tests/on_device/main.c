@@ -1,38 +1,8 @@
 /* Train an exported net on samples in flash, as a camera or a sensor gives them, one at a time, and
  * print what came of it: the test compares it with the host's. On a board by semihosting, elsewhere
  * by the C library. */
-#include "data.h"
-#include "net.h"
-
-#ifdef BOARD
-#include "board/board.h"
-#else
-#include <stdio.h>
-static void board_write(const char *text) { fputs(text, stdout); }
-static uint32_t board_ticks(void) { return 0; }
-static uint32_t board_stack_used(void) { return 0; }
-#endif
-
-#include "print.h"
-
-/* What the calls take of a sample. */
-static const int8_t *input(const RAW *samples, int32_t i) {
-    static int8_t x[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
-    net_input(samples + i * (int32_t)sizeof x, x);
-    return x;
-}
-
-static uint32_t right(void) {
-    uint32_t count = 0;
-    for (int32_t i = 0; i < TEST_SAMPLES; i++) {
-        int32_t scores[NET_CLASSES], best = 0;
-        if (net_infer(1, input(test_x, i), scores) != DFE_OK) return 0;
-        for (int32_t k = 1; k < NET_CLASSES; k++)
-            if (scores[k] > scores[best]) best = k;
-        count += best == test_y[i];
-    }
-    return count;
-}
+#include "port.h"
+#include "sample.h"
 
 int main(void) {
     int32_t scores[NET_CLASSES], active[NET_LAYERS], little = 1;

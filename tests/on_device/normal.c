@@ -2,16 +2,7 @@
  * test compares it with the host's. On a board by semihosting, elsewhere by the C library. */
 #include "data.h"
 #include "net_normal.h"
-
-#ifdef BOARD
-#include "board/board.h"
-#else
-#include <stdio.h>
-static void board_write(const char *text) { fputs(text, stdout); }
-static uint32_t board_stack_used(void) { return 0; }
-#endif
-
-#include "print.h"
+#include "port.h"
 
 static void print_decimal(int64_t number) {
     char text[24], *at = text + sizeof text - 1;

@@ -14,11 +14,8 @@
 #elif DFE_SMALL && defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && \
     defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #define DFE_SIMD32 1
-#endif
-
-/* Plain C: a test compares the others with it. */
-#if defined(DFE_TEST) || !(defined(DFE_MVE) || defined(DFE_SIMD32))
-#define DFE_PORTABLE 1
+#elif DFE_SMALL
+#define DFE_SCALAR 1 /* C, for any other */
 #endif
 
 #endif

@@ -6,6 +6,8 @@ static const dfe_level *const levels[] = {
     &dfe_mve,
 #elif defined DFE_SIMD32
     &dfe_cortex_m,
+#elif DFE_SMALL
+    &dfe_scalar,
 #else
     &dfe_portable,
 #endif

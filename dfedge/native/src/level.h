@@ -93,7 +93,12 @@ static inline void dfe_lookup_plain(const int8_t *x, ptrdiff_t n, const int8_t *
     for (ptrdiff_t i = 0; i < n; i++) out[i] = table[x[i] & (DFE_LEVELS - 1)];
 }
 
+#if !DFE_SMALL
 extern const dfe_level dfe_portable;
+#endif
+#ifdef DFE_SCALAR
+extern const dfe_level dfe_scalar;
+#endif
 #ifdef DFE_SIMD32
 extern const dfe_level dfe_cortex_m;
 #endif

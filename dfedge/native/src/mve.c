@@ -49,10 +49,84 @@ static void multiply_some(const int8_t *x, const dfe_taps_run *taps, int32_t o, 
     vstrwq_p_s32(acc + o, sum, here);
 }
 
+/* Words of four outputs, `stride` bytes apart, at w + place; sixteen become four outputs of sixteen. */
+typedef struct {
+    uint32x4_t place;
+    ptrdiff_t step; /* of four words */
+} lattice;
+
+static inline lattice lattice_of(ptrdiff_t stride) {
+    lattice l = {vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)stride), LANES * stride};
+    return l;
+}
+
+static inline void gather(const int8_t *w, const lattice *l, int32_t *to) {
+    vst1q_s32(to, vldrwq_gather_offset_s32((const int32_t *)(const void *)w, l->place));
+}
+
+static inline int8x16x4_t four_columns(const int8_t *w, const lattice *l) {
+    int32_t found[WIDE];
+    gather(w, l, found);
+    gather(w + l->step, l, found + 4);
+    gather(w + 2 * l->step, l, found + 8);
+    gather(w + 3 * l->step, l, found + 12);
+    return vld4q_s8((const int8_t *)found);
+}
+
+/* Of fewer than sixteen: the others are zero. */
+static int8x16x4_t last_columns(const int8_t *w, const lattice *l, int32_t n) {
+    int32_t found[WIDE];
+    for (int32_t i = 0; i < LANES; i++, w += l->step, n -= LANES) {
+        const int32_t *at = (const int32_t *)(const void *)w;
+        vst1q_s32(found + i * LANES, vldrwq_gather_offset_z_s32(at, l->place, words(n < 0 ? 0 : n)));
+    }
+    return vld4q_s8((const int8_t *)found);
+}
+
+/* Four outputs, sixteen inputs at a time, weights at whole words. */
+static void multiply_deep(const int8_t *x, const dfe_taps_run *taps, const int8_t *weight,
+                          int32_t *acc) {
+    int32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3];
+    lattice l = lattice_of(taps->stride);
+    for (int32_t r = 0; r < taps->rows; r++) {
+        const int8_t *seen = x + r * taps->input_step, *end = seen + (taps->run & -WIDE);
+        const int8_t *w = weight + r * taps->row_step;
+        for (; seen < end; seen += WIDE, w += LANES * l.step) {
+            int8x16_t here = vld1q_s8(seen);
+            int8x16x4_t column = four_columns(w, &l);
+            a = vmladavaq_s8(a, here, column.val[0]);
+            b = vmladavaq_s8(b, here, column.val[1]);
+            c = vmladavaq_s8(c, here, column.val[2]);
+            d = vmladavaq_s8(d, here, column.val[3]);
+        }
+        int32_t rest = taps->run % WIDE;
+        if (rest == 0) continue;
+        int8x16_t here = vldrbq_z_s8(seen, bytes(rest));
+        int8x16x4_t column = last_columns(w, &l, rest);
+        a = vmladavaq_s8(a, here, column.val[0]);
+        b = vmladavaq_s8(b, here, column.val[1]);
+        c = vmladavaq_s8(c, here, column.val[2]);
+        d = vmladavaq_s8(d, here, column.val[3]);
+    }
+    acc[0] = a;
+    acc[1] = b;
+    acc[2] = c;
+    acc[3] = d;
+}
+
+static int whole_words(const dfe_taps_run *taps) {
+    return ((uintptr_t)taps->weight | (uintptr_t)taps->stride | (uintptr_t)taps->row_step) %
+               sizeof(int32_t) == 0;
+}
+
 static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                      int32_t outputs, int32_t *acc) {
+    int deep = taps->run >= WIDE && outputs % LANES == 0 && whole_words(taps);
     for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS)
-        if (outputs == WIDE) multiply_wide(x[p], taps, acc);
+        if (deep)
+            for (int32_t o = 0; o < outputs; o += LANES)
+                multiply_deep(x[p], taps, taps->weight + o, acc + o);
+        else if (outputs == WIDE) multiply_wide(x[p], taps, acc);
         else
             for (int32_t o = 0; o < outputs; o += LANES) multiply_some(x[p], taps, o, outputs, acc);
 }
@@ -130,23 +204,13 @@ static void scale(const int32_t *acc, int32_t outputs, const int32_t *lift, cons
 
 enum { OUT = 4, GROUP = 16 };
 
-/* Sixteen words of four outputs each, `stride` bytes apart, become four outputs of sixteen. */
-static void pack_words(const int8_t *w, ptrdiff_t stride, int32_t n, int8_t *packed) {
-    uint32x4_t place = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)stride);
-    for (int32_t i = 0; i < OUT; i++, w += OUT * stride, n -= OUT) {
-        int32x4_t four = vldrwq_gather_offset_z_s32((const int32_t *)(const void *)w, place,
-                                                    words(n < 0 ? 0 : n));
-        vst1q_s32((int32_t *)(void *)packed + i * LANES, four);
-    }
-    int8x16x4_t apart = vld4q_s8(packed);
-    for (int o = 0; o < OUT; o++) vst1q_s8(packed + o * GROUP, apart.val[o]);
-}
-
 static void pack(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, int8_t *packed) {
+    lattice l = lattice_of(stride);
     int whole = outputs == OUT && ((uintptr_t)w | (uintptr_t)stride) % sizeof(int32_t) == 0;
     for (; n > 0; n -= GROUP, w += GROUP * stride, packed += OUT * GROUP) {
         if (whole) {
-            pack_words(w, stride, n, packed);
+            int8x16x4_t column = n < GROUP ? last_columns(w, &l, n) : four_columns(w, &l);
+            for (int o = 0; o < OUT; o++) vst1q_s8(packed + o * GROUP, column.val[o]);
             continue;
         }
         for (int32_t o = 0; o < OUT; o++)

@@ -8,7 +8,7 @@
 /* Weights of one output that have room at a time, on the stack: as many as a layer needs, and the
  * fewest in a trunk, which lies deeper.  The plain loops may run on a core that needs more for the rest. */
 enum { DFE_PANEL_SMALL = 128, DFE_PANEL_MEDIUM = 256 };
-#ifdef DFE_PORTABLE
+#ifdef DFE_SCALAR
 enum { DFE_PANEL_LARGE = 512 };
 #else
 enum { DFE_PANEL_LARGE = 576 };
