@@ -63,5 +63,5 @@ class Calls:
         return self.frames[name] + max(inner, default=0)
 
 
-CALLS = ("checked", "sized", "known")
+CALLS = ("checked", "sized", "kept", "known")
 """What begins with dfe_run_ and is not an operation."""

@@ -25,6 +25,7 @@ from trials.runner import compile_runner, write_idx
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
 from dfedge.data.inputs import to_input
+from dfedge.device import latents
 from dfedge.device.runners import open_runner
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.run import Run
@@ -69,6 +70,40 @@ def test_a_latent_teaches_what_its_image_does_at_any_batch(adopted_c: Bundle) ->
     assert np.array_equal(first[0], second[0])
     state, other = by_image.get_state(), by_latent.get_state()
     assert all(np.array_equal(state[name], other[name]) for name in state)
+
+
+@pytest.mark.parametrize("most", [latents.MOST_BYTES, 2000, 0])
+def test_a_second_pass_begins_behind_the_trunk_and_ends_in_the_same_bytes(
+    adopted_c: Bundle, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latents, "MOST_BYTES", most)
+    plain, inner = (open_runner(adopted_c, "native") for _ in range(2))
+    keeping, seen = latents.LatentRunner(inner, adopted_c), list[int]()
+    features = inner.features
+    monkeypatch.setattr(inner, "features", lambda x: [seen.append(len(x)), *features(x)][1:])
+    golden = adopted_c.golden()
+    for _ in range(3):
+        for x, y in zip(golden["x"], golden["y"], strict=True):
+            wanted, found = plain.train(x, y), keeping.train(x, y)
+            assert all(map(np.array_equal, wanted, found))
+    state, other = plain.get_state(), keeping.get_state()
+    assert all(np.array_equal(state[name], other[name]) for name in state)
+    distinct = len(np.unique(golden["x"].reshape(-1, golden["x"][0, 0].size), axis=0))
+    assert sum(seen) == distinct if most > 2000 else sum(seen) > distinct
+    assert sum(one.nbytes + latents.ENTRY for one in keeping.held.values()) <= most
+
+
+def test_a_session_keeps_latents_where_the_trunk_is_the_most_of_the_work(
+    adopted_c: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, plan = open_runner(adopted_c, "native"), adopted_c.manifest.plan
+    above = sum(latents.products(conv) for layer in plan.layers for conv in layer.convs)
+    worth = latents.trunk_products(plan) // above
+    assert worth > 0
+    monkeypatch.setattr(latents, "WORTH", worth)
+    assert isinstance(latents.with_latents(runner, adopted_c), latents.LatentRunner)
+    monkeypatch.setattr(latents, "WORTH", worth + 1)
+    assert latents.with_latents(runner, adopted_c) is runner
 
 
 def test_dfedge_run_answers_and_learns_above_a_trunk(adopted_c: Bundle, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from dfedge.device.batches import checked_labels
 from dfedge.device.care import NO_CARE, Care
 from dfedge.device.keeper import Keeper
 from dfedge.device.known import guarded_rates
+from dfedge.device.latents import with_latents
 from dfedge.device.lock import SharedLock, alone
 from dfedge.device.rates import RATES, set_rates
 from dfedge.device.rebase import rebased
@@ -130,7 +131,7 @@ class Session(Answering):
         kept = store.Store(folder, read_only)
         stored = kept.load(bundle, use=not initial, foreign=rebase)
         opened = open_best(bundle, runtime)
-        runner, notes = opened.runner, opened.notes
+        runner, notes = with_latents(opened.runner, bundle), opened.notes
         if stored is not None and stored.record.bundle_sha256 != bundle.sha256:
             moved = rebased(stored, bundle, runner, folder)
             stored, notes = moved.stored, (*notes, moved.told(folder, bundle))

@@ -21,11 +21,24 @@ CONFIG = "config.h"
 """Of the kernels: how they are compiled."""
 
 SETS = {
-    False: ("avx2.c", "avx512.c", "neon.c", "portable.c"),
+    False: (
+        "avx2.c",
+        "avx2_tile.c",
+        "avx512.c",
+        "avx512_tile.c",
+        "neon.c",
+        "portable.c",
+        "vector_tile.h",
+        "vector_depthwise.h",
+        "tile.c",
+        "tile.h",
+        "kept.c",
+    ),
     True: ("scalar.c", "cortex_m.c", "cortex_m_packed.c", "simd32.h", "mve.c"),
 }
-"""Hot loops for single instruction sets, of a machine with an operating system and of a
-microcontroller; config.h says by the compiler's macros which of the latter is used."""
+"""Hot loops for single instruction sets and what only they use, of a machine with an operating
+system and of a microcontroller; config.h says by the compiler's macros which of the latter is
+used."""
 
 
 def config(small: bool) -> bytes:

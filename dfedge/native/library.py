@@ -47,7 +47,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "dfe_check": (POINTER,),
     "dfe_check_sized": (Buffer,),
     "dfe_run_sized": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
-    "dfe_run_known": (INT, ctypes.c_int64, ctypes.POINTER(Buffers)),
+    "dfe_run_kept": (INT, ctypes.c_int64, ctypes.POINTER(Buffers), POINTER),
     "dfe_check_state": (POINTER, POINTER),
     "dfe_arena_bytes": (POINTER, INT, INT),
     "dfe_infer": (POINTER, POINTER, INT, POINTER, POINTER, POINTER, SIZE),
@@ -64,6 +64,12 @@ CALLS: dict[str, tuple[object, ...]] = {
     "dfe_level_used": (),
 }
 """Entry point -> its arguments."""
+
+KEEPING: dict[str, tuple[object, ...]] = {
+    "dfe_kept_bytes": (POINTER,),
+    "dfe_keep": (POINTER, POINTER),
+}
+"""The same of what a microcontroller's kernels lack."""
 
 
 @cache
@@ -92,6 +98,10 @@ def load_file(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         for name, arguments in CALLS.items():
             getattr(library, name).argtypes = arguments
+        for name, arguments in KEEPING.items():
+            if hasattr(library, name):
+                getattr(library, name).argtypes = arguments
+                getattr(library, name).restype = ctypes.c_int64 if name.endswith("bytes") else None
     except (OSError, AttributeError) as error:
         raise DfedgeError(f"{path}: is not a native library of this dfedge: {error}") from error
     library.dfe_arena_bytes.restype = ctypes.c_int64

@@ -16,6 +16,8 @@ from dfedge.native.library import Buffer, Buffers, check, check_layout, load
 from dfedge.native.table import ProgramTable
 from dfedge.plan import Plan
 
+CACHE_LINE = 64
+"""Bytes."""
 INFER, TRAIN, TRAIN_FROM, FEATURES = range(4)
 """Kinds of calls, as ``dfedge.h`` numbers them."""
 CALLS = {"infer": INFER, "train": TRAIN, "features": FEATURES, "train_from": TRAIN_FROM}
@@ -32,6 +34,7 @@ class NativeProgram:
         plan, table: of the net.
         library: what computes.
         state: uint8, the block that training rewrites in place.
+        kept: uint8, a trunk's weights once more, packed as the processor takes them; or None.
     """
 
     def __init__(self, plan: Plan, table: ProgramTable, library: ctypes.CDLL | None = None) -> None:
@@ -43,7 +46,19 @@ class NativeProgram:
         self._needs: dict[tuple[int, int], int] = {}
         check(self.library.dfe_check_sized(_buffer(self._words)), lambda: "the native program")
         self.state = np.zeros(table.state_bytes, np.uint8)
-        self._arenas: list[NDArray[np.uint8]] = []  # that no call has at the moment
+        self.kept = self._packed_trunk()
+        self._kept_at = None if self.kept is None else self._at(self.kept)
+        self._fixed = _buffer(self._words), _buffer(self.state)
+        self._arenas: list[tuple[Buffer, NDArray[np.uint8]]] = []  # that no call has now
+        self._largest = 0
+
+    def _packed_trunk(self) -> NDArray[np.uint8] | None:
+        if not self.table.frozen.operations or not hasattr(self.library, "dfe_keep"):
+            return None
+        room = np.zeros(self.library.dfe_kept_bytes(self._at(self._words)) + CACHE_LINE, np.uint8)
+        kept = room[-room.ctypes.data % CACHE_LINE :][: room.nbytes - CACHE_LINE]
+        self.library.dfe_keep(self._at(self._words), self._at(kept))
+        return kept
 
     def block(self, state: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
         """A state as it lies in memory."""
@@ -148,19 +163,23 @@ class NativeProgram:
             )
         x = np.ascontiguousarray(x, np.int8)
         arena = self._take_arena(self.arena_bytes(call, len(x)))
-        arrays = (self._words, self.state, x, y, first, second, arena)
-        given = Buffers(*map(_buffer, arrays))
-        status = self.library.dfe_run_known(call, len(x), ctypes.byref(given))
+        given = Buffers(*self._fixed, *map(_buffer, (x, y, first, second)), arena[0])
+        status = self.library.dfe_run_kept(call, len(x), ctypes.byref(given), self._kept_at)
         self._arenas.append(arena)
         check(status, lambda: f"{NAMES[call]} of {len(x)} samples")
 
-    def _take_arena(self, needs: int) -> NDArray[np.uint8]:
+    def _take_arena(self, needs: int) -> tuple[Buffer, NDArray[np.uint8]]:
         """One that no other call has; Python takes from a list, and gives back, in one step."""
+        self._largest = max(self._largest, needs)  # calls of two kinds take turns in one
         try:
             arena = self._arenas.pop()
         except IndexError:
-            arena = np.empty(0, np.uint8)
-        return arena if arena.nbytes >= needs else np.empty(needs, np.uint8)
+            pass
+        else:
+            if arena[1].nbytes >= needs:
+                return arena
+        room = np.empty(self._largest, np.uint8)
+        return _buffer(room), room
 
     @staticmethod
     def _at(array: NDArray[Any]) -> int:

@@ -59,7 +59,7 @@ class Setting:
 
 
 SETS = {
-    "mnist": Setting(1, (-32, -64, 128, 128)),
+    "mnist": Setting(1, (-48, -96, 192, 192)),
     "fashion-mnist": Setting(10, (-32, -64, 128, 128)),
     "watch": Setting(10, net="imu"),
     "cifar10": Setting(10, net="cifar"),
@@ -120,8 +120,8 @@ def halves(samples: int) -> Iterator[int]:
     yield samples
 
 
-def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> tuple[Split, Bundle]:
-    """Choose where the rates begin: ``rows`` gets what each led to; the rest is the stream."""
+def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> Split:
+    """Choose where the rates begin: ``rows`` gets what each led to; the stream is the rest."""
     bundle = bundle_of(data, 0, data_dir)
     whole = part(bundle, data, data_dir, "train")
     whole = whole.take(np.random.default_rng(0).permutation(len(whole)))
@@ -132,7 +132,7 @@ def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> tuple[Sp
         if name not in rows:
             rows[name] = evaluate(learned(bundle, stream, rates, TRIED), judging).accuracy
             print(data, name, rows[name], flush=True)
-    return stream, bundle
+    return stream
 
 
 def main(
@@ -143,7 +143,7 @@ def main(
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for data in names or SETS:
         of = found.setdefault(data, {"validation": {}, "test": {}})
-        stream, bundle = rates_of(data, data_dir, of["validation"])
+        stream = rates_of(data, data_dir, of["validation"])
         best = RATES[int(np.argmax(list(of["validation"].values())))]
         for seed in SEEDS:
             if str(seed) in of["test"]:

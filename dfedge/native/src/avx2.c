@@ -2,6 +2,7 @@
  * 2 * 127 * 127 = 32,258. */
 #include "arithmetic.h"
 #include "level.h"
+#include "tile.h"
 
 #ifdef DFE_X86
 
@@ -271,6 +272,6 @@ TARGET void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, i
 }
 
 const dfe_level dfe_avx2 = {"avx2", NULL, multiply, depthwise, activate, scale, correlate, dots,
-                             dfe_move_plain, dfe_lookup_avx2};
+                             dfe_move_plain, dfe_lookup_avx2, &dfe_avx2_tile};
 
 #endif

@@ -4,6 +4,7 @@
  * no packed copy of any weight exists.
  */
 #include "level.h"
+#include "tile.h"
 
 #ifdef DFE_X86
 
@@ -251,6 +252,6 @@ TARGET static void dots(const int8_t *e, int32_t n, const int8_t *w, ptrdiff_t s
 }
 
 const dfe_level dfe_avx512 = {"avx512-vnni", NULL, multiply, depthwise, activate, scale, correlate,
-                               dots, dfe_move_plain, dfe_lookup_avx2};
+                               dots, dfe_move_plain, dfe_lookup_avx2, &dfe_avx512_tile};
 
 #endif

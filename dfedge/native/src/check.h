@@ -24,9 +24,10 @@ int dfe_check_call(const dfe_program *program, const void *state, int call, int3
                    const int8_t *x, const int32_t *y, const void *arena, size_t arena_bytes,
                    dfe_memory *memory);
 
-/* Any call of a table that is good: what the calls of dfedge.h are after dfe_check. */
+/* Any call of a table that is good: what the calls of dfedge.h are after dfe_check.  kept: packed
+ * weights of its trunk (kept.h), or NULL. */
 int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
                     const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
-                    size_t arena_bytes);
+                    size_t arena_bytes, const void *kept);
 
 #endif

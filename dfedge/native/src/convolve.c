@@ -1,6 +1,9 @@
 #include "convolve.h"
 
 #include "panel.h"
+#if !DFE_SMALL
+#include "tile.h"
+#endif
 
 /* Output positions that are computed together: they share a window, so one loop serves all. */
 typedef struct {
@@ -109,6 +112,9 @@ static void zone(const dfe_task *t, int32_t batch, const int8_t *x, dfe_span row
 
 static void convolve(dfe_task *t, int32_t batch, const int8_t *x) {
     const dfe_conv *conv = t->conv;
+#if !DFE_SMALL
+    if (dfe_in_tiles(t, batch, x)) return;
+#endif
     int32_t height = dfe_out_height(conv), width = dfe_out_width(conv);
     dfe_span rows, columns;
     for (rows.begin = 0; rows.begin < height; rows.begin = rows.end) {

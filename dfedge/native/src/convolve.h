@@ -14,6 +14,9 @@ int32_t dfe_conv_slice(const dfe_conv *conv, int32_t groups, int32_t batch);
 /* Of a frozen trunk: every output channel has a shift of its own, int32 [O] each. */
 typedef struct {
     const int32_t *lift, *limit;
+#if !DFE_SMALL
+    const int8_t *kept; /* its weights, packed by the set in use (kept.h); NULL: they are not */
+#endif
 } dfe_scaling;
 
 /* min(127, (min(limit, max(0, conv(x, w) + b)) lift + half) >> shift): int8 [B, H', W', O].

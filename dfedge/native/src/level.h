@@ -78,6 +78,9 @@ typedef struct {
                  int8_t *w);
     /* out[i] = table[x[i]], table [DFE_LEVELS]; out may be x. */
     void (*lookup)(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *out);
+#if !DFE_SMALL
+    const struct dfe_tile_kernels *tile; /* NULL: none */
+#endif
 } dfe_level;
 
 /* One weight after the other. */

@@ -176,6 +176,6 @@ static void lookup(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *ou
     dfe_lookup_plain(x + i, n - i, table, out + i);
 }
 
-const dfe_level dfe_neon = {"neon", NULL, multiply, depthwise, activate, scale, correlate, dots, dfe_move_plain, lookup};
+const dfe_level dfe_neon = {"neon", NULL, multiply, depthwise, activate, scale, correlate, dots, dfe_move_plain, lookup, NULL};
 
 #endif

@@ -1,4 +1,5 @@
 #include "convolve.h"
+#include "kept.h"
 #include "operation.h"
 
 enum {
@@ -11,13 +12,28 @@ static const int32_t *words(const dfe_program *p, int32_t offset) {
     return (const int32_t *)(const void *)(dfe_constants(p) + offset);
 }
 
+const int32_t *dfe_bias_of(const dfe_program *p, const dfe_operation *op) { return words(p, op->bias); }
+
+dfe_scaling dfe_scaling_of(const dfe_program *p, const dfe_operation *op) {
+    dfe_scaling s;
+    s.lift = words(p, op->lift);
+    s.limit = words(p, op->limit);
+#if !DFE_SMALL
+    s.kept = NULL;
+#endif
+    return s;
+}
+
 void dfe_run_convolution(const dfe_work *w) {
     const dfe_program *p = w->image->program;
     const dfe_operation *op = w->op;
     dfe_conv conv = dfe_windows(op, w->given);
-    dfe_scaling scaling = {words(p, op->lift), words(p, op->limit)};
+    dfe_scaling scaling = dfe_scaling_of(p, op);
+#if !DFE_SMALL
+    scaling.kept = dfe_kept_of(w->image->kept, w->number);
+#endif
     dfe_conv_scaled_some(&conv, op->groups, 1, w->x, dfe_constants(p) + op->weight,
-                         words(p, op->bias), scaling, w->out, w->outputs);
+                         dfe_bias_of(p, op), scaling, w->out, w->outputs);
 }
 
 static int good_words(const dfe_program *p, int32_t offset, int32_t count) {

@@ -9,6 +9,7 @@
 
 #include "arithmetic.h"
 #include "check.h"
+#include "convolve.h"
 #include "level.h"
 #include "trunk.h"
 
@@ -20,6 +21,7 @@ typedef struct {
     const int8_t *x, *other;
     int8_t *out;
     dfe_span outputs; /* of a convolution, those that are made */
+    int32_t number;   /* of the operation */
 } dfe_work;
 
 #define DFE_DECLARED(name, least, most, flags)                                              \
@@ -29,6 +31,10 @@ typedef struct {
                         dfe_shape other);
 DFE_EVERY_KIND(DFE_DECLARED)
 #undef DFE_DECLARED
+
+/* A convolution's constants. */
+const int32_t *dfe_bias_of(const dfe_program *p, const dfe_operation *op);
+dfe_scaling dfe_scaling_of(const dfe_program *p, const dfe_operation *op);
 
 static inline ptrdiff_t dfe_values(dfe_shape s) { return (ptrdiff_t)s.height * s.width * s.channels; }
 

@@ -1,5 +1,6 @@
 /* A call whose buffers say how large they are. */
 #include "check.h"
+#include "kept.h"
 
 static int holds(dfe_buffer b, int64_t bytes) { return b.at && b.bytes >= bytes; }
 
@@ -35,7 +36,7 @@ static int results(const dfe_program *p, int call, int32_t batch, const dfe_buff
            (call == DFE_INFER || words(given->second, p->layers));
 }
 
-int dfe_run_known(int call, int64_t batch, const dfe_buffers *given) {
+int dfe_run_kept(int call, int64_t batch, const dfe_buffers *given, const void *kept) {
     const dfe_program *p = given->program.at;
     if (call < DFE_INFER || call > DFE_FEATURES) return DFE_BAD_CALL; /* whose buffers are unknown */
     if (batch < 1 || batch > INT32_MAX) return DFE_BAD_BATCH;
@@ -53,7 +54,11 @@ int dfe_run_known(int call, int64_t batch, const dfe_buffers *given) {
         return DFE_MISALIGNED;
     size_t size = given->arena.bytes < 0 ? 0 : (size_t)given->arena.bytes;
     return dfe_run_checked(call, p, given->state.at, samples, given->x.at, given->y.at,
-                           given->first.at, given->second.at, given->arena.at, size);
+                           given->first.at, given->second.at, given->arena.at, size, kept);
+}
+
+int dfe_run_known(int call, int64_t batch, const dfe_buffers *given) {
+    return dfe_run_kept(call, batch, given, NULL);
 }
 
 int dfe_run_sized(int call, int64_t batch, const dfe_buffers *given) {

@@ -182,7 +182,7 @@ static NOINLINE int go(dfe_job *job) {
     switch (job->stage) {
     case TRUNK: /* what the first layer receives of images */
         if (dfe_trunk_some(run->program, m->batch, job->x, low + m->workspace, low, &job->part.trunk,
-                           run->sliced))
+                           run->sliced, DFE_KEPT(run)))
             enter(job, low);
         return 0;
     case FORWARD:
@@ -222,6 +222,7 @@ static NOINLINE int begun(dfe_run *run, int call, const dfe_program *program, vo
     run->state = state;
     run->arena = arena;
     run->sliced = 0;
+    DFE_KEEP(run, NULL);
     int status = dfe_check_call(program, state, call, batch, x, y, arena, arena_bytes,
                                 &run->memory);
     if (status != DFE_OK) return status;
@@ -286,27 +287,28 @@ static NOINLINE int whole_plane(int call, const dfe_program *program, void *stat
 
 static NOINLINE int whole_job(int call, const dfe_program *program, void *state, int32_t batch,
                               const int8_t *x, const int32_t *y, void *first, void *second,
-                              void *arena, size_t arena_bytes) {
+                              void *arena, size_t arena_bytes, const void *kept) {
     dfe_job job;
     int status = begun_known(&job, call, program, state, batch, x, y, first, second, arena,
                              arena_bytes);
+    DFE_KEEP(&job.run, kept);
     while (status == DFE_OK && !go(&job)) continue;
     return status;
 }
 
 int dfe_run_checked(int call, const dfe_program *program, void *state, int32_t batch,
                     const int8_t *x, const int32_t *y, void *first, void *second, void *arena,
-                    size_t arena_bytes) {
+                    size_t arena_bytes, const void *kept) {
     if (program->form == DFE_LABEL_PLANE)
         return whole_plane(call, program, state, batch, x, y, first, second, arena, arena_bytes);
-    return whole_job(call, program, state, batch, x, y, first, second, arena, arena_bytes);
+    return whole_job(call, program, state, batch, x, y, first, second, arena, arena_bytes, kept);
 }
 
 static int whole(int call, const dfe_program *program, void *state, int32_t batch, const int8_t *x,
                  const int32_t *y, void *first, void *second, void *arena, size_t arena_bytes) {
     int status = dfe_check(program);
     return status == DFE_OK ? dfe_run_checked(call, program, state, batch, x, y, first, second,
-                                              arena, arena_bytes)
+                                              arena, arena_bytes, NULL)
                             : status;
 }
 

@@ -51,7 +51,7 @@ static int run(const dfe_image *m, int32_t number, int32_t *next, int sliced) {
     int32_t first = dfe_value_read(m->program, op, 0);
     const int8_t *other = op->reads > 1 ? dfe_value(m, dfe_value_read(m->program, op, 1)) : NULL;
     dfe_work w = {m, op, dfe_value_shape(m->program, first), dfe_value(m, first), other,
-                  made_at(m, number), dfe_all(op->channels)};
+                  made_at(m, number), dfe_all(op->channels), number};
     if (sliced && op->kind == DFE_CONVOLUTION) {
         dfe_conv conv = dfe_windows(op, w.given);
         w.outputs = dfe_slice(*next, dfe_conv_slice(&conv, op->groups, 1), op->channels);
@@ -125,7 +125,7 @@ static __attribute__((noinline)) void run_row(const chain *c, int32_t number, in
         one.bottom = one.kernel_height - given.height - one.top;
     }
     one.height = 1;
-    dfe_work w = {c->m, &one, given, in->x, in->other, out, dfe_all(one.channels)};
+    dfe_work w = {c->m, &one, given, in->x, in->other, out, dfe_all(one.channels), number};
     KINDS[one.kind].run(&w);
 }
 
@@ -163,10 +163,10 @@ static int run_chain(const dfe_image *m, dfe_trunk_place *at, int sliced) {
 }
 
 int dfe_trunk_some(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
-                   int8_t *latent, dfe_trunk_place *at, int sliced) {
+                   int8_t *latent, dfe_trunk_place *at, int sliced, const void *kept) {
     ptrdiff_t given = dfe_values(dfe_value_shape(program, 0));
     ptrdiff_t made = dfe_values(dfe_value_shape(program, program->operations));
-    dfe_image m = {program, x + at->image * given, workspace, latent + at->image * made};
+    dfe_image m = {program, x + at->image * given, workspace, latent + at->image * made, kept};
     int done = dfe_operations(program)[at->number].rows
                    ? run_chain(&m, at, sliced)
                    : run(&m, at->number, &at->next, sliced);
@@ -178,7 +178,7 @@ int dfe_trunk_some(const dfe_program *program, int32_t batch, const int8_t *x, i
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
                int8_t *latent) {
     dfe_trunk_place at = {0, 0, 0, {{0, 0}}};
-    while (!dfe_trunk_some(program, batch, x, workspace, latent, &at, 0)) continue;
+    while (!dfe_trunk_some(program, batch, x, workspace, latent, &at, 0, NULL)) continue;
 }
 
 enum { MAX_READS = 1 << 14 };

@@ -10,6 +10,7 @@ typedef struct {
     const dfe_program *program;
     const int8_t *x;
     int8_t *workspace, *latent;
+    const void *kept; /* packed weights (kept.h), or NULL */
 } dfe_image;
 
 /* Of a value: 0 is the image, i + 1 what operation i makes. */
@@ -31,7 +32,7 @@ typedef struct {
 /* The next part of `dfe_trunk`: an operation, where it is sliced some outputs or a row of it; 1: it was the
  * last. */
 int dfe_trunk_some(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,
-                   int8_t *latent, dfe_trunk_place *at, int sliced);
+                   int8_t *latent, dfe_trunk_place *at, int sliced, const void *kept);
 
 /* Images int8 [batch, H, W, C] -> what the first layer receives. */
 void dfe_trunk(const dfe_program *program, int32_t batch, const int8_t *x, int8_t *workspace,

@@ -15,7 +15,18 @@ typedef struct {
     uint32_t phase;
     int32_t slowing; /* of this step's weights and anchors */
     int32_t sliced;  /* a part at a time */
+#if !DFE_SMALL
+    const void *kept; /* packed weights of the trunk (kept.h), or NULL */
+#endif
 } dfe_run;
+
+#if DFE_SMALL /* there are none */
+#define DFE_KEPT(run) NULL
+#define DFE_KEEP(run, weights) ((void)(weights))
+#else
+#define DFE_KEPT(run) ((run)->kept)
+#define DFE_KEEP(run, weights) ((run)->kept = (weights))
+#endif
 
 static inline int8_t *dfe_bytes(const dfe_run *run, int32_t offset) {
     return (int8_t *)run->state + offset;
