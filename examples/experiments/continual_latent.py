@@ -1,0 +1,323 @@
+"""Latent replay by the integer program beside latent replay by float back-propagation, equal bytes.
+
+    python examples/experiments/continual.py cifar10 --data-dir .data     # or: cifar100
+
+Split CIFAR-10 on a ResNet-8 that was trained on CIFAR-100, and split CIFAR-100 on MLPerf Tiny's
+ResNet-8, which was trained on CIFAR-10 (.data/models/mlperf-tiny, as for tiny_nets.py); both are
+adopted with ``--learn head``. All ways see the same int8 latents, an experience after the other,
+once. Replay is the product's own memory (`dfedge.continual.strategies.balanced`) in both, within
+the same bytes, and the same samples are presented in batches of 16.
+
+- *int8 program*: the exported program in the native runtime.
+- *back-propagation*: a float linear layer under cross-entropy, SGD or AdamW; classes that were not
+  seen yet are left out of the softmax, which helps it.
+- *nearest class mean* and *a discriminant with a shared covariance* (streaming LDA), float, exact.
+- *logistic regression on all latents*: not a stream; what a linear layer can reach here.
+
+Each way's settings (`WAYS`) are the best on a stream of other training images, half of them learned
+and half judged: one setting after the other, the others kept.  Seeds draw the streams.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from continual_nets import RUNTIME, Given, opened, spread
+from continual_rivals import figures, summary, trial
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dfedge.adoption.adopt import AdoptOptions, adopt
+from dfedge.bundle import Bundle
+from dfedge.continual.result import result_of
+from dfedge.continual.run import StreamRun
+from dfedge.continual.settings import StreamSettings
+from dfedge.continual.strategies import care_of
+from dfedge.continual.strategies.balanced import Balanced
+from dfedge.continual.strategies.replay import unpack
+from dfedge.data.dataset import Split
+from dfedge.data.streams import Stream, StreamSource, parse_stream
+from dfedge.device.session import Session
+from dfedge.exporters.write import ExportOptions, export
+from dfedge.state import size_bytes
+
+BUDGETS, BATCH, TRIAL_SEED, JUDGED = (65536, 524288), 16, 99, 300
+MLPERF = ".data/models/mlperf-tiny/pretrainedResnet_quant.tflite"
+RATES = [
+    *(("SGD", rate) for rate in (0.3, 1.0, 3.0, 10.0)),
+    *(("AdamW", rate) for rate in (0.003, 0.01, 0.03, 0.1)),
+]
+WAYS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "int8 program": {"bits": (4, 8), "replayed": (5, 15, 30), "offset": (0, 1, 2, -1)},
+    "back-propagation": {"rate": RATES, "bits": (4, 8), "replayed": (5, 15, 30)},
+}
+"""What is chosen on the trial stream; the first of each is where the choice begins."""
+How = dict[str, Any]
+Part = tuple[NDArray[np.int8], NDArray[np.int64]]
+"""Latents and labels."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stream of new classes, and the trunk that it is learned on.
+
+    Attributes:
+        model, trained: the foreign net, and what it was trained on.
+        data, each, samples: of the stream: classes, images and test images of an experience.
+    """
+
+    model: str
+    trained: str
+    data: str
+    classes: int
+    each: int
+    samples: int
+    test: int
+
+    def bundle(self, given: Given) -> Bundle:
+        """Adopted and exported the first time."""
+        folder = given.out / f"split-{self.data}-bundle"
+        if folder.exists():
+            return Bundle.open(folder)
+        options = AdoptOptions(self.model, self.trained, given.data_dir, learn="head",
+                               test_samples=given.size(2000, 100))  # fmt: skip
+        run = adopt(options, given.out / f"split-{self.data}").run
+        return export(run, ExportOptions(("c",), batch=BATCH, spare_classes=self.classes), folder)
+
+    def stream(self, given: Given, samples: int, seed: int) -> Stream:
+        """Of so many training images an experience."""
+        text = f"class-incremental:each={self.each},samples={samples},test={self.test}"
+        return parse_stream(text).make(StreamSource(self.data, given.data_dir), seed)
+
+
+CASES = {
+    "cifar10": Case("adopt_nets:resnet8_cifar100", "cifar100", "cifar10", 10, 2, 1500, 1000),
+    "cifar100": Case(MLPERF, "cifar10", "cifar100", 100, 10, 1000, 500),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A stream as its latents, of every experience."""
+
+    train: list[Part]
+    test: list[Part]
+
+
+def seen_by(session: Session, stream: Stream) -> Seen:
+    """What the frozen trunk makes of a stream."""
+
+    def of(split: Any) -> Part:
+        chunks = [session.latents(session.input(split.x[i : i + 512]))
+                  for i in range(0, len(split), 512)]  # fmt: skip
+        return np.concatenate(chunks), split.y
+
+    return Seen([of(e.train) for e in stream.experiences], [of(e.test) for e in stream.experiences])
+
+
+def settings_of(case: Case, budget: int, seed: int, how: How) -> StreamSettings:
+    return StreamSettings("class-incremental", case.data, "balanced", budget, seed=seed, **how)
+
+
+class Quick(StreamRun):
+    """The same learning from latents that are known, judged only at the end."""
+
+    latents: dict[bytes, NDArray[np.int8]]
+
+    def _see(self, batch: Split) -> None:
+        rows = self._rows_of(batch)
+        self.progress.samples += len(rows)
+        known = np.stack([self.latents[one.tobytes()] for one in batch.x])
+        with patch.object(self.session, "latents", lambda _: known):
+            self._learn(self.session.input(batch.x), rows)
+
+    def _evaluate(self) -> None:
+        if self.progress.experience + 1 == len(self.stream.experiences):
+            super()._evaluate()
+        else:
+            self.progress.matrix.append([0.0] * len(self.stream.experiences))
+
+
+def program(
+    bundle: Bundle, stream: Stream, settings: StreamSettings, quick: Seen | None = None
+) -> dict[str, Any]:
+    """The product, from the bundle's own state.
+
+    Args:
+        quick: of a trial stream: what is known of it.
+    """
+    with (
+        tempfile.TemporaryDirectory() as state,
+        patch("time.perf_counter", time.process_time),
+        patch("dfedge.continual.run.PROBES", 1),
+    ):
+        session = Session.open(bundle, RUNTIME, state, care=care_of(settings.strategy))
+        run = (Quick if quick else StreamRun)(session, stream, settings)
+        if quick:
+            samples = (x for e in stream.experiences for x in e.train.x)
+            run.latents = {
+                x.tobytes(): z
+                for x, z in zip(samples, np.concatenate([z for z, _ in quick.train]), strict=True)
+            }
+        for _ in run.moments():
+            pass
+        found = result_of(run)
+    return {"average_accuracy": found["average_accuracy"], "forgetting": found["forgetting"],
+            "bytes": found["replay_bytes"], "ms_per_step": found["ms_per_step"]}  # fmt: skip
+
+
+def floats(latents: NDArray[np.int8]) -> Tensor:
+    """float32 [B, features] in 0..1."""
+    return torch.from_numpy(latents.reshape(len(latents), -1)).float() / 128
+
+
+def propagated(session: Session, seen: Seen, settings: StreamSettings, classes: int,
+               rate: tuple[str, float]) -> dict[str, Any]:  # fmt: skip
+    """A float linear layer, the product's memory of the same bytes, as many presentations."""
+    torch.manual_seed(settings.seed)
+    rng, memory = np.random.default_rng(settings.seed), Balanced(session, settings)
+    net = nn.Linear(int(np.prod(memory.shape)), classes)
+    kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[rate[0]]
+    optimiser, known = kind(net.parameters(), rate[1]), torch.zeros(classes, dtype=torch.bool)
+    matrix, seconds, steps = [], 0.0, 0
+    for z, y in seen.train:
+        start = time.process_time()
+        for i in range(0, len(y), BATCH):
+            new, rows = z[i : i + BATCH], y[i : i + BATCH]
+            known[rows] = True
+            count = min(settings.replayed, memory.held // len(rows)) * len(rows)
+            again = rng.permutation(memory.held)[:count]
+            old = unpack(memory.latents[again], settings.bits, memory.shape)
+            x = floats(np.concatenate([new, old]))
+            label = torch.from_numpy(np.concatenate([rows, memory.rows[again].astype(np.int64)]))
+            for part in torch.from_numpy(rng.permutation(len(x))).split(BATCH):
+                logits = net(x[part]).masked_fill(~known, -torch.inf)
+                loss = F.cross_entropy(logits, label[part])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            memory._offer(new, rows, rng)
+            steps += 1
+        seconds += time.process_time() - start
+        with torch.no_grad():
+            matrix.append([accuracy(net(floats(x)).masked_fill(~known, -torch.inf), t)
+                           for x, t in seen.test])  # fmt: skip
+    return figures(matrix, size_bytes(memory.arrays()), 1000 * seconds / steps)
+
+
+def accuracy(scores: Tensor, y: NDArray[np.int64]) -> float:
+    return float((scores.argmax(1) == torch.from_numpy(y)).float().mean())
+
+
+def statistics_of(seen: Seen, classes: int, shared: bool) -> dict[str, Any]:
+    """Class means, and of all samples their spread about them: nothing else is remembered."""
+    size = seen.train[0][0][0].size
+    total, count = torch.zeros(classes, size, dtype=torch.float64), torch.zeros(classes)
+    square, matrix = torch.zeros(size, size, dtype=torch.float64), []
+    for z, y in seen.train:
+        x = floats(z).double()
+        total.index_add_(0, torch.from_numpy(y), x)
+        count += torch.bincount(torch.from_numpy(y), minlength=classes)
+        square += x.T @ x
+        means = total / count.clamp(min=1)[:, None]
+        inner = torch.eye(size, dtype=torch.float64)
+        if shared:
+            within = (square - (means.T * count) @ means) / count.sum()
+            inner = torch.linalg.inv(within + 1e-4 * within.trace() / size * inner)
+        weight = means @ inner
+        bias = -(weight * means).sum(1) / 2
+        row = []
+        for other, t in seen.test:
+            scores = floats(other).double() @ weight.T + bias
+            row.append(accuracy(scores.masked_fill(count == 0, -torch.inf), t))
+        matrix.append(row)
+    return figures(matrix, 4 * (total.numel() + classes + (square.numel() if shared else 0)), 0.0)
+
+
+def all_at_once(seen: Seen, classes: int) -> float:
+    """Logistic regression on all latents of a stream (L-BFGS)."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = (np.concatenate(parts) for parts in zip(*seen.train, strict=True))
+    model = LogisticRegression(C=100, max_iter=500).fit(floats(x).numpy(), y)
+    return float(np.mean([model.score(floats(z).numpy(), t) for z, t in seen.test]))
+
+
+def chosen(way: dict[str, tuple[Any, ...]], judged: Callable[[How], float]) -> tuple[How, Any]:
+    """The best of each setting in turn, from the first of each; and all that was tried."""
+    how, tried = {name: values[0] for name, values in way.items()}, []
+    best = -1.0
+    for name, values in way.items():
+        kept = how
+        for value in values if best < 0 else values[1:]:
+            now = {**kept, name: value}
+            found = judged(now)
+            tried.append({**now, "accuracy": found})
+            print(tried[-1], flush=True)
+            if found > best:
+                best, how = found, now
+    return how, tried
+
+
+def judged_less(stream: Stream) -> Stream:
+    """`trial`, with `JUDGED` samples an experience."""
+    halves = trial(stream)
+    parts = [replace(e, test=e.test.take(np.arange(min(JUDGED, len(e.test)))))
+             for e in halves.experiences]  # fmt: skip
+    return replace(halves, experiences=tuple(parts))
+
+
+def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
+    """The experiment of a case."""
+
+    def experiment(given: Given) -> dict[str, Any]:
+        case = CASES[name]
+        bundle = case.bundle(given)
+        samples = given.size(case.samples, 20 * case.each)
+        short = judged_less(case.stream(given, 2 * samples, TRIAL_SEED))
+        streams = [case.stream(given, samples, seed) for seed in range(given.seeds)]
+        plain = opened(bundle)
+        short_seen, *seen = (seen_by(plain, stream) for stream in (short, *streams))
+        pairs = list(zip(streams, seen, strict=True))
+        rows: dict[str, Any] = {"samples": samples * len(short.experiences)}
+        for budget in given.size(BUDGETS, BUDGETS[:1]):
+            for way in WAYS:
+                found = one_way(case, bundle, way, budget, (short, short_seen), pairs)
+                rows[f"{way}, {budget}"] = found
+                print(way, budget, rows[f"{way}, {budget}"], flush=True)
+        for title, shared in (("nearest class mean", False), ("discriminant", True)):
+            rows[title] = summary([statistics_of(one, case.classes, shared) for one in seen])
+            print(title, rows[title])
+        rows["logistic regression"] = spread([all_at_once(one, case.classes) for one in seen])
+        print(rows["logistic regression"])
+        return rows
+
+    return experiment
+
+
+def one_way(case: Case, bundle: Bundle, way: str, budget: int, short: tuple[Stream, Seen],
+            streams: list[tuple[Stream, Seen]]) -> dict[str, Any]:  # fmt: skip
+    """Chosen on the trial stream, then measured on the others."""
+
+    def run(stream: Stream, seen: Seen, seed: int, how: How) -> dict[str, Any]:
+        if way == "int8 program":
+            quick = seen if seed == TRIAL_SEED else None
+            return program(bundle, stream, settings_of(case, budget, seed, how), quick)
+        kept = {name: value for name, value in how.items() if name != "rate"}
+        settings = settings_of(case, budget, seed, kept)
+        return propagated(opened(bundle), seen, settings, case.classes, how["rate"])
+
+    how, tried = chosen(WAYS[way], lambda one: run(*short, TRIAL_SEED, one)["average_accuracy"])
+    found = [run(*given, seed, how) for seed, given in enumerate(streams)]
+    return {"settings": how, "tried": tried, **summary(found)}
+
+
+def split_runs() -> Iterator[tuple[str, Callable[[Given], dict[str, Any]]]]:
+    """Name and experiment of each case."""
+    return ((name, split_by(name)) for name in CASES)
