@@ -18,9 +18,11 @@ the product's own memory in all, within the same bytes, a balanced one.
 
 Each way's settings (`WAYS`) are the best on a stream of other training images, half of them learned
 and half judged: one setting after the other, the others kept.  Seeds draw the streams.  Latents are
-computed once by the program's own trunk, so milliseconds are without it.
+computed once by the program's own trunk, so milliseconds are without it, but for ``placed``.  A way
+that is in results/continual/ is not run again.
 """
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,12 +32,10 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from continual_linear import BATCH, Part, Seen, all_at_once, propagated, statistics_of
 from continual_nets import RUNTIME, Given, opened
-from continual_rivals import figures, summary, trial
+from continual_rivals import summary, trial
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from dfedge.adoption.adopt import AdoptOptions, adopt
 from dfedge.bundle import Bundle
@@ -43,30 +43,25 @@ from dfedge.continual.result import result_of
 from dfedge.continual.run import StreamRun
 from dfedge.continual.settings import StreamSettings
 from dfedge.continual.strategies import care_of
-from dfedge.continual.strategies.balanced import Balanced
-from dfedge.continual.strategies.replay import unpack
 from dfedge.data.dataset import Split
 from dfedge.data.sources import load
 from dfedge.data.streams import Stream, StreamSource, parse_stream
 from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
-from dfedge.state import size_bytes
 
-BUDGETS, BATCH, TRIAL_SEED, JUDGED, TEN = (65536, 524288), 16, 99, 1500, 10
+BUDGETS, TRIAL_SEED, JUDGED, TEN = (65536, 524288), 99, 1500, 10
 MLPERF = ".data/models/mlperf-tiny/pretrainedResnet_quant.tflite"
 RATES = [
-    *(("SGD", rate) for rate in (0.3, 1.0, 3.0, 10.0)),
-    *(("AdamW", rate) for rate in (0.003, 0.01, 0.03, 0.1)),
+    *(("SGD", rate) for rate in (0.1, 0.3, 1.0, 3.0)),
+    *(("AdamW", rate) for rate in (0.001, 0.003, 0.01, 0.03)),
 ]
 WAYS: dict[str, dict[str, tuple[Any, ...]]] = {
     "balanced": {"pace": (None, 0), "bits": (4, 8), "replayed": (5, 15), "offset": (0, 1, -1)},
     "placed": {"bits": (4, 8)},
-    "back-propagation": {"rate": tuple(RATES), "bits": (4, 8), "replayed": (5, 15)},
+    "back-propagation": {"rate": tuple(RATES), "bits": (4, 8), "replayed": (5, 15, 30)},
 }
 """What is chosen on the trial stream, at the smaller budget; the first of each begins."""
 How = dict[str, Any]
-Part = tuple[NDArray[np.int8], NDArray[np.int64]]
-"""Latents and labels."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +106,6 @@ CASES = {
     "cifar10": Case("adopt_nets:resnet8_cifar100", "cifar100", "cifar10", 10, 2, 1500, 500),
     "cifar100": Case(MLPERF, "cifar10", "cifar100", 100, 10, 1000, 200),
 }
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A stream as its latents, of every experience."""
-
-    train: list[Part]
-    test: list[Part]
 
 
 def seen_by(session: Session, stream: Stream) -> Seen:
@@ -177,83 +164,6 @@ def program(bundle: Bundle, stream: Stream, seen: Seen, settings: StreamSettings
             "bytes": found["replay_bytes"], "ms_per_step": found["ms_per_step"]}  # fmt: skip
 
 
-def floats(latents: NDArray[np.int8]) -> Tensor:
-    """float32 [B, features] in 0..1."""
-    return torch.from_numpy(latents.reshape(len(latents), -1)).float() / 128
-
-
-def propagated(session: Session, seen: Seen, settings: StreamSettings, classes: int,
-               rate: tuple[str, float]) -> dict[str, Any]:  # fmt: skip
-    """A float linear layer, the product's memory of the same bytes, as many presentations."""
-    torch.manual_seed(settings.seed)
-    rng, memory = np.random.default_rng(settings.seed), Balanced(session, settings)
-    net = nn.Linear(int(np.prod(memory.shape)), classes)
-    kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[rate[0]]
-    optimiser, known = kind(net.parameters(), rate[1]), torch.zeros(classes, dtype=torch.bool)
-    matrix, seconds, steps = [], 0.0, 0
-    for z, y in seen.train:
-        start = time.process_time()
-        for i in range(0, len(y), BATCH):
-            new, rows = z[i : i + BATCH], y[i : i + BATCH]
-            known[rows] = True
-            count = min(settings.replayed, memory.held // len(rows)) * len(rows)
-            again = rng.permutation(memory.held)[:count]
-            old = unpack(memory.latents[again], settings.bits, memory.shape)
-            x = floats(np.concatenate([new, old]))
-            label = torch.from_numpy(np.concatenate([rows, memory.rows[again].astype(np.int64)]))
-            for part in torch.from_numpy(rng.permutation(len(x))).split(BATCH):
-                logits = net(x[part]).masked_fill(~known, -torch.inf)
-                loss = F.cross_entropy(logits, label[part])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            memory._offer(new, rows, rng)
-            steps += 1
-        seconds += time.process_time() - start
-        with torch.no_grad():
-            matrix.append([accuracy(net(floats(x)).masked_fill(~known, -torch.inf), t)
-                           for x, t in seen.test])  # fmt: skip
-    return figures(matrix, size_bytes(memory.arrays()), 1000 * seconds / steps)
-
-
-def accuracy(scores: Tensor, y: NDArray[np.int64]) -> float:
-    return float((scores.argmax(1) == torch.from_numpy(y)).float().mean())
-
-
-def statistics_of(seen: Seen, classes: int, shared: bool) -> dict[str, Any]:
-    """Class means, and of all samples their spread about them: nothing else is remembered."""
-    size = seen.train[0][0][0].size
-    total, count = torch.zeros(classes, size, dtype=torch.float64), torch.zeros(classes)
-    square, matrix = torch.zeros(size, size, dtype=torch.float64), []
-    for z, y in seen.train:
-        x = floats(z).double()
-        total.index_add_(0, torch.from_numpy(y), x)
-        count += torch.bincount(torch.from_numpy(y), minlength=classes)
-        square += x.T @ x
-        means = total / count.clamp(min=1)[:, None]
-        inner = torch.eye(size, dtype=torch.float64)
-        if shared:
-            within = (square - (means.T * count) @ means) / count.sum()
-            inner = torch.linalg.inv(within + 1e-4 * within.trace() / size * inner)
-        weight = means @ inner
-        bias = -(weight * means).sum(1) / 2
-        row = []
-        for other, t in seen.test:
-            scores = floats(other).double() @ weight.T + bias
-            row.append(accuracy(scores.masked_fill(count == 0, -torch.inf), t))
-        matrix.append(row)
-    return figures(matrix, 4 * (total.numel() + classes + (square.numel() if shared else 0)), 0.0)
-
-
-def all_at_once(seen: Seen) -> float:
-    """Logistic regression on all latents of a stream (L-BFGS)."""
-    from sklearn.linear_model import LogisticRegression
-
-    x, y = (np.concatenate(parts) for parts in zip(*seen.train, strict=True))
-    model = LogisticRegression(C=100, max_iter=500).fit(floats(x).numpy(), y)
-    return float(np.mean([model.score(floats(z).numpy(), t) for z, t in seen.test]))
-
-
 def chosen(way: dict[str, tuple[Any, ...]], judged: Callable[[How], How]) -> tuple[How, Any]:
     """The best of each setting in turn, from the first of each; and all that was tried."""
     how, tried = {name: values[0] for name, values in way.items()}, []
@@ -290,8 +200,12 @@ def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
         streams += [case.stream(given, samples, seed) for seed in range(given.seeds)]
         seen = [seen_by(opened(bundle), stream) for stream in streams]
         short, *pairs = zip(streams, seen, strict=True)
-        rows: dict[str, Any] = {"samples": samples * len(streams[0].experiences)}
+        path = given.results / f"{name}.json"
+        rows: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        rows["samples"] = samples * len(streams[0].experiences)
         for way, choices in WAYS.items():
+            if way in rows:
+                continue
             run = partial(one_run, case, bundle, way)
             how, tried = chosen(
                 choices, lambda how, run=run: run(BUDGETS[0], TRIAL_SEED, short, how)
@@ -301,6 +215,7 @@ def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
                 found = [run(budget, seed, pair, how) for seed, pair in enumerate(pairs)]
                 rows[way][str(budget)] = summary(found)
                 print(way, budget, rows[way][str(budget)], flush=True)
+            path.write_text(json.dumps(rows, indent=1) + "\n")
         for title, shared in (("nearest class mean", False), ("discriminant", True)):
             found = [statistics_of(one, case.classes, shared) for one in seen[1:]]
             rows[title] = summary(found)
