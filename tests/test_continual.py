@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dfedge.bundle import Bundle
 from dfedge.continual import metrics
+from dfedge.continual.placing import Seen, among
 from dfedge.continual.report import write_report
 from dfedge.continual.result import result_of
 from dfedge.continual.run import StreamRun
@@ -125,6 +126,27 @@ def test_replay_forgets_less_than_no_memory(spare_bundle: Bundle, tmp_path: Path
     }
     assert lost["none"] > 0.08
     assert lost["balanced"] < lost["none"] / 2
+
+
+def test_anchors_placed_among_samples_recognise_more_than_their_means() -> None:
+    """Classes apart in one of two features that vary together; one without samples stays."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.array([0, 2]), 200)
+    p = 55 + rng.normal(0, 15, (400, 1)) + rng.normal(0, 2, (400, 8))
+    p[:, 0] += 6 * rows
+    p = p.round().clip(0, 127)
+    seen = Seen({0: p}, {0: 0}, rows)
+    anchors = np.full((4, 8), 127, np.int8)
+    state = {"live": np.array([1, 1, 1, 0], np.int8), "layer0.anchors": anchors}
+    made = among(state, seen)["layer0.anchors"]
+    assert (made[[1, 3]] == 127).all()
+    means = np.stack([p[rows == row].mean(0).round() for row in (0, 2)])
+
+    def right(two: np.ndarray) -> int:
+        away = ((p[:, None] - two.astype(float)) ** 2).sum(2)
+        return int((away.argmin(1) * 2 == rows).sum())
+
+    assert right(means) < 370 < 395 < right(made[[0, 2]])
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7])

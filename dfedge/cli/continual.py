@@ -50,7 +50,7 @@ def run(
         str | None,
         typer.Option(
             help="Strategy: guarded (replay and guard, like finetune), none, anchors, "
-            "reservoir or balanced (latent replay).",
+            "reservoir or balanced (latent replay), placed (anchors placed among what is kept).",
             show_default="guarded",
         ),
     ] = None,

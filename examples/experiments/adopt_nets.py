@@ -2,10 +2,12 @@
 
     OMP_NUM_THREADS=1 python examples/experiments/adopt_nets.py resnet8 --minutes 12
     OMP_NUM_THREADS=1 python examples/experiments/adopt_nets.py mobilenet_v2 --minutes 12
+    OMP_NUM_THREADS=1 python examples/experiments/adopt_nets.py resnet8 --data cifar100 --minutes 12
 
-The weights go to out/adopt/NET.pt; `resnet8()` and `mobilenet_v2()` read them from there.  Minutes
-are CPU minutes of one core: the learning rate follows them, so that a slow machine trains fewer
-epochs and not half a schedule.  Inputs are what dfedge feeds, (byte >> 1) / 128, as float.
+The weights go to out/adopt/NET.pt (of CIFAR-100: NET-cifar100.pt); `resnet8()`, `mobilenet_v2()`
+and `resnet8_cifar100()` read them from there. Minutes are CPU minutes of one core: the learning
+rate follows them, so that a slow machine trains fewer epochs and not half a schedule. Inputs are
+what dfedge feeds, (byte >> 1) / 128, as float.
 """
 
 import argparse
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 
 OUT = Path("out/adopt")
 CLASSES = 10
+SETS = {"cifar10": 10, "cifar100": 100}
+"""Data, and their classes."""
 
 
 class Basic(nn.Module):
@@ -126,15 +130,25 @@ class MobileNetV2(nn.Module):
 NETS = {"resnet8": ResNet8, "mobilenet_v2": MobileNetV2}
 
 
-def _trained(name: str) -> nn.Module:
-    net = NETS[name]()
-    net.load_state_dict(torch.load(OUT / f"{name}.pt", weights_only=True))
+def weights(name: str, given: str = "cifar10") -> Path:
+    """Where a net's weights are."""
+    return OUT / (f"{name}.pt" if given == "cifar10" else f"{name}-{given}.pt")
+
+
+def _trained(name: str, given: str = "cifar10") -> nn.Module:
+    net = NETS[name](classes=SETS[given])
+    net.load_state_dict(torch.load(weights(name, given), weights_only=True))
     return net.eval()
 
 
 def resnet8() -> nn.Module:
     """As trained here."""
     return _trained("resnet8")
+
+
+def resnet8_cifar100() -> nn.Module:
+    """As trained here, with 100 scores."""
+    return _trained("resnet8", "cifar100")
 
 
 def mobilenet_v2() -> nn.Module:
@@ -148,11 +162,11 @@ def mobilenet_v2_128() -> nn.Module:
     return MobileNetV2(strides=(2, 1, 2, 2, 2, 1, 2, 1)).eval()
 
 
-def data(split: str) -> tuple[Tensor, Tensor]:
-    """CIFAR-10 as dfedge would feed it: float [N, 3, 32, 32] and labels."""
+def data(split: str, given: str = "cifar10") -> tuple[Tensor, Tensor]:
+    """A data set as dfedge would feed it: float [N, 3, 32, 32] and labels."""
     from dfedge.data.sources import load
 
-    found = load("cifar10").splits[split]
+    found = load(given).splits[split]
     x = torch.from_numpy(found.x >> 1).permute(0, 3, 1, 2).float() / 128
     return x, torch.from_numpy(found.y)
 
@@ -204,19 +218,27 @@ def moved(images: Tensor, pad: int) -> Tensor:
     return F.pad(images, (pad,) * 4)[:, :, i : i + height, j : j + width]
 
 
-def train(name: str, minutes: float, seed: int = 0, batch: int = 128, peak: float = 0.1) -> None:
+def train(
+    name: str,
+    minutes: float,
+    given: str = "cifar10",
+    seed: int = 0,
+    batch: int = 128,
+    peak: float = 0.1,
+) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    net, (x, y) = NETS[name](), data("train")
+    net, (x, y) = NETS[name](classes=SETS[given]), data("train", given)
     epochs = descend(net, lambda index, _: moved(x[index], 2), y, minutes, peak, batch)
     OUT.mkdir(parents=True, exist_ok=True)
-    torch.save(net.state_dict(), OUT / f"{name}.pt")
-    print(f"{name}: {epochs:.1f} epochs, test accuracy {accuracy(net, *data('test')):.4f}")
+    torch.save(net.state_dict(), weights(name, given))
+    print(f"{name}: {epochs:.1f} epochs, test accuracy {accuracy(net, *data('test', given)):.4f}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("net", choices=list(NETS))
+    parser.add_argument("--data", choices=list(SETS), default="cifar10")
     parser.add_argument("--minutes", type=float, default=12)
     asked = parser.parse_args()
-    train(asked.net, asked.minutes)
+    train(asked.net, asked.minutes, asked.data)

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import torch
 import typer
+from continual_latent import split_runs
 from continual_nets import (
     Given,
     bundle_of,
@@ -268,6 +269,7 @@ EXPERIMENTS: dict[str, Callable[[Given], dict[str, Any]]] = {
     "rates": rates,
     "rivals": rivals,
     "speaker": speaker,
+    **dict(split_runs()),
 }
 
 

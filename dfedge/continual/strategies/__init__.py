@@ -18,6 +18,7 @@ STRATEGIES = {
     "anchors": "dfedge.continual.strategies.anchors:Anchors",
     "reservoir": "dfedge.continual.strategies.reservoir:Reservoir",
     "balanced": "dfedge.continual.strategies.balanced:Balanced",
+    "placed": "dfedge.continual.strategies.placed:Placed",
 }
 """Name -> module:class; reading the table imports nothing."""
 

@@ -45,31 +45,41 @@ class Replay(Strategy):
         rows: uint8 or uint16 [slots].
         held: slots that are filled.
         seen: samples offered so far, by row, int32 [K].
+        instead: what else helps where not one sample fits.
     """
+
+    instead = ", or export with --train-layers last:N for smaller latents"
 
     def __init__(self, session: Session, settings: StreamSettings) -> None:
         super().__init__(session, settings)
         plan = session.bundle.manifest.plan
         kind = np.uint8 if plan.classes <= 256 else np.uint16
-        self.shape, self.bits = plan.latent_shape, settings.bits
+        self.shape, self.bits = self.kept_shape(), settings.bits
         values = int(np.prod(self.shape))
         stored = values if self.bits == 8 else (values + 1) // 2
         each = stored + np.dtype(kind).itemsize
         slots = settings.budget // each
         if not slots:
             raise DfedgeError(
-                f"a replay budget of {settings.budget:,} bytes holds no sample: one takes {each:,} "
-                f"where layer {plan.cut} learns first; give --budget {each} or more, or export "
-                "with --train-layers last:N for smaller latents"
+                f"a replay budget of {settings.budget:,} bytes holds no sample: one takes "
+                f"{each:,}; give --budget {each} or more{self.instead}"
             )
         self.latents = np.zeros((slots, stored), np.uint8)
         self.rows = np.zeros(slots, kind)
         self.held = 0
         self.seen = np.zeros(plan.classes, np.int32)
 
+    def kept_shape(self) -> tuple[int, ...]:
+        """Of what is kept of a sample."""
+        return self.session.bundle.manifest.plan.latent_shape
+
+    def kept(self, q: Inputs) -> NDArray[np.int8]:
+        """What is kept of samples, [B, *kept_shape], in 0..127."""
+        return self.session.latents(q)
+
     def learn(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """New latents among replayed ones, then the new ones are offered to the memory."""
-        new = self.session.latents(q)
+        new = self.kept(q)
         # Whole batches only, so that every step is one of the larger program.
         count = min(self.settings.replayed, self.held // len(q)) * len(q)
         again = rng.permutation(self.held)[:count]
@@ -81,7 +91,7 @@ class Replay(Strategy):
 
     def remember(self, q: Inputs, rows: Rows, rng: np.random.Generator) -> None:
         """Offer samples to the memory."""
-        self._offer(self.session.latents(q), rows, rng)
+        self._offer(self.kept(q), rows, rng)
 
     def _offer(self, latents: NDArray[np.int8], rows: Rows, rng: np.random.Generator) -> None:
         for latent, row in zip(pack(latents, self.bits), rows, strict=True):
