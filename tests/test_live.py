@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,47 @@ def test_a_named_pipe_is_a_source_and_standard_input_teaches(
     assert process.returncode == 0, err
     wanted = Session.open(motion_bundle, "native", initial=True).predict(np.round(x, 5))
     assert (answer["class"], answer["score"]) == (wanted.name, wanted.score)
+
+
+def settings(path: Path, room: str) -> dict[str, str]:
+    """A part of a unit of systemd."""
+    parser = ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read_string(path.read_text())
+    return dict(parser[room])
+
+
+def test_systemd_service_of_the_examples_learns_from_its_socket_and_saves_when_it_is_stopped(
+    motion_bundle: Path, tmp_path: Path
+) -> None:
+    """Its own command line, over a named pipe in the place of the serial port."""
+    units = Path(__file__).parent.parent / "examples" / "systemd"
+    service = settings(units / "dfedge-live.service", "Service")
+    assert service["StandardInput"] == "socket"
+    assert "ListenFIFO" in settings(units / "dfedge-live.socket", "Socket")
+    for name in ("sensor", "labels"):
+        os.mkfifo(tmp_path / name)
+    places = {"/opt/dfedge/bin/dfedge": f"{sys.executable} -m dfedge", "--baud 115200": "",
+              "/var/lib/dfedge-live/bundle": str(motion_bundle),
+              "/var/lib/dfedge-live/state": str(tmp_path / "s"),
+              "/dev/ttyUSB0": str(tmp_path / "sensor")}  # fmt: skip
+    command = service["ExecStart"]
+    for place, here in places.items():
+        assert place in command
+        command = command.replace(place, here)
+    with (
+        (tmp_path / "labels").open("r+b", buffering=0) as labels,  # as systemd opens it
+        running([*command.split(), "--runtime", "native"], stdin=labels) as process,
+        (tmp_path / "sensor").open("w") as sensor,
+    ):
+        sensor.write(told(wave("slow", T, 1)))
+        sensor.flush()
+        assert event(process)["window"] == 1
+        labels.write(b"l slow\n")
+        assert event(process)["taught"] == "slow"
+        process.terminate()
+        assert str(process.wait(LONG)) in service["SuccessExitStatus"].split()
+    assert Session.open(motion_bundle, "native", tmp_path / "s").record.samples == 2
 
 
 def test_a_serial_port_is_read_raw_and_has_its_settings_back(
