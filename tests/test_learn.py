@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 
 from dfedge.errors import DfedgeError, UsageError
+from dfedge.exporters.write import ExportOptions, export
 from dfedge.int8.bounds import PEAK
 from dfedge.int8.rounding import round_half_up
 from dfedge.int8.scales import LayerScales, Scales, score_shifts
@@ -219,6 +221,19 @@ def test_layers_that_count_are_chosen_on_held_out_samples_and_kept(tmp_path: Pat
         found[counted] = accuracy(net, held_out)
     assert max(found.values()) == found[tuple(last["counted"])]
     assert last["validation_accuracy"] == pytest.approx(max(found.values()))
+
+
+def test_a_net_may_say_how_many_last_layers_count(tmp_path: Path) -> None:
+    path = tmp_path / "net.toml"
+    blocks = "[[block]]\nchannels = 4\npool = true\n" * 3
+    path.write_text(f"anchors = 1\ncounted = 2\n{blocks}")
+    run = train(TrainOptions(net=str(path), settings={"epochs": 0}), tmp_path / "run")
+    assert run.load_net().counted == (1, 2)
+    calibrate_run(run, "pow2-mse")
+    bundle = export(run, ExportOptions(("c",), batch=1, trial=False), tmp_path / "bundle")
+    assert [layer.counted for layer in bundle.manifest.plan.layers] == [False, True, True]
+    path.write_text(f"anchors = 1\ncounted = 4\n{blocks}")
+    assert "counted: at most the 3 blocks; got 4" in refused(lambda: load_spec(str(path)))
 
 
 def test_choice_prefers_all_layers_among_equals() -> None:

@@ -49,7 +49,7 @@ class Net(nn.Module):
         self.weight_bits = 8
         self.lean = False
         self.plane = form == "label-plane"
-        self.counted = tuple(range(len(shapes)))
+        self.counted = tuple(range(len(shapes)))[-spec.counted :]  # 0: all
         extra = LabelPlane.extra_channels if self.plane else 0
         self.layers = nn.ModuleList()
         for i, (block, (seen, _)) in enumerate(zip(spec.blocks(), shapes, strict=True)):

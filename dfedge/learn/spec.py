@@ -109,6 +109,8 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         block: the blocks in order.
         anchors: the goodness sees the mean over anchors x anchors cells of a block's output.
         depth: number of blocks, the last of ``block`` being repeated; absent: as listed.
+        counted: number of last blocks whose goodness counts in a score; 0: all.  ``validation`` in
+            ``train`` chooses others.
         loss: of the one-pass form.
         plane: of the label-plane form.
         train: how it is trained where nothing else is said.
@@ -118,6 +120,7 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block: Annotated[list[Block], Meta(min_length=1)]
     anchors: Annotated[int, Meta(ge=1, le=8)] = 2
     depth: Annotated[int, Meta(ge=1, le=200)] | None = None
+    counted: Annotated[int, Meta(ge=0, le=200)] = 0
     loss: Loss = Loss()
     plane: Loss = Loss(kind="relative", margin=0.02, negatives=3)
     train: Settings = Settings()
@@ -126,6 +129,10 @@ class NetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < len(self.block):
             raise ValueError(f"depth {self.depth} is less than the {len(self.block)} blocks listed")
+        if self.counted > len(self.blocks()):
+            raise ValueError(
+                f"counted: at most the {len(self.blocks())} blocks; got {self.counted}"
+            )
         if self.anchors > 1 and any(block.mean for block in self.block):
             raise ValueError(f"a block that hands on its mean has anchors = 1, got {self.anchors}")
         if self.plane.kind in WITH_ANCHORS:

@@ -49,7 +49,8 @@ class Setting:
 
     Attributes:
         passes: over its training samples.
-        channels: of the convolutions; one that is negative is followed by a pool.
+        channels: of the convolutions; one that is negative is followed by a pool.  The last two
+            have a say: on held-out samples of MNIST they were better than all.
         net: by name, where there are no channels.
     """
 
@@ -59,7 +60,7 @@ class Setting:
 
 
 SETS = {
-    "mnist": Setting(1, (-48, -96, 192, 192)),
+    "mnist": Setting(1, (-32, -64, 128, 128)),
     "fashion-mnist": Setting(10, (-32, -64, 128, 128)),
     "watch": Setting(10, net="imu"),
     "cifar10": Setting(10, net="cifar"),
@@ -74,7 +75,7 @@ def net_of(setting: Setting) -> str:
               for c in setting.channels]  # fmt: skip
     path = OUT / "net.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("anchors = 4\n" + "".join(blocks))
+    path.write_text("anchors = 4\ncounted = 2\n" + "".join(blocks))
     return str(path)
 
 
