@@ -46,9 +46,9 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
         )
     found = data.look(channels)
     if channels and channels != found.channels and not {channels, found.channels} <= MODES.keys():
-        signal = width == 1 and height is not None and height > 1
-        taken = described(height, channels) if signal else f"images of {channels} channels"
-        instead = "signals" if signal else f"an .npz with x [N, H, W, {channels}]"
+        taken, instead = f"images of {channels} channels", f"an .npz with x [N, H, W, {channels}]"
+        if width == 1 and height and height > 1:
+            taken, instead = described(height, channels), "signals"
         raise DfedgeError(
             f"{model.name} takes {taken}, {data.name} has {found} with {found.channels}; give "
             f"{instead}"
