@@ -14,7 +14,7 @@ from dfedge.adoption.adopt import Adopted, AdoptOptions, adopt
 from dfedge.adoption.fold import fold
 from dfedge.adoption.head import headed
 from dfedge.adoption.head_fit import RIDGES, fit_head
-from dfedge.adoption.layers import class_means
+from dfedge.adoption.layers import Tried, best, class_means
 from dfedge.adoption.load import load_graph
 from dfedge.data.sources import load
 from dfedge.device.evaluate import evaluate
@@ -213,6 +213,16 @@ def test_a_new_last_layer_fits_new_classes(head: str, tmp_path: Path) -> None:
     )
     assert found.run.plan.classes == ("even", "odd")
     assert found.float_accuracy >= 0.9 and found.accuracy >= found.float_accuracy - 0.04
+
+
+def test_features_count_where_the_last_layer_was_made_from_the_samples_that_judge() -> None:
+    """It is right about each of them, whatever it says of others."""
+    none = torch.empty(0)
+    alone, both = Tried(1.0, (1,), True, none), Tried(0.9, (0, 1), True, none)
+    means = Tried(0.8, (0, 1), False, none)
+    assert best([both, alone, means], fitted=True) is both
+    assert best([both, alone, means], fitted=False) is alone
+    assert best([alone], fitted=True) is alone  # too few samples for means
 
 
 def test_a_class_of_one_sample_makes_no_last_layer(dfedge, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def adopt(options: AdoptOptions, out: Path, watch: Progress = lambda *_: None) -
         to_samples(drawn.take(part), "cpu", trunk, constants)
         for part in (np.arange(half), np.arange(half, len(drawn)))
     )
-    chosen, tried = anchored(learned, own, held_out, recipe)
+    chosen, tried = anchored(learned, own, held_out, recipe, given.fitted)
     plan = _plan(options, given, learned, trunk)
     test = tested(plan, given.data)
     watch("test", 0, 2)

@@ -199,7 +199,7 @@ class Tried:
 
 @torch.no_grad()
 def anchored(
-    learned: Learned, own: Samples, held_out: Samples, recipe: Recipe
+    learned: Learned, own: Samples, held_out: Samples, recipe: Recipe, fitted: bool = False
 ) -> tuple[Tried, list[Tried]]:
     """Set anchors, scales, and which layers count.
 
@@ -207,6 +207,9 @@ def anchored(
     scores count alone, or with the features that they are made of (`FLATTERED`).  Where a class has
     too few samples for a mean (`FEW`), the net's own scores count alone: its trained weights know
     the class, and the data do not.
+
+    Args:
+        fitted: see `best`.
 
     Returns:
         What was chosen, and all that was tried.
@@ -228,9 +231,20 @@ def anchored(
         for anchors in ((axes, means) if enough else (axes,))
         for counted in (((last - 1, last), (last,)) if enough else ((last,),))
     ]
-    chosen = max(tried, key=lambda one: one.accuracy + FLATTERED * (len(one.counted) > 1))
+    chosen = best(tried, fitted)
     _let(learned.net, chosen.counted, chosen.anchors)
     return chosen, tried
+
+
+def best(tried: list[Tried], fitted: bool) -> Tried:
+    """The most accurate choice.
+
+    Args:
+        fitted: the last layer was made from the samples that judge: what its scores say of them is
+            no evidence, and the features count beside them wherever that was tried.
+    """
+    by = 1.0 if fitted else FLATTERED
+    return max(tried, key=lambda one: one.accuracy + by * (len(one.counted) > 1))
 
 
 @torch.no_grad()

@@ -95,6 +95,7 @@ class Prepared:
         cut: how; None: they have splits of their own.
         order: of the training samples, in rounds over the classes.
         drawn: the first of them, read.
+        fitted: whether the net's last layer was made from them.
         policy: what becomes of a picture that cannot be read.
     """
 
@@ -105,6 +106,7 @@ class Prepared:
     cut: Cut | None
     order: NDArray[np.int64]
     drawn: Split
+    fitted: bool
     policy: Policy
 
 
@@ -146,7 +148,7 @@ def prepared(options: AdoptOptions) -> Prepared:
     drawn = train.take(order[: min(len(order), 2 * _most(rule))]).read(rule)
     graph = fitted(head, drawn) if head.fit else head.graph
     check_inside(graph)
-    return Prepared(graph, head.classes, rule, data, cut, order, drawn, door.policy)
+    return Prepared(graph, head.classes, rule, data, cut, order, drawn, head.fit, door.policy)
 
 
 def _most(rule: InputRule) -> int:

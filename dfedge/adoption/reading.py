@@ -7,6 +7,7 @@ from dfedge.data.catalogue import Catalogue
 from dfedge.data.image_arrays import MODES
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import LARGEST, MOST, PHOTOS, ImageRule, ImageSurvey
+from dfedge.data.inputs.window import described
 from dfedge.data.sized import fit_of, rule_of_others, sides
 from dfedge.data.stored import StoredSamples
 from dfedge.errors import DfedgeError, UsageError
@@ -45,9 +46,12 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
         )
     found = data.look(channels)
     if channels and channels != found.channels and not {channels, found.channels} <= MODES.keys():
+        taken, instead = f"images of {channels} channels", f"an .npz with x [N, H, W, {channels}]"
+        if width == 1 and height and height > 1:
+            taken, instead = described(height, channels), "signals"
         raise DfedgeError(
-            f"{model.name} takes images of {channels} channels, {data.name} has {found} with "
-            f"{found.channels}; give an .npz with x [N, H, W, {channels}]"
+            f"{model.name} takes {taken}, {data.name} has {found} with {found.channels}; give "
+            f"{instead}"
         )
     rule = ImageRule(
         *(own or asked or _size_of(model, found)),

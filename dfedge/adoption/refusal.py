@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 
 from dfedge.errors import DfedgeError
 
-WINDOW = "a net that remembers what came before has no form here; one that sees a whole window has"
+WINDOW = (
+    "a net that remembers what came before has no form here; export it so that its input is the "
+    "whole window (of a streaming net: the file before it was made to stream)"
+)
 ENLARGED = "enlarge by mode nearest, or bilinear by whole factors with align_corners=False"
 REMEDIES = {
     "layernorm": "replace LayerNorm by nn.BatchNorm2d and train again",
