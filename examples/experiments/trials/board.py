@@ -130,7 +130,16 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
 def _compiled(sources: Path, folder: Path, main: Path, *words: str | Path) -> Path:
     app = folder / "app"
     files = [main, *sorted(sources.glob("*.c")), *sorted((sources / "dfedge").glob("*.c"))]
-    command = [*words, "-std=c99", "-O2", f"-I{sources}", f"-I{folder}", "-o", app, *files]
+    command: list[str | Path] = [
+        *words,
+        "-std=c99",
+        "-O2",
+        f"-I{sources}",
+        f"-I{folder}",
+        "-o",
+        app,
+        *files,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return app
 
