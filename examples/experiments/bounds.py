@@ -2,6 +2,7 @@
 
     python examples/experiments/bounds.py
     python examples/experiments/bounds.py place gather    # of these alone; the others stay
+    python examples/experiments/bounds.py conv multiply depthwise panel
 
 Random shapes of every kernel, and random nets, run on an emulated Cortex-M4 and M55 (an M0+'s code
 on the M4) under QEMU's -icount shift=0, in the worst case: see bounds.c.  A linear programme finds
@@ -206,6 +207,8 @@ def constants(
         known.update(fitted(rows, known))
 
     if known:
+        if shapes["FORWARD"]:
+            fit("forward", lambda i: count_forward(k, shapes["FORWARD"][i]))
         fit("trunk", lambda i: trunk.trunk(k, nets[i].table))
         fit("add", lambda i: all_calls[i]["add"])
         return known
@@ -260,7 +263,10 @@ def main() -> None:
     shapes, nets = cases()
     kept: dict[str, dict[str, float]] = {k.name: {} for k in SETS}
     if sys.argv[1:]:
-        shapes = {name: [] for name in shapes}
+        again = "conv" in sys.argv
+        shapes = {
+            name: rows if again and name == "FORWARD" else [] for name, rows in shapes.items()
+        }
         for k in SETS:
             kept[k.name] = {name: value for name, value in bound.constants()[k.name].items()
                             if name.partition(".")[0] not in sys.argv[1:]}  # fmt: skip

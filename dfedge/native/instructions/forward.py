@@ -16,6 +16,8 @@ from dfedge.native.instructions.kernels import (
 )
 
 Counts = Counter[str]
+DEEP = 16
+"""Inputs that Helium multiplies at a time, where weights lie in words."""
 
 
 def convolution(
@@ -33,7 +35,7 @@ def convolution(
     words = c.channels % 4 == 0 if words is None else words
     if groups == 1 and not c.depthwise and c.positions >= LEAST:
         return _packed(k, c, scaled, skip, words)
-    return _plain(k, c, groups, scaled, skip)
+    return _plain(k, c, groups, scaled, skip, words)
 
 
 def _packed(
@@ -141,7 +143,9 @@ def _somes(k: Kernels, c: Geometry, x: Zone, y: Zone) -> tuple[int, int, int]:
     return some, calls, odd
 
 
-def _plain(k: Kernels, c: Geometry, groups: int, scaled: bool, skip: int | None) -> Counts:
+def _plain(
+    k: Kernels, c: Geometry, groups: int, scaled: bool, skip: int | None, words: bool
+) -> Counts:  # fmt: skip
     found: Counts = Counter({"conv": 1})
     apart = groups > 1 and not c.depthwise
     own = c.channels // groups if apart else c.channels
@@ -159,9 +163,13 @@ def _plain(k: Kernels, c: Geometry, groups: int, scaled: bool, skip: int | None)
             found["conv.call"] += blocks * len(tiles) * turns
             found["conv.pixel"] += positions * len(tiles) * max(turns, 1)
             for t in tiles:
-                _products(k, found, bool(c.depthwise), positions * turns * y.taps, run, t)
+                rows = positions * turns * y.taps
+                if c.depthwise:
+                    _depthwise(k, found, rows, run, t)
+                else:
+                    _products(k, found, rows, run, t, words)
                 if skip:
-                    _products(k, found, False, positions, skip, t)
+                    _products(k, found, positions, skip, t, words)
     outputs = c.positions * c.channels
     found["conv.scaled" if scaled else "conv.output"] += outputs
     if skip is not None:
@@ -171,19 +179,34 @@ def _plain(k: Kernels, c: Geometry, groups: int, scaled: bool, skip: int | None)
     return found
 
 
-def _products(k: Kernels, found: Counts, alone: bool, rows: int, run: int, t: int) -> None:
-    """``multiply`` or ``depthwise``: rows of taps, values or taps of each, outputs."""
-    name = "depthwise" if alone else "multiply"
+def _depthwise(k: Kernels, found: Counts, rows: int, run: int, t: int) -> None:
+    """``depthwise``: rows of taps, taps of each, outputs."""
     if k.name == "plain":
-        found[f"{name}.row"] += rows
-        found[f"{name}.value"] += rows * run
-        found[f"{name}.product"] += rows * run * t
+        found["depthwise.row"] += rows
+        found["depthwise.value"] += rows * run
+        found["depthwise.product"] += rows * run * t
         return
-    wide = {"simd32": 4 if alone else 8, "mve": 16}[k.name]
-    many, rest = divmod(t, wide)
-    if rest and k.name == "mve":
+    many, rest = divmod(t, {"simd32": 4, "mve": 16}[k.name])
+    _wide(k, found, "depthwise", rows, run, many, rest)
+
+
+def _products(k: Kernels, found: Counts, rows: int, run: int, t: int, words: bool) -> None:
+    """``multiply``: rows of taps, values of each, outputs."""
+    if k.name == "mve" and run >= DEEP and t % 4 == 0 and words:
+        found["multiply.deep_row"] += rows * t // 4
+        found["multiply.deep"] += rows * t // 4 * (run // DEEP)
+        found["multiply.last"] += rows * t // 4 * (run % DEEP > 0)
+        return
+    many, rest = divmod(t, {"plain": 4, "simd32": 8, "mve": 16}[k.name])
+    _wide(k, found, "multiply", rows, run, many, rest)
+
+
+def _wide(k: Kernels, found: Counts, name: str, rows: int, run: int, many: int, rest: int) -> None:
+    """Outputs in ``many`` groups, and the rest of them."""
+    if k.name == "mve":
         rest = -(-rest // 4)
-    found[f"{name}.row"] += rows * (many + (rest > 0))
+    turns = rest if k.name == "plain" else int(rest > 0)
+    found[f"{name}.row"] += rows * (many + turns)
     found[f"{name}.wide"] += rows * run * many
     if rest and k.name == "simd32":
         found[f"{name}.value"] += rows * run

@@ -49,79 +49,71 @@ static void multiply_some(const int8_t *x, const dfe_taps_run *taps, int32_t o, 
     vstrwq_p_s32(acc + o, sum, here);
 }
 
-/* Words of four outputs, `stride` bytes apart, at w + place; sixteen become four outputs of sixteen. */
+/* Sums of four outputs. */
 typedef struct {
-    uint32x4_t place;
-    ptrdiff_t step; /* of four words */
-} lattice;
+    int32_t a, b, c, d;
+} four;
 
-static inline lattice lattice_of(ptrdiff_t stride) {
-    lattice l = {vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)stride), LANES * stride};
-    return l;
+/* Where words of four outputs lie that are `stride` bytes apart. */
+static inline uint32x4_t places(ptrdiff_t stride) {
+    return vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)stride);
 }
 
-static inline void gather(const int8_t *w, const lattice *l, int32_t *to) {
-    vst1q_s32(to, vldrwq_gather_offset_s32((const int32_t *)(const void *)w, l->place));
+/* Up to four such words of n. */
+static inline void gather(const int8_t *w, uint32x4_t place, int32_t n, int32_t *to) {
+    const int32_t *at = (const int32_t *)(const void *)w;
+    if (n >= LANES) vst1q_s32(to, vldrwq_gather_offset_s32(at, place));
+    else vst1q_s32(to, vldrwq_gather_offset_z_s32(at, place, words(n < 0 ? 0 : n)));
 }
 
-static inline int8x16x4_t four_columns(const int8_t *w, const lattice *l) {
+/* Sixteen of them, of which n are here and the others zero, become four outputs of sixteen. */
+static inline int8x16x4_t four_columns(const int8_t *w, ptrdiff_t stride, uint32x4_t place, int32_t n) {
     int32_t found[WIDE];
-    gather(w, l, found);
-    gather(w + l->step, l, found + 4);
-    gather(w + 2 * l->step, l, found + 8);
-    gather(w + 3 * l->step, l, found + 12);
+    gather(w, place, n, found);
+    gather(w + 4 * stride, place, n - 4, found + 4);
+    gather(w + 8 * stride, place, n - 8, found + 8);
+    gather(w + 12 * stride, place, n - 12, found + 12);
     return vld4q_s8((const int8_t *)found);
 }
 
-/* Of fewer than sixteen: the others are zero. */
-static int8x16x4_t last_columns(const int8_t *w, const lattice *l, int32_t n) {
-    int32_t found[WIDE];
-    for (int32_t i = 0; i < LANES; i++, w += l->step, n -= LANES) {
-        const int32_t *at = (const int32_t *)(const void *)w;
-        vst1q_s32(found + i * LANES, vldrwq_gather_offset_z_s32(at, l->place, words(n < 0 ? 0 : n)));
-    }
-    return vld4q_s8((const int8_t *)found);
+static inline four add_columns(four sum, int8x16_t x, const int8_t *w, ptrdiff_t stride,
+                               uint32x4_t place, int32_t n) {
+    int8x16x4_t column = four_columns(w, stride, place, n);
+    sum.a = vmladavaq_s8(sum.a, x, column.val[0]);
+    sum.b = vmladavaq_s8(sum.b, x, column.val[1]);
+    sum.c = vmladavaq_s8(sum.c, x, column.val[2]);
+    sum.d = vmladavaq_s8(sum.d, x, column.val[3]);
+    return sum;
 }
 
 /* Four outputs, sixteen inputs at a time, weights at whole words. */
 static void multiply_deep(const int8_t *x, const dfe_taps_run *taps, const int8_t *weight,
                           int32_t *acc) {
-    int32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3];
-    lattice l = lattice_of(taps->stride);
+    four sum = {acc[0], acc[1], acc[2], acc[3]};
+    ptrdiff_t stride = taps->stride;
+    uint32x4_t place = places(stride);
+    int32_t whole = taps->run & -WIDE, rest = taps->run % WIDE;
     for (int32_t r = 0; r < taps->rows; r++) {
-        const int8_t *seen = x + r * taps->input_step, *end = seen + (taps->run & -WIDE);
+        const int8_t *seen = x + r * taps->input_step, *end = seen + whole;
         const int8_t *w = weight + r * taps->row_step;
-        for (; seen < end; seen += WIDE, w += LANES * l.step) {
-            int8x16_t here = vld1q_s8(seen);
-            int8x16x4_t column = four_columns(w, &l);
-            a = vmladavaq_s8(a, here, column.val[0]);
-            b = vmladavaq_s8(b, here, column.val[1]);
-            c = vmladavaq_s8(c, here, column.val[2]);
-            d = vmladavaq_s8(d, here, column.val[3]);
-        }
-        int32_t rest = taps->run % WIDE;
-        if (rest == 0) continue;
-        int8x16_t here = vldrbq_z_s8(seen, bytes(rest));
-        int8x16x4_t column = last_columns(w, &l, rest);
-        a = vmladavaq_s8(a, here, column.val[0]);
-        b = vmladavaq_s8(b, here, column.val[1]);
-        c = vmladavaq_s8(c, here, column.val[2]);
-        d = vmladavaq_s8(d, here, column.val[3]);
+        for (; seen < end; seen += WIDE, w += WIDE * stride)
+            sum = add_columns(sum, vld1q_s8(seen), w, stride, place, WIDE);
+        if (rest) sum = add_columns(sum, vldrbq_z_s8(seen, bytes(rest)), w, stride, place, rest);
     }
-    acc[0] = a;
-    acc[1] = b;
-    acc[2] = c;
-    acc[3] = d;
+    acc[0] = sum.a;
+    acc[1] = sum.b;
+    acc[2] = sum.c;
+    acc[3] = sum.d;
 }
 
-static int whole_words(const dfe_taps_run *taps) {
-    return ((uintptr_t)taps->weight | (uintptr_t)taps->stride | (uintptr_t)taps->row_step) %
-               sizeof(int32_t) == 0;
+static int whole_words(const int8_t *w, ptrdiff_t stride) {
+    return ((uintptr_t)w | (uintptr_t)stride) % sizeof(int32_t) == 0;
 }
 
 static void multiply(const int8_t *const *x, int32_t pixels, const dfe_taps_run *taps,
                      int32_t outputs, int32_t *acc) {
-    int deep = taps->run >= WIDE && outputs % LANES == 0 && whole_words(taps);
+    int deep = taps->run >= WIDE && outputs % LANES == 0 &&
+               whole_words(taps->weight, taps->stride | taps->row_step);
     for (int32_t p = 0; p < pixels; p++, acc += DFE_OUTPUTS)
         if (deep)
             for (int32_t o = 0; o < outputs; o += LANES)
@@ -205,11 +197,10 @@ static void scale(const int32_t *acc, int32_t outputs, const int32_t *lift, cons
 enum { OUT = 4, GROUP = 16 };
 
 static void pack(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, int8_t *packed) {
-    lattice l = lattice_of(stride);
-    int whole = outputs == OUT && ((uintptr_t)w | (uintptr_t)stride) % sizeof(int32_t) == 0;
+    int whole = outputs == OUT && whole_words(w, stride);
     for (; n > 0; n -= GROUP, w += GROUP * stride, packed += OUT * GROUP) {
         if (whole) {
-            int8x16x4_t column = n < GROUP ? last_columns(w, &l, n) : four_columns(w, &l);
+            int8x16x4_t column = four_columns(w, stride, places(stride), n);
             for (int o = 0; o < OUT; o++) vst1q_s8(packed + o * GROUP, column.val[o]);
             continue;
         }
@@ -218,11 +209,6 @@ static void pack(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, 
                 packed[o * GROUP + i] = o < outputs && i < n ? w[i * stride + o] : 0;
     }
 }
-
-/* Sums of four outputs. */
-typedef struct {
-    int32_t a, b, c, d;
-} four;
 
 /* `run` values at x: sixteen at a time, of the last ones as many as there are.  Ten instructions for
  * 64 products. */

@@ -119,10 +119,11 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
         shutil.copy(path.with_suffix("") / "link.ld", made / "board")
         words = [f"-DNET_CPU={load_target(target).cpu}", f"{words[0]} -I{made / 'board'} -DBOARD",
                  f"-DCMAKE_TOOLCHAIN_FILE={made / 'board' / 'toolchain.cmake'}"]  # fmt: skip
-    for command in (
+    commands: list[list[str | Path]] = [
         ["cmake", "-S", made, "-B", folder / "build", f"-DNET_MAIN={main}", *words],
         ["cmake", "--build", folder / "build", "--target", "app"],
-    ):
+    ]
+    for command in commands:
         subprocess.run(command, check=True, capture_output=True)
     return folder / "build" / "app"
 
@@ -130,7 +131,16 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
 def _compiled(sources: Path, folder: Path, main: Path, *words: str | Path) -> Path:
     app = folder / "app"
     files = [main, *sorted(sources.glob("*.c")), *sorted((sources / "dfedge").glob("*.c"))]
-    command = [*words, "-std=c99", "-O2", f"-I{sources}", f"-I{folder}", "-o", app, *files]
+    command: list[str | Path] = [
+        *words,
+        "-std=c99",
+        "-O2",
+        f"-I{sources}",
+        f"-I{folder}",
+        "-o",
+        app,
+        *files,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return app
 
