@@ -111,7 +111,7 @@ void dfe_lookup_avx2(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *
 #endif
 #if defined(__aarch64__) && !DFE_SMALL
 #define DFE_ARM64 1 /* every such processor has NEON */
-extern const dfe_level dfe_neon;
+extern const dfe_level dfe_neon, dfe_dotprod;
 #endif
 
 /* The set in use. */
