@@ -269,7 +269,8 @@ def values_of(state: str, host: Host, order: str) -> dict[str, NDArray[np.generi
 @pytest.mark.parametrize(
     ("compiler", "emulator", "levels"),
     [
-        pytest.param("aarch64-linux-gnu-gcc", ("qemu-aarch64",), ["portable", "neon"],
+        pytest.param("aarch64-linux-gnu-gcc", ("qemu-aarch64",),
+                     ["portable", "neon", "neon-dotprod"],
                      marks=needs("aarch64-linux-gnu-gcc", "qemu-aarch64")),
         (build.COMPILERS[0], (), ["portable"]),
     ],

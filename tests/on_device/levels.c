@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convolve.h"
 #include "level.h"
 
 enum { CASES = 400, SUMS = 64 * DFE_OUTPUTS };
@@ -105,6 +106,34 @@ static void dots(const dfe_level *level) {
     free(w);
 }
 
+/* A whole one: the number of a level that is in use. */
+static void convolve(int32_t number) {
+    static const int given[] = {1, 2, 3, 4, 8, 12, 16, 33, 40}, made[] = {1, 3, 8, 16, 17, 24, 33, 48, 64, 70};
+    int alone = draw(0, 1), c = given[draw(0, 8)], outputs = alone ? c : made[draw(0, 9)];
+    dfe_conv conv = {draw(5, 12), draw(5, 20), c, outputs, draw(1, 5), draw(1, 5), draw(1, 3), draw(1, 3),
+                     draw(0, 2), draw(0, 2), draw(0, 2), draw(0, 2), alone, draw(0, 16), 0, 0, 0, 0};
+    int batch = draw(1, 3), size = batch * dfe_out_height(&conv) * dfe_out_width(&conv) * outputs;
+    int8_t *x = bytes(batch * conv.height * conv.width * c, 0, 127), *h = bytes(size, 0, 0);
+    int8_t *w = bytes(dfe_weights(&conv), -127, 127), *same = bytes(size, 1, 1);
+    int32_t *numbers = malloc((size_t)(3 * outputs) * sizeof *numbers), scaled = draw(0, 1);
+    dfe_scaling scaling = {numbers + outputs, numbers + 2 * outputs, NULL};
+    for (int o = 0; o < outputs; o++) {
+        int own = draw(0, conv.shift);
+        numbers[o] = draw(-40000, 40000);
+        numbers[outputs + o] = 1 << (conv.shift - own);
+        numbers[2 * outputs + o] = 128 << own;
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        dfe_use_level(turn ? number : 0);
+        if (scaled) dfe_conv_scaled(&conv, alone ? c : 1, batch, x, w, numbers, scaling, turn ? h : same);
+        else dfe_conv_relu(&conv, batch, x, w, numbers, turn ? h : same);
+    }
+    fresh();
+    found[0] += memcmp(h, same, (size_t)size) != 0;
+    check(dfe_level_name(number), "convolve");
+    free(x), free(h), free(w), free(same), free(numbers);
+}
+
 int main(void) {
     for (int i = 0; i < SUMS; i++) before[i] = draw(-(1 << 20), 1 << 20);
     for (int32_t number = 0; dfe_level_name(number); number++) {
@@ -115,6 +144,7 @@ int main(void) {
             scale(dfe_level_now());
             correlate(dfe_level_now());
             dots(dfe_level_now());
+            convolve(number);
         }
         printf("%s %d\n", dfe_level_name(number), CASES);
     }

@@ -12,6 +12,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 
 typedef __m256i vec;
+typedef __m128i shift_count;
 enum { BLOCKS = 2 };
 
 INLINE vec zero(void) { return _mm256_setzero_si256(); }
@@ -29,7 +30,8 @@ INLINE vec add32(vec a, vec b) { return _mm256_add_epi32(a, b); }
 INLINE vec multiply32(vec a, vec b) { return _mm256_mullo_epi32(a, b); }
 INLINE vec larger32(vec a, vec b) { return _mm256_max_epi32(a, b); }
 INLINE vec smaller32(vec a, vec b) { return _mm256_min_epi32(a, b); }
-INLINE vec shifted32(vec v, __m128i count) { return _mm256_srl_epi32(v, count); }
+INLINE shift_count to_the_right(int32_t by) { return _mm_cvtsi32_si128(by); }
+INLINE vec shifted32(vec v, shift_count by) { return _mm256_srl_epi32(v, by); }
 
 INLINE vec load_bytes(const int8_t *at, int32_t outputs, const int registers) {
     if (outputs == 32) return load(at);

@@ -17,10 +17,26 @@ static const dfe_level *const levels[] = {
 #endif
 #ifdef DFE_ARM64
     &dfe_neon,
+    &dfe_dotprod,
 #endif
 };
 
 enum { LEVELS = sizeof levels / sizeof *levels };
+
+#ifdef DFE_ARM64
+#ifdef __linux__
+#include <sys/auxv.h>
+static int dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_ASIMDDP */
+#else
+static int dotprod(void) {
+#ifdef __ARM_FEATURE_DOTPROD
+    return 1;
+#else
+    return 0;
+#endif
+}
+#endif
+#endif
 
 /* Chosen once; a race between two first calls chooses the same. */
 static int32_t used = -1;
@@ -35,6 +51,7 @@ static int here(int32_t number) {
 #endif
 #ifdef DFE_ARM64
     if (number == 1) return 1;
+    if (number == 2) return dotprod();
 #endif
     return number == 0;
 }

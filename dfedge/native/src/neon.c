@@ -2,6 +2,7 @@
  * 2 * 127 * 127 = 32,258. */
 #include "arithmetic.h"
 #include "level.h"
+#include "tile.h"
 
 #ifdef DFE_ARM64
 
@@ -176,6 +177,9 @@ static void lookup(const int8_t *x, ptrdiff_t n, const int8_t *table, int8_t *ou
     dfe_lookup_plain(x + i, n - i, table, out + i);
 }
 
-const dfe_level dfe_neon = {"neon", NULL, multiply, depthwise, activate, scale, correlate, dots, dfe_move_plain, lookup, NULL};
+const dfe_level dfe_neon = {"neon", NULL, multiply, depthwise, activate, scale, correlate,
+                            dots, dfe_move_plain, lookup, &dfe_neon_tile};
+const dfe_level dfe_dotprod = {"neon-dotprod", NULL, multiply, depthwise, activate, scale, correlate,
+                               dots, dfe_move_plain, lookup, &dfe_dotprod_tile};
 
 #endif

@@ -51,6 +51,9 @@ typedef struct dfe_tile_kernels {
 #ifdef DFE_X86
 extern const dfe_tile_kernels dfe_avx2_tile, dfe_avx512_tile;
 #endif
+#ifdef DFE_ARM64
+extern const dfe_tile_kernels dfe_neon_tile, dfe_dotprod_tile;
+#endif
 
 /* Panels of a convolution whose weights stay as they are, packed once: bytes, 0 where it is not made in
  * tiles; and packed, at a multiple of 64, for dfe_scaling.kept. */

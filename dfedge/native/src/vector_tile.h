@@ -1,10 +1,11 @@
-/* Tiles over vectors of x86, which a set defines before it includes this: `vec` of BLOCKS blocks of 16
- * bytes, and what is done to one.  Of a panel of V registers, block L of register j holds outputs
+/* Tiles over vectors, which a set defines before it includes this: `vec` of BLOCKS blocks of 16 bytes, and
+ * what is done to one.  Of a panel of V registers, block L of register j holds outputs
  * 4 (V L + j) .. + 4: then saturating packs bring the bytes of all sums in order, but for groups of four. */
 
 enum { LANES = 4 * BLOCKS, BYTES = 16 * BLOCKS, MOST = DFE_TILE_REGISTERS };
 
-/* Groups of four bytes: to block L those numbered V L + j, and back; two blocks need half of a row. */
+/* Groups of four bytes: to block L those numbered V L + j, and back; of one or two
+ * blocks the first of these. */
 static const int32_t SPREAD[MOST + 1][16] = {
     {0},
     {0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0},
@@ -74,7 +75,7 @@ TARGET static void order(const int32_t *given, int32_t outputs, int32_t register
 INLINE void finish(vec sum[][MOST], const int positions, const int registers, const dfe_panel *panel,
                    int8_t *const *to) {
     vec half = every32(panel->shift ? 1 << (panel->shift - 1) : 0), none = zero();
-    __m128i shift = _mm_cvtsi32_si128(panel->shift);
+    shift_count shift = to_the_right(panel->shift);
     if (panel->lift) {
         UNROLL
         for (int j = 0; j < registers; j++) {
