@@ -1,5 +1,5 @@
 /* The hot loops of a small processor without vectors, a Cortex-M0+ or a RISC-V RV32: sums of four
- * outputs stay in registers, and zeros, half of all activations, are passed over. */
+ * outputs stay in registers, and zeros, half of all activations, are skipped. */
 #include "arithmetic.h"
 #include "level.h"
 
