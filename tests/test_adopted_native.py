@@ -141,7 +141,7 @@ def test_microcontroller_learns_above_a_trunk_to_the_same_bytes(
     ticks = (found[f"{kind}_ticks"] for kind in ("infer", "step"))
     took = [instructions("mps2-an386", each) for each in ticks]
     print(f"{used:,} B of RAM, {constants:,} B of constants; {took}")
-    assert used < 6_300 < constants
+    assert used < 6_400 < constants
 
 
 @needs(CROSS["s390x"], "qemu-s390x")
