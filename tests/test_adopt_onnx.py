@@ -207,9 +207,12 @@ def sided(nodes: list[Node], held: dict[str, np.ndarray], side: int, out: int) -
 @given(windows(), st.sampled_from([1, 2, 4]), st.booleans())
 def test_a_convolution_is_padded_as_onnx_says(window, groups: int, bias: bool) -> None:
     side, kernel, attributes = window
-    reach = zip(kernel, attributes.get("dilations", (1, 1)), strict=True)
-    fits = all((taps - 1) * dilation < side for taps, dilation in reach)
-    assume(fits or attributes.get("auto_pad") != "VALID")  # onnx infers a map where there is none
+    top, left, bottom, right_side = attributes.get("pads", (0, 0, 0, 0))
+    reach = zip(kernel, attributes.get("dilations", (1, 1)), (top + bottom, left + right_side),
+                strict=True)  # fmt: skip
+    fits = all((taps - 1) * dilation < side + pads for taps, dilation, pads in reach)
+    # onnx infers a map where there is none
+    assume(fits or attributes.get("auto_pad", "").startswith("SAME"))
     held = {"w": rand(8, 4 // groups, *kernel), "b": rand(8, seed=1)}
     names = ["w", "b"] if bias else ["w"]
     nodes = [op("Conv", "x", *names, group=groups, **attributes)]
