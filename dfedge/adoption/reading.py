@@ -4,7 +4,7 @@ import logging
 
 from dfedge.adoption.load import Model
 from dfedge.data.catalogue import Catalogue
-from dfedge.data.image_arrays import MODES
+from dfedge.data.image_arrays import readable
 from dfedge.data.inputs import InputRule
 from dfedge.data.inputs.image import LARGEST, MOST, PHOTOS, ImageRule, ImageSurvey
 from dfedge.data.inputs.window import described
@@ -45,7 +45,7 @@ def reading_rule(model: Model, data: Catalogue, image: str = "", fit: str = "") 
             "pixels"
         )
     found = data.look(channels)
-    if channels and channels != found.channels and not {channels, found.channels} <= MODES.keys():
+    if channels and not readable(found.channels, channels):
         taken, instead = f"images of {channels} channels", f"an .npz with x [N, H, W, {channels}]"
         if width == 1 and height and height > 1:
             taken, instead = described(height, channels), "signals"

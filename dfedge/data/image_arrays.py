@@ -68,6 +68,11 @@ def channels_last(x: NDArray[Any], where: str, channels: int | None = None) -> N
     return np.moveaxis(x, 1, 3) if turned else x
 
 
+def readable(found: int, wanted: int) -> bool:
+    """Whether images of so many channels become ones of as many as wanted: grey and colour do."""
+    return found == wanted or {found, wanted} <= MODES.keys()
+
+
 def through_pillow(x: Images, change: Callable[[Any], Any], why: str) -> Images:
     """What Pillow makes of an image [H, W, C]: of grey and colour as a whole, else by channel.
 

@@ -5,6 +5,7 @@ what the learning layers cost.  Latents are kept in memory only, by the SHA-256 
 until `MOST_BYTES` are held.
 """
 
+from collections.abc import Iterator
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -60,22 +61,17 @@ class LatentRunner:
         new = [i for i, key in enumerate(keys) if key not in self.held]
         if 1 not in self._sizes and new:
             new = [*range(len(x))]  # a program of this batch alone
-        if not new:
-            return np.stack([self.held[key] for key in keys])
-        given = x if len(new) == len(x) else x[new]
-        sizes = parts(self._sizes, len(given), self._where)
-        made = np.concatenate([self.inner.features(given[part])[-1] for part in sizes])
-        for i, latent in zip(new, made, strict=True):
-            if keys[i] not in self.held and self._room >= latent.nbytes + ENTRY:
-                self.held[keys[i]] = latent.copy()
+        made = {keys[i]: latent for i, latent in zip(new, self._made(x[new]), strict=True)}
+        for key, latent in made.items():
+            if key not in self.held and self._room >= latent.nbytes + ENTRY:
+                self.held[key] = latent.copy()
                 self._room -= latent.nbytes + ENTRY
-        if len(new) == len(x):
-            return made
-        whole = np.empty((len(x), *made.shape[1:]), np.int8)
-        whole[new] = made
-        for i in set(range(len(x))).difference(new):
-            whole[i] = self.held[keys[i]]
-        return whole
+        return np.stack([made[key] if key in made else self.held[key] for key in keys])
+
+    def _made(self, x: NDArray[np.int8]) -> Iterator[NDArray[np.int8]]:
+        """Latents of these, one after the other."""
+        for part in parts(self._sizes, len(x), self._where):
+            yield from self.inner.features(x[part])[-1]
 
 
 def with_latents(runner: Any, bundle: Bundle) -> Any:

@@ -121,8 +121,13 @@ def halves(samples: int) -> Iterator[int]:
     yield samples
 
 
-def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> Split:
-    """Choose where the rates begin: ``rows`` gets what each led to; the stream is the rest."""
+def write(found: dict[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def rates_of(data: str, data_dir: Path | None, found: dict[str, Any]) -> Split:
+    """Find what each rate to begin with leads to; the stream is what did not judge it."""
+    rows = found[data]["validation"]
     bundle = bundle_of(data, 0, data_dir)
     whole = part(bundle, data, data_dir, "train")
     whole = whole.take(np.random.default_rng(0).permutation(len(whole)))
@@ -133,6 +138,7 @@ def rates_of(data: str, data_dir: Path | None, rows: dict[str, Any]) -> Split:
         if name not in rows:
             rows[name] = evaluate(learned(bundle, stream, rates, TRIED), judging).accuracy
             print(data, name, rows[name], flush=True)
+            write(found)
     return stream
 
 
@@ -144,7 +150,7 @@ def main(
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for data in names or SETS:
         of = found.setdefault(data, {"validation": {}, "test": {}})
-        stream = rates_of(data, data_dir, of["validation"])
+        stream = rates_of(data, data_dir, found)
         best = RATES[int(np.argmax(list(of["validation"].values())))]
         for seed in SEEDS:
             if str(seed) in of["test"]:
@@ -157,7 +163,7 @@ def main(
             of["test"][str(seed)] = {"anchors_only": before, "after": after, "rates": best,
                                      "samples": samples, **dated()}  # fmt: skip
             print(data, seed, before, after, flush=True)
-            RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+            write(found)
 
 
 if __name__ == "__main__":

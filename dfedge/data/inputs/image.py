@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from dfedge.data.change import Changed, columns, is_picture, picture
 from dfedge.data.dataset import Images
-from dfedge.data.image_arrays import MODES, MOST_CHANNELS, as_bytes, channels_last, through_pillow
+from dfedge.data.image_arrays import (
+    MODES,
+    MOST_CHANNELS,
+    as_bytes,
+    channels_last,
+    readable,
+    through_pillow,
+)
 from dfedge.data.inputs.rule import InC, InputRule, Shift
 from dfedge.data.picture import SUFFIXES, is_grey, opened, pillow, seen, upright_size
 from dfedge.data.picture_shifts import SHIFTS
@@ -89,7 +96,7 @@ class ImageRule(
         if x.shape[1:] == self.shape:
             return x
         found = x.shape[3]
-        if found != self.channels and not {found, self.channels} <= MODES.keys():
+        if not readable(found, self.channels):
             raise DfedgeError(
                 f"{where}: x has images of {found} channels {list(x.shape)}; the model reads "
                 f"[N, {', '.join(map(str, self.shape))}]"

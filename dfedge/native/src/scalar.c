@@ -170,6 +170,8 @@ static void pack(const int8_t *w, ptrdiff_t stride, int32_t n, int32_t outputs, 
         for (int32_t o = 0; o < PACKED; o++) packed[o] = o < outputs ? w[o] : 0;
 }
 
+/* As `multiply_four`, at a fixed stride: as one function for both it takes more instructions an input
+ * on Thumb-1, whose registers do not hold a stride as well. */
 static void sums(const int8_t *x, ptrdiff_t step, int32_t count, const dfe_packed_rows *rows,
                  const int32_t *start, int32_t *acc) {
     for (; count > 0; count--, x += step, acc += PACKED) {

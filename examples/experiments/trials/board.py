@@ -15,7 +15,9 @@ from dfedge.target import load_target
 MACHINES = {"cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
 """QEMU's board of a processor."""
 HERTZ = {"mps2-an386": 25_000_000, "mps3-an547": 32_000_000}
-"""Of each board's timer: under -icount shift=0 an instruction takes a nanosecond."""
+"""Of each board's timer."""
+ICOUNT = ("-nographic", "-semihosting", "-icount", "shift=0", "-kernel")
+"""An instruction takes a nanosecond."""
 PROGRAMS = Path(__file__).parents[3] / "tests" / "on_device"
 
 TARGETS = configs.folder("targets")
@@ -52,19 +54,18 @@ def _cortex(cpu: str, machine: str) -> Processor:
     link, startup = TARGETS / "mps3-an547" / "link.ld", TARGETS / "cortex-m" / "startup.c"
     return Processor(
         _bare(words, link, startup),
-        ("qemu-system-arm", "-M", machine, *SHARED),
+        ("qemu-system-arm", "-M", machine, *ICOUNT),
         1e9 / HERTZ[machine],
     )
 
 
-SHARED = ("-nographic", "-semihosting", "-icount", "shift=0", "-kernel")
 RISC_V = ("riscv64-unknown-elf-gcc", "-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs",
           "-Wl,--no-warn-rwx-segments")  # fmt: skip
 PROCESSORS = {
     "cortex-m0plus": _cortex("cortex-m0plus", "mps2-an386"),
     "rv32imac": Processor(
         _bare(RISC_V, PROGRAMS / "rv32" / "link.ld", PROGRAMS / "rv32" / "startup.c"),
-        ("qemu-system-riscv32", "-M", "virt", "-bios", "none", *SHARED),
+        ("qemu-system-riscv32", "-M", "virt", "-bios", "none", *ICOUNT),
         32,
     ),
     "cortex-m4": _cortex("cortex-m4", "mps2-an386"),
@@ -165,8 +166,7 @@ def output(*command: str | Path) -> dict[str, str]:
 def emulated(target: str, app: Path) -> dict[str, str]:
     """What a program prints on a target's board, an instruction a nanosecond."""
     machine = MACHINES[load_target(target).cpu or ""]
-    return output("qemu-system-arm", "-M", machine, "-nographic", "-semihosting",
-                  "-icount", "shift=0", "-kernel", app)  # fmt: skip
+    return output("qemu-system-arm", "-M", machine, *ICOUNT, app)
 
 
 def instructions(target: str, ticks: str) -> int:
@@ -179,17 +179,21 @@ def _told(tool: str, *words: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def _sections(app: Path, *names: str) -> int:
+    """Bytes of these together."""
+    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", _told("size", "-A", app), re.MULTILINE))
+    return sum(int(sizes[name]) for name in names)
+
+
 def ram_bytes(app: Path) -> int:
     """Data and zeroed memory, without the stack that the linker file keeps free."""
-    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", _told("size", "-A", app), re.MULTILINE))
-    return int(sizes[".data"]) + int(sizes[".bss"])
+    return _sections(app, ".data", ".bss")
 
 
 def flash_bytes(app: Path) -> int:
     """The whole image as the linker made it, without the samples of `data`."""
-    sizes = dict(re.findall(r"^(\.\w+) +(\d+)", _told("size", "-A", app), re.MULTILINE))
     samples = re.findall(
         r"^\w+ (\w+) \w (?:train|test)_[xy]$", _told("nm", "-S", app), re.MULTILINE
     )
     assert len(samples) == 4
-    return int(sizes[".text"]) + int(sizes[".data"]) - sum(int(size, 16) for size in samples)
+    return _sections(app, ".text", ".data") - sum(int(size, 16) for size in samples)
