@@ -5,6 +5,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +146,10 @@ def test_convolution_forward_equals_its_definition_at_every_level(drawn: Any) ->
     all_equal(each_level(run), ops.conv_relu(x, w, b, case.conv.shift, case.conv.geometry))
 
 
-@given(convs())
-@settings(max_examples=60, deadline=None)
-def test_weights_move_in_place_as_defined_at_every_level(drawn: Any) -> None:
-    case, library = Case(*drawn), load()
-
+def weights_move_as_defined(case: Case) -> None:
     def weights() -> np.ndarray:
         w = case.w.copy()
-        library.dfe_conv_update(
+        load().dfe_conv_update(
             at(case.words), case.batch, at(case.x), ctypes.byref(case.error()), at(w), case.shift,
             case.phase,
         )  # fmt: skip
@@ -160,6 +157,22 @@ def test_weights_move_in_place_as_defined_at_every_level(drawn: Any) -> None:
 
     x, e, w, shift, phase = tensors(case.x, case.e, case.w, case.shift, case.phase)
     all_equal(each_level(weights), ops.conv_update(x, e, w, shift, phase, case.conv.geometry))
+
+
+@given(convs())
+@settings(max_examples=60, deadline=None)
+def test_weights_move_in_place_as_defined_at_every_level(drawn: Any) -> None:
+    weights_move_as_defined(Case(*drawn))
+
+
+@pytest.mark.parametrize("pads", list(product((0, 1), repeat=4)))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_weights_over_one_pixel_move_as_defined_however_it_is_padded(
+    pads: tuple[int, int, int, int], stride: int
+) -> None:
+    one_pixel = Conv(1, 1, 5, 3, (1, 1), stride, pads, False, shift=0, back=0)
+    for seed in range(5):
+        weights_move_as_defined(Case(one_pixel, 1, np.random.default_rng(seed)))
 
 
 @given(convs(), st.booleans())

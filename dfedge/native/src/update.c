@@ -90,9 +90,11 @@ static void move_by_one(const dfe_conv *conv, const int8_t *x, const dfe_error *
     }
 }
 
+/* Padding makes further positions, or one that sees nothing. */
 static int is_one_position(const dfe_conv *conv, int32_t batch) {
+    int padded = conv->top || conv->bottom || conv->left || conv->right;
     return batch == 1 && !conv->depthwise && conv->height == 1 && conv->width == 1 &&
-           dfe_taps(conv) == 1;
+           dfe_taps(conv) == 1 && !padded;
 }
 
 int32_t dfe_strips(const dfe_conv *conv) {
