@@ -15,7 +15,7 @@ from trials.powerloss import Recorder
 
 from dfedge.bundle import Bundle
 from dfedge.errors import DfedgeError
-from dfedge.native import build, cache
+from dfedge.native import build, cache, objects
 
 CI = os.environ.get("DFEDGE_CI") == "1"
 pytestmark = pytest.mark.skipif(
@@ -56,6 +56,50 @@ def test_a_whole_library_is_compiled_once(made: Callable[..., Path]) -> None:
     assert made() == path
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == first
     assert seven(path) == 7
+
+
+def test_folders_with_the_same_kernel_compile_it_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = tmp_path / "kernels"
+    monkeypatch.setattr(build, "SOURCES", kernels)
+    for number, folder in enumerate([kernels, tmp_path / "first", tmp_path / "second"]):
+        folder.mkdir()
+        (folder / "kernel.c").write_text('#include "kernel.h"\nint kernel(void) { return 7; }\n')
+        (folder / "kernel.h").write_text("int kernel(void);\n")
+        own = f'#include "kernel.h"\nint seven(void) {{ return kernel() + 0 * {number}; }}\n'
+        (folder / f"net{number}.c").write_text(own)
+        assert seven(build.library(folder)) == 7
+    kept = [path for path in (root / "dfedge/native/objects").iterdir() if path.suffix == ".o"]
+    assert len(kept) == 2  # the kernel, and the other source of the package itself
+
+
+def test_an_object_is_compiled_anew_where_what_it_includes_is_another(
+    root: Path, tmp_path: Path
+) -> None:
+    source, one, two, other = (tmp_path / name for name in ("a.c", "one.h", "two.h", "other.h"))
+    source.write_text('#include <stdint.h>\n# include "one.h"\nint32_t a(void) { return TWO; }\n')
+    one.write_text('#include "two.h"\n')
+    two.write_text("#define TWO 2\n")
+    other.write_text("\n")
+    command = [build.required_compiler(), *build.FLAGS]
+
+    def made(processor: str = "this", anew: bool = False) -> Path:
+        files = [source, one, two, other]
+        return objects.made(command, [source], files, processor, anew)[0]
+
+    first = made()
+    written = first.stat().st_ino
+    other.write_text("#define NOTHING\n")
+    assert made() == first and first.stat().st_ino == written
+    first.write_bytes(first.read_bytes()[:100])
+    assert made() == first and first.stat().st_size > 100  # cut by power
+    assert made("another") != first
+    two.write_text("#define TWO 22\n")
+    assert made() != first
+    two.write_text("#error no\n")
+    with pytest.raises(objects.RefusedError, match="no"):
+        made()
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4096, -1])

@@ -28,7 +28,7 @@ HOST = through("sign-concordant", even)
 RULE = Rule("outside:HOST", "sign-concordant")
 '''
 FORMATS = ["--format=onnx", "--format=c"]
-"""Both ways in which a program is made: a graph, and a table.  The others are graphs like ONNX's."""
+"""Both ways in which a program is made: a graph, as all others are, and a table."""
 
 
 @pytest.mark.slow

@@ -9,15 +9,14 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
 from dfedge.errors import DfedgeError
-from dfedge.native import cache
+from dfedge.native import cache, objects
 
 T = TypeVar("T")
 
@@ -59,6 +58,8 @@ def required_compiler() -> str:
 def library(folder: Path = SOURCES, anew: bool = False) -> Path:
     """Compile the sources under a folder, once, and give the shared library's path.
 
+    Those that are the package's own are compiled once for all folders.
+
     Args:
         anew: whatever the cache has.
 
@@ -67,7 +68,8 @@ def library(folder: Path = SOURCES, anew: bool = False) -> Path:
     """
     files = compiled_files(folder)
     sources = [path for path in files if path.suffix == ".c"]
-    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew)
+    own = [path for path in sources if _is_own(path)]
+    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew, own)
 
 
 def opened(made: Callable[[bool], Path], load: Callable[[Path], T]) -> T:
@@ -87,7 +89,12 @@ def opened(made: Callable[[bool], Path], load: Callable[[Path], T]) -> T:
 
 
 def once(
-    command: list[str], sources: list[Path], files: list[Path], name: str, anew: bool = False
+    command: list[str],
+    sources: list[Path],
+    files: list[Path],
+    name: str,
+    anew: bool = False,
+    apart: Sequence[Path] = (),
 ) -> Path:
     """Compile sources to a shared library, unless the cache has it whole.
 
@@ -95,6 +102,7 @@ def once(
         command: the compiler and its options.
         files: that the outcome depends on, wherever they lie.
         anew: whatever the cache has.
+        apart: those of the sources whose objects are kept for other libraries (`objects`).
 
     Raises:
         DfedgeError: the compiler refuses them, or the cache is not safe (`cache.folder`).
@@ -104,7 +112,12 @@ def once(
         key.update(path.name.encode() + b"\0" + path.read_bytes())
     place = cache.folder(key.hexdigest()[:24]) / name
     if anew or not cache.whole(place):
-        _compile(command, sources, place)
+
+        def inputs(words: Sequence[str]) -> list[Path]:
+            rest = [path for path in sources if path not in apart]
+            return [*rest, *objects.made(words, apart, files, _processor(), anew)]
+
+        _compile(command, inputs, place)
     return place
 
 
@@ -128,18 +141,34 @@ def _processor() -> str:
     return f"{platform.machine()} {flags}"
 
 
-def _compile(command: list[str], sources: list[Path], place: Path) -> None:
-    """The library appears whole, whoever else compiles it at the same time."""
+def _is_own(path: Path) -> bool:
+    own = SOURCES / path.name
+    return own.is_file() and own.read_bytes() == path.read_bytes()
+
+
+def _compile(
+    command: list[str], inputs: Callable[[Sequence[str]], list[Path]], place: Path
+) -> None:
+    """The library appears whole, whoever else compiles it at the same time.
+
+    Args:
+        inputs: sources and objects, for a command.
+    """
+    said = ""
     try:
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             made = Path(scratch) / place.name
             for left_out in ("", OWN_PROCESSOR):  # which some compilers do not know
                 words = [word for word in command if word != left_out]
-                words[1:1] = ["-o", str(made), *map(str, sources)]  # libraries come after sources
-                done = subprocess.run(words, capture_output=True, text=True)
-                if done.returncode == 0:
-                    cache.keep(place, made.read_bytes())
-                    return
+                try:
+                    # libraries come after sources
+                    parts = ["-o", str(made), *map(str, inputs(words))]
+                    objects.run([words[0], *parts, *words[1:]])
+                except objects.RefusedError as error:
+                    said = str(error)
+                    continue
+                cache.keep(place, made.read_bytes())
+                return
     except OSError as error:
         raise cache.unwritable(place, error) from error
-    raise DfedgeError(f"{command[0]} refuses the native kernels: {done.stderr.strip()[:500]}")
+    raise DfedgeError(f"{command[0]} refuses the native kernels: {said[:500]}")
