@@ -16,6 +16,8 @@ from pathlib import Path
 
 from dfedge.native import cache
 
+AT_ONCE = min(os.cpu_count() or 1, 8)
+"""Compilers that run side by side, at most."""
 INCLUDE = re.compile(rb'^\s*#\s*include\s+(?:"([^"]+)"|<[^>]+>|(.))', re.MULTILINE)
 """A header of ours, of the system, or one that only the preprocessor could name."""
 
@@ -31,7 +33,7 @@ def made(
     processor: str,
     anew: bool,
 ) -> list[Path]:
-    """Compile sources that have no object in the cache, as many at a time as there are cores.
+    """Compile sources that have no object in the cache, `AT_ONCE` at a time.
 
     Args:
         command: the compiler and its options; ``-shared`` is left out.
@@ -59,7 +61,7 @@ def made(
                 cache.keep(place, found.read_bytes())
         return place
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(one, sources))
 
 
