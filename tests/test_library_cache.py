@@ -79,7 +79,7 @@ def test_an_object_is_compiled_anew_where_what_it_includes_is_another(
 ) -> None:
     source, one, two, other = (tmp_path / name for name in ("a.c", "one.h", "two.h", "other.h"))
     source.write_text('#include <stdint.h>\n# include "one.h"\nint32_t a(void) { return TWO; }\n')
-    one.write_text('#include "two.h"\n')
+    one.write_text('#include"two.h"\n')
     two.write_text("#define TWO 2\n")
     other.write_text("\n")
     command = [build.required_compiler(), *build.FLAGS]

@@ -27,13 +27,12 @@ def even(name, shape):
 HOST = through("sign-concordant", even)
 RULE = Rule("outside:HOST", "sign-concordant")
 '''
-FORMATS = ["--format=onnx", "--format=c"]
-"""Both ways in which a program is made: a graph, as all others are, and a table."""
+FORMATS = [f"--format={name}" for name in ("onnx", "litert", "executorch", "c")]
 
 
 @pytest.mark.slow
 def test_a_package_adds_a_rule_in_one_file_and_one_line(tmp_path: Path) -> None:
-    """Trained and exported; each format is replayed in its own runtime there."""
+    """Trained, exported to every format, each of which is replayed in its own runtime there."""
     run, out = tmp_path / "run", tmp_path / "bundle"
     train = ("train", "--rule", "signs", "--qat", "--epochs", 1, "--out", run)
     unknown = dfedge(PLAIN, *train)

@@ -5,12 +5,11 @@ compiler may use all that this processor has.  It takes a few seconds, once for 
 sources.  What is found in the cache is loaded only where `dfedge.native.cache` vouches for it.
 """
 
-import hashlib
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -58,8 +57,6 @@ def required_compiler() -> str:
 def library(folder: Path = SOURCES, anew: bool = False) -> Path:
     """Compile the sources under a folder, once, and give the shared library's path.
 
-    Those that are the package's own are compiled once for all folders.
-
     Args:
         anew: whatever the cache has.
 
@@ -68,8 +65,7 @@ def library(folder: Path = SOURCES, anew: bool = False) -> Path:
     """
     files = compiled_files(folder)
     sources = [path for path in files if path.suffix == ".c"]
-    own = [path for path in sources if _is_own(path)]
-    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew, own)
+    return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew)
 
 
 def opened(made: Callable[[bool], Path], load: Callable[[Path], T]) -> T:
@@ -89,35 +85,23 @@ def opened(made: Callable[[bool], Path], load: Callable[[Path], T]) -> T:
 
 
 def once(
-    command: list[str],
-    sources: list[Path],
-    files: list[Path],
-    name: str,
-    anew: bool = False,
-    apart: Sequence[Path] = (),
+    command: list[str], sources: list[Path], files: list[Path], name: str, anew: bool = False
 ) -> Path:
     """Compile sources to a shared library, unless the cache has it whole.
+
+    Sources that are the package's own are compiled once for all libraries (`objects`).
 
     Args:
         command: the compiler and its options.
         files: that the outcome depends on, wherever they lie.
         anew: whatever the cache has.
-        apart: those of the sources whose objects are kept for other libraries (`objects`).
 
     Raises:
         DfedgeError: the compiler refuses them, or the cache is not safe (`cache.folder`).
     """
-    key = hashlib.sha256("\0".join([*command, _processor()]).encode())
-    for path in files:
-        key.update(path.name.encode() + b"\0" + path.read_bytes())
-    place = cache.folder(key.hexdigest()[:24]) / name
+    place = cache.folder(cache.key([*command, _processor()], files)) / name
     if anew or not cache.whole(place):
-
-        def inputs(words: Sequence[str]) -> list[Path]:
-            rest = [path for path in sources if path not in apart]
-            return [*rest, *objects.made(words, apart, files, _processor(), anew)]
-
-        _compile(command, inputs, place)
+        _compile(command, sources, files, place, anew)
     return place
 
 
@@ -147,13 +131,11 @@ def _is_own(path: Path) -> bool:
 
 
 def _compile(
-    command: list[str], inputs: Callable[[Sequence[str]], list[Path]], place: Path
+    command: list[str], sources: list[Path], files: list[Path], place: Path, anew: bool
 ) -> None:
-    """The library appears whole, whoever else compiles it at the same time.
-
-    Args:
-        inputs: sources and objects, for a command.
-    """
+    """The library appears whole, whoever else compiles it at the same time."""
+    own = [path for path in sources if _is_own(path)]
+    rest = [path for path in sources if path not in own]
     said = ""
     try:
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
@@ -161,14 +143,14 @@ def _compile(
             for left_out in ("", OWN_PROCESSOR):  # which some compilers do not know
                 words = [word for word in command if word != left_out]
                 try:
-                    # libraries come after sources
-                    parts = ["-o", str(made), *map(str, inputs(words))]
-                    objects.run([words[0], *parts, *words[1:]])
+                    inputs = [*rest, *objects.made(words, own, files, _processor(), anew)]
+                    words[1:1] = ["-o", str(made), *map(str, inputs)]  # libraries come after them
+                    objects.run(words)
                 except objects.RefusedError as error:
                     said = str(error)
-                    continue
-                cache.keep(place, made.read_bytes())
-                return
+                else:
+                    cache.keep(place, made.read_bytes())
+                    return
     except OSError as error:
         raise cache.unwritable(place, error) from error
     raise DfedgeError(f"{command[0]} refuses the native kernels: {said[:500]}")

@@ -12,6 +12,7 @@ was written is compiled anew.
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def root() -> Path:
             f"no folder for compiled libraries ({error}); set $XDG_CACHE_HOME"
         ) from error
     return above / "dfedge" / "native"
+
+
+def key(words: Iterable[str], files: Iterable[Path]) -> str:
+    """What is made of files by a command, in 24 digits: other words, names or contents, another
+    key.
+    """
+    found = hashlib.sha256("\0".join(words).encode())
+    for path in files:
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()[:24]
 
 
 def folder(key: str) -> Path:

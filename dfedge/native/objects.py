@@ -5,12 +5,10 @@ that only what a net adds is.  What is found in the cache counts as a library do
 (`dfedge.native.cache`).
 """
 
-import hashlib
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +16,8 @@ from dfedge.native import cache
 
 AT_ONCE = min(os.cpu_count() or 1, 8)
 """Compilers that run side by side, at most."""
-INCLUDE = re.compile(rb'^\s*#\s*include\s+(?:"([^"]+)"|<[^>]+>|(.))', re.MULTILINE)
-"""A header of ours, of the system, or one that only the preprocessor could name."""
+INCLUDE = re.compile(rb'^\s*#\s*include\s*(?:"([^"]+)"|[^"<\s])', re.MULTILINE)
+"""A header of ours by its name, or, of no name, one that only the preprocessor could name."""
 
 
 class RefusedError(Exception):
@@ -27,11 +25,7 @@ class RefusedError(Exception):
 
 
 def made(
-    command: Sequence[str],
-    sources: Iterable[Path],
-    files: Iterable[Path],
-    processor: str,
-    anew: bool,
+    command: list[str], sources: list[Path], files: list[Path], processor: str, anew: bool
 ) -> list[Path]:
     """Compile sources that have no object in the cache, `AT_ONCE` at a time.
 
@@ -46,14 +40,11 @@ def made(
         DfedgeError: the cache is not safe (`cache.folder`).
         OSError: one cannot be written.
     """
-    folder, headers = cache.folder("objects"), {path.name: path for path in files}
+    folder = cache.folder("objects")
     words = [word for word in command if word != "-shared"]
 
     def one(source: Path) -> Path:
-        key = hashlib.sha256("\0".join([*words, processor]).encode())
-        for path in _read(source, headers):
-            key.update(path.name.encode() + b"\0" + path.read_bytes())
-        place = folder / f"{key.hexdigest()[:24]}.o"
+        place = folder / f"{cache.key([*words, processor], _read(source, files))}.o"
         if anew or not cache.whole(place):
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 found = Path(scratch) / place.name
@@ -65,7 +56,7 @@ def made(
         return list(pool.map(one, sources))
 
 
-def run(words: Sequence[str]) -> None:
+def run(words: list[str]) -> None:
     """Run a compiler.
 
     Raises:
@@ -76,15 +67,11 @@ def run(words: Sequence[str]) -> None:
         raise RefusedError(done.stderr.strip())
 
 
-def _read(source: Path, headers: dict[str, Path]) -> Iterator[Path]:
-    """A source and every header that it includes, through others as well."""
-    seen, left = set[Path](), [source]
-    while left:
-        path = left.pop(0)
-        if path in seen:
-            continue
-        seen.add(path)
-        yield path
-        for ours, unknown in INCLUDE.findall(path.read_bytes()):
-            names = headers if unknown else [Path(os.fsdecode(ours)).name] if ours else []
-            left += [headers[name] for name in names if name in headers]
+def _read(source: Path, files: list[Path]) -> list[Path]:
+    """A source and every file that it includes, through others as well."""
+    found = [source]
+    for path in found:  # which grows
+        for name in INCLUDE.findall(path.read_bytes()):
+            named = [one for one in files if not name or one.name == Path(os.fsdecode(name)).name]
+            found += [one for one in named if one not in found]
+    return found
