@@ -42,7 +42,7 @@ class Made:
         return sum(layer.features for layer in self.program.plan.layers)
 
     def own(self) -> list[Path]:
-        return sorted(self.sources.glob("*.c"))
+        return sorted(self.sources.glob("*.[cS]"))
 
     def kernels(self) -> list[Path]:
         return sorted((self.sources / "dfedge").glob("*.c"))
@@ -59,6 +59,7 @@ class Wish:
     classes: tuple[str, ...] = CLASSES
     lineage: str = ""
     temperature: int = 0
+    binary: bool = True
 
 
 def made(folder: Path, wish: Wish) -> Made:
@@ -84,6 +85,7 @@ def made(folder: Path, wish: Wish) -> Made:
         classes=wish.classes,
         prefix=wish.prefix,
         ecosystem=wish.ecosystem,
+        binary=wish.binary,
         unsure_below=unsure_below(wish.temperature),
     )
     written = write(source, folder, lambda *_: None)

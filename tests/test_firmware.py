@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,12 +123,18 @@ def test_tiles_are_the_targets_without_a_word_to_the_compiler(
 
 
 @needs("objdump")
-def test_arena_state_and_constants_lie_where_macros_say(net: Made, tmp_path: Path) -> None:
+@pytest.mark.parametrize("binary", [True, False])
+def test_arena_state_and_constants_lie_where_macros_say(binary: bool, tmp_path: Path) -> None:
+    net = made(tmp_path / "net", Wish(binary=binary))
     where = {"ARENA": ".fast", "STATE": ".kept", "CONST": ".flash"}
     defined = [f'-DNET_{n}_SECTION=__attribute__((section("{s}")))' for n, s in where.items()]
-    run(CC, "-std=c99", *STRICT, *defined, "-c", net.sources / "net.c", cwd=tmp_path)
-    rows = (line.split() for line in run("objdump", "-h", tmp_path / "net.o").splitlines())
-    sizes = {row[1]: int(row[2], 16) for row in rows if len(row) == 7}
+    files = [net.sources / "net.c", *net.sources.glob("net_data.S")]
+    run(CC, "-std=c99", *STRICT, *defined, f"-I{net.sources}", "-c", *files, cwd=tmp_path)
+    sizes: dict[str, int] = {}
+    for line in run("objdump", "-h", *tmp_path.glob("*.o")).splitlines():
+        row = line.split()
+        if len(row) == 7:
+            sizes[row[1]] = max(sizes.get(row[1], 0), int(row[2], 16))
     table = net.program.table
     assert sizes[".kept"] == table.state_bytes
     assert sizes[".flash"] >= table.words.nbytes + table.state_bytes
@@ -268,8 +275,8 @@ class Chip:
     def __init__(self, net: Made, kernels: Path, folder: Path) -> None:
         folder.mkdir()
         library = folder / "firmware.so"
-        run(CC, "-std=c99", "-O1", "-shared", "-fPIC", "-o", library, *net.own(),
-            "-Wl,--whole-archive", kernels, "-Wl,--no-whole-archive")  # fmt: skip
+        run(CC, "-std=c99", "-O1", "-shared", "-fPIC", f"-I{net.sources}", "-o", library,
+            *net.own(), "-Wl,--whole-archive", kernels, "-Wl,--no-whole-archive")  # fmt: skip
         self.library = ctypes.CDLL(str(library))
         self.library.net_state.restype = ctypes.c_void_p
         self.library.net_learned.restype = ctypes.POINTER(Counts)
@@ -323,6 +330,56 @@ def test_what_was_learned_and_counted_comes_back_after_a_reset(chip: Chip) -> No
     assert chip.call("forget") == store.STORED
     assert (chip.state(), chip.counts()) == (chip.first, (0, 0, 0, 0))
     assert chip.call("load") == store.EMPTY
+
+
+def test_numbers_as_text_give_the_bytes_of_numbers_that_an_assembler_includes(
+    net: Made, kernels: Path, tmp_path: Path
+) -> None:
+    text = made(tmp_path / "text", Wish(binary=False))
+    assert not [*text.sources.glob("*.S"), *text.sources.glob("*.bin")]
+    assert len(sorted(net.sources.glob("*.S"))) == 2
+    states = []
+    for name, one in (("one", net), ("other", text)):
+        chip = Chip(one, kernels, tmp_path / name)
+        library, scores = chip.library, (ctypes.c_int32 * 16)()
+        library.net_care.restype = ctypes.c_void_p
+        library.net_reset()
+        assert chip.state() == chip.first
+        care = ctypes.c_void_p(library.net_care())
+        assert library.dfe_care_begin(care) == 0
+        for i, x in enumerate(samples(20)):  # among which known samples are replayed
+            at = x.ctypes.data_as(ctypes.c_void_p)
+            assert library.dfe_learn(care, at, i % 10, scores) == 0
+        assert library.net_care_end() == 0
+        states.append(chip.state())
+    assert states[0] == states[1] != net.program.state.tobytes()
+
+
+@needs("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
+@pytest.mark.parametrize(
+    "assembler",
+    [
+        ("arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb"),
+        ("riscv64-unknown-elf-gcc", "-march=rv32imac", "-mabi=ilp32"),
+    ],
+)
+def test_every_processors_assembler_takes_the_numbers_and_no_stack_with_code(
+    assembler: tuple[str, ...], net: Made, tmp_path: Path
+) -> None:
+    run(*assembler, "-Werror", f"-I{net.sources}", "-c", *net.sources.glob("*.S"), cwd=tmp_path)
+    held = net.sources / "net.dfe", net.sources / "net_known.bin"
+    for path, numbers in zip(("net_data.o", "net_known_data.o"), held, strict=True):
+        assert (tmp_path / path).read_bytes().find(numbers.read_bytes()[-64:]) > 0
+
+
+@pytest.mark.parametrize("word", ["-U__ELF__", "-U__BYTE_ORDER__"])
+def test_numbers_that_would_not_lie_right_do_not_compile(
+    word: str, net: Made, tmp_path: Path
+) -> None:
+    command = [CC, word, f"-I{net.sources}", "-c", "-o", tmp_path / "o", net.sources / "net_data.S"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode
+    assert "run: dfedge export --weights text" in done.stderr
 
 
 def test_a_save_during_which_the_power_goes_leaves_itself_or_the_one_before(chip: Chip) -> None:
@@ -490,8 +547,14 @@ def test_a_new_class_gets_a_row_as_python_places_it_and_is_kept(
     [
         (ExportOptions(("c",), prefix="Eye"), "--prefix Eye: allowed: a small letter"),
         (ExportOptions(("c",), ecosystem="mbed"), "unknown ecosystem 'mbed'; known: arduino, "),
-        (ExportOptions(("onnx",), ecosystem="make"), "--prefix and --for are of C sources; add"),
-        (ExportOptions(("onnx",), prefix="eye"), "--prefix and --for are of C sources; add"),
+        (ExportOptions(("onnx",), ecosystem="make"), "--prefix, --for and --weights are of C"),
+        (ExportOptions(("onnx",), prefix="eye"), "--prefix, --for and --weights are of C"),
+        (ExportOptions(("onnx",), weights="text"), "--prefix, --for and --weights are of C"),
+        (ExportOptions(("c",), weights="hex"), "unknown form of --weights 'hex'; known: binary, "),
+        (
+            ExportOptions(("c",), ecosystem="arduino", weights="binary"),
+            "--weights binary: --for arduino does not tell the assembler where",
+        ),
     ],
 )
 def test_words_for_c_sources_are_refused_where_none_are_written(
@@ -517,7 +580,9 @@ def test_a_bundle_of_another_prefix_and_layout_is_verified_and_runs(eye: Bundle)
     assert np.array_equal(*scores)
 
 
-@pytest.mark.parametrize("name", ["src/eye_store.c", "src/dfedge/config.h", "src/more.c"])
+@pytest.mark.parametrize(
+    "name", ["src/eye_store.c", "src/eye.dfe", "src/dfedge/config.h", "src/more.c", "src/more.S"]
+)
 def test_foreign_code_in_such_a_bundle_is_never_compiled(
     name: str, eye: Bundle, tmp_path: Path
 ) -> None:
@@ -531,5 +596,5 @@ def test_foreign_code_in_such_a_bundle_is_never_compiled(
 
 def test_export_says_what_the_options_take(dfedge: object) -> None:
     shown: Result = dfedge("export", "--help")  # type: ignore[operator]
-    for name in ("--prefix", "--for", "esp-idf"):
+    for name in ("--prefix", "--for", "esp-idf", "--weights", "assembler"):
         assert name in shown.out

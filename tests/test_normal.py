@@ -181,7 +181,8 @@ def test_c_gives_the_same_distances_and_follows_to_the_same_bytes(
 ) -> None:
     q = samples_of(session)
     made, app = session.bundle.folder / "c", tmp_path / "app"
-    sources = [made / "net.c", made / "net_normal.c", *sorted((made / "dfedge").glob("*.c")), MAIN]
+    own = [made / name for name in ("net.c", "net_data.S", "net_normal.c")]
+    sources = [*own, *sorted((made / "dfedge").glob("*.c")), MAIN]
     subprocess.run(
         [build.COMPILERS[0], "-std=c99", "-O2", "-Wall", "-Werror", f"-I{made}",
          f"-I{written(tmp_path, q)}", "-o", app, *sources],

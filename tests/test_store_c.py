@@ -267,7 +267,7 @@ def test_what_a_firmware_keeps_in_flash_is_a_state_file_of_dfedge_run(
     tmp_path: Path,
 ) -> None:
     made, app = mcu.folder / "c", tmp_path / "firmware"
-    own = [made / "net.c", made / "net_store.c"]
+    own = [made / name for name in ("net.c", "net_data.S", "net_store.c")]
     sources = [*own, *sorted((made / "dfedge").glob("*.c")), MAIN]
     command = [build.required_compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{made}"]
     subprocess.run([*command, "-o", app, *sources], check=True)
@@ -287,7 +287,7 @@ def test_state_file_leaves_a_firmware_and_comes_back_in_the_bytes_of_python(
     mcu: Bundle, tmp_path: Path
 ) -> None:
     made, app = mcu.folder / "c", tmp_path / "firmware"
-    own = [made / "net.c", made / "net_store.c"]
+    own = [made / name for name in ("net.c", "net_data.S", "net_store.c")]
     sources = [*own, *sorted((made / "dfedge").glob("*.c")), MAIN.with_name("exchange.c")]
     command = [build.required_compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{made}"]
     subprocess.run([*command, "-o", app, *sources], check=True)

@@ -10,7 +10,7 @@ from dfedge.cli.instructions import tell
 from dfedge.cli.manners import canonical
 from dfedge.cli.options import Budget, DeviceRule, Json, RunArg, Target, TrainLayers
 from dfedge.cli.signals import told
-from dfedge.exporters.ecosystems import DEFAULT, ECOSYSTEMS
+from dfedge.exporters.ecosystems import DEFAULT, ECOSYSTEMS, WEIGHTS
 from dfedge.native.naming import NET
 from dfedge.runtimes import STOCK, listed
 
@@ -73,6 +73,14 @@ def run(
     ecosystem: Annotated[
         str, typer.Option("--for", help=f"For C: layout of the folder: {listed(ECOSYSTEMS)}.")
     ] = DEFAULT,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="For C: form of the weights in the sources: "
+            f"{', '.join(f'{name} ({what})' for name, what in WEIGHTS.items())}."
+            " Default: binary where it can be assembled."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make the bundle that infers and learns on the device, in one or several formats.
@@ -92,7 +100,7 @@ def run(
     formats = tuple(dict.fromkeys(format))
     options = ExportOptions(
         formats, target, batch, rule, train_layers, spare_classes, budget, rendering,
-        not no_trial, data, version, prefix, ecosystem,
+        not no_trial, data, version, prefix, ecosystem, weights,
     )  # fmt: skip
     notes: list[str] = []
     with told(lambda: f"; {out} is {'unchanged' if out.exists() else 'not written'}"), \

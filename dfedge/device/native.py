@@ -120,6 +120,7 @@ class ExportedRunner(NativeRunner):
             unsure_below=unsure_below(manifest.temperature),
             input=manifest.input.in_c(),
             prefix=place.stem,
+            binary=files.is_binary(place.parent, place.stem),
         )
         folder = place.parent
         wrong = files.differing(folder, files.compiled(net, files.is_small(folder)))

@@ -39,7 +39,7 @@ from dfedge.manifest import (
     Threshold,
     seal,
 )
-from dfedge.native.image import Identity
+from dfedge.native.image import IMAGE_SUFFIX, Identity
 from dfedge.progress import Progress
 from dfedge.state import digest, to_bytes
 from dfedge.target import Budget, check_flash
@@ -191,12 +191,12 @@ def _record(format: str, written: Written) -> FormatRecord:
 def _flash(format: str, files: dict[str, FileRecord]) -> int:
     """Bytes that a device needs of the bundle for one format.
 
-    Of C: the image, which is what net.c spells out, and the kernels, whose code is shorter than
-    their text.
+    Of C: the image, whose numbers net.c or net_data.S has as well, and the kernels, whose code is
+    shorter than their text.
     """
     if format == "c":
         own = [name for name in files if name.startswith("c/")]
-        wanted = [name for name in own if name == "c/net.dfe" or "/dfedge/" in name]
+        wanted = [name for name in own if name.endswith(IMAGE_SUFFIX) or "/dfedge/" in name]
     else:
         wanted = [name for name in files if name.startswith((STATE, f"{format}/"))]
     return sum(files[name].bytes for name in wanted)

@@ -16,7 +16,6 @@ from dfedge.manifest import MemoryPlan
 from dfedge.native import build, known, normal
 from dfedge.native import folder as library
 from dfedge.native.header import NetSources
-from dfedge.native.image import image
 from dfedge.native.instructions.bound import bounds
 from dfedge.native.program import CALLS, NativeProgram
 from dfedge.native.table import make_table
@@ -58,29 +57,26 @@ def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
         unsure_below=source.unsure_below,
         input=source.input,
         prefix=source.prefix,
+        binary=source.binary,
     )
-    packed = image(table, program.block(state), source.identity)
     compiled = library.compiled(net, target.kind == "mcu")
-    kernels = sum(len(text) for name, text in compiled.items() if name.startswith("dfedge/"))
-    fitting = known.fitting(source.known, target.flash_bytes - len(packed) - kernels)
-    beside = known.files(fitting)
+    flash = sum(len(content) for name, content in compiled.items() if library.in_flash(name))
+    fitting = known.fitting(source.known, target.flash_bytes - flash)
+    beside = known.files(fitting, net.binary)
     if source.normal is not None:
         beside |= normal.files(source.normal.distance)
-    beside = library.named(beside, net.prefix)
-    for name, content in compiled.items():
+    named = library.named(beside, net.prefix)
+    for name, content in (compiled | named).items():
         _put(folder / f"{drop.sources}{name}", content)
-    for name, text in beside.items():
-        _put(folder / f"{drop.sources}{name}", text.encode())
     firmware = Firmware(
         net,
-        beside=tuple(name for name in beside if name.endswith(".c")),
+        beside=tuple(name for name in named if Path(name).suffix in build.SUFFIXES),
         small=target.kind == "mcu",
         cpu=target.cpu if drop.programs else None,
         known_bytes=known.flash_bytes(fitting),
         normal=source.normal is not None,
         instructions=bounds(table, known.counted(fitting)),
     )
-    (folder / "net.dfe").write_bytes(packed)
     _put_around(folder, drop, firmware, source.target)
     watch("c", 1, 1)
     memory = {name: MemoryPlan(bytes, table.state_bytes) for name, bytes in arenas.items()}

@@ -40,6 +40,7 @@ class ExportSource:
         unsure_below: the lead below which an answer is unsure; 0: not known.
         prefix: what names and files of the C sources begin with.
         ecosystem: whose manifests they get (`dfedge.exporters.ecosystems`).
+        binary: they hold the net's numbers as data for an assembler.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class ExportSource:
     unsure_below: int = 0
     prefix: str = NET
     ecosystem: str = DEFAULT
+    binary: bool = False
 
 
 @dataclass(frozen=True)

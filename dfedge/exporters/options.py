@@ -1,12 +1,16 @@
 """What to export, and what its words mean for a given run."""
 
+import sys
 from dataclasses import dataclass
 
 from dfedge.errors import UsageError, unknown_name
-from dfedge.exporters.ecosystems import DEFAULT, ecosystem
+from dfedge.exporters.ecosystems import DEFAULT, WEIGHTS, ecosystem
 from dfedge.learn.run import Run
 from dfedge.native.naming import NET, check_prefix
 from dfedge.rules import feedback_of, on_device
+
+ELF = ("linux", "freebsd")
+"""Platforms of Python whose objects are ELF."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class ExportOptions:
         version: of the bundle, raised by its maker with each that is sent out; 0: none.
         prefix: what names and files of the format c begin with.
         ecosystem: whose manifests its folder gets, of `dfedge.exporters.ecosystems`.
+        weights: one of `WEIGHTS`: how C sources hold the net's numbers; None: as binary data where
+            the ecosystem and this machine can assemble them.
     """
 
     formats: tuple[str, ...] = ("onnx",)
@@ -42,6 +48,27 @@ class ExportOptions:
     version: int = 0
     prefix: str = NET
     ecosystem: str = DEFAULT
+    weights: str | None = None
+
+
+def binary_weights(options: ExportOptions) -> bool:
+    """Whether C sources hold the net's numbers as binary data for an assembler, or as text.
+
+    Raises:
+        UsageError: neither of `WEIGHTS`, or binary data where they cannot be assembled.
+    """
+    why = ""
+    if not ecosystem(options.ecosystem).assembles:
+        why = f"--for {options.ecosystem} does not tell the assembler where the data lie"
+    elif sys.platform not in ELF or sys.byteorder != "little":
+        why = "this machine, which verifies the bundle, has no ELF assembler of little-endian data"
+    if options.weights is None:
+        return not why
+    if options.weights not in WEIGHTS:
+        raise unknown_name("form of --weights", options.weights, list(WEIGHTS))
+    if options.weights == "binary" and why:
+        raise UsageError(f"--weights binary: {why}; allowed here: text")
+    return options.weights == "binary"
 
 
 def check_firmware(options: ExportOptions) -> None:
@@ -52,8 +79,10 @@ def check_firmware(options: ExportOptions) -> None:
     """
     check_prefix(options.prefix)
     ecosystem(options.ecosystem)
-    if "c" not in options.formats and (options.prefix, options.ecosystem) != (NET, DEFAULT):
-        raise UsageError("--prefix and --for are of C sources; add --format c")
+    binary_weights(options)
+    own = options.prefix, options.ecosystem, options.weights
+    if "c" not in options.formats and own != (NET, DEFAULT, None):
+        raise UsageError("--prefix, --for and --weights are of C sources; add --format c")
 
 
 def device_rule(wanted: str | None, run: Run) -> str:

@@ -25,6 +25,7 @@ from dfedge.exporters.learning import MIN_HELD_OUT, trial, untried
 from dfedge.exporters.normal import threshold
 from dfedge.exporters.options import (
     ExportOptions,
+    binary_weights,
     check_firmware,
     check_version,
     device_rule,
@@ -131,6 +132,7 @@ def export(
         constants=constants,
         prefix=options.prefix,
         ecosystem=options.ecosystem,
+        binary=binary_weights(options),
     )
     return assemble(source, origin, golden, tuple(formats), options.target, budget, out, watch)
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from dfedge.errors import DfedgeError
 from dfedge.native import cache, objects
+from dfedge.native.image import IMAGE_SUFFIX
 
 T = TypeVar("T")
 
@@ -27,7 +28,9 @@ REMEDY = "a C compiler (Debian: apt-get install gcc libc6-dev)"
 FLAGS = ("-std=c99", "-O3", "-Wall", "-fPIC", "-shared")
 OWN_PROCESSOR = "-march=native"
 NAME = "libdfedge.so"
-APART = ("board", "run", "examples", "*_known.[ch]", "*_normal.[ch]")
+SUFFIXES = (".c", ".S")
+"""Of what is compiled or assembled."""
+APART = ("board", "run", "examples", "*_known.*", "*_known_data.S", "*_normal.[ch]")
 """Of an exported folder: startup code, programs, known samples and what is normal, which are no
 part of the library that is compiled here."""
 
@@ -64,7 +67,7 @@ def library(folder: Path = SOURCES, anew: bool = False) -> Path:
         DfedgeError: no compiler, one that refuses the sources, or a cache that is not safe.
     """
     files = compiled_files(folder)
-    sources = [path for path in files if path.suffix == ".c"]
+    sources = [path for path in files if path.suffix in SUFFIXES]
     return once([required_compiler(), *FLAGS, OWN_PROCESSOR], sources, files, NAME, anew)
 
 
@@ -106,8 +109,8 @@ def once(
 
 
 def compiled_files(folder: Path) -> list[Path]:
-    """Sources and headers of the library under a folder."""
-    files = [*folder.rglob("*.c"), *folder.rglob("*.h")]
+    """Sources and headers of the library under a folder, and what an assembler includes."""
+    files = [path for path in folder.rglob("*") if path.suffix in (*SUFFIXES, ".h", IMAGE_SUFFIX)]
     return sorted(path for path in files if not _is_apart(path.relative_to(folder).parts[0]))
 
 
@@ -135,17 +138,20 @@ def _compile(
 ) -> None:
     """The library appears whole, whoever else compiles it at the same time."""
     own = [path for path in sources if _is_own(path)]
-    rest = [path for path in sources if path not in own]
+    rest = [path.absolute() for path in sources if path not in own]
+    # An assembler looks for what it includes here; a path in the command would be in all keys.
+    here = next((path.parent for path in rest if path.suffix == ".S"), None)
     said = ""
     try:
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-            made = Path(scratch) / place.name
+            made = (Path(scratch) / place.name).absolute()
             for left_out in ("", OWN_PROCESSOR):  # which some compilers do not know
                 words = [word for word in command if word != left_out]
                 try:
-                    inputs = [*rest, *objects.made(words, own, files, _processor(), anew)]
+                    kept = objects.made(words, own, files, _processor(), anew)
+                    inputs = [*rest, *(path.absolute() for path in kept)]
                     words[1:1] = ["-o", str(made), *map(str, inputs)]  # libraries come after them
-                    objects.run(words)
+                    objects.run(words, here)
                 except objects.RefusedError as error:
                     said = str(error)
                 else:

@@ -2,6 +2,8 @@
 
     dfedge/         the kernels and the interpreter, as they lie in `dfedge.native`
     net.h, net.c    `dfedge.native.header`, `dfedge.native.sources`
+    net.dfe         the same as one image (`dfedge.native.image`)
+    net_data.S      perhaps: by which an assembler takes its numbers from there
     net_store.*     `dfedge.native.net_store`
     net_known.*     perhaps: samples of what the net knows (`dfedge.native.known`)
     net_normal.*    perhaps: how far from normal a sample is (`dfedge.native.normal`)
@@ -12,8 +14,10 @@ They are written for a net that is called ``net`` and get its own name here (`na
 from collections.abc import Mapping
 from pathlib import Path
 
-from dfedge.native import build, net_store
+from dfedge.native import build, included, net_store
 from dfedge.native.header import NetSources, header
+from dfedge.native.image import IMAGE, IMAGE_SUFFIX, image
+from dfedge.native.layout import block_of
 from dfedge.native.naming import renamed
 from dfedge.native.sources import source
 
@@ -60,13 +64,29 @@ def compiled(net: NetSources, small: bool) -> dict[str, bytes]:
     paths = sorted(path for path in build.SOURCES.iterdir() if path.name not in SETS[not small])
     kernels = {f"dfedge/{path.name}": path.read_bytes() for path in paths}
     kernels[f"dfedge/{CONFIG}"] = config(small)
-    own = {"net.h": header(net), "net.c": source(net)} | net_store.FILES
-    return kernels | {name: text.encode() for name, text in named(own, net.prefix).items()}
+    own: dict[str, str | bytes] = {"net.h": header(net), "net.c": source(net), **net_store.FILES}
+    own[IMAGE] = image(net.table, block_of(net.table.tensors, net.state), net.identity)
+    if net.binary:
+        own[included.DATA] = included.data(net.table)
+    return kernels | named(own, net.prefix)
 
 
-def named(files: Mapping[str, str], prefix: str) -> dict[str, str]:
+def in_flash(name: str) -> bool:
+    """Whether a file of `compiled` counts as flash: the image or a kernel."""
+    return name.startswith("dfedge/") or name.endswith(IMAGE_SUFFIX)
+
+
+def is_binary(folder: Path, prefix: str) -> bool:
+    """Whether an exported folder's numbers are included by an assembler."""
+    return (folder / renamed(included.DATA, prefix)).is_file()
+
+
+def named(files: Mapping[str, str | bytes], prefix: str) -> dict[str, bytes]:
     """Files of a net that is called ``net``, of one of another name."""
-    return {renamed(name, prefix): renamed(text, prefix) for name, text in files.items()}
+    return {
+        renamed(name, prefix): one if isinstance(one, bytes) else renamed(one, prefix).encode()
+        for name, one in files.items()
+    }
 
 
 def differing(folder: Path, wanted: Mapping[str, bytes]) -> str | None:

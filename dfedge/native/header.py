@@ -25,6 +25,7 @@ class NetSources:
         unsure_below: the lead over the runner-up below which an answer is unsure; 0: not known.
         input: how a sample is made into x.
         prefix: what names and files begin with.
+        binary: numbers are included by an assembler (`dfedge.native.included`), not spelled out.
     """
 
     shape: tuple[int, int, int]
@@ -37,6 +38,7 @@ class NetSources:
     unsure_below: int = 0
     input: InC | None = None
     prefix: str = NET
+    binary: bool = False
 
 
 def header(net: NetSources) -> str:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dfedge.native.table import ProgramTable
 
+IMAGE_SUFFIX = ".dfe"
+IMAGE = f"net{IMAGE_SUFFIX}"
 MAGIC, VERSION = b"\x89DFN", 2
 START = struct.Struct("<4sI")
 REST = struct.Struct("<IIIII32s")

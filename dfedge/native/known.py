@@ -13,11 +13,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dfedge.native.included import Part, assembly
 from dfedge.native.instructions.bound import KnownCounts
-from dfedge.native.sources import numbers
+from dfedge.native.spelled import numbers
 from dfedge.state import SHIFTS
 
 FILES = ("net_known.h", "net_known.c")
+DATA, PACKED = "net_known_data.S", "net_known.bin"
+"""Where samples are included: for the assembler, and what it includes."""
 PARTS = ("replay", "judge")
 MOST, MAX_BYTES = 64, 1 << 21
 """Samples of each kind in C, and the bytes above which there are fewer."""
@@ -40,9 +43,17 @@ def fitting(known: Mapping[str, NDArray[Any]], flash_bytes: int) -> dict[str, ND
     return {n: values if n in SHIFTS else values[:count] for n, values in known.items()}
 
 
-def files(known: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-    """The content of `FILES`, of what `fitting` left; none where there is nothing."""
-    return dict(zip(FILES, (_header(known), _source(known)), strict=True)) if known else {}
+def files(known: Mapping[str, NDArray[Any]], binary: bool = False) -> dict[str, str | bytes]:
+    """What is written of what `fitting` left, by name; none where there is nothing.
+
+    Args:
+        binary: samples are included by an assembler, not spelled out.
+    """
+    if not known:
+        return {}
+    header, source = FILES
+    found: dict[str, str | bytes] = {header: _header(known), source: _source(known, binary)}
+    return found | (_included(known) if binary else {})
 
 
 def flash_bytes(known: Mapping[str, NDArray[Any]]) -> int:
@@ -120,19 +131,35 @@ int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_wor
 """
 
 
-def _source(known: Mapping[str, NDArray[Any]]) -> str:
+def _arrays(known: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Samples and their rows by what they are called in C."""
+    arrays = {f"net_{part}_{one}": known[f"{part}.{one}"] for part in PARTS for one in "xy"}
+    return {name: values.astype(values.dtype.newbyteorder("<")) for name, values in arrays.items()}
+
+
+def _included(known: Mapping[str, NDArray[Any]]) -> dict[str, str | bytes]:
+    """The samples as they lie in memory, and the file by which an assembler takes them."""
+    arrays, parts, offset = _arrays(known), [], 0
+    for name, values in arrays.items():
+        parts.append(Part(name, offset, values.nbytes))
+        offset += values.nbytes
+    packed = b"".join(values.tobytes() for values in arrays.values())
+    return {PACKED: packed, DATA: assembly("samples of what the net knows", PACKED, parts)}
+
+
+def _source(known: Mapping[str, NDArray[Any]], binary: bool) -> str:
     lines = [
-        "/* Made by dfedge export: what the net knows, as data. */",
+        "/* Made by dfedge export: what the net knows. */",
         '#include "net_known.h"',
         "",
     ]
-    for part in PARTS:
-        for name, kind in (("x", "int8_t"), ("y", "int32_t")):
-            lines += [
-                f"static const {kind} {part}_{name}[] = {{",
-                *numbers(known[f"{part}.{name}"]),
-            ]
-            lines += ["};", ""]
+    for name, values in _arrays(known).items():
+        kind = f"{values.dtype.name}_t"
+        if binary:
+            lines.append(f"extern const {kind} {name}[];")
+        else:
+            lines += [f"static const {kind} {name}[] = {{", *numbers(values), "};", ""]
+    lines += [""] * binary
     shifts = [name for name in SHIFTS if name in known]
     for name in shifts:
         lines += [f"static const int8_t {name}[] = {{", *numbers(known[name]), "};", ""]
@@ -156,8 +183,8 @@ dfe_care *net_care(void) {
         .state = net_state(),
         .good = good,
         .first = net_first(),$rates
-        .replay = {replay_x, replay_y, NET_REPLAYED},
-        .judge = {judge_x, judge_y, NET_JUDGING},
+        .replay = {net_replay_x, net_replay_y, NET_REPLAYED},
+        .judge = {net_judge_x, net_judge_y, NET_JUDGING},
 #if NET_RECENT
         .recent_x = recent_x,
         .recent_y = recent_y,
@@ -200,8 +227,8 @@ int net_add_class(const int8_t *x, int32_t count, int64_t *room, size_t room_wor
         .first = net_learned()->steps ? NULL : net_first(),
         .x = x,
         .count = count,
-        .known = {replay_x, replay_y, NET_REPLAYED},
-        .judge = {judge_x, judge_y, NET_JUDGING},
+        .known = {net_replay_x, net_replay_y, NET_REPLAYED},
+        .judge = {net_judge_x, net_judge_y, NET_JUDGING},
         .lost = DFE_LOST,
         .room = room,
         .room_bytes = 8 * room_words,

@@ -47,7 +47,7 @@ def renamed(text: str, prefix: str) -> str:
         return text
     text = re.sub(r"\bnet_", f"{prefix}_", text)
     text = re.sub(r"\bNET_", f"{prefix.upper()}_", text)
-    return re.sub(r"\bnet\.([ch])\b", rf"{prefix}.\1", text)
+    return re.sub(r"\bnet\.([ch]|dfe)\b", rf"{prefix}.\1", text)
 
 
 def c_string(text: str) -> str:

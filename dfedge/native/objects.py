@@ -56,13 +56,13 @@ def made(
         return list(pool.map(one, sources))
 
 
-def run(words: list[str]) -> None:
-    """Run a compiler.
+def run(words: list[str], folder: Path | None = None) -> None:
+    """Run a compiler, in a folder where one is given.
 
     Raises:
         RefusedError: it ends with an error.
     """
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         raise RefusedError(done.stderr.strip())
 

@@ -19,6 +19,7 @@ class Ecosystem:
         files: what it wants beside the sources: path -> text.
         sources: folder of the sources, with a slash; empty: the folder itself.
         programs: it builds programs too: dfedge-run and startup code come along.
+        assembles: it gives the assembler the sources' folder to find data in.
         use: what to do with the folder, one sentence for its README.
     """
 
@@ -26,8 +27,14 @@ class Ecosystem:
     use: str
     sources: str = ""
     programs: bool = False
+    assembles: bool = True
 
 
+WEIGHTS = {
+    "binary": "data that an assembler includes",
+    "text": "arrays of C, for any compiler",
+}
+"""How the sources hold a net's numbers."""
 DEFAULT = "cmake"
 ECOSYSTEMS = {
     "cmake": Ecosystem(
@@ -47,6 +54,7 @@ ECOSYSTEMS = {
         "Copy this folder to `libraries/{prefix}` of the sketchbook; the sketch is under File, "
         "Examples, {prefix}.",
         sources="src/",
+        assembles=False,
     ),
     "platformio": Ecosystem(
         platformio.files,

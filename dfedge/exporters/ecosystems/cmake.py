@@ -9,7 +9,7 @@ BOARD = """    set(NET_CPU $cpu CACHE STRING processor)
     include(board/board.cmake)
 """
 LISTS = Template("""cmake_minimum_required(VERSION 3.16)
-project($prefix C)
+project($prefix $languages)
 if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE Release)
 endif()
@@ -21,7 +21,7 @@ if(NOT TARGET dfedge) # one copy of the kernels serves several nets
 ${board}endif()
 add_library($prefix STATIC $own)
 set_target_properties($prefix PROPERTIES C_STANDARD 99)
-target_include_directories($prefix PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
+${depends}target_include_directories($prefix PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries($prefix PUBLIC dfedge)
 if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)
     if(NOT CMAKE_CROSSCOMPILING OR UNIX)
@@ -42,7 +42,16 @@ def files(firmware: Firmware) -> dict[str, str]:
     """CMakeLists.txt and an example for a bare machine or a host."""
     board = Template(BOARD).substitute(cpu=firmware.cpu) if firmware.cpu else ""
     lists = LISTS.substitute(
-        prefix=firmware.prefix, own=" ".join(firmware.own), board=board, example=EXAMPLE
+        prefix=firmware.prefix,
+        own=" ".join(firmware.own),
+        board=board,
+        example=EXAMPLE,
+        languages="C ASM" if firmware.assembled else "C",
+        depends="".join(
+            f"set_source_files_properties({source} PROPERTIES OBJECT_DEPENDS\n"
+            f"    ${{CMAKE_CURRENT_SOURCE_DIR}}/{data})\n"
+            for source, data in firmware.assembled.items()
+        ),
     )
     shell = ON_BOARD if firmware.cpu else BARE
     return {"CMakeLists.txt": lists, f"{EXAMPLE}/main.c": example(shell, firmware.prefix)}

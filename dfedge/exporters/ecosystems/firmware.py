@@ -35,7 +35,15 @@ class Firmware:
     @property
     def own(self) -> tuple[str, ...]:
         """The net's own sources, beside the kernels in dfedge/."""
-        return (f"{self.prefix}.c", f"{self.prefix}_store.c", *self.beside)
+        data = (f"{self.prefix}_data.S",) if self.net.binary else ()
+        return (f"{self.prefix}.c", f"{self.prefix}_store.c", *data, *self.beside)
+
+    @property
+    def assembled(self) -> dict[str, str]:
+        """Of the net's own sources those for the assembler, and the file that each includes."""
+        image = {f"{self.prefix}_data.S": f"{self.prefix}.dfe"}
+        known = {f"{self.prefix}_known_data.S": f"{self.prefix}_known.bin"}
+        return {name: one for name, one in (image | known).items() if name in self.own}
 
     @property
     def release(self) -> str:

@@ -11,6 +11,7 @@ MAKEFILE = Template("""# make            build/lib$prefix.a, and build/libdfedge
 #      CFLAGS="-O2 -mcpu=$cpu -mthumb -ffunction-sections -fdata-sections"
 CFLAGS ?= -O2
 OWN := $own
+OBJECTS := $$(patsubst %.c,build/%.o,$$(OWN:%.S=build/%.o))
 KERNELS := $$(wildcard dfedge/*.c)
 HEADERS := $$(wildcard *.h dfedge/*.h)
 
@@ -19,7 +20,7 @@ all: build/lib$prefix.a build/libdfedge.a
 
 example: build/learn
 
-build/lib$prefix.a: $$(OWN:%.c=build/%.o)
+build/lib$prefix.a: $$(OBJECTS)
 build/libdfedge.a: $$(KERNELS:%.c=build/%.o)
 build/%.a:
 \trm -f $$@
@@ -31,6 +32,10 @@ build/learn: $example/main.c build/lib$prefix.a build/libdfedge.a
 build/%.o: %.c $$(HEADERS)
 \t@mkdir -p $$(@D)
 \t$$(CC) -std=c99 $$(CFLAGS) -I. -c -o $$@ $$<
+
+build/%.o: %.S $$(wildcard *.dfe *.bin)
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) -I. -c -o $$@ $$<
 
 clean:
 \trm -rf build

@@ -131,7 +131,7 @@ def built(sources: Path, folder: Path, main: Path, target: str | None = None) ->
 
 def _compiled(sources: Path, folder: Path, main: Path, *words: str | Path) -> Path:
     app = folder / "app"
-    files = [main, *sorted(sources.glob("*.c")), *sorted((sources / "dfedge").glob("*.c"))]
+    files = [main, *sorted(sources.glob("*.[cS]")), *sorted((sources / "dfedge").glob("*.c"))]
     command: list[str | Path] = [
         *words,
         "-std=c99",

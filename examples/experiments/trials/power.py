@@ -45,7 +45,7 @@ def lose_power(
     words = [f"-DTRY_{name.upper()}={getattr(chances, name)}" for name in sizes]
     words += ["-DTRY_CARELESS"] if chances.careless else []
     kernels = [archive] if archive else [*(sources / "dfedge").glob("*.c")]
-    files = [PROGRAMS / "power.c", *sources.glob("net*.c"), *kernels]
+    files = [PROGRAMS / "power.c", *sources.glob("net*.[cS]"), *kernels]
     compiler = [build.required_compiler(), "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror"]
     checked = ["-fsanitize=undefined", "-fno-sanitize-recover"]
     subprocess.run([*compiler, *checked, *words, f"-I{sources}", "-o", app, *files], check=True)
