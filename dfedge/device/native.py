@@ -103,33 +103,39 @@ class ExportedRunner(NativeRunner):
     @staticmethod
     def library(bundle: Bundle) -> ctypes.CDLL:
         """The bundle's own."""
-        manifest, record, place = bundle.manifest, bundle.format("c"), _place(bundle)
-        check_prefix(place.stem)
-        state = bundle.initial_state()
-        called = [m for m in manifest.methods if m.kind in ("infer", "train")]
-        net = NetSources(
-            shape=manifest.plan.input_shape,
-            table=table_of(bundle, state),
-            state=state,
-            classes=manifest.classes,
-            batch=max(method.batch for method in called),
-            arena_bytes=max(record.memory[method.name].arena_bytes for method in called),
-            identity=Identity(
-                manifest.lineage, manifest.bundle_version, manifest.semantics_version
-            ),
-            unsure_below=unsure_below(manifest.temperature),
-            input=manifest.input.in_c(),
-            prefix=place.stem,
-            binary=files.is_binary(place.parent, place.stem),
-        )
-        folder = place.parent
-        wrong = files.differing(folder, files.compiled(net, files.is_small(folder)))
+        folder = _place(bundle).parent
+        wrong = files.differing(folder, files.compiled(net_of(bundle), files.is_small(folder)))
         if wrong is not None:
             raise DfedgeError(
                 f"{folder / wrong}: not what this dfedge would write, so it is not compiled; "
                 "export again, or choose --runtime native"
             )
         return load_from(folder)
+
+
+def net_of(bundle: Bundle) -> NetSources:
+    """What the folder ``c`` of a bundle is written of.
+
+    Raises:
+        UsageError: its prefix is none.
+    """
+    manifest, record, place = bundle.manifest, bundle.format("c"), _place(bundle)
+    check_prefix(place.stem)
+    state = bundle.initial_state()
+    called = [m for m in manifest.methods if m.kind in ("infer", "train")]
+    return NetSources(
+        shape=manifest.plan.input_shape,
+        table=table_of(bundle, state),
+        state=state,
+        classes=manifest.classes,
+        batch=max(method.batch for method in called),
+        arena_bytes=max(record.memory[method.name].arena_bytes for method in called),
+        identity=Identity(manifest.lineage, manifest.bundle_version, manifest.semantics_version),
+        unsure_below=unsure_below(manifest.temperature),
+        input=manifest.input.in_c(),
+        prefix=place.stem,
+        binary=files.is_binary(place.parent, place.stem),
+    )
 
 
 def _place(bundle: Bundle) -> Path:

@@ -32,7 +32,7 @@ extern const union {
 extern const net_state_type net_state_first;"""
 """What ``net.c`` says of the table and the first state."""
 
-HEAD = """/* Made by dfedge export: {what}, as {file} has it. */
+HEAD = """/* Made by dfedge export: {what}, out of {file}. */
 #ifndef __ELF__
 #error "this object format has no place for binary data; run: dfedge export --weights text"
 #endif

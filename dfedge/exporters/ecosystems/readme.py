@@ -53,9 +53,9 @@ delete `dfedge/` in one of them: the other's serves both.
 **Sections.** `NET_ARENA_SECTION`, `NET_STATE_SECTION` and `NET_CONST_SECTION` say where arena,
 state and constants lie: `-D'NET_ARENA_SECTION=__attribute__((section(".dtcm")))'`.
 
-**Flash.** Give `store.medium` four functions (read, program, erase, flush), `unit`, the bytes that
-are programmed at once, and `slot_bytes`, `NET_SLOT_BYTES(sector, unit)`; it holds two slots. Each
-save erases one of them: flash wears, so save seldom. A state of another net is refused
+${data}**Flash.** Give `store.medium` four functions (read, program, erase, flush), `unit`, the
+bytes that are programmed at once, and `slot_bytes`, `NET_SLOT_BYTES(sector, unit)`; it holds two
+slots. Each save erases one of them: flash wears, so save seldom. A state of another net is refused
 (DFE_STORE_FOREIGN) and not written over; one of an older version of this net continues by
 `net_rebase(&store)`.
 
@@ -83,6 +83,12 @@ weight moved. Computed from the net's plan, for {how}.
 An instruction is not a cycle: a chip's wait states, caches and multiplier decide how long one
 takes. Interrupts, and what your functions for flash take, come to it; `net_load` is of two slots of
 whole sectors of {sector:,} bytes. Processors of other instruction sets are not counted.
+
+"""
+DATA = """\
+**Numbers.** An assembler takes them from `net.dfe` and `net_known.bin`, by `net_data.S` and
+`net_known_data.S`. It finds them by `-I` of this folder, which the build files here give it. For a
+compiler whose objects are not ELF export with `--weights text`.
 
 """
 KNOWN = "| flash: known samples, where net_care is called | {:,} |\n"
@@ -117,6 +123,7 @@ def readme(firmware: Firmware, ecosystem: Ecosystem) -> str:
         time=_time(firmware) if firmware.small else "",
         care=(CARE if known else "") + (NORMAL if firmware.normal else ""),
         unsure=UNSURE if net.unsure_below else GUESS,
+        data=DATA if net.binary else "",
         input=f"\n`{made}` makes it of a raw sample." if made else "",
     )
     return renamed(text, firmware.prefix)
