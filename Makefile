@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fast long docs wheel tools clean
+.PHONY: demo test lint fast long docs wheel tools board-report clean
 
 demo: $(STAMP)
 	$(BIN)/dfedge demo --out out/demo
@@ -54,6 +54,24 @@ out/long/mcu/manifest.json: $(STAMP)
 	$(BIN)/dfedge train --net examples/mcu_net.toml --qat --out out/long/mcu-run
 	$(BIN)/dfedge calibrate out/long/mcu-run
 	$(BIN)/dfedge export out/long/mcu-run --out $(@D) --format c --target mps2-an386 --batch 1
+
+# What a board did and how fast, on two boards in QEMU; docs/native.md says how on a real one.
+BOARDS := mps2-an386 mps3-an547
+
+board-report: $(BOARDS:%=out/board-report/%.txt)
+	@cat $^
+	@echo "Both are emulated. Lines of a real board: docs/native.md#a-real-board"
+
+out/board-report/run/run.json: $(STAMP)
+	$(BIN)/dfedge train --net examples/mcu_net.toml --qat --out $(@D)
+
+out/board-report/%.txt: out/board-report/run/run.json
+	$(BIN)/dfedge export $(<D) --format c --target $* --batch 1 --out $(@D)/$*
+	cmake -S $(@D)/$*/c -B $(@D)/$*-build -DNET_MAIN=examples/report/main.c \
+		-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/$(@D)/$*/c/board/toolchain.cmake
+	cmake --build $(@D)/$*-build
+	qemu-system-arm -M $* -nographic -semihosting -icount shift=0 \
+		-kernel $(@D)/$*-build/app 2> $@ || { cat $@; rm $@; false; }
 
 .data:
 	@echo "no .data: see the head of $(EXPERIMENTS)/harm.py" && false

@@ -10,6 +10,7 @@ from dfedge.exporters.calls import LIBRARY
 from dfedge.exporters.ecosystems import Ecosystem, ecosystem
 from dfedge.exporters.ecosystems.firmware import Firmware
 from dfedge.exporters.ecosystems.readme import readme
+from dfedge.exporters.ecosystems.report import expected, report
 from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.golden import to_arrays
 from dfedge.manifest import MemoryPlan
@@ -43,6 +44,7 @@ def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
     state = to_arrays(source.state)
     table = make_table(source.plan, state, to_arrays(source.constants))
     program = NativeProgram(source.plan, table)
+    program.write(state)
     arenas = {m.name: program.arena_bytes(CALLS[m.kind], m.batch) for m in source.methods}
     called = [m for m in source.methods if m.kind in ("infer", "train")]
     target, drop = load_target(source.target), ecosystem(source.ecosystem)
@@ -76,6 +78,8 @@ def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
         known_bytes=known.flash_bytes(fitting),
         normal=source.normal is not None,
         instructions=bounds(table, known.counted(fitting)),
+        checksum=expected(program, len(source.classes)),
+        target=source.target,
     )
     _put_around(folder, drop, firmware, source.target)
     watch("c", 1, 1)
@@ -87,7 +91,7 @@ def write(source: ExportSource, folder: Path, watch: Progress) -> Written:
 
 def _put_around(folder: Path, drop: Ecosystem, firmware: Firmware, target: str) -> None:
     """What is not a part of the library: manifests, example, README, licence, programs."""
-    for name, text in drop.files(firmware).items():
+    for name, text in (drop.files(firmware) | report(firmware, drop)).items():
         _put(folder / name, text.encode())
     _put(folder / "README.md", readme(firmware, drop).encode())
     shutil.copy(configs.licence(), folder / "LICENSE")

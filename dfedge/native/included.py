@@ -61,8 +61,11 @@ SYMBOL = """
 {name}:
     .incbin "{file}", {offset}, {bytes}
 """
-NO_STACK = '\n    .section .note.GNU-stack, "", %progbits\n'
-"""A linker is told that no code of this file runs on the stack."""
+NO_STACK = """
+#ifdef __linux__ /* or its linker takes the stack for code */
+    .section .note.GNU-stack, "", %progbits
+#endif
+"""
 
 
 @dataclass(frozen=True)

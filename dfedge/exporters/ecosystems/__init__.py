@@ -19,6 +19,8 @@ class Ecosystem:
         files: what it wants beside the sources: path -> text.
         sources: folder of the sources, with a slash; empty: the folder itself.
         programs: it builds programs too: dfedge-run and startup code come along.
+        startup: its build file compiles the startup code of an emulated board.
+        sketches: programs are sketches, as of Arduino.
         assembles: it gives the assembler the sources' folder to find data in.
         use: what to do with the folder, one sentence for its README.
     """
@@ -27,6 +29,8 @@ class Ecosystem:
     use: str
     sources: str = ""
     programs: bool = False
+    startup: bool = False
+    sketches: bool = False
     assembles: bool = True
 
 
@@ -42,6 +46,7 @@ ECOSYSTEMS = {
         "`add_subdirectory` of this folder gives the library `{prefix}`; `cmake -S . -B build "
         "-DNET_MAIN=examples/learn/main.c` builds the example, or a program of your own.",
         programs=True,
+        startup=True,
     ),
     "make": Ecosystem(
         make.files,
@@ -54,6 +59,7 @@ ECOSYSTEMS = {
         "Copy this folder to `libraries/{prefix}` of the sketchbook; the sketch is under File, "
         "Examples, {prefix}.",
         sources="src/",
+        sketches=True,
         assembles=False,
     ),
     "platformio": Ecosystem(

@@ -17,6 +17,8 @@ class Firmware:
         known_bytes: flash, of known samples.
         normal: it knows what is normal.
         instructions: at most, by call and set of kernels.
+        checksum: of the state after the steps of the report.
+        target: that it was exported for.
     """
 
     net: NetSources
@@ -26,6 +28,8 @@ class Firmware:
     known_bytes: int = 0
     normal: bool = False
     instructions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    checksum: int = 0
+    target: str = "host"
 
     @property
     def prefix(self) -> str:

@@ -11,7 +11,8 @@ from dfedge.native.naming import renamed
 TEXT = Template("""# $prefix: a net in C that keeps learning
 
 $use
-`examples/learn` predicts, learns from a label and saves.
+`examples/learn` predicts, learns from a label and saves. `examples/report` prints what your board
+did, how fast, and whether its bits are the host's.
 
 | | bytes |
 |---|---|

@@ -5,7 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Of what was summed before, 0 at first, and these bytes. */
 uint32_t dfe_crc32(uint32_t sum, const void *bytes, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
