@@ -4,7 +4,8 @@ import random
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from dfedge.device.care import NO_CARE, Care
 from dfedge.device.classes import add_class
 from dfedge.device.finetune import finetune
 from dfedge.device.rates import set_rates
-from dfedge.device.runners import open_runner
+from dfedge.device.runners import Runner, open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
 from dfedge.native.glue import Glue
@@ -47,6 +48,43 @@ def test_predictions_of_many_threads_are_those_of_one(
         return right
 
     assert all(at_once(work))
+
+
+@pytest.mark.parametrize("runtime", EVERY)
+def test_a_session_of_several_threads_answers_and_learns_the_bytes_of_one(
+    bundle: Bundle, tmp_path: Path, runtime: str
+) -> None:
+    split, found = digits(bundle, "stream"), []
+    for threads in (1, 3):
+        session = Session.open(bundle, exactly(runtime), tmp_path / str(threads), threads=threads)
+        finetune(session, split, job(160))
+        x = samples(bundle)[0][:37]
+        seen = [np.concatenate(list(parts), 1) for _, parts in session.features(x)]
+        found.append(
+            (session.digest(), session.scores(x).tobytes(), *map(np.ndarray.tobytes, seen))
+        )
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_more_threads_than_samples_and_a_forked_child_compute_the_same(
+    bundle: Bundle, count: int
+) -> None:
+    one, several = (open_runner(bundle, "native", threads) for threads in (1, 4))
+    x = samples(bundle)[0][:count]
+    x = np.zeros((count, *bundle.manifest.plan.input_shape), np.int8) + x[0, 0, 0] % 100
+    wanted = one.infer(x)
+    assert np.array_equal(several.infer(x), wanted)
+    with ProcessPoolExecutor(1, get_context("fork"), initializer=_inherit, initargs=[several]) as p:
+        assert np.array_equal(p.submit(_infer, x).result(60), wanted)
+
+
+def _inherit(runner: Runner) -> None:
+    globals()["inherited"] = runner
+
+
+def _infer(x: np.ndarray) -> np.ndarray:
+    return inherited.infer(x)  # type: ignore[name-defined, no-any-return] # noqa: F821
 
 
 @pytest.mark.parametrize("care", [Care(), NO_CARE], ids=["care", "no-care"])
@@ -237,7 +275,8 @@ def test_sessions_may_be_opened_by_many_threads(bundle: Bundle, tmp_path: Path) 
     """In a process of its own, where no library is loaded yet."""
     script = """
 import sys, threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from dfedge.device.session import Session
 sys.setswitchinterval(1e-5)
 begin = threading.Barrier(8)

@@ -16,6 +16,7 @@ from dfedge.cli.options import (
     Runtime,
     Signer,
     State,
+    Threads,
     seed_option,
 )
 
@@ -48,6 +49,7 @@ def run(
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
+    threads: Threads = 1,
     json: Json = False,
 ) -> None:
     """Teach a new class from a few labelled samples, without another export.
@@ -65,7 +67,7 @@ def run(
     from dfedge.data.files import read_inputs
     from dfedge.device.classes import spare_rows
 
-    session = open_session(bundle, runtime, state, initial, signer, min_version)
+    session = open_session(bundle, runtime, state, initial, signer, min_version, threads=threads)
     rule = session.bundle.manifest.input
     x = np.stack([image for path in samples for _, image in read_inputs(path, rule)])
     if normal.knows_normal(session):

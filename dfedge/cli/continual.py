@@ -16,6 +16,7 @@ from dfedge.cli.options import (
     Runtime,
     Signer,
     State,
+    Threads,
     seed_option,
 )
 
@@ -86,6 +87,7 @@ def run(
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
+    threads: Threads = 1,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +143,9 @@ def run(
         settings = override(None, given | {"stream": stream or "labelled"})
     assert bundle is not None
     care = care_of(settings.strategy)
-    session = open_session(bundle, runtime, state, initial, signer, min_version, care)
+    session = open_session(
+        bundle, runtime, state, initial, signer, min_version, care, threads=threads
+    )
     own = session.bundle.manifest
     if normal.knows_normal(session):
         learned = {"stream", "data"}

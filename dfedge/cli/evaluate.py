@@ -16,6 +16,7 @@ from dfedge.cli.options import (
     Signer,
     SplitName,
     State,
+    Threads,
 )
 
 
@@ -31,6 +32,7 @@ def run(
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
+    threads: Threads = 1,
     json: Json = False,
 ) -> None:
     """Measure accuracy on labelled data, without learning from it.
@@ -43,7 +45,9 @@ def run(
     from dfedge.data.sources import load_split
     from dfedge.device.evaluate import evaluate
 
-    session = open_session(bundle, runtime, state, initial, signer, min_version, read_only=True)
+    session = open_session(
+        bundle, runtime, state, initial, signer, min_version, read_only=True, threads=threads
+    )
     manifest = session.bundle.manifest
     if normal.knows_normal(session):
         normal.refuse(session, only=only)

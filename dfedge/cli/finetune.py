@@ -27,6 +27,7 @@ from dfedge.cli.options import (
     Signer,
     SplitName,
     State,
+    Threads,
     seed_option,
 )
 from dfedge.cli.signals import StoppedError, stoppable
@@ -81,6 +82,7 @@ def run(
     initial: Initial = False,
     signer: Signer = None,
     min_version: MinVersion = None,
+    threads: Threads = 1,
     json: Json = False,
 ) -> None:
     """Continue training inside the exported program, in integers.
@@ -109,7 +111,9 @@ def run(
         raise UsageError("--samples and --steps exclude each other; give one of them")
     door = SampleFilter(on_bad_sample)
     care = Care(not no_replay, not no_guard, replace)
-    session = open_session(bundle, runtime, state, initial, signer, min_version, care)
+    session = open_session(
+        bundle, runtime, state, initial, signer, min_version, care, threads=threads
+    )
     manifest = session.bundle.manifest
     if normal.knows_normal(session):
         normal.refuse(

@@ -20,13 +20,14 @@ def open_session(
     care: "Care | None" = None,
     *,
     read_only: bool = False,
+    threads: int = 1,
 ) -> "Session":
     """`dfedge.device.session.Session.open`; what it had to skip goes to stderr."""
     from dfedge.device.session import Session
 
     session = Session.open(
         bundle, runtime, state, initial, read_only=read_only, require_signature=signer,
-        care=care, min_version=min_version,
+        care=care, min_version=min_version, threads=threads,
     )  # fmt: skip
     warn([*session.notes, *session.store.notes])
     return session

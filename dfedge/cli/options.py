@@ -47,6 +47,15 @@ Runtimes = Annotated[
         "Default: all that are installed.",
     ),
 ]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Number of threads. The runtime native shares the samples of a batch among them; "
+        "the bits are the same.",
+    ),
+]
 State = Annotated[
     Path | None,
     typer.Option(

@@ -37,12 +37,16 @@ def table_of(bundle: Bundle, state: State) -> ProgramTable:
 
 
 class NativeRunner:
-    """See `dfedge.device.runners.Runner`; one thread, any batch size."""
+    """See `dfedge.device.runners.Runner`; any batch size.
+
+    Threads share the samples of a batch, but for a step: one begins at a frozen trunk's latents,
+    which they share, and learns alone.
+    """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         initial = bundle.initial_state()
         table = table_of(bundle, initial)
-        self.program = NativeProgram(bundle.manifest.plan, table, self.library(bundle))
+        self.program = NativeProgram(bundle.manifest.plan, table, self.library(bundle), threads)
         self.set_state(initial)
 
     @staticmethod

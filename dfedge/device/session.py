@@ -97,6 +97,7 @@ class Session(Answering):
         care: Care | None = None,
         min_version: int | None = None,
         rebase: bool = False,
+        threads: int = 1,
     ) -> "Session":
         """Open a bundle.
 
@@ -116,6 +117,7 @@ class Session(Answering):
             rebase: carry over a state of another bundle of the same lineage, which the folder may
                 hold after an update (`dfedge.device.rebase`).  The next save writes it; what was
                 learned before stays in the other slot until the save after that.
+            threads: that the runtime computes with; the bits are the same.
 
         Raises:
             UsageError, DfedgeError: a bundle, runtime or state that cannot be used.
@@ -130,7 +132,7 @@ class Session(Answering):
         folder = Path(state) if state is not None else store.default_folder(bundle)
         kept = store.Store(folder, read_only)
         stored = kept.load(bundle, use=not initial, foreign=rebase)
-        opened = open_best(bundle, runtime)
+        opened = open_best(bundle, runtime, threads)
         runner, notes = with_latents(opened.runner, bundle), opened.notes
         if stored is not None and stored.record.bundle_sha256 != bundle.sha256:
             moved = rebased(stored, bundle, runner, folder)

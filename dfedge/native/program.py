@@ -14,6 +14,7 @@ from dfedge.errors import DfedgeError
 from dfedge.native.layout import block_of
 from dfedge.native.library import Buffer, Buffers, check, check_layout, load
 from dfedge.native.table import ProgramTable
+from dfedge.native.workers import Workers
 from dfedge.plan import Plan
 
 CACHE_LINE = 64
@@ -30,6 +31,9 @@ class NativeProgram:
 
     Several threads may infer and look at features at one time; who learns must be alone.
 
+    Args:
+        threads: that share the samples of a call which changes nothing; each has an arena.
+
     Attributes:
         plan, table: of the net.
         library: what computes.
@@ -37,8 +41,15 @@ class NativeProgram:
         kept: uint8, a trunk's weights once more, packed as the processor takes them; or None.
     """
 
-    def __init__(self, plan: Plan, table: ProgramTable, library: ctypes.CDLL | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        table: ProgramTable,
+        library: ctypes.CDLL | None = None,
+        threads: int = 1,
+    ) -> None:
         self.plan, self.table = plan, table
+        self._workers = Workers(threads)
         self.library = library or load()
         check_layout(self.library, table)
         self._words = table.words
@@ -109,6 +120,10 @@ class NativeProgram:
 
     def infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         """Scores [B, K] of x [B, H, W, C]."""
+        parts = self._workers.each(self._infer, x)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _infer(self, x: NDArray[np.int8]) -> NDArray[np.int32]:
         (scores,) = self.results(INFER, len(x))
         self._call(INFER, x, None, scores)
         return scores
@@ -125,6 +140,12 @@ class NativeProgram:
 
     def features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         """What each layer's anchors see, [B, d] a layer, then the latent."""
+        parts = self._workers.each(self._features, x)
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _features(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         seen, latent = self.results(FEATURES, len(x))
         self._call(FEATURES, x, None, seen, latent)
         return [*self.by_layer(seen, len(x)), latent]
