@@ -5,7 +5,9 @@ files that are read: which sources are compiled, with which folders, and what ca
 """
 
 import configparser
+import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
@@ -79,6 +81,31 @@ def test_example_learns_and_saves_on_a_bare_microcontroller(tmp_path: Path) -> N
     qemu = "qemu-system-arm -M mps2-an386 -nographic -semihosting -kernel"
     told = run("sh", "-c", f"{qemu} {tmp_path}/b/app 2>&1").splitlines()
     assert len(told) == 4 and {line.removesuffix(", unsure") for line in told} <= {*CLASSES}
+
+
+@needs("make", "cmake")
+@pytest.mark.parametrize("ecosystem", ["make", "cmake"])
+def test_a_build_takes_other_numbers_of_the_same_net(ecosystem: str, tmp_path: Path) -> None:
+    """As of a bundle that learned on: every file but the numbers has its time and its text."""
+    wish = Wish(prefix="eye", ecosystem=ecosystem, target="nrf52840")
+    net = made(tmp_path / "eye", wish)
+    other = made(tmp_path / "other", dataclasses.replace(wish, seed=1))
+
+    def archived() -> bytes:
+        if ecosystem == "make":
+            run("make", "-s", "-C", net.folder)
+            return (net.folder / "build" / "libeye.a").read_bytes()
+        built(net.folder, tmp_path / "b")
+        return (tmp_path / "b" / "libeye.a").read_bytes()
+
+    first, second = (one.program.state.tobytes() for one in (net, other))
+    assert first in archived()
+    path = net.sources / "eye.dfe"
+    before = path.stat().st_mtime
+    path.write_bytes((other.sources / "eye.dfe").read_bytes())
+    os.utime(path, (before + 100, before + 100))
+    again = archived()
+    assert second in again and first not in again
 
 
 # -- Arduino and PlatformIO: everything under src is compiled --------------------------------------

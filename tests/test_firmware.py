@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -370,6 +371,32 @@ def test_every_processors_assembler_takes_the_numbers_and_no_stack_with_code(
     held = net.sources / "net.dfe", net.sources / "net_known.bin"
     for path, numbers in zip(("net_data.o", "net_known_data.o"), held, strict=True):
         assert (tmp_path / path).read_bytes().find(numbers.read_bytes()[-64:]) > 0
+
+
+def test_assembly_is_another_text_where_the_numbers_alone_are_others(
+    net: Made, tmp_path: Path
+) -> None:
+    """PlatformIO and ccache compare texts: an object of the old numbers would stay."""
+    other = made(tmp_path / "other", Wish(seed=1))
+    for name in ("net_data.S", "net_known_data.S"):
+        texts = [(one.sources / name).read_text() for one in (net, other)]
+        assert texts[0] != texts[1]
+        assert re.sub("CRC-32 [0-9a-f]+", "", texts[0]) == re.sub("CRC-32 [0-9a-f]+", "", texts[1])
+
+
+def test_a_program_that_learns_without_care_holds_no_known_samples(
+    net: Made, kernels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "main.c").write_text(
+        '#include "net.h"\nint main(void) { net_reset(); return net_busy(); }\n'
+    )
+    run(CC, f"-I{net.sources}", "-c", *net.own(), cwd=tmp_path)
+    run("ar", "rcs", tmp_path / "libnet.a", *tmp_path.glob("net*.o"))
+    run(CC, f"-I{net.sources}", "-o", tmp_path / "app", tmp_path / "main.c", tmp_path / "libnet.a",
+        kernels)  # fmt: skip
+    image, samples_held = (tmp_path / "app").read_bytes(), (net.sources / "net_known.bin")
+    assert samples_held.read_bytes()[:64] not in image
+    assert net.program.state.tobytes() in image
 
 
 @pytest.mark.parametrize("word", ["-U__ELF__", "-U__BYTE_ORDER__"])

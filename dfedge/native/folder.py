@@ -65,9 +65,10 @@ def compiled(net: NetSources, small: bool) -> dict[str, bytes]:
     kernels = {f"dfedge/{path.name}": path.read_bytes() for path in paths}
     kernels[f"dfedge/{CONFIG}"] = config(small)
     own: dict[str, str | bytes] = {"net.h": header(net), "net.c": source(net), **net_store.FILES}
-    own[IMAGE] = image(net.table, block_of(net.table.tensors, net.state), net.identity)
+    packed = image(net.table, block_of(net.table.tensors, net.state), net.identity)
+    own[IMAGE] = packed
     if net.binary:
-        own[included.DATA] = included.data(net.table)
+        own[included.DATA] = included.data(net.table, packed)
     return kernels | named(own, net.prefix)
 
 

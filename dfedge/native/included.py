@@ -10,6 +10,7 @@ does in the memory of a little-endian processor, and the lines around it are of 
 numbers are spelled out (`dfedge.native.spelled`).
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ extern const union {
 extern const net_state_type net_state_first;"""
 """What ``net.c`` says of the table and the first state."""
 
-HEAD = """/* Made by dfedge export: {what}, out of {file}. */
+HEAD = """/* Made by dfedge export: {what}, out of {file}, CRC-32 {sum:08x}. */
 #ifndef __ELF__
 #error "this object format has no place for binary data; run: dfedge export --weights text"
 #endif
@@ -77,28 +78,35 @@ class Part:
     bytes: int
 
 
-def data(table: ProgramTable) -> str:
-    """``net_data.S``."""
+def data(table: ProgramTable, packed: bytes) -> str:
+    """``net_data.S``, of the bytes of ``net.dfe``."""
     words = table.words.nbytes
     parts = (
         Part("net_table", HEAD_BYTES, words),
         Part("net_state_first", HEAD_BYTES + words, table.state_bytes),
     )
-    return assembly("the table and the first state", IMAGE, parts, PLACED)
+    return assembly("the table and the first state", (IMAGE, packed), parts, PLACED)
 
 
-def assembly(what: str, file: str, parts: Sequence[Part], section: str = READ_ONLY) -> str:
+def assembly(
+    what: str, included: tuple[str, bytes], parts: Sequence[Part], section: str = READ_ONLY
+) -> str:
     """The text of a file for the assembler.
+
+    A checksum stands in it: a build that compares texts would keep the object of other data.
 
     Args:
         what: it is, for its first line.
-        file: that is included.
+        included: the name of the file that is, and its bytes.
         section: the lines that say where the symbols lie.
     """
+    file, content = included
     symbols = [
         SYMBOL.format(
             alignment=ALIGNMENT, name=part.name, bytes=part.bytes, file=file, offset=part.offset
         )
         for part in parts
     ]
-    return "".join([HEAD.format(what=what, file=file), section, *symbols, NO_STACK])
+    return "".join(
+        [HEAD.format(what=what, file=file, sum=zlib.crc32(content)), section, *symbols, NO_STACK]
+    )

@@ -144,7 +144,10 @@ def _included(known: Mapping[str, NDArray[Any]]) -> dict[str, str | bytes]:
         parts.append(Part(name, offset, values.nbytes))
         offset += values.nbytes
     packed = b"".join(values.tobytes() for values in arrays.values())
-    return {PACKED: packed, DATA: assembly("samples of what the net knows", PACKED, parts)}
+    return {
+        PACKED: packed,
+        DATA: assembly("samples of what the net knows", (PACKED, packed), parts),
+    }
 
 
 def _source(known: Mapping[str, NDArray[Any]], binary: bool) -> str:
