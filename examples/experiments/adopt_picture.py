@@ -14,8 +14,9 @@ HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results/adopt.json", HERE.parent / "pictures/adopt.svg"
 NETS = {"resnet8": "resnet8", "mobilenet_v2": "MobileNetV2-0.35"}
 SHIFTS = {"cast and noise": "colour cast, noise", "blur": "blur", "rotate 30": "turned by 30°"}
-OURS, RIVALS, KEPT = "#4c72b0", "#dd8452", "#555555"
-WIDTH = 0.38
+KEPT, WIDTH = "#555555", 0.27
+SIDES = {"dfedge": "#4c72b0", "replace": "#8fb0d8", "bp": "#dd8452"}
+"""Whose bars, and their colours."""
 
 
 def percent(rows: list[dict[str, float]], what: str) -> float:
@@ -23,16 +24,18 @@ def percent(rows: list[dict[str, float]], what: str) -> float:
 
 
 def draw(axes: Any, found: dict[str, Any], shift: str) -> None:
-    """One shift: two bars a choice; a line where it began, dots for the original images."""
+    """One shift: three bars a choice; a line where it began, dots for the original images."""
     choices = [name.removeprefix(f"{shift}, ") for name in found if name.startswith(f"{shift}, ")]
     for place, learn in enumerate(choices):
         row = found[f"{shift}, {learn}"]
-        for rows, side, colour in ((row["dfedge"], -1, OURS), (row["bp"], 1, RIVALS)):
-            at = place + side * WIDTH / 2
+        for side, (way, colour) in enumerate(SIDES.items()):
+            rows, at = row[way], place + (side - 1) * WIDTH
             axes.bar(at, percent(rows, "shifted"), WIDTH, color=colour)
             axes.plot(at, percent(rows, "original"), "o", color=KEPT, markersize=4)
         before = percent(row["dfedge"], "shifted before")
-        axes.plot([place - WIDTH, place + WIDTH], [before, before], color="black", linewidth=1)
+        axes.plot(
+            [place - 1.5 * WIDTH, place + 1.5 * WIDTH], [before, before], color="black", linewidth=1
+        )
     axes.set_xticks(range(len(choices)), choices)
     axes.set_title(SHIFTS[shift], fontsize="medium")
     axes.set_ylim(0, 100)
@@ -48,8 +51,8 @@ def main() -> None:
             draw(axes, results[net], shift)
         row[0].set_ylabel(f"{NETS[net]}: % of the test images")
     picture.suptitle(
-        "1,000 labelled samples of a shift: dfedge in int8 (blue), back-propagation of the same "
-        "part in float (orange);\n"
+        "1,000 labelled samples of a shift: dfedge in int8 (blue; light: --replace), "
+        "back-propagation of the same part in float (orange);\n"
         "line: shifted images before; dots: the original images afterwards",
         fontsize="medium",
     )

@@ -46,6 +46,8 @@ from dfedge.device.session import Session
 from dfedge.exporters.write import ExportOptions, export
 from dfedge.learn.train import TrainOptions, train
 
+SHIPPED = "separation"
+"""The loss by default."""
 RESULTS = Path(__file__).parent / "results" / "new_classes.json"
 CHOSEN_ON = ("digits", "watch", "cifar100")
 NEW, DRAWS, MARKS = 10, 3, (1, 3)
@@ -158,9 +160,15 @@ KINDS = {
 }
 
 
-def toml(kind: Kind) -> str:
+def mark_of(loss: str) -> str:
+    """What names of another loss than the shipped one end in."""
+    return "" if loss == SHIPPED else f"-{loss}"
+
+
+def toml(kind: Kind, loss: str) -> str:
     lines = ["anchors = 1", "[train]", f"epochs = {kind.epochs}",
-             f"qat_epochs = {max(kind.epochs // 5, 1)}", "shift = 1", "flip = false"]  # fmt: skip
+             f"qat_epochs = {max(kind.epochs // 5, 1)}", "shift = 1", "flip = false",
+             "[loss]", f'kind = "{loss}"']  # fmt: skip
     for text in kind.blocks:
         name, channels, *pool = text.split()
         lines += ["[[block]]", f'kind = "{name}"', f"channels = {channels}",
@@ -168,7 +176,7 @@ def toml(kind: Kind) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bundle_of(kind: Kind, learned: Split, new: int, seed: int, home: Path) -> Bundle:
+def bundle_of(kind: Kind, learned: Split, new: int, seed: int, home: Path, loss: str) -> Bundle:
     """The net of the known classes, exported with as many spare rows as there are new ones."""
     if (home / "bundle").exists():
         return Bundle.open(home / "bundle")
@@ -176,7 +184,7 @@ def bundle_of(kind: Kind, learned: Split, new: int, seed: int, home: Path) -> Bu
     classes = [f"known {k}" for k in range(kind.known)]
     home.mkdir(parents=True, exist_ok=True)
     np.savez(home / "own.npz", x=known.x, y=known.y, classes=np.array(classes))
-    (home / "net.toml").write_text(toml(kind))
+    (home / "net.toml").write_text(toml(kind, loss))
     options = TrainOptions(str(home / "own.npz"), net=str(home / "net.toml"), qat=True, seed=seed)
     run = train(options, home / "run")
     return export(run, ExportOptions(("onnx",), spare_classes=new, trial=False), home / "bundle")
@@ -209,12 +217,12 @@ def yardsticks(
             for name, rule in rules.items()}  # fmt: skip
 
 
-def rows_of(name: str, seed: int, data_dir: Path, home: Path) -> list[dict[str, Any]]:
+def rows_of(name: str, seed: int, data_dir: Path, home: Path, loss: str) -> list[dict[str, Any]]:
     """One net, `DRAWS` times ten samples of each new class; as this commit left them before."""
     kept = home / f"rows-{commit()}.json"
     if not kept.exists() or "+" in kept.name:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(_rows_of(name, seed, data_dir, home)))
+        kept.write_text(json.dumps(_rows_of(name, seed, data_dir, home, loss)))
     return list(json.loads(kept.read_text()))
 
 
@@ -244,11 +252,11 @@ def recognised(session: Session, split: Split) -> NDArray[np.bool_]:
     return np.asarray(live[scores[:, live].argmax(1)] == split.y)
 
 
-def _rows_of(name: str, seed: int, data_dir: Path, home: Path) -> list[dict[str, Any]]:
+def _rows_of(name: str, seed: int, data_dir: Path, home: Path, loss: str) -> list[dict[str, Any]]:
     kind = KINDS[name]
     learned, exam = kind.read(seed, data_dir)
     new = int(learned.y.max()) + 1 - kind.known
-    bundle = bundle_of(kind, learned, new, seed, home)
+    bundle = bundle_of(kind, learned, new, seed, home, loss)
     old = exam.take(np.flatnonzero(exam.y < kind.known))
     found = []
     session = remembering(Session.open(bundle, "native", home / "state", initial=True))
@@ -285,13 +293,14 @@ def main(
     seeds: str = "0,1,2",
     kinds: Annotated[str, typer.Option(help="By commas.")] = ",".join(KINDS),
     home: Annotated[Path, typer.Option(help="Where nets and rows are kept.")] = Path("out/new"),
+    loss: Annotated[str, typer.Option(help="That the net is trained by.")] = SHIPPED,
 ) -> None:
     """See the module's text."""
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name in kinds.split(","):
         for seed in map(int, seeds.split(",")):
-            rows += rows_of(name, seed, data_dir, home / f"{name}-{seed}")
+            rows += rows_of(name, seed, data_dir, home / f"{name}-{seed}{mark_of(loss)}", loss)
     means: dict[str, Any] = {}
     for name in kinds.split(","):
         its = [row for row in rows if row["set"] == name]
@@ -304,7 +313,8 @@ def main(
         }
         print(name, json.dumps(means[name]), flush=True)
     found = {**dated(), "chosen on": CHOSEN_ON, "means": means, "rows": rows}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    out = RESULTS.with_stem(f"{RESULTS.stem}{mark_of(loss)}")
+    out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
