@@ -9,13 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from dfedge.bundle import Bundle
 from dfedge.device.runners import open_runner
 from dfedge.device.session import Session
 from dfedge.errors import DfedgeError
-from dfedge.exporters.executorch_native import _lower
+from dfedge.exporters.executorch import planned_program
 from dfedge.exporters.native_op import NAMESPACE, SHAPES
 from dfedge.manifest import MANIFEST, seal
 from dfedge.native import build, glue
@@ -91,31 +90,19 @@ def test_a_bundle_whose_image_rule_and_plan_differ_is_refused(
 # -- a program for ExecuTorch whose tensors have other sizes than its state ------------------------
 
 
-class Read(nn.Module):
-    def __init__(self, state_bytes: int) -> None:
-        super().__init__()
-        self.register_buffer("state", torch.zeros(state_bytes, dtype=torch.uint8))
-
-    def forward(self) -> Tensor:
-        return getattr(torch.ops, NAMESPACE).read(self.state)
-
-
-class Write(nn.Module):
-    def __init__(self, words: np.ndarray, state_bytes: int) -> None:
-        super().__init__()
-        self.register_buffer("program", torch.from_numpy(words))
-        self.register_buffer("state", torch.zeros(state_bytes, dtype=torch.uint8))
-
-    def forward(self, block: Tensor) -> Tensor:
-        return getattr(torch.ops, NAMESPACE).write(self.program, self.state, block)
-
-
-def run(module: nn.Module, given: list[np.ndarray], result: np.ndarray, path: Path) -> str | None:
-    """Why the module's one method was refused, in ExecuTorch; None: it ran."""
-    tensors = tuple(map(torch.from_numpy, given))
+def run(
+    operator: str, words: np.ndarray | None, state_bytes: int, given: list[np.ndarray],
+    result: np.ndarray, path: Path,
+) -> str | None:  # fmt: skip
+    """Why the one call of a program was refused, in ExecuTorch; None: it ran."""
     with quiet():
-        exported = torch.export.export(module, tensors, strict=False)
-        path.write_bytes(_lower({"forward": exported}, 16).buffer)
+        from dfedge.exporters.executorch_call import called
+
+        constants = {} if words is None else {"program": torch.from_numpy(words)}
+        state = {"state": torch.zeros(state_bytes, dtype=torch.uint8)}
+        target = getattr(getattr(torch.ops, NAMESPACE), operator).default
+        made = called(target, constants, state, [*map(torch.from_numpy, given)])
+        path.write_bytes(planned_program({"forward": made}, 16, alloc_graph_input=False).buffer)
     opened, status = glue.executorch(), ctypes.c_int()
     handle = opened.library.dfe_open(str(path).encode(), ctypes.byref(status))
     assert handle, status.value
@@ -136,8 +123,9 @@ def test_a_state_is_written_only_where_block_and_state_are_large_enough(
     program = program_of(bundle)
     size, given = len(program.state), np.zeros(len(program.state) + block, np.uint8)
     given[: size + min(block, 0)] = program.state[: size + min(block, 0)]
-    module, written = Write(program.table.words, size + state), np.zeros(1, np.int32)
-    assert run(module, [given], written, tmp_path / "program.pte") == refused
+    words, written = program.table.words, np.zeros(1, np.int32)
+    path = tmp_path / "program.pte"
+    assert run("write", words, size + state, [given], written, path) == refused
     assert written[0] == (0 if refused else size + state)
 
 
@@ -160,5 +148,5 @@ def test_a_state_is_read_only_where_its_copy_is_large_enough(
 ) -> None:
     reads_as(4096 - less)
     copy = np.ones(4096 - less, np.uint8)
-    assert run(Read(4096), [], copy, tmp_path / "program.pte") == refused
+    assert run("read", None, 4096, [], copy, tmp_path / "program.pte") == refused
     assert copy.any() == (refused is not None)

@@ -4,6 +4,7 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 Learning Repository, 1998 (its test part).
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,15 @@ SPLIT_SEED = 2408
 
 def load(folder: Path | None = None) -> Dataset:
     """Three disjoint splits: ``train`` for the host, ``stream`` for the device, ``test``."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
+    package = find_spec("sklearn")  # found and not imported: that takes a second
+    if package is None or package.origin is None:
         raise DfedgeError(
             "data set 'digits' lies inside scikit-learn, which is not installed; "
             "pip install scikit-learn, or pass --data FILE.npz"
-        ) from error
-    bunch = load_digits()
-    x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    whole = Split(x, bunch.target.astype(np.int64))
+        )
+    rows = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
+    pixels, digits = rows[:, :-1].reshape(-1, 8, 8, 1), rows[:, -1]
+    whole = Split(np.round(pixels * (255 / 16)).astype(np.uint8), digits.astype(np.int64))
     order = np.random.default_rng(SPLIT_SEED).permutation(len(whole))
     splits, start = {}, 0
     for name, size in SIZES.items():

@@ -35,7 +35,7 @@ def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
         for name, trace in (("get_state", get_state(plan)), ("set_state", set_state(plan))):
             programs[name] = MethodBuilder(trace, source.state, {}).made()
         progress("executorch memory plan", steps - 1, steps)
-        manager = _planned(programs, source.alignment)
+        manager = planned_program(programs, source.alignment)
         (folder / PROGRAM).write_bytes(manager.buffer)
     progress("executorch", steps, steps)
     memory = memory_plans(manager)
@@ -59,11 +59,16 @@ def memory_plans(manager: Any) -> dict[str, MemoryPlan]:
     }
 
 
-def _planned(programs: dict[str, Any], alignment: int) -> Any:
+def planned_program(
+    programs: dict[str, Any], alignment: int, alloc_graph_input: bool = True
+) -> Any:
+    """Methods as one program, with their memory plan; the state is shared."""
     from executorch.exir import ExecutorchBackendConfig, ExecutorchProgramManager
     from executorch.exir.passes import MemoryPlanningPass
 
-    planner = MemoryPlanningPass(share_mutable_buffers=True, alignment=alignment)
+    planner = MemoryPlanningPass(
+        share_mutable_buffers=True, alignment=alignment, alloc_graph_input=alloc_graph_input
+    )
     for program in programs.values():
         planner.run(program.graph_module, program.graph_signature)
     planner.run_multimethod()

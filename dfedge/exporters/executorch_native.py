@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from dfedge.exporters import planned
-from dfedge.exporters.calls import LIBRARY, Calls, MethodCall
-from dfedge.exporters.executorch import PROGRAM, memory_plans
+from dfedge.exporters.calls import LIBRARY, Calls
+from dfedge.exporters.executorch import PROGRAM, memory_plans, planned_program
 from dfedge.exporters.formats import ExportSource, Written
 from dfedge.exporters.native_op import NAMESPACE
 from dfedge.native.program import FEATURES, INFER
@@ -25,85 +24,12 @@ from dfedge.quiet import quiet
 PLANNER = "ExecuTorch's memory planner; images and labels stay where the caller has them"
 
 
-class NativeBuffers(nn.Module):
-    """The table and the state, shared by all methods."""
-
-    program: Tensor
-    state: Tensor
-
-    def __init__(self, calls: Calls) -> None:
-        super().__init__()
-        self.register_buffer("program", torch.from_numpy(calls.words))
-        self.register_buffer("state", torch.from_numpy(calls.state))
-
-
-class NativeMethod(nn.Module):
-    """One call."""
-
-    def __init__(self, block: NativeBuffers, call: MethodCall) -> None:
-        super().__init__()
-        self.block, self.call = block, call
-
-    def forward(self, x: Tensor, *y: Tensor) -> tuple[Tensor, ...]:
-        """``(x[, y]) -> results``."""
-        ops, call, given = getattr(torch.ops, NAMESPACE), self.call, self.block
-        batch, sizes = call.method.batch, (call.first, call.second)
-        if call.number == FEATURES:
-            results = ops.features(given.program, given.state, x, *sizes, call.arena_bytes)
-        elif call.number == INFER:
-            classes = call.first // batch
-            results = ops.infer(given.program, given.state, x, classes, call.arena_bytes)
-        else:
-            results = ops.train(
-                given.program, given.state, x, *y, call.number, call.first // batch, call.second,
-                call.arena_bytes,
-            )  # fmt: skip
-        return tuple(results[:-1])
-
-
-class GetBlock(nn.Module):
-    """``() -> state``."""
-
-    def __init__(self, block: NativeBuffers) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self) -> Tensor:
-        """A copy."""
-        return getattr(torch.ops, NAMESPACE).read(self.block.state)
-
-
-class SetBlock(nn.Module):
-    """``(state) -> its bytes``, int32 [1]; a state that learning can never reach is refused."""
-
-    def __init__(self, block: NativeBuffers) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, state: Tensor) -> Tensor:
-        """Overwrite it."""
-        return getattr(torch.ops, NAMESPACE).write(self.block.program, self.block.state, state)
-
-
 def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     """Write program.pte with all methods."""
     calls = Calls(source)
-    block = NativeBuffers(calls)
-    modules: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
-        call.method.name: (NativeMethod(block, call), call.method.example(source.plan))
-        for call in calls
-    }
-    modules["get_state"] = (GetBlock(block), ())
-    modules["set_state"] = (SetBlock(block), (block.state.clone(),))
     with quiet():
         progress("executorch-native", 0, 1)
-        manager = _lower(
-            {
-                name: torch.export.export(module, given, strict=False)
-                for name, (module, given) in modules.items()
-            },
-            source.alignment,
-        )
+        manager = planned_program(_methods(calls), source.alignment, alloc_graph_input=False)
         (folder / PROGRAM).write_bytes(manager.buffer)
     progress("executorch-native", 1, 1)
     memory = memory_plans(manager)
@@ -118,14 +44,26 @@ def write(source: ExportSource, folder: Path, progress: Progress) -> Written:
     )
 
 
-def _lower(exported: dict[str, Any], alignment: int) -> Any:
-    from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge
-    from executorch.exir.passes import MemoryPlanningPass
+def _methods(calls: Calls) -> dict[str, Any]:
+    from dfedge.exporters.executorch_call import called  # what it imports talks, too
 
-    edge = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
-    planner = MemoryPlanningPass(
-        share_mutable_buffers=True, alignment=alignment, alloc_graph_input=False
-    )
-    return edge.to_executorch(
-        ExecutorchBackendConfig(memory_planning_pass=planner, emit_mutable_buffer_names=True)
-    )
+    ops: Any = getattr(torch.ops, NAMESPACE)
+    words = {"program": torch.from_numpy(calls.words)}
+    state = {"state": torch.from_numpy(calls.state)}
+    methods = {}
+    for call in calls:
+        batch, arena = call.method.batch, call.arena_bytes
+        x, *y = call.method.example(calls.source.plan)
+        if call.number == FEATURES:
+            made = called(
+                ops.features.default, words, state, [x], [call.first, call.second, arena], 2
+            )
+        elif call.number == INFER:
+            made = called(ops.infer.default, words, state, [x], [call.first // batch, arena])
+        else:
+            numbers = [call.number, call.first // batch, call.second, arena]
+            made = called(ops.train.default, words, state, [x, *y], numbers, 2)
+        methods[call.method.name] = made
+    methods["get_state"] = called(ops.read.default, {}, state, [])
+    methods["set_state"] = called(ops.write.default, words, state, [state["state"]])
+    return methods

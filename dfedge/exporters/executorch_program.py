@@ -6,6 +6,7 @@ torch's share bytes, numbers as constants, the state as buffers that are written
 """
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, cast
 
 import executorch.exir.passes.dim_order_ops_registry
@@ -105,9 +106,10 @@ class MethodBuilder:
             module_call_graph=[ModuleCallEntry("", self._signature())],
             constants={own[name]: self.values[name] for name in own if name not in self.state},
         )
+        module: Any = program.graph_module
+        module.recompile = lambda: None  # each pass would write its Python, which nothing runs
         insert_write_back_for_buffers_pass(program)
         self._specify(program.graph)
-        module = program.graph_module
         for change in (NormalizeViewCopyBasePass(), dead_code_elimination_pass,
                        ReplaceViewCopyWithViewPass(), ToOutVarPass()):  # fmt: skip
             change(module)
@@ -117,14 +119,18 @@ class MethodBuilder:
     def _specify(self, graph: Graph) -> None:
         """What the planner and the emitter need to know of every tensor."""
         mode = FakeTensorMode()  # what the passes take for a tensor
+        known: dict[Any, tuple[Tensor, TensorSpec]] = {}
         for node in graph.nodes:
             if node.op != "output":
                 written = node.target is aten.copy_.default
                 like = (node.args[0] if written else node).meta["val"]
-                with mode:
-                    value = torch.empty(like.shape, dtype=like.dtype)
-                node.meta = {"val": value, "tensor_meta": None,
-                             "spec": TensorSpec.from_tensor(value)}  # fmt: skip
+                key = like.shape, like.dtype
+                if key not in known:
+                    with mode:
+                        value = torch.empty(key[0], dtype=key[1])
+                    known[key] = value, TensorSpec.from_tensor(value)
+                value, spec = known[key]
+                node.meta = {"val": value, "tensor_meta": None, "spec": _another(spec)}
         for name, node in self.inputs.items():
             changes = f"{name}.next" in self.results
             node.meta["spec"].const = name in self.values and not changes
@@ -202,3 +208,11 @@ class MethodBuilder:
 def _alike(node: Node, other: Node) -> bool:
     one, two = node.meta["val"], other.meta["val"]
     return bool(one.shape == two.shape and one.dtype == two.dtype)
+
+
+def _another(spec: TensorSpec) -> TensorSpec:
+    """Of a tensor alike, with a place of its own."""
+    other = copy(spec)
+    other.shape = list(spec.shape)
+    other.init_mem_planning_fields()
+    return other
