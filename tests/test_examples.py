@@ -18,7 +18,7 @@ def test_route_example_learns_on_the_device(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     before, after = (float(line.split(":")[1].split("%")[0]) for line in done.stdout.splitlines())
     assert before < 30
-    assert after > 80
+    assert after > 70
 
 
 def test_example_net_is_a_net() -> None:
