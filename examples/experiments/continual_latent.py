@@ -1,6 +1,7 @@
 """Latent replay by the integer program beside latent replay by float back-propagation, equal bytes.
 
     python examples/experiments/continual.py cifar10 --data-dir .data     # or: cifar100
+    python examples/experiments/continual.py speakers --data-dir .data    # or: wearers, of a watch
 
 Split CIFAR-10 on a ResNet-8 that was trained on CIFAR-100 (adopt_nets.py resnet8 --data cifar100
 --minutes 5), and split CIFAR-100 on MLPerf Tiny's ResNet-8, which was trained on CIFAR-10
@@ -34,6 +35,7 @@ from unittest.mock import patch
 import numpy as np
 from continual_linear import BATCH, Part, Seen, all_at_once, propagated, statistics_of
 from continual_nets import RUNTIME, Given, opened
+from continual_people import PEOPLE, People
 from continual_rivals import summary, trial
 from numpy.typing import NDArray
 
@@ -71,6 +73,8 @@ class Case:
     Attributes:
         model, trained: the foreign net, and what it was trained on.
         data, each, samples: of the stream: classes, images and test images of an experience.
+        budgets: bytes of replay memory; settings are chosen at the first.
+        remember: samples of the past of a stream that a memory begins with.
     """
 
     model: str
@@ -80,6 +84,8 @@ class Case:
     each: int
     samples: int
     test: int
+    budgets: tuple[int, int] = BUDGETS
+    remember: int = 0
 
     def bundle(self, given: Given) -> Bundle:
         """Adopted on ten of its classes and exported, the first time."""
@@ -116,7 +122,11 @@ def seen_by(session: Session, stream: Stream) -> Seen:
                   for i in range(0, len(split), 512)]  # fmt: skip
         return np.concatenate(chunks), split.y
 
-    return Seen([of(e.train) for e in stream.experiences], [of(e.test) for e in stream.experiences])
+    return Seen(
+        [of(e.train) for e in stream.experiences],
+        [of(e.test) for e in stream.experiences],
+        None if stream.past is None else of(stream.past),
+    )
 
 
 class Quick(StreamRun):
@@ -193,7 +203,7 @@ def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
     """The experiment of a case."""
 
     def experiment(given: Given) -> dict[str, Any]:
-        case = CASES[name]
+        case: Case | People = CASES[name] if name in CASES else PEOPLE[name]
         bundle = case.bundle(given)
         samples = given.size(case.samples, 20 * case.each)
         streams = [judged_less(case.stream(given, 2 * samples, TRIAL_SEED))]
@@ -202,16 +212,16 @@ def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
         short, *pairs = zip(streams, seen, strict=True)
         path = given.results / f"{name}.json"
         rows: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        rows["samples"] = samples * len(streams[0].experiences)
+        rows["samples"] = streams[1].samples
         for way, choices in WAYS.items():
             if way in rows:
                 continue
             run = partial(one_run, case, bundle, way)
             how, tried = chosen(
-                choices, lambda how, run=run: run(BUDGETS[0], TRIAL_SEED, short, how)
+                choices, lambda how, run=run: run(case.budgets[0], TRIAL_SEED, short, how)
             )
             rows[way] = {"settings": how, "tried": tried}
-            for budget in BUDGETS:
+            for budget in case.budgets:
                 found = [run(budget, seed, pair, how) for seed, pair in enumerate(pairs)]
                 rows[way][str(budget)] = summary(found)
                 print(way, budget, rows[way][str(budget)], flush=True)
@@ -227,7 +237,7 @@ def split_by(name: str) -> Callable[[Given], dict[str, Any]]:
 
 
 def one_run(
-    case: Case,
+    case: Case | People,
     bundle: Bundle,
     way: str,
     budget: int,
@@ -238,7 +248,8 @@ def one_run(
     """A way on a stream."""
     kept = {name: value for name, value in how.items() if name != "rate"}
     strategy = "balanced" if "rate" in how else way
-    settings = StreamSettings("class-incremental", case.data, strategy, budget, seed=seed, **kept)
+    settings = StreamSettings("class-incremental", case.data, strategy, budget, seed=seed,
+                              remember=case.remember, **kept)  # fmt: skip
     if "rate" in how:
         return propagated(opened(bundle), pair[1], settings, case.classes, how["rate"])
     return program(bundle, *pair, settings)
@@ -246,4 +257,4 @@ def one_run(
 
 def split_runs() -> Iterator[tuple[str, Callable[[Given], dict[str, Any]]]]:
     """Name and experiment of each case."""
-    return ((name, split_by(name)) for name in CASES)
+    return ((name, split_by(name)) for name in (*CASES, *PEOPLE))

@@ -14,7 +14,8 @@ from dfedge.continual.strategies.replay import unpack
 from dfedge.device.session import Session
 from dfedge.state import size_bytes
 
-BATCH = 16
+BATCH, FIRST_PASSES = 16, 20
+"""Samples of a step; passes over the past before a stream begins."""
 Reals = NDArray[Any]
 Part = tuple[NDArray[np.int8], NDArray[np.int64]]
 """Latents and labels."""
@@ -22,10 +23,11 @@ Part = tuple[NDArray[np.int8], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A stream as its latents, of every experience."""
+    """A stream as its latents, of every experience, and of its past where it has one."""
 
     train: list[Part]
     test: list[Part]
+    past: Part | None = None
 
 
 def floats(latents: NDArray[np.int8]) -> Reals:
@@ -70,6 +72,14 @@ def propagated(session: Session, seen: Seen, settings: StreamSettings, classes: 
     rng, memory = np.random.default_rng(settings.seed), Balanced(session, settings)
     net = Softmax(int(np.prod(memory.shape)), classes, *rate)
     matrix, seconds, steps = [], 0.0, 0
+    if seen.past is not None:
+        z, y = seen.past
+        net.known[y] = True
+        for _ in range(FIRST_PASSES):
+            order = rng.permutation(len(y))
+            for at in range(0, len(y), BATCH):
+                net.step(floats(z[order[at : at + BATCH]]), y[order[at : at + BATCH]])
+        memory._offer(z[: settings.remember], y[: settings.remember], rng)
     for z, y in seen.train:
         start = time.process_time()
         for i in range(0, len(y), BATCH):
@@ -99,7 +109,7 @@ def statistics_of(seen: Seen, classes: int, shared: bool) -> dict[str, Any]:
     size = seen.train[0][0][0].size
     total, count = np.zeros((classes, size)), np.zeros(classes)
     square, matrix = np.zeros((size, size)), []
-    for z, y in seen.train:
+    for number, (z, y) in enumerate([*([seen.past] if seen.past else []), *seen.train]):
         x = floats(z).astype(float)
         np.add.at(total, y, x)
         count += np.bincount(y, minlength=classes)
@@ -111,7 +121,8 @@ def statistics_of(seen: Seen, classes: int, shared: bool) -> dict[str, Any]:
             inner = np.linalg.inv(within + 1e-4 * np.trace(within) / size * inner)
         weight = means @ inner
         bias = np.where(count > 0, -(weight * means).sum(1) / 2, -np.inf)
-        matrix.append([accuracy(floats(other) @ weight.T + bias, t) for other, t in seen.test])
+        if number or seen.past is None:
+            matrix.append([accuracy(floats(other) @ weight.T + bias, t) for other, t in seen.test])
     return figures(matrix, 4 * (total.size + classes + (square.size if shared else 0)), 0.0)
 
 
