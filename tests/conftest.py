@@ -24,7 +24,7 @@ from dfedge.learn.run import Run
 from dfedge.learn.train import TrainOptions, train
 from dfedge.runtimes import formats
 
-# Two workers on two cores; more threads would wait for each other, ten times as long as they compute.
+# Two workers on two cores: more threads wait for each other, ten times as long as they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
 torch.set_num_threads(1)
 keep_freed_memory()
